@@ -1,0 +1,65 @@
+"""The one exception tree: every failure says what happened, where, and what to do."""
+
+from __future__ import annotations
+
+
+class AcutanceError(Exception):
+    """A failure of ours, with its place and remedy.
+
+    Args:
+        what: what happened, in one sentence.
+        where: file, key or row it concerns.
+        fix: what the user can do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str | None = None, fix: str | None = None) -> None:
+        super().__init__(what, where, fix)
+        self.what, self.where, self.fix = what, where, fix
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Ray carries exceptions between processes; keyword arguments need this to survive the trip.
+        return _rebuild, (type(self), self.what, self.where, self.fix)
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.where:
+            lines.append(f"  where: {self.where}")
+        if self.fix:
+            lines.append(f"  to do: {self.fix}")
+        return "\n".join(lines)
+
+
+def _rebuild(kind: type[AcutanceError], what: str, where: str | None, fix: str | None) -> AcutanceError:
+    return kind(what, where=where, fix=fix)
+
+
+class UserError(AcutanceError):
+    """Something only the user can mend; exit code 2, never a traceback."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """A pipeline, a search space or an override that does not fit its schema."""
+
+
+class DataError(UserError):
+    """Pictures or shards that are missing, unreadable or unfit."""
+
+
+class WeightsError(UserError):
+    """A weights or parameter file that is missing or is not what was asked for."""
+
+
+class ModelError(UserError):
+    """A model reference that names nothing, or a model that cannot be used as asked."""
+
+
+class UnreachableError(UserError):
+    """A Ray cluster, an MLflow server or a storage location that does not answer."""
+
+
+class TrainingError(AcutanceError):
+    """A training run that broke for a reason of its own."""

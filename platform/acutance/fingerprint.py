@@ -1,0 +1,29 @@
+"""Fingerprints: a hash of everything that determines a piece of work, and of nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+LENGTH = 16
+
+
+def fingerprint(content: Any) -> str:
+    """Return 16 hexadecimal digits that depend on `content` alone.
+
+    Args:
+        content: JSON-like values (dict, list, tuple, str, int, float, bool, None); key order does not matter.
+
+    Raises:
+        TypeError: for a value JSON cannot hold, so that nothing is hashed by its address.
+    """
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
+
+
+def file_sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
