@@ -1,0 +1,53 @@
+# Every target installs what it needs first: uv, then a virtual environment from the lock, then this package.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := requirements/lock.txt
+STAMP := $(VENV)/.installed
+UV := $(shell command -v uv || echo .tools/bin/uv)
+
+.PHONY: help demo test test-fast check format lock bench clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(STAMP): $(LOCK) pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Acutance needs Python 3.11 or later; PYTHON=/path/to/python3.11 make ... chooses one" if sys.version_info < (3, 11) else 0)'
+	@command -v $(UV) >/dev/null || { echo "installing uv into .tools"; $(PYTHON) -m venv .tools; .tools/bin/pip install --quiet uv; }
+	@echo "installing the locked packages into $(VENV)"
+	@$(UV) venv --quiet --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
+	@$(UV) pip sync --quiet --require-hashes --python $(BIN)/python $(LOCK)
+	@$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	@touch $@
+
+demo: $(STAMP) ## the main job on real photographs: shards, training, evaluation, a registered model
+	@$(BIN)/acutance run pipelines/quickstart.yaml
+
+test: $(STAMP) ## every test
+	@$(BIN)/python -m pytest
+
+test-fast: $(STAMP) ## the tests that start no cluster and no server
+	@$(BIN)/python -m pytest -m "not e2e"
+
+check: $(STAMP) ## lint, format, types, import contract
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: $(STAMP) ## mend what ruff can mend
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: ## compile requirements/lock.txt anew from pyproject.toml
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --no-annotate \
+	  --custom-compile-command "make lock" pyproject.toml -o $(LOCK)
+
+bench: $(STAMP) ## the speed comparisons of benchmarks/
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
+
+clean: ## remove the environment and every output
+	rm -rf $(VENV) .tools outputs

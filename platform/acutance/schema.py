@@ -1,0 +1,233 @@
+"""From YAML to validated settings: signatures become schemas, mistakes become messages.
+
+A choice such as `{type: rrdbnet, blocks: 23}` names an entry of a dict of typed callables; its other keys are the
+callable's own parameters. Nothing is described twice: the constructor's signature is the schema.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field, create_model
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from acutance.errors import ConfigError
+
+
+class Strict(BaseModel):
+    """Settings in which an unknown key is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=True)
+
+
+class Choice(Strict):
+    """One entry of a dict of callables with the arguments a file gave it."""
+
+    type: str
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments for the callable that `type` names."""
+        return {name: getattr(self, name) for name in type(self)._parameters}
+
+    _parameters: typing.ClassVar[tuple[str, ...]] = ()
+
+
+SettingsT = TypeVar("SettingsT", bound=BaseModel)
+
+
+def choice_of(choices: Mapping[str, Callable[..., Any]], *, skip: int = 0, common: type[Choice] = Choice) -> Any:
+    """Return a type for pydantic fields: `type` selects the callable, the other keys are its parameters.
+
+    Args:
+        choices: name to typed callable (a class or a function).
+        skip: how many leading parameters are data, not settings.
+        common: fields that every choice has besides its own.
+    """
+    models = tuple(_choice_model(name, target, skip, common) for name, target in choices.items())
+    if len(models) == 1:
+        return models[0]
+    return Annotated[Union[models], Field(discriminator="type")]  # noqa: UP007 - built at run time
+
+
+def _choice_model(name: str, target: Callable[..., Any], skip: int, common: type[Choice]) -> type[Choice]:
+    function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+    hints = typing.get_type_hints(function)
+    parameters = [p for p in inspect.signature(target).parameters.values() if p.kind is not p.VAR_KEYWORD][skip:]
+    fields: dict[str, Any] = {
+        p.name: (_settings_type(hints[p.name]), ... if p.default is p.empty else p.default) for p in parameters
+    }
+    default = name if len(fields) == 0 else ...
+    fields["type"] = (Literal[name], default if default is not ... else ...)
+    model = create_model(f"{name}_settings", __base__=common, **fields)
+    model._parameters = tuple(p.name for p in parameters)
+    return model
+
+
+def _settings_type(hint: Any) -> Any:
+    """A parameter that is a network or a function is given in a file by name."""
+    if inspect.isclass(hint) and issubclass(hint, _module_type()):
+        return str
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        return Union[tuple(_settings_type(part) for part in typing.get_args(hint))]  # noqa: UP007
+    return hint
+
+
+def _module_type() -> type:
+    from torch import nn
+
+    return nn.Module
+
+
+def load_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML 1.2 file (`on` is a word, `1e-4` a number) that holds a mapping.
+
+    Raises:
+        ConfigError: when the file is missing, is not YAML, or holds something else.
+    """
+    try:
+        content = YAML(typ="safe", pure=True).load(Path(path))
+    except FileNotFoundError:
+        raise ConfigError("there is no such file", where=str(path), fix="check the path") from None
+    except (IsADirectoryError, UnicodeDecodeError):
+        raise ConfigError("this is not a YAML file", where=str(path), fix="give a .yaml file") from None
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise ConfigError(
+            f"this is not valid YAML: {getattr(error, 'problem', error)}", where=where, fix="mend that line"
+        ) from None
+    if not isinstance(content, dict):
+        raise ConfigError("the file holds no settings", where=str(path), fix="it must be a mapping of keys to values")
+    return content
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split `a.b.c=value`; the value is read as YAML.
+
+    Raises:
+        ConfigError: when there is no `=`.
+    """
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise ConfigError("an override must read key=value", where=text, fix="for example stages.gan.steps=1000")
+    try:
+        return path, YAML(typ="safe", pure=True).load(value) if value else ""
+    except YAMLError:
+        raise ConfigError("the value of this override is not valid YAML", where=text, fix="quote it") from None
+
+
+def override(content: dict[str, Any], path: str, value: Any) -> None:
+    """Set a value by its dotted path, in place; an item of a list is addressed by its `name` (or `type`).
+
+    Raises:
+        ConfigError: when the path passes through something that is not there.
+    """
+    *parents, last = path.split(".")
+    node: Any = content
+    for depth, key in enumerate(parents):
+        node = _child(node, key, ".".join(parents[: depth + 1]), create=True)
+    if isinstance(node, list):
+        node[node.index(_child(node, last, path))] = value
+    elif isinstance(node, dict):
+        node[last] = value
+    else:
+        raise ConfigError("this path leads through a value that has no keys", where=path, fix="shorten the path")
+
+
+def _child(node: Any, key: str, path: str, create: bool = False) -> Any:
+    if isinstance(node, list):
+        names = {str(item.get("name", item.get("type"))): item for item in node if isinstance(item, dict)}
+        if key not in names:
+            raise ConfigError(f"nothing here is named {key!r}{nearest(key, names)}", where=path)
+        return names[key]
+    if not isinstance(node, dict):
+        raise ConfigError("this path leads through a value that has no keys", where=path, fix="shorten the path")
+    if node.get(key) is None and create:
+        node[key] = {}
+    return node[key]
+
+
+def validate(model: type[SettingsT], content: Any, where: str) -> SettingsT:
+    """Validate settings; every mistake is named by file, dotted path and nearest valid name.
+
+    Raises:
+        ConfigError: listing all mistakes.
+    """
+    try:
+        return model.model_validate(content)
+    except pydantic.ValidationError as error:
+        lines = [_mistake(model, mistake, content) for mistake in error.errors()]
+        raise ConfigError("\n".join(lines), where=where, fix="mend the keys named above") from None
+
+
+def _mistake(model: type[BaseModel], mistake: Any, content: Any) -> str:
+    path, node = [], content
+    for part in mistake["loc"]:
+        if isinstance(node, list) and isinstance(part, int):
+            node = node[part]
+            path.append(str(node.get("name", node.get("type", part))) if isinstance(node, dict) else str(part))
+        elif isinstance(node, dict) and part in node:
+            node = node[part]
+            path.append(str(part))
+        elif part == mistake["loc"][-1] and mistake["type"] == "missing":
+            path.append(str(part))
+    message = mistake["msg"].removeprefix("Value error, ")
+    if mistake["type"] == "extra_forbidden":
+        message = f"unknown key{nearest(str(mistake['loc'][-1]), _keys_at(model, mistake['loc'][:-1]))}"
+    elif mistake["type"] == "union_tag_invalid":
+        tag, expected = mistake["ctx"]["tag"], mistake["ctx"]["expected_tags"].replace("'", "").split(", ")
+        message = f"unknown type {tag!r}{nearest(tag, expected)}"
+    elif mistake["type"] == "missing":
+        message = "this key is missing"
+    return f"{'.'.join(path) or 'the file'}: {message}"
+
+
+def nearest(word: str, candidates: typing.Iterable[str]) -> str:
+    """Return `; did you mean ...?`, or the valid names where none is near."""
+    candidates = sorted(candidates)
+    close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; valid are {', '.join(candidates)}" if candidates else ""
+
+
+def _keys_at(model: Any, location: tuple[Any, ...]) -> set[str]:
+    """Return the valid keys of the settings at a location of a pydantic error."""
+    node: Any = model
+    for part in location:
+        node = _descend(node, part)
+    return set().union(*(set(m.model_fields) for m in _models(node)))
+
+
+def _descend(hint: Any, part: Any) -> Any:
+    found = []
+    for model in _models(hint):
+        if model.__name__ == f"{part}_settings" or model.__name__ == part:
+            return model
+        if part in model.model_fields:
+            found.append(model.model_fields[part].annotation)
+    if found:
+        return found[0]
+    inside = [a for a in typing.get_args(_bare(hint)) if a is not type(None)]
+    return inside[-1] if inside else hint
+
+
+def _bare(hint: Any) -> Any:
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
+
+
+def _models(hint: Any) -> list[type[BaseModel]]:
+    hint = _bare(hint)
+    if inspect.isclass(hint) and issubclass(hint, BaseModel):
+        return [hint]
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        return [model for part in typing.get_args(hint) for model in _models(part)]
+    return []
