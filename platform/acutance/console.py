@@ -1,0 +1,58 @@
+"""What the user sees while work goes on: sentences and progress bars, on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+QUIET_SECONDS = 10.0
+"""Where there is no terminal (a job's log), a progress line at most this often."""
+
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+stdout = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 110)
+
+Update = Callable[[int, str], None]
+
+
+def say(text: str) -> None:
+    """Print a sentence about the work."""
+    stderr.print(text)
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Update]:
+    """Show progress; yields `update(done, note)`."""
+    if stderr.is_terminal:
+        with _bar() as bar:
+            task = bar.add_task(title, total=total, note="")
+            yield lambda done, note="": bar.update(task, completed=done, note=note)
+        return
+    started = last = time.monotonic()
+    stderr.print(f"{title} ...")
+
+    def update(done: int, note: str = "") -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= QUIET_SECONDS and done < total:
+            last = now
+            stderr.print(f"{title}: {done}/{total} {note}")
+
+    yield update
+    stderr.print(f"{title}: done in {time.monotonic() - started:.0f} s")
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[note]}", style="dim"),
+        console=stderr,
+    )

@@ -1,0 +1,17 @@
+"""Networks: one file an architecture, plain `nn.Module` with typed keyword constructors.
+
+A network names the batch columns it reads in `inputs` (forward's positional order), its enlargement in `scale`, and
+returns named outputs as a dict: `image` and `highpass` (B,3,H,W) in 0..1 units, `detail` (B,1,H,W) as 2^x. A
+discriminator maps one output to logits (B,1). `public_weights` reads and writes ESRGAN checkpoints, `model_file` our
+own files, and `restore` runs a network on a whole picture of any size.
+"""
+
+from torch import nn
+
+from acutance.models.dsrgan import DSRGAN
+from acutance.models.highpass import HighPassNet
+from acutance.models.rrdbnet import RRDBNet
+from acutance.models.vgg_discriminator import VGGDiscriminator
+
+NETWORKS: dict[str, type[nn.Module]] = {"rrdbnet": RRDBNet, "dsrgan": DSRGAN, "highpass": HighPassNet}
+DISCRIMINATORS: dict[str, type[nn.Module]] = {"vgg": VGGDiscriminator}

@@ -1,0 +1,126 @@
+"""Public RRDBNet checkpoints: three generations of parameter names, and ours, which are BasicSR's."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from acutance import storage
+from acutance.errors import WeightsError
+from acutance.models.rrdbnet import RRDBNet
+
+Naming = Callable[[str, int], str]
+NESTS = ("params_ema", "params")
+SHOWN = 5
+
+ESRGAN_REPOSITORY = {
+    "conv_body": "trunk_conv",
+    "conv_up1": "upconv1",
+    "conv_up2": "upconv2",
+    "conv_hr": "HRconv",
+}
+RELEASED_ESRGAN = {
+    "conv_first": "model.0",
+    "conv_up1": "model.3",
+    "conv_up2": "model.6",
+    "conv_hr": "model.8",
+    "conv_last": "model.10",
+}
+
+
+def load_public_weights(network: RRDBNet, path: str) -> None:
+    """Fill a network from a public checkpoint; all of its tensors must be there and no other.
+
+    Args:
+        network: an RRDBNet of the checkpoint's size.
+        path: .pth or .safetensors, a path or s3:// URI; names of the released ESRGAN files, of the ESRGAN repository
+            or of BasicSR, bare or under `params` or `params_ema`, with or without `module.`.
+
+    Raises:
+        WeightsError: when the file is missing or damaged, or names what is missing, unexpected or of another shape.
+    """
+    path = str(path)
+    found = {name.removeprefix("module."): tensor for name, tensor in _unnest(_read(path), path).items()}
+    ours, blocks = network.state_dict(), len(network.body)
+    naming = max((_basicsr, _esrgan, _released), key=lambda naming: sum(naming(n, blocks) in found for n in ours))
+    theirs = {name: naming(name, blocks) for name in ours}
+    _require_match(found, {theirs[name]: tensor for name, tensor in ours.items()}, path)
+    network.load_state_dict({name: found[their] for name, their in theirs.items()})
+
+
+def public_state_dict(network: RRDBNet) -> dict[str, Tensor]:
+    """Return the weights on the CPU under BasicSR's names, for other software to read."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+
+
+def _basicsr(name: str, blocks: int) -> str:  # noqa: ARG001 - one of three namings
+    return name
+
+
+def _esrgan(name: str, blocks: int) -> str:  # noqa: ARG001 - one of three namings
+    role, leaf = name.rsplit(".", 1)
+    role = re.sub(r"^body\.(\d+)\.rdb(\d)\.", r"RRDB_trunk.\1.RDB\2.", role)
+    return f"{ESRGAN_REPOSITORY.get(role, role)}.{leaf}"
+
+
+def _released(name: str, blocks: int) -> str:
+    role, leaf = name.rsplit(".", 1)
+    role = re.sub(r"^body\.(\d+)\.rdb(\d)\.conv(\d)$", r"model.1.sub.\1.RDB\2.conv\3.0", role)
+    return f"{(RELEASED_ESRGAN | {'conv_body': f'model.1.sub.{blocks}'}).get(role, role)}.{leaf}"
+
+
+def _read(path: str) -> Any:
+    try:
+        content = storage.read_bytes(path)
+        if path.endswith(".safetensors"):
+            return safetensors.torch.load(content)
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (FileNotFoundError, IsADirectoryError):
+        raise WeightsError("there is no such weights file", where=path, fix="check the path") from None
+    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise WeightsError(
+            f"this is not a readable weights file: {str(error).splitlines()[0][:120] if str(error) else 'it is empty'}",
+            where=path,
+            fix="fetch it again; it must be .safetensors, or a .pth that holds tensors alone",
+        ) from None
+
+
+def _unnest(content: Any, path: str) -> dict[str, Tensor]:
+    for nest in NESTS:
+        if isinstance(content, Mapping) and isinstance(content.get(nest), Mapping):
+            content = content[nest]
+    if isinstance(content, Mapping) and content and all(isinstance(value, Tensor) for value in content.values()):
+        return dict(content)
+    raise WeightsError(
+        "this file holds no weights of a network", where=path, fix=f"tensors by name, bare or under {' or '.join(NESTS)}"
+    )
+
+
+def _require_match(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: str) -> None:
+    shapes = [
+        f"{name} {tuple(found[name].shape)} where the network has {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in found and found[name].shape != tensor.shape
+    ]
+    wrong = {"missing": wanted.keys() - found.keys(), "unexpected": found.keys() - wanted.keys(), "other shape": shapes}
+    lines = [f"{kind}: {_some(names)}" for kind, names in wrong.items() if names]
+    if lines:
+        raise WeightsError(
+            f"the {len(found)} tensors of this file are not the {len(wanted)} of the network; " + "; ".join(lines),
+            where=path,
+            fix="choose blocks, channels, growth and scale as the checkpoint has them",
+        )
+
+
+def _some(names: Any) -> str:
+    shown = sorted(names)
+    more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
+    return ", ".join(shown[:SHOWN]) + more

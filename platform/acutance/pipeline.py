@@ -1,0 +1,274 @@
+"""What a pipeline file may say: data, a graph of stages, evaluation, registration.
+
+`load` reads a file, applies a profile and `key=value` overrides, and validates everything before anything starts.
+Each number of a pipeline is reachable by a dotted path; a term of an objective is addressed by its name.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from acutance.data import DataSettings
+from acutance.errors import ConfigError
+from acutance.evaluation.metrics import METRICS
+from acutance.evaluation.protocols import PROTOCOLS
+from acutance.imaging import frequency
+from acutance.losses import TERMS, Form, target_of
+from acutance.models import DISCRIMINATORS, NETWORKS
+from acutance.schema import Choice, Strict, choice_of, load_yaml, nearest, override, parse_override, validate
+
+DERIVATIONS: dict[str, Callable[..., Any]] = {"highpass": frequency.highpass}
+"""Batch columns computed in the step, on the device: functions of another column."""
+
+
+class NetworkChoice(Choice):
+    """A network: its architecture's parameters, and where parts of it start from."""
+
+    init: dict[str, str] = Field(
+        default_factory=dict,
+        description="part of the network ('.' is all of it) -> stage, or weights file, that it starts from",
+    )
+
+
+class TermChoice(Choice):
+    """A term of an objective."""
+
+    name: str = Field(default="", description="how logs and dotted paths call it; its type where left out")
+    on: str = Field(default="image", description="the output, or for adversarial terms the discriminator, it reads")
+    weight: float = 1.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, content: Any) -> Any:
+        if isinstance(content, dict) and not content.get("name"):
+            return {**content, "name": content.get("type", "")}
+        return content
+
+
+class DerivationChoice(Choice):
+    """A batch column computed from another one."""
+
+    of: str
+
+
+class Optimiser(Strict):
+    """Adam (Kingma and Ba) with a learning rate that is multiplied by `gamma` at each milestone."""
+
+    learning_rate: PositiveFloat = 1e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    milestones: list[PositiveInt] = Field(default_factory=list, description="steps at which the rate is multiplied")
+    gamma: float = 0.5
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step (counted from 0)."""
+        return float(self.learning_rate * self.gamma ** sum(step >= milestone for milestone in self.milestones))
+
+
+class Discriminator(Strict):
+    """An adversary that judges one output of the network."""
+
+    network: choice_of(DISCRIMINATORS)  # type: ignore[valid-type]
+    on: str = Field(default="", description="the output it judges; its own name where left out")
+    form: Form = "relativistic_average"
+    optimiser: Optimiser | None = Field(default=None, description="the stage's own where left out")
+
+
+class Stage(Strict):
+    """One training: network + objective + discriminators + optimisers + schedule + steps."""
+
+    needs: list[str] = Field(default_factory=list, description="stages to finish first, besides those it reads")
+    network: choice_of(NETWORKS, common=NetworkChoice)  # type: ignore[valid-type]
+    derive: dict[str, choice_of(DERIVATIONS, skip=1, common=DerivationChoice)] = Field(  # type: ignore[valid-type]
+        default_factory=dict
+    )
+    objective: list[choice_of(TERMS, common=TermChoice)] = Field(min_length=1)  # type: ignore[valid-type]
+    discriminators: dict[str, Discriminator] = Field(default_factory=dict)
+    optimiser: Optimiser = Optimiser()
+    steps: PositiveInt
+    batch: PositiveInt = Field(default=16, description="samples a step, over all workers")
+    patch: PositiveInt = Field(default=128, description="side of the HR patch in pixels")
+    augment: bool = Field(default=True, description="flips and transposition, drawn once for all columns")
+    ema: float | None = Field(default=None, gt=0, lt=1, description="decay of the averaged weights that are kept")
+    checkpoint_every: PositiveInt = 1000
+    report_every: PositiveInt = 50
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names(cls, content: Any) -> Any:
+        if isinstance(content, dict) and isinstance(content.get("discriminators"), dict):
+            named = {k: {"on": k, **v} if isinstance(v, dict) else v for k, v in content["discriminators"].items()}
+            return {**content, "discriminators": named}
+        return content
+
+    def reads(self) -> set[str]:
+        """Return the names of what it starts from or looks through: stages or files."""
+        features = {term.network for term in self.objective if "network" in type(term).model_fields}
+        return set(self.network.init.values()) | features
+
+
+class Evaluate(Strict):
+    """What is measured, on which pictures, by which protocol."""
+
+    stages: list[str]
+    on: list[str]
+    protocol: str = "y_crop4"
+    metrics: list[str] = Field(default_factory=lambda: ["psnr_y", "ssim_y"])
+
+
+class Register(Strict):
+    """The registered model, and what a new version must not lose to become champion."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    stage: str
+    gate: dict[str, float] = Field(
+        default_factory=dict, description="metric -> how much worse it may be on the held-out pictures"
+    )
+
+
+class Compute(Strict):
+    """What a training runs on."""
+
+    workers: PositiveInt = 1
+    cpus_per_worker: PositiveInt = 1
+
+
+class Paper(Strict):
+    """Where a pipeline comes from."""
+
+    title: str
+    authors: str
+    year: int
+
+
+class Pipeline(Strict):
+    """A pipeline file."""
+
+    title: str
+    paper: Paper | None = None
+    scale: Literal[1, 2, 4, 8] = 4
+    seed: int = 0
+    data: DataSettings
+    stages: dict[str, Stage] = Field(min_length=1)
+    evaluate: Evaluate
+    registered: Register = Field(alias="register")
+    compute: Compute = Compute()
+    profiles: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="named sets of overrides, chosen by --profile"
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Pipeline:
+        problems = [problem for name in self.stages for problem in self._stage_problems(name)]
+        problems += _unknown("evaluate.stages", self.evaluate.stages, self.stages)
+        problems += _unknown("evaluate.metrics", self.evaluate.metrics, METRICS)
+        problems += _unknown("evaluate.protocol", [self.evaluate.protocol], PROTOCOLS)
+        problems += _unknown("register.stage", [self.registered.stage], self.evaluate.stages)
+        problems += _unknown("register.gate", self.registered.gate, self.evaluate.metrics)
+        if not problems:
+            problems += self._cycle()
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _stage_problems(self, name: str) -> list[str]:
+        stage, place = self.stages[name], f"stages.{name}"
+        problems = _unknown(f"{place}.needs", stage.needs, self.stages)
+        columns = self.columns() | set(stage.derive)
+        missing = set(NETWORKS[stage.network.type].inputs) - columns
+        judged = {d.on for d in stage.discriminators.values()}
+        judged |= {t.on for t in stage.objective if TERMS[t.type].reads == "outputs"}
+        missing |= {target_of(output) for output in judged} - columns
+        for column in sorted(missing):
+            problems.append(f"{place}: needs the column {column!r}, which neither data nor derive makes")
+        for column, made in stage.derive.items():
+            problems += _unknown(f"{place}.derive.{column}.of", [made.of], self.columns())
+        adversarial = [term.on for term in stage.objective if TERMS[term.type].reads == "logits"]
+        problems += _unknown(f"{place}.objective adversarial on", adversarial, stage.discriminators)
+        term_names = [term.name for term in stage.objective]
+        if doubled := {n for n in term_names if term_names.count(n) > 1}:
+            problems.append(f"{place}.objective: two terms are named {', '.join(sorted(doubled))}; name them apart")
+        if stage.patch % self.scale:
+            problems.append(f"{place}.patch: {stage.patch} is no multiple of the scale {self.scale}")
+        if stage.patch > self.data.subimages.size:
+            problems.append(f"{place}.patch: {stage.patch} is larger than data.subimages.size")
+        if stage.batch % self.compute.workers:
+            problems.append(f"{place}.batch: {stage.batch} cannot be shared by {self.compute.workers} workers")
+        return problems
+
+    def _cycle(self) -> list[str]:
+        try:
+            self.order()
+        except CycleError as error:
+            return [f"stages: these wait for one another: {' -> '.join(error.args[1])}"]
+        return []
+
+    def columns(self) -> set[str]:
+        """Return the columns that the shards of this pipeline hold."""
+        lr = {"lr"} if self.data.degradation else set()
+        detail = {"hr_detail"} | {f"{name}_detail" for name in lr} if self.data.detail else set()
+        return {"hr"} | lr | detail
+
+    def upstream(self, stage: str) -> list[str]:
+        """Return the stages that a stage waits for, sorted."""
+        named = set(self.stages[stage].needs) | self.stages[stage].reads()
+        return sorted(name for name in named if name in self.stages)
+
+    def order(self, only: str | None = None) -> list[str]:
+        """Return the stages in an order in which each comes after those it needs.
+
+        Args:
+            only: a stage; then just that one and what it needs.
+
+        Raises:
+            ConfigError: when `only` names no stage.
+        """
+        if only is not None and only not in self.stages:
+            raise ConfigError(f"there is no stage {only!r}{nearest(only, self.stages)}", where="--stage")
+        graph = {name: self.upstream(name) for name in self.stages}
+        wanted, todo = set(), [only] if only else list(self.stages)
+        while todo:
+            name = todo.pop()
+            wanted.add(name)
+            todo.extend(graph[name])
+        return [name for name in TopologicalSorter(graph).static_order() if name in wanted]
+
+
+def _unknown(place: str, names: Iterable[str], valid: Mapping[str, Any] | Iterable[str]) -> list[str]:
+    valid = list(valid)
+    return [f"{place}: there is no {name!r}{nearest(name, valid)}" for name in names if name not in valid]
+
+
+def load(
+    path: str | Path, overrides: Iterable[str] = (), *, profile: str | None = None, values: Mapping[str, Any] | None = None
+) -> Pipeline:
+    """Read a pipeline file.
+
+    Args:
+        path: the YAML file.
+        overrides: `key=value` texts, applied after the profile.
+        profile: a named set of overrides from the file's `profiles`.
+        values: dotted path -> value, applied last (a trial of a search).
+
+    Raises:
+        ConfigError: naming the file, the dotted path and the nearest valid name of each mistake.
+    """
+    content = load_yaml(path)
+    profiles = content.get("profiles") or {}
+    changes: list[tuple[str, Any]] = []
+    if profile is not None:
+        if profile not in profiles:
+            raise ConfigError(f"there is no profile {profile!r}{nearest(profile, profiles)}", where=str(path))
+        changes += list(profiles[profile].items())
+    changes += [parse_override(text) for text in overrides]
+    changes += list((values or {}).items())
+    content = copy.deepcopy(content)
+    for dotted, value in changes:
+        override(content, dotted, value)
+    return validate(Pipeline, content, str(path))

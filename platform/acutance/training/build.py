@@ -1,0 +1,81 @@
+"""From a stage job to a learner: networks, warm starts, feature networks, objective."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from acutance.errors import ConfigError, ModelError
+from acutance.losses import TERMS, Objective
+from acutance.models import DISCRIMINATORS, NETWORKS
+from acutance.models.model_file import load_model
+from acutance.models.rrdbnet import RRDBNet, load_public_weights
+from acutance.pipeline import Stage
+from acutance.training.learner import Learner, freeze
+from acutance.training.plan import StageJob
+
+
+def build_learner(job: StageJob, device: str) -> Learner:
+    """Return a learner at step 0; the same job gives the same weights in every process.
+
+    Raises:
+        ConfigError: when a warm start names a part the network does not have.
+        ModelError: when a warm start's weights do not fit.
+    """
+    stage = Stage.model_validate(job.settings)
+    seed_everything(job.seed, 0)
+    network = NETWORKS[stage.network.type](**stage.network.arguments())
+    for part, source in stage.network.init.items():
+        start_from(network, part, job.sources[source], job.name)
+    discriminators = {
+        name: DISCRIMINATORS[d.network.type](**d.network.arguments()).to(device, memory_format=torch.channels_last)
+        for name, d in stage.discriminators.items()
+    }
+    network = network.to(device, memory_format=torch.channels_last)
+    return Learner(stage, network, _objective(stage, job).to(device), discriminators)
+
+
+def start_from(network: nn.Module, part: str, source: str, stage: str) -> None:
+    """Load the weights of a finished stage, or of a public file, into a part of a network ('.' is all of it)."""
+    where = f"stages.{stage}.network.init.{part}"
+    try:
+        target = network if part == "." else network.get_submodule(part)
+    except AttributeError:
+        parts = ", ".join(name for name, _ in network.named_children())
+        raise ConfigError(f"the network has no part {part!r}", where=where, fix=f"its parts are {parts}") from None
+    if Path(source).suffix == ".pth" and isinstance(target, RRDBNet):
+        load_public_weights(target, source)
+        return
+    donor, _ = load_model(source)
+    try:
+        target.load_state_dict(donor.state_dict())
+    except RuntimeError as error:
+        raise ModelError(
+            f"the weights do not fit: {str(error).splitlines()[-1].strip()}",
+            where=where,
+            fix="give both networks the same blocks, channels and growth",
+        ) from None
+
+
+def seed_everything(seed: int, *more: int) -> None:
+    """Make all random numbers of this process a function of the given numbers."""
+    mixed = int(np.random.SeedSequence([seed, *more]).generate_state(1)[0])
+    random.seed(mixed)
+    np.random.seed(mixed)
+    torch.manual_seed(mixed)
+
+
+def _objective(stage: Stage, job: StageJob) -> Objective:
+    terms = []
+    for settings in stage.objective:
+        arguments = settings.arguments()
+        if "network" in arguments:
+            features, _ = load_model(job.sources[arguments["network"]])
+            freeze([features])
+            arguments["network"] = features
+        terms.append((settings.name, TERMS[settings.type](**arguments), settings.on, settings.weight))
+    return Objective(terms)

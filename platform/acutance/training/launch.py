@@ -1,0 +1,174 @@
+"""Stages under Ray Train: a group of workers trains them in order and starts again when one of them dies."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import torch
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from acutance import storage
+from acutance.errors import AcutanceError, TrainingError
+from acutance.pipeline import Compute
+from acutance.training.learner import Learner
+from acutance.training.loop import Losses, Tracker, train_stage
+from acutance.training.plan import StageJob
+
+RESTARTS = 5
+"""How many times a run starts again after a worker or a node was lost."""
+
+POLL_SECONDS = 0.5
+
+OnProgress = Callable[[str, int, Losses], None]
+
+
+@ray.remote(num_cpus=0)
+class _Board:
+    """Where worker 0 posts what the driver shows."""
+
+    def __init__(self) -> None:
+        self.posts: list[tuple[str, int, Losses]] = []
+        self.failure: AcutanceError | None = None
+
+    def post(self, stage: str, step: int, losses: Losses) -> None:
+        self.posts.append((stage, step, losses))
+
+    def fail(self, error: AcutanceError) -> None:
+        self.failure = self.failure or error
+
+    def take(self) -> list[tuple[str, int, Losses]]:
+        posts, self.posts = self.posts, []
+        return posts
+
+    def why(self) -> AcutanceError | None:
+        return self.failure
+
+
+def train(
+    jobs: list[StageJob],
+    compute: Compute,
+    root: str,
+    *,
+    trackers: Mapping[str, Tracker] | None = None,
+    on_progress: OnProgress | None = None,
+) -> None:
+    """Train stages in order on one group of Ray Train workers; finished ones are passed over.
+
+    The caller has connected to Ray. A worker that is killed makes the group start again, and the stage goes on from
+    its newest checkpoint with the very batches it would have seen.
+
+    Args:
+        root: URI of the storage root, the same on every node.
+        trackers: stage name -> where its losses go.
+        on_progress: called in this process with (stage, step, newest losses).
+
+    Raises:
+        AcutanceError: the error of a worker, as it was raised there.
+        TrainingError: when workers keep dying.
+    """
+    jobs = [job for job in jobs if not job.done()]
+    if not jobs:
+        return
+    board = _Board.remote()  # type: ignore[attr-defined]
+    gpu = _gpus() >= compute.workers
+    resources = {"CPU": compute.cpus_per_worker, **({"GPU": 1} if gpu else {})}
+    scratch = storage.join(root, "ray")
+    name = f"train-{uuid.uuid4().hex[:8]}"
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={
+            "jobs": jobs,
+            "trackers": dict(trackers or {}),
+            "board": board,
+            "threads": compute.cpus_per_worker,
+        },
+        torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=compute.workers, use_gpu=gpu, resources_per_worker=resources
+        ),
+        # Checkpoints are ours: Ray would count one only some time after it was reported. The run's name is new each
+        # time, because Ray takes up an old run of the same name by itself.
+        run_config=ray.train.RunConfig(
+            name=name,
+            storage_path=scratch if storage.is_remote(scratch) else str(Path(scratch).absolute()),
+            failure_config=ray.train.FailureConfig(max_failures=RESTARTS),
+        ),
+    )
+    with _relayed(board, on_progress):
+        try:
+            trainer.fit()
+        except Exception as error:
+            raise _reason(board, error) from error
+        finally:
+            storage.delete(storage.join(scratch, name))
+    failure = ray.get(board.why.remote())
+    if failure is not None:
+        raise failure
+
+
+def _work(config: dict[str, Any]) -> None:
+    """What each worker does."""
+    torch.set_num_threads(config["threads"])
+    board, context = config["board"], ray.train.get_context()
+    if ray.get(board.why.remote()) is not None:
+        return  # the group was started again after an error that would come again
+    for job in config["jobs"]:
+
+        def report(step: int, losses: Losses, _: Learner, name: str = job.name) -> None:
+            if context.get_world_rank() == 0:
+                board.post.remote(name, step, losses)
+
+        try:
+            train_stage(job, tracker=config["trackers"].get(job.name), on_report=report)
+        except AcutanceError as error:
+            # Raised as well as posted: the other workers wait for this one and must be ended.
+            ray.get(board.fail.remote(error))
+            raise
+
+
+@contextlib.contextmanager
+def _relayed(board: Any, on_progress: OnProgress | None) -> Iterator[None]:
+    """Hand what is on the board to `on_progress` while the block runs."""
+    ended = threading.Event()
+
+    def relay() -> None:
+        for post in ray.get(board.take.remote()):
+            if on_progress:
+                on_progress(*post)
+
+    def watch() -> None:
+        while not ended.wait(POLL_SECONDS):
+            with contextlib.suppress(Exception):
+                relay()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+        relay()
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _reason(board: Any, error: Exception) -> AcutanceError:
+    with contextlib.suppress(Exception):
+        failure = ray.get(board.why.remote(), timeout=5)
+        if failure is not None:
+            return failure
+    text = str(error).strip().splitlines()
+    return TrainingError(
+        f"training stopped: {text[-1] if text else type(error).__name__}",
+        fix="run the same command again to go on from the last checkpoint; ACUTANCE_DEBUG=1 shows Ray's logs",
+    )
+
+
+def _gpus() -> int:
+    return int(ray.cluster_resources().get("GPU", 0))

@@ -1,0 +1,150 @@
+"""Trains one stage in this process, alone or as one worker of a group, resuming where it was left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+import torch.distributed as dist
+
+from acutance import storage
+from acutance.data.shards import open_columns, read_manifest
+from acutance.data.stream import Stream
+from acutance.losses import TERMS, target_of
+from acutance.models import NETWORKS
+from acutance.models.model_file import save_model
+from acutance.pipeline import Stage
+from acutance.training import checkpoint
+from acutance.training.build import build_learner, seed_everything
+from acutance.training.learner import Learner
+from acutance.training.plan import StageJob
+
+Losses = dict[str, float]
+
+
+class Tracker(Protocol):
+    """Where per-step losses go."""
+
+    def metrics(self, rows: list[tuple[int, Losses]]) -> None:
+        """Record (step, losses) rows."""
+
+
+def train_stage(
+    job: StageJob,
+    *,
+    tracker: Tracker | None = None,
+    on_report: Callable[[int, Losses, Learner], None] | None = None,
+) -> None:
+    """Train a stage to its end and write its model file; do nothing when that is done.
+
+    Every worker of a process group calls this with the same job; worker 0 writes. The batches, the random numbers and
+    hence the weights of step s are a function of the job and s, so a run that was killed ends as one that was not.
+
+    Args:
+        tracker: receives each step's losses, averaged over the workers (worker 0 only).
+        on_report: called by every worker every `report_every` steps and at the end.
+    """
+    if job.done():
+        return
+    rank, world = _place()
+    device = _device()
+    stage = Stage.model_validate(job.settings)
+    learner = build_learner(job, device)
+    folder = storage.join(job.folder, "checkpoints")
+    checkpoint.resume(folder, learner, job.fingerprint, device)
+    stream = _stream(job, stage, device)
+    started, losses = time.perf_counter(), _LossLog(rank, tracker, learner.taken)
+    while learner.taken < stage.steps:
+        seed_everything(job.seed, learner.taken, rank)
+        batch = {name: t.to(device, non_blocking=True) for name, t in stream.batch(learner.taken, rank, world).items()}
+        losses.add(learner.step(batch))
+        last = learner.taken == stage.steps
+        if learner.taken % stage.report_every == 0 or last:
+            newest = losses.flush(learner.taken)
+            if on_report:
+                on_report(learner.taken, newest, learner)
+        if rank == 0 and (learner.taken % stage.checkpoint_every == 0 or last):
+            checkpoint.write(folder, learner, job.fingerprint)
+    if rank == 0:
+        _finish(job, learner, time.perf_counter() - started)
+    _wait_for_all()
+
+
+def describe(job: StageJob) -> dict[str, Any]:
+    """Return what the stage's model file says of itself."""
+    network = {key: value for key, value in job.settings["network"].items() if key != "init"}
+    scale = job.scale if "lr" in NETWORKS[network["type"]].inputs else 1
+    return {"format": 1, "network": network, "scale": scale, "notes": [], **job.description}
+
+
+def _finish(job: StageJob, learner: Learner, seconds: float) -> None:
+    save_model(job.model, learner.kept, describe(job))
+    storage.write_json(
+        storage.join(job.folder, "done.json"),
+        {"stage": job.name, "fingerprint": job.fingerprint, "steps": learner.taken, "seconds": round(seconds, 1)},
+    )
+
+
+def _stream(job: StageJob, stage: Stage, device: str) -> Stream:
+    manifest = read_manifest(job.shards)
+    columns = open_columns(job.shards, sorted(_columns_read(stage)))
+    divisors = {name: manifest.columns[name].divisor for name in columns}
+    return Stream(
+        columns,
+        divisors=divisors,
+        scale=job.scale,
+        patch=stage.patch,
+        batch=stage.batch,
+        seed=job.seed,
+        augment=stage.augment,
+    )
+
+
+def _columns_read(stage: Stage) -> set[str]:
+    """Return the shard columns that a stage's network, terms and derivations read."""
+    read = set(NETWORKS[stage.network.type].inputs)
+    read |= {target_of(term.on) for term in stage.objective if TERMS[term.type].reads == "outputs"}
+    read |= {target_of(d.on) for d in stage.discriminators.values()}
+    read |= {made.of for made in stage.derive.values()}
+    return read - set(stage.derive)
+
+
+class _LossLog:
+    """Keeps each step's losses on the device and fetches them together: one synchronisation a report."""
+
+    def __init__(self, rank: int, tracker: Tracker | None, start: int) -> None:
+        self.rank, self.tracker, self.start = rank, tracker, start
+        self.rows: list[dict[str, torch.Tensor]] = []
+
+    def add(self, losses: dict[str, torch.Tensor]) -> None:
+        self.rows.append(losses)
+
+    def flush(self, taken: int) -> Losses:
+        """Hand the rows to the tracker; return the newest, averaged over the workers."""
+        names = list(self.rows[-1])
+        table = torch.stack([torch.stack([row[name].float() for name in names]) for row in self.rows])
+        if dist.is_initialized() and dist.get_world_size() > 1:
+            dist.all_reduce(table)
+            table /= dist.get_world_size()
+        first = taken - len(self.rows) + 1
+        values = [dict(zip(names, row, strict=True)) for row in table.tolist()]
+        if self.rank == 0 and self.tracker:
+            self.tracker.metrics([(first + index, row) for index, row in enumerate(values)])
+        self.rows.clear()
+        return values[-1]
+
+
+def _place() -> tuple[int, int]:
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def _wait_for_all() -> None:
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def _device() -> str:
+    return f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
+

@@ -1,0 +1,113 @@
+"""From a pipeline to stage jobs: what is to be done, in which order, and what is done already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from acutance import storage
+from acutance.errors import WeightsError
+from acutance.fingerprint import file_sha256, fingerprint
+from acutance.pipeline import Pipeline
+
+TRAINING_VERSION = 1
+"""Counts changes of the training code after which equal settings give other weights."""
+
+_NOT_DETERMINING = {"needs", "checkpoint_every", "report_every"}
+
+
+@dataclass(frozen=True)
+class StageJob:
+    """All that a worker needs to train one stage; it travels between processes as plain data.
+
+    Attributes:
+        settings: the resolved stage, as `Stage.model_validate` takes it.
+        shards: URI of the shard set's folder.
+        folder: URI of the stage's own folder: checkpoints, `model.safetensors`, `done.json`.
+        sources: what it starts from or looks through -> URI of that model or weights file.
+        description: what the model file says of itself besides its network.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    scale: int
+    seed: int
+    shards: str
+    folder: str
+    fingerprint: str
+    sources: dict[str, str] = field(default_factory=dict)
+    description: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def model(self) -> str:
+        """URI of the finished model file."""
+        return storage.join(self.folder, "model.safetensors")
+
+    def done(self) -> bool:
+        """Tell whether this work is complete."""
+        return storage.exists(storage.join(self.folder, "done.json"))
+
+
+def plan_stages(pipeline: Pipeline, dataset: str, root: str, *, only: str | None = None) -> list[StageJob]:
+    """Return the jobs of a pipeline in order.
+
+    Args:
+        dataset: fingerprint of the shard set.
+        root: URI of the storage root.
+        only: one stage; then it and what it needs.
+
+    Raises:
+        WeightsError: when a stage starts from a file that is not there.
+    """
+    jobs: dict[str, StageJob] = {}
+    for name in pipeline.order(only):
+        jobs[name] = _job(pipeline, name, dataset, root, jobs)
+    return list(jobs.values())
+
+
+def _job(pipeline: Pipeline, name: str, dataset: str, root: str, before: dict[str, StageJob]) -> StageJob:
+    stage = pipeline.stages[name]
+    settings = stage.model_dump(mode="json")
+    detail = pipeline.data.detail.model_dump(mode="json") if pipeline.data.detail else None
+    files = sorted(source for source in stage.reads() if source not in before)
+    determines = {
+        "version": TRAINING_VERSION,
+        "stage": _without_paths({k: v for k, v in settings.items() if k not in _NOT_DETERMINING}, files),
+        "scale": pipeline.scale,
+        "seed": pipeline.seed,
+        "dataset": dataset,
+        "upstream": {source: before[source].fingerprint for source in stage.reads() if source in before},
+        "files": [_checksum(source, name) for source in files],
+    }
+    mark = fingerprint(determines)
+    return StageJob(
+        name=name,
+        settings=settings,
+        scale=pipeline.scale,
+        seed=pipeline.seed,
+        shards=storage.join(root, "shards", dataset),
+        folder=storage.join(root, "stages", mark),
+        fingerprint=mark,
+        sources={source: before[source].model if source in before else source for source in stage.reads()},
+        description={"title": pipeline.title, "stage": name, "detail": detail, "fingerprint": mark, "dataset": dataset},
+    )
+
+
+def _without_paths(content: Any, files: list[str]) -> Any:
+    """Replace the paths of files by `file`: their checksums count, not where they lie."""
+    if isinstance(content, dict):
+        return {key: _without_paths(value, files) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_without_paths(value, files) for value in content]
+    return "file" if isinstance(content, str) and content in files else content
+
+
+def _checksum(source: str, stage: str) -> str:
+    if not Path(source).is_file():
+        raise WeightsError(
+            f"{source!r} is neither a stage of this pipeline nor a file",
+            where=f"stages.{stage}",
+            fix="name a stage, or put the file there",
+        )
+    return file_sha256(source)

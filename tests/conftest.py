@@ -1,0 +1,24 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of benchmark pictures, parameter files and weights; tests that need it skip where it is absent."""
+    root = Path(os.environ.get("ACUTANCE_DATA") or REPOSITORY.parent / "shared" / "data")
+    if not root.is_dir():
+        pytest.skip("no benchmark data: set ACUTANCE_DATA")
+    return root
