@@ -76,7 +76,10 @@ Parameter = Annotated[
 
 
 class Goal(Strict):
-    """A metric of the evaluation, on a data set, to be made large or small."""
+    """A metric of the evaluation, on a data set, to be made large or small.
+
+    A metric that should come close to the truth's own value (fine detail) counts by its distance to it.
+    """
 
     metric: str
     on: str
@@ -129,6 +132,8 @@ class Campaign(Strict):
         for goal in self.objectives:
             if goal.metric not in METRICS:
                 raise ValueError(f"objectives: there is no metric {goal.metric!r}{nearest(goal.metric, METRICS)}")
+            if METRICS[goal.metric].goal == "closest to the truth" and goal.goal == "maximize":
+                raise ValueError(f"objectives: {goal.metric} counts by its distance to the truth; minimize that")
         return self
 
     def path_of(self, parameter: str) -> str:

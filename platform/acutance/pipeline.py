@@ -19,7 +19,9 @@ from acutance.errors import ConfigError
 from acutance.evaluation.metrics import METRICS
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.imaging import frequency
-from acutance.losses import TERMS, Form, target_of
+from acutance.losses import TERMS
+from acutance.losses.adversarial import Form
+from acutance.losses.objective import target_of
 from acutance.models import DISCRIMINATORS, NETWORKS
 from acutance.schema import Choice, Strict, choice_of, load_yaml, nearest, override, parse_override, validate
 
@@ -198,6 +200,10 @@ class Pipeline(Strict):
             problems.append(f"{place}.patch: {stage.patch} is no multiple of the scale {self.scale}")
         if stage.patch > self.data.subimages.size:
             problems.append(f"{place}.patch: {stage.patch} is larger than data.subimages.size")
+        for judge, discriminator in stage.discriminators.items():
+            if discriminator.network.size != stage.patch:
+                size = f"{place}.discriminators.{judge}.network.size"
+                problems.append(f"{size}: {discriminator.network.size} is not the stage's patch, {stage.patch}")
         if stage.batch % self.compute.workers:
             problems.append(f"{place}.batch: {stage.batch} cannot be shared by {self.compute.workers} workers")
         return problems
@@ -232,11 +238,13 @@ class Pipeline(Strict):
         if only is not None and only not in self.stages:
             raise ConfigError(f"there is no stage {only!r}{nearest(only, self.stages)}", where="--stage")
         graph = {name: self.upstream(name) for name in self.stages}
-        wanted, todo = set(), [only] if only else list(self.stages)
+        wanted: set[str] = set()
+        todo = [only] if only else list(self.stages)
         while todo:
             name = todo.pop()
-            wanted.add(name)
-            todo.extend(graph[name])
+            if name not in wanted:
+                wanted.add(name)
+                todo.extend(graph[name])
         return [name for name in TopologicalSorter(graph).static_order() if name in wanted]
 
 
@@ -268,7 +276,16 @@ def load(
         changes += list(profiles[profile].items())
     changes += [parse_override(text) for text in overrides]
     changes += list((values or {}).items())
-    content = copy.deepcopy(content)
+    return _changed(content, changes, str(path))
+
+
+def resolve(content: Mapping[str, Any], values: Mapping[str, Any], where: str) -> Pipeline:
+    """Return a pipeline from settings in memory and values by dotted path; errors as for `load`."""
+    return _changed(content, list(values.items()), where)
+
+
+def _changed(content: Mapping[str, Any], changes: list[tuple[str, Any]], where: str) -> Pipeline:
+    settings = copy.deepcopy(dict(content))
     for dotted, value in changes:
-        override(content, dotted, value)
-    return validate(Pipeline, content, str(path))
+        override(settings, dotted, value)
+    return validate(Pipeline, settings, where)

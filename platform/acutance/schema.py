@@ -187,7 +187,7 @@ def _mistake(model: type[BaseModel], mistake: Any, content: Any) -> str:
         message = f"unknown type {tag!r}{nearest(tag, expected)}"
     elif mistake["type"] == "missing":
         message = "this key is missing"
-    return f"{'.'.join(path) or 'the file'}: {message}"
+    return f"{'.'.join(path)}: {message}" if path else message
 
 
 def nearest(word: str, candidates: typing.Iterable[str]) -> str:

@@ -1,7 +1,7 @@
 """Which pictures a dataset's name stands for: the catalogue of `pipelines/datasets.yaml`, or any folder.
 
-A catalogue entry lists pictures packaged inside installed Python distributions, or a folder below the one that the
-environment variable ACUTANCE_DATA names. Nothing is opened here; `read_picture` does that.
+A catalogue entry lists pictures packaged inside installed Python distributions, or a folder below the one
+that the environment variable ACUTANCE_DATA names. Nothing is opened here; `read_picture` does that.
 """
 
 from __future__ import annotations
@@ -100,8 +100,11 @@ class Catalogue:
         """
         if name in self.entries:
             return self._entry_sources(name, self.entries[name])
+        if "://" in name:
+            raise ConfigError("pictures are read from local folders", where=name, fix="copy them to one")
         if "/" in name or Path(name).is_dir():
-            return _folder_sources(Path(name).expanduser().absolute(), "give the path of a local folder of pictures")
+            folder = Path(name).expanduser().absolute()
+            return _folder_sources(folder, "give the path of a local folder of pictures")
         raise ConfigError(
             f"no dataset is called {name!r}{nearest(name, self.entries)}",
             where=self.file,
@@ -127,7 +130,7 @@ class Catalogue:
         if entry.packaged:
             return _named([_packaged_path(picture, name) for picture in entry.packaged])
         folder = _root() / str(entry.folder)
-        fix = f"put {name} there ({entry.source}), or point {ROOT_VARIABLE} at the folder that holds {entry.folder}"
+        fix = f"put {name} there ({entry.source}), or point {ROOT_VARIABLE} at what holds {entry.folder}"
         sources = _folder_sources(folder / entry.hr, fix)
         lr = {scale: _by_name(folder / below, fix) for scale, below in entry.lr.items()}
         hr = {scale: _by_name(folder / below, fix) for scale, below in entry.hr_for.items()}
@@ -181,10 +184,12 @@ def _is_picture(path: Path) -> bool:
 
 def _named(paths: list[Path], folder: Path | None = None) -> list[Source]:
     """Name pictures by their path without extension; those that would share a name keep the extension."""
-    full = {path: path.relative_to(folder) if folder else Path(path.name) for path in paths}
-    short = Counter(path.with_suffix("") for path in full.values())
-    names = {path: rel if short[rel.with_suffix("")] > 1 else rel.with_suffix("") for path, rel in full.items()}
-    return sorted((Source(name.as_posix(), path) for path, name in names.items()), key=lambda source: source.name)
+    full = [path.relative_to(folder) if folder else Path(path.name) for path in paths]
+    short = [name.with_suffix("") for name in full]
+    shared = Counter(short)
+    names = [name if shared[bare] > 1 else bare for name, bare in zip(full, short, strict=True)]
+    sources = [Source(name.as_posix(), path) for name, path in zip(names, paths, strict=True)]
+    return sorted(sources, key=lambda source: source.name)
 
 
 def _by_name(folder: Path, fix: str) -> dict[str, Path]:

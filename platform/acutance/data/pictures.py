@@ -1,7 +1,7 @@
 """Picture files at the edge of the house: any of them in, uint8 (H, W, 3) RGB out, or a reason why not.
 
-What a file is, its content decides; its extension says nothing. Nothing doubtful is repaired: a picture is read in
-full or refused.
+What a file is, its content decides; its extension says nothing. Nothing doubtful is repaired: a picture is
+read in full or refused.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from acutance import storage
 from acutance.errors import DataError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm")
 # Only these decoders are tried: others, such as PostScript, start programs.
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "WEBP", "PPM")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM")
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 # Where Pillow itself takes a header for a decompression bomb; the pictures of DIV2K have under 4 million.
 MAX_PIXELS = 178_956_970
 ORIENTATION = 0x0112
@@ -32,16 +34,16 @@ class PictureError(DataError):
 def read_picture(source: str | Path | bytes, *, minimum_side: int = 2) -> np.ndarray:
     """Return a picture as uint8 (H, W, 3), RGB, upright.
 
-    Grey becomes three equal channels; palettes and CMYK become RGB; 16 bits become 8 (`round(x / 257)`); an alpha
-    channel is dropped where all of it is opaque; the EXIF orientation is applied.
+    Grey becomes three equal channels; palettes and CMYK become RGB; 16 bits become 8 (`round(x / 257)`); an
+    alpha channel is dropped where all of it is opaque; the EXIF orientation is applied.
 
     Args:
         source: a path, an s3:// URI, or the bytes of the file.
         minimum_side: the fewest pixels that either side may have.
 
     Raises:
-        PictureError: for a file that is missing, empty, truncated, corrupt, no picture, transparent, animated, of an
-            unknown depth, larger than `MAX_PIXELS` or smaller than `minimum_side`.
+        PictureError: for a file that is missing, empty, truncated, corrupt, no picture, transparent, several
+            pictures, of another depth, larger than `MAX_PIXELS` or smaller than `minimum_side`.
     """
     where = None if isinstance(source, bytes) else str(source)
     try:
@@ -94,26 +96,21 @@ def _decode(content: bytes) -> np.ndarray:
         _open(content).verify()  # the check sums of all chunks of a PNG; decoding alone does not look at them
         image = _open(content)
         _refuse_unusual(image)
-        orientation = image.getexif().get(ORIENTATION, 1)
-        if _is_deep(image):
-            pixels = _to_8_bits(_decode_deep(content, image))
-        else:
-            image.load()
-            pixels = _to_rgb(image)
-            if image.format == "TIFF":
-                orientation = 1  # Pillow has turned it already
+        pixels = _to_8_bits(_decode_deep(content, image)) if _is_deep(image) else _to_rgb(image)
+        orientation = image.getexif().get(ORIENTATION, 1)  # read last: Pillow turns a TIFF as it loads it
     except PictureError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PictureError(f"it claims more than {MAX_PIXELS // 10**6} megapixels") from None
     except Image.UnidentifiedImageError:
-        raise PictureError("it is not a picture in a known format (PNG, JPEG, TIFF, BMP, WebP, PPM)") from None
+        raise PictureError("it is no picture in a known format (PNG, JPEG, TIFF, BMP, WebP, PPM)") from None
     except Exception as error:  # decoders raise nearly anything on hostile bytes
         raise PictureError(f"it is corrupt or truncated ({_first_line(error)})") from error
     return np.ascontiguousarray(_upright(pixels, orientation))
 
 
-def _open(content: bytes) -> Image.Image:
+def _open(content: bytes) -> ImageFile:
+    Image.init()  # or decoders besides the commonest would be missing
     image = Image.open(io.BytesIO(content), formats=FORMATS)
     if image.width * image.height > MAX_PIXELS:
         raise Image.DecompressionBombError
@@ -124,15 +121,15 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:120]
 
 
-def _refuse_unusual(image: Image.Image) -> None:
+def _refuse_unusual(image: ImageFile) -> None:
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # cameras append a preview to a JPEG and call it MPO
         raise PictureError(f"it holds {frames} pictures, not one")
-    if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr") and not _is_deep(image):
-        raise PictureError(f"its pixels are of an unknown kind ({image.mode}); 8 or 16 bits, grey or colour, are read")
+    if image.mode not in MODES and not _is_deep(image):
+        raise PictureError(f"its pixels are of a kind ({image.mode}) other than 8 or 16 bits, grey or colour")
 
 
-def _is_deep(image: Image.Image) -> bool:
+def _is_deep(image: ImageFile) -> bool:
     """Tell whether the file has 16 bits a channel, whatever Pillow would make of them."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         return True
@@ -141,7 +138,7 @@ def _is_deep(image: Image.Image) -> bool:
     return image.format == "PNG" and "16B" in str(image.tile[0].args)
 
 
-def _decode_deep(content: bytes, image: Image.Image) -> np.ndarray:
+def _decode_deep(content: bytes, image: ImageFile) -> np.ndarray:
     """Return uint16 (H, W, channels) with all 16 bits; Pillow would cut colour to 8 without rounding."""
     if "transparency" in image.info:
         raise PictureError("one of its 16-bit colours is transparent, and what lies behind it is unknown")

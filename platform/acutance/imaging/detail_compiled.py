@@ -1,68 +1,184 @@
-"""The detail extraction of `detail.py` for CPUs: the same equations, compiled, one pass over memory a solve.
+"""The separable detail extraction of `detail.py` for CPUs: the same equations, compiled.
 
-A tridiagonal solve is a recurrence along a line and cannot run in SIMD along it, but many lines can run side by
-side. So `_solve_and_turn` always walks down columns, a strip of neighbouring columns at a time, and writes its
-result transposed: the next solve, which runs the other way, again finds its lines as columns. A strip's factors
-stay in the level 2 cache. The recurrences are written with the positive quantities p = lambda_t a[k-1] and
-q = lambda_t a[k], so nothing cancels and float32 is enough.
+A tridiagonal solve is a recurrence along a line, so it cannot run in SIMD along it, but neighbouring lines
+can run side by side. `_solve` therefore always walks down columns, a strip of them at a time, and writes its
+result transposed: the next solve, which runs the other way, again finds its lines as columns, and no pass
+walks memory against the grain. The recurrences are written with the positive quantities p = lambda_t a[k-1]
+and q = lambda_t a[k]: nothing cancels, and float32 is enough.
 """
+
+# ruff: noqa: PLR0917 - compiled functions have no keyword-only parameters
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
-STRIP = 64  # columns solved side by side: 1000 rows of factors are 512 KB, half a level 2 cache
+Plane = npt.NDArray[np.float32]
+
+STRIP = 256  # columns solved side by side: enough to hide the cost of a row, few enough to stay in cache
 TILE = 16  # rows turned at once: 64 bytes, one cache line of the transposed picture
 
-_FAST = {"nsz", "arcp", "contract", "reassoc"}  # everything but "no NaN, no infinity": a NaN must stay visible
+# All fast-math flags but those that assume NaN and infinity away.
+_FAST = {"nsz", "arcp", "contract", "reassoc"}
 
 
-@njit(nogil=True, error_model="numpy", fastmath=_FAST)
-def _log2(value: np.float32) -> np.float32:
-    """log2 of a normal positive float32, within 3e-7 + 1 ulp: exponent bits, then the series of atanh."""
-    bits = np.int32(np.float32(value).view(np.int32) - np.int32(0x3F3504F3))  # the bits of sqrt(1/2): mantissa in 0.71..1.41
-    exponent = np.float32(np.int32(bits >> np.int32(23)))
-    mantissa = np.int32(np.int32(bits & np.int32(0x007FFFFF)) + np.int32(0x3F3504F3)).view(np.float32)
-    s = (mantissa - np.float32(1)) / (mantissa + np.float32(1))
-    s2 = s * s
-    series = np.float32(1 / 9)
-    series = series * s2 + np.float32(1 / 7)
-    series = series * s2 + np.float32(1 / 5)
-    series = series * s2 + np.float32(1 / 3)
-    series = series * s2 + np.float32(1)
-    return exponent + np.float32(2 / math.log(2)) * s * series
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile on the first call; division as in NumPy, since Python's check for zero forbids SIMD."""
+    return njit(nogil=True, error_model="numpy", fastmath=_FAST)(function)
 
 
-@njit(nogil=True, error_model="numpy", fastmath=_FAST)
-def _exp2(value: np.float32) -> np.float32:
-    whole = np.floor(value + np.float32(0.5))
-    t = (value - whole) * np.float32(math.log(2))
-    series = np.float32(1 / 5040)
-    series = series * t + np.float32(1 / 720)
-    series = series * t + np.float32(1 / 120)
-    series = series * t + np.float32(1 / 24)
-    series = series * t + np.float32(1 / 6)
-    series = series * t + np.float32(1 / 2)
-    series = series * t + np.float32(1)
-    series = series * t + np.float32(1)
-    power = np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)).view(np.float32)
-    return series * power
+def _cached(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, and keep the machine code, if there is any folder to keep it in."""
+    try:
+        return njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)(function)
+    except RuntimeError:  # neither the package's folder nor the user's cache is writable
+        return _compiled(function)
 
 
-@njit(nogil=True, error_model="numpy", fastmath=_FAST)
-def _weight(v, gamma, eps):
-    """Eqs. 4 and 6."""
-    size = max(abs(v), np.float32(1e-20))
-    return np.float32(1) / (_exp2(gamma * _log2(size)) + eps)
+def extract(
+    luma: Plane, *, gain: float, lam: float, gamma: float, eps: float, schedule: Sequence[float]
+) -> Plane:
+    """Return x of every picture.
+
+    Args:
+        luma: (N, H, W) float32, C-contiguous, 0..255.
+        gain: 1 + alpha of eqs. 1 and 2.
+        schedule: lambda_t of eq. 8, in the order of the passes.
+    """
+    count, height, width = luma.shape
+    x = np.empty_like(luma)
+    a_h, turned = np.zeros((width, height), np.float32), np.empty((width, height), np.float32)
+    a_v = np.zeros((height, width), np.float32)
+    scratch = np.empty((2, max(height, width), min(STRIP, max(height, width))), np.float32)
+    settings = [np.float32(value) for value in (gain, lam, gamma, eps)]
+    for n in range(count):
+        _field(luma[n], *settings, a_h, a_v, turned)
+        for t, lam_t in enumerate(schedule, 1):
+            _solve(turned, a_h, np.float32(lam_t), *scratch, x[n], True)
+            last = t == len(schedule)
+            _solve(x[n], a_v, np.float32(lam_t), *scratch, x[n] if last else turned, not last)
+    return x
 
 
-@njit(nogil=True, error_model="numpy", fastmath=_FAST)
-def _turn(tile, rows, target, first_row, first_column, columns):
-    """target[first_row + j, first_column + i] = tile[i, j]."""
-    if rows == TILE:
+@_cached
+def _field(
+    luma: Plane, gain: Any, lam: Any, gamma: Any, eps: Any, a_h: Plane, a_v: Plane, right: Plane
+) -> None:
+    """Fill the weights of eq. 6 and the right side of eq. 5; a_h and the right side transposed."""
+    height, width = luma.shape
+    tiles = np.zeros((2, TILE, width), np.float32)
+    logs = np.empty((2, width), np.float32)
+    across, down = np.zeros(width + 1, np.float32), np.zeros((2, width), np.float32)
+    _logarithms(luma[0], logs[0])
+    for i in range(height):
+        here, below, row = i & 1, (i + 1) & 1, i & (TILE - 1)
+        _edges(logs[here, :-1], logs[here, 1:], gain, gamma, eps, tiles[0, row, :-1], across[1:-1])
+        if i + 1 < height:
+            _logarithms(luma[i + 1], logs[below])
+            _edges(logs[here], logs[below], gain, gamma, eps, a_v[i], down[below])
+        else:
+            down[below] = np.float32(0)
+        _divergence(across[:-1], across[1:], down[here], down[below], lam, tiles[1, row])
+        if row == TILE - 1 or i == height - 1:
+            _turn(tiles[0], row + 1, a_h, 0, i - row, width)
+            _turn(tiles[1], row + 1, right, 0, i - row, width)
+
+
+@_compiled
+def _logarithms(luma: Plane, logs: Plane) -> None:
+    for j in range(luma.size):
+        logs[j] = _log2(luma[j] + np.float32(1))
+
+
+@_compiled
+def _edges(
+    logs: Plane, logs_next: Plane, gain: Any, gamma: Any, eps: Any, weight: Plane, flux: Plane
+) -> None:
+    """Eq. 1 or 2, then eqs. 4 and 6; flux is A(V) V."""
+    flat = np.float32(gamma == np.float32(0))  # 0^gamma
+    for j in range(weight.size):
+        v = gain * (logs_next[j] - logs[j])
+        size = abs(v)
+        power = _exp2(gamma * _log2(size)) if size > np.float32(0) else flat
+        weight[j] = np.float32(1) / (power + eps)
+        flux[j] = weight[j] * v
+
+
+@_compiled
+def _divergence(left: Plane, right: Plane, above: Plane, below: Plane, lam: Any, result: Plane) -> None:
+    """The right side of eq. 5: lam (Dh'AhVh + Dv'AvVv), from the fluxes over a pixel's four edges."""
+    for j in range(result.size):
+        result[j] = lam * (left[j] - right[j] + above[j] - below[j])
+
+
+@_cached
+def _solve(right: Plane, weight: Plane, lam: Any, c: Plane, d: Plane, target: Plane, turn: bool) -> None:
+    """Solve (E + lam D'AD) x = right down every column; write x, or its transpose, to target."""
+    length, lines = right.shape
+    strip = c.shape[1]
+    zero, tile = np.zeros(strip, np.float32), np.empty((TILE, strip), np.float32)
+    for first in range(0, lines, strip):
+        last = min(first + strip, lines)
+        n = last - first
+        weight_above, c_above, d_above = zero[:n], zero[:n], zero[:n]
+        for k in range(length):
+            _eliminate(
+                right[k, first:last],
+                weight_above,
+                weight[k, first:last],
+                lam,
+                c_above,
+                d_above,
+                c[k, :n],
+                d[k, :n],
+            )
+            weight_above, c_above, d_above = weight[k, first:last], c[k, :n], d[k, :n]
+        x_below = zero[:n]
+        for k in range(length - 1, -1, -1):
+            row = k & (TILE - 1)
+            x = tile[row, :n] if turn else target[k, first:last]
+            _substitute(c[k, :n], d[k, :n], x_below, x)
+            x_below = x
+            if turn and row == 0:
+                _turn(tile, min(TILE, length - k), target, first, k, n)
+
+
+@_compiled
+def _eliminate(
+    right: Plane,
+    weight_above: Plane,
+    weight: Plane,
+    lam: Any,
+    c_above: Plane,
+    d_above: Plane,
+    c: Plane,
+    d: Plane,
+) -> None:
+    """Thomas, forward; c has the opposite sign of the usual one, so that every term is positive."""
+    for j in range(c.size):
+        p, q = lam * weight_above[j], lam * weight[j]
+        scale = np.float32(1) / (np.float32(1) + q + p * (np.float32(1) - c_above[j]))
+        c[j] = q * scale
+        d[j] = (right[j] + p * d_above[j]) * scale
+
+
+@_compiled
+def _substitute(c: Plane, d: Plane, x_below: Plane, x: Plane) -> None:
+    """Thomas, backward."""
+    for j in range(x.size):
+        x[j] = d[j] + c[j] * x_below[j]
+
+
+@_compiled
+def _turn(tile: Plane, rows: int, target: Plane, first_row: int, first_column: int, columns: int) -> None:
+    """Write target[first_row + j, first_column + i] = tile[i, j]."""
+    if rows == TILE:  # a constant trip count, which the compiler unrolls
         for j in range(columns):
             for i in range(TILE):
                 target[first_row + j, first_column + i] = tile[i, j]
@@ -72,99 +188,29 @@ def _turn(tile, rows, target, first_row, first_column, columns):
                 target[first_row + j, first_column + i] = tile[i, j]
 
 
-@njit(nogil=True, error_model="numpy", fastmath=_FAST)
-def _logs(luma, log):
-    for j in range(luma.size):
-        log[j] = _log2(luma[j] + np.float32(1))
+@_compiled
+def _log2(value: Any) -> Any:
+    """log2 of a normal positive float32: exponent bits, then atanh's series on a mantissa in 0.71..1.41."""
+    # numba widens integer arithmetic to 64 bits, half as many to a vector; hence the casts.
+    bits = np.int32(np.float32(value).view(np.int32) - np.int32(0x3F3504F3))  # the bits of sqrt(1/2)
+    exponent = np.float32(np.int32(bits >> np.int32(23)))
+    mantissa = np.int32(np.int32(bits & np.int32(0x007FFFFF)) + np.int32(0x3F3504F3)).view(np.float32)
+    s = (mantissa - np.float32(1)) / (mantissa + np.float32(1))
+    s2 = s * s
+    series = np.float32(1 / 9)
+    for odd in (7, 5, 3, 1):
+        series = series * s2 + np.float32(1 / odd)
+    return exponent + np.float32(2 / math.log(2)) * s * series
 
 
-@njit(nogil=True, error_model="numpy", fastmath=_FAST)
-def _edges(log, log_next, gain, gamma, eps, weight, flux):
-    """Eqs. 1 or 2, 4, 6"""
-    for j in range(weight.size):
-        v = gain * (log_next[j] - log[j])
-        weight[j] = _weight(v, gamma, eps)
-        flux[j] = weight[j] * v
-
-
-@njit(nogil=True, error_model="numpy", fastmath=_FAST)
-def _right(flux_left, flux_right, flux_above, flux_below, lam, right):
-    for j in range(right.size):
-        right[j] = lam * (flux_left[j] - flux_right[j] + flux_above[j] - flux_below[j])
-
-
-@njit(nogil=True, error_model="numpy", fastmath=_FAST)
-def _field(luma, gain, lam, gamma, eps, a_h, a_v, right):
-    """Eqs. 1, 2, 4, 6 and the right side of eq. 5; a_h and right come out transposed."""
-    height, width = luma.shape
-    tile_a = np.zeros((TILE, width), np.float32)
-    tile_r = np.empty((TILE, width), np.float32)
-    log, log_below = np.empty(width, np.float32), np.empty(width, np.float32)
-    across = np.zeros(width + 1, np.float32)
-    above, below = np.zeros(width, np.float32),  np.zeros(width, np.float32)
-    _logs(luma[0], log_below)
-    for i in range(height):
-        r = i % TILE
-        log, log_below, above, below = log_below, log, below, above
-        _edges(log[:-1], log[1:], gain, gamma, eps, tile_a[r, :-1], across[1:-1])
-        if i + 1 < height:
-            _logs(luma[i + 1], log_below)
-            _edges(log, log_below, gain, gamma, eps, a_v[i], below)
-        else:
-            a_v[i, :] = 0
-            below[:] = 0
-        _right(across[:-1], across[1:], above, below, lam, tile_r[r])
-        if r == TILE - 1 or i == height - 1:
-            _turn(tile_a, r + 1, a_h, 0, i - r, width)
-            _turn(tile_r, r + 1, right, 0, i - r, width)
-
-
-@njit(nogil=True, error_model="numpy", fastmath=_FAST)
-def _solve_and_turn(right, weight, lam, c, d, tile, target):
-    """Solve (E + lam D'AD) x = right down every column (Thomas), and write x transposed."""
-    length, lines = right.shape
-    for first in range(0, lines, STRIP):
-        n = min(STRIP, lines - first)
-        for j in range(n):
-            q = lam * weight[0, first + j]
-            m = np.float32(1) / (np.float32(1) + q)
-            c[0, j] = q * m
-            d[0, j] = right[0, first + j] * m
-        for k in range(1, length):
-            for j in range(n):
-                p = lam * weight[k - 1, first + j]
-                q = lam * weight[k, first + j]
-                m = np.float32(1) / (np.float32(1) + q + p * (np.float32(1) - c[k - 1, j]))
-                c[k, j] = q * m
-                d[k, j] = (right[k, first + j] + p * d[k - 1, j]) * m
-        above = (length - 1) // TILE * TILE
-        for base in range(above, -1, -TILE):
-            rows = min(TILE, length - base)
-            for i in range(rows - 1, -1, -1):
-                k = base + i
-                if k == length - 1:
-                    for j in range(n):
-                        tile[i, j] = d[k, j]
-                else:
-                    below = i + 1 if i + 1 < TILE else 0
-                    for j in range(n):
-                        tile[i, j] = d[k, j] + c[k, j] * tile[below, j]
-            _turn(tile, rows, target, first, base, n)
-
-
-@njit(nogil=True, error_model="numpy", fastmath=_FAST)
-def extract(luma, gain, lam, gamma, eps, schedule, x):
-    count, height, width = luma.shape
-    a_h = np.zeros((width, height), np.float32)
-    a_v = np.empty((height, width), np.float32)
-    turned = np.empty((width, height), np.float32)
-    longest = max(height, width)
-    c = np.empty((longest, STRIP), np.float32)
-    d = np.empty((longest, STRIP), np.float32)
-    tile = np.empty((TILE, STRIP), np.float32)
-    for n in range(count):
-        _field(luma[n], gain, lam, gamma, eps, a_h, a_v, turned)
-        for t in range(schedule.size):
-            _solve_and_turn(turned, a_h, schedule[t], c, d, tile, x[n])
-            _solve_and_turn(x[n], a_v, schedule[t], c, d, tile, turned)
-        x[n] = turned.T
+@_compiled
+def _exp2(value: Any) -> Any:
+    """2^value, value cut to the range of normal float32: exponent bits times exp's series within +-0.35."""
+    value = min(max(value, np.float32(-126)), np.float32(126))
+    whole = np.floor(value + np.float32(0.5))
+    t = (value - whole) * np.float32(math.log(2))
+    series = np.float32(1)
+    for n in (7, 6, 5, 4, 3, 2, 1):
+        series = series * t * np.float32(1 / n) + np.float32(1)
+    power = np.int32(np.int32(np.int32(whole) + np.int32(127)) << np.int32(23)).view(np.float32)
+    return series * power

@@ -1,7 +1,7 @@
 """DSRGAN (eq. 11): RRDBNet, a detail branch fed by its features, and their multiplication under attention.
 
-The SISR branch gives a base picture B, the detail branch the detail layer D = 2^x at HR size, the attention A in 0..1.
-Detail losses see D as it leaves its branch, before attention.
+The SISR branch gives a base picture B, the detail branch the detail layer D = 2^x at HR size, the attention A
+in 0..1. Detail losses see D as it leaves its branch, before attention.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class DSRGAN(nn.Module):
         blocks, channels, growth, scale, skip: the SISR branch, see `RRDBNet`; `main` holds it, keys and all.
         detail_blocks: stages of the detail branch.
         detail_channels: width where the branch and a tapped feature are joined; None for twice `channels`.
-        detail_taps: after which RRDBs of the SISR branch features are tapped, one a stage, the first is 1; None
-            spreads them evenly ([5, 10, 15, 20] for 4 of 23).
-        detail_concat: whether the tapped feature joins before a stage's RRDB (128 channels in it) or after (64).
-        fusion: "gated" is B * (1 + A * (D - 1)): A = 0 leaves B alone; "product" is the paper's literal B * A * D;
-            "none" is B * D without attention (ablations 2 and 3).
+        detail_taps: after which RRDBs of the SISR branch features are tapped, one a stage, the first is 1;
+            None spreads them evenly ([5, 10, 15, 20] for 4 of 23).
+        detail_concat: whether the tapped feature joins before a stage's RRDB (then 128 wide) or after (64).
+        fusion: "gated" is B * (1 + A * (D - 1)), where A = 0 leaves B alone; "product" is the paper's literal
+            B * (A * D); "none" is B * D without attention (ablations 2 and 3).
         attention_norm: batch normalisation does not depend on the picture's size at test time; "in" does.
     """
 
@@ -70,7 +70,9 @@ class DSRGAN(nn.Module):
         self.scale, self.fusion = scale, fusion
         self.taps = _taps(detail_taps, detail_blocks, blocks)
         width = _detail_width(detail_channels, channels)
-        self.detail = DetailBranch(detail_blocks, width, channels, growth, detail_concat, self.main.fold)
+        self.detail = DetailBranch(
+            detail_blocks, width, tapped=channels, growth=growth, concat=detail_concat, folded=self.main.fold
+        )
         if fusion != "none":
             self.attention = attention(channels + width, channels, attention_norm)
         if fusion == "product":
@@ -87,26 +89,24 @@ class DSRGAN(nn.Module):
         Returns:
             "image" (B,3,H,W), not clipped, and "detail" (B,1,H,W), about 1 on flat regions.
         """
-        whole = fill(lr, self.main.fold)
-        features, taps = self.main.trunk(whole, self.taps)
-        features = self.main.enlarge(features)
-        base = self.main.picture(features, whole)
+        trunk, taps = self.main.trunk(fill(lr, self.main.fold), self.taps)
+        features = self.main.enlarge(trunk)
         detail_features = self.detail(fill(lr_detail, self.main.fold), taps)
-        detail = self.detail.picture(detail_features)
-        image = self._fuse(base, detail, features, detail_features)
-        return {"image": crop(image, lr, self.scale), "detail": crop(detail, lr, self.scale)}
-
-    def _fuse(self, base: Tensor, detail: Tensor, features: Tensor, detail_features: Tensor) -> Tensor:
+        base = self.main.picture(features, lr)
+        detail = crop(self.detail.picture(detail_features), lr, self.scale)
         if self.fusion == "none":
-            return base * detail
-        weight = self.attention(torch.cat([features, detail_features], 1))
-        return base * (1 + weight * (detail - 1)) if self.fusion == "gated" else base * (weight * detail)
+            return {"image": base * detail, "detail": detail}
+        weight = crop(self.attention(torch.cat([features, detail_features], 1)), lr, self.scale)
+        gain = 1 + weight * (detail - 1) if self.fusion == "gated" else weight * detail
+        return {"image": base * gain, "detail": detail}
 
 
 class DetailBranch(nn.Module):
     """Stages of RRDB and reduction at LR size, each joined by a tapped feature; then enlargement."""
 
-    def __init__(self, stages: int, channels: int, tapped: int, growth: int, concat: str, folded: int) -> None:
+    def __init__(
+        self, stages: int, channels: int, *, tapped: int, growth: int, concat: str, folded: int
+    ) -> None:
         super().__init__()
         self.folded = folded
         self.conv_first = convolution(folded**2, channels)
@@ -160,7 +160,7 @@ def _norm(norm: Norm, channels: int) -> list[nn.Module]:
 
 
 def _taps(taps: Sequence[int] | None, stages: int, blocks: int) -> tuple[int, ...]:
-    """Return the RRDB each stage taps; where there are fewer RRDBs than stages the last one is tapped again."""
+    """Return the RRDB each stage taps; with fewer RRDBs than stages the last one is tapped again."""
     if taps is None:
         return tuple(min(blocks, max(1, blocks // stages) * (stage + 1)) for stage in range(stages))
     if len(taps) != stages or not all(1 <= tap <= blocks for tap in taps):

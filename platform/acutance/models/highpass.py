@@ -1,7 +1,8 @@
-"""The high-pass network of HFA: three layers that learn to filter, and whose features then weigh high frequencies.
+"""The high-pass network of HFA: three layers that learn to filter, and whose features then weigh high
+frequencies.
 
-Its target is the picture with the low part of its spectrum taken away; trained and frozen it serves L_hf, a feature
-loss that needs no download.
+Its target is the picture with the low part of its spectrum taken away; trained and frozen it serves L_hf, a
+feature loss that needs no download.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class HighPassNet(nn.Module):
         """
         unknown = sorted(set(layers) - set(LAYERS))
         if unknown:
-            raise ConfigError(f"the high-pass network has no features {unknown}", fix=f"use {', '.join(LAYERS)}")
+            raise ConfigError(
+                f"the high-pass network has no features {unknown}", fix=f"use {', '.join(LAYERS)}"
+            )
         found = {"conv0": F.relu(self.conv0(picture))}
         if "conv1" in layers:
             found["conv1"] = F.relu(self.conv1(found["conv0"]))

@@ -1,12 +1,12 @@
 """Model files: weights and how to build the network for them, in one .safetensors.
 
-The header's metadata holds `acutance`: a JSON description with `format`, `network` ({"type": ..., **arguments}),
-`scale`, `detail` (the extractor's settings or null), `stage`, `fingerprint`, `title` and `notes`.
+The header's metadata holds `acutance`: a JSON description with `format`, `network` ({"type": ...,
+**arguments}), `scale`, `detail` (the extractor's settings or null), `stage`, `fingerprint`, `title` and
+`notes`.
 """
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +19,7 @@ from torch import nn
 from acutance import storage
 from acutance.errors import ConfigError, ModelError
 from acutance.models import NETWORKS
-from acutance.schema import nearest
+from acutance.schema import choice_of, nearest, validate
 
 FORMAT = 1
 KEY = "acutance"
@@ -30,17 +30,15 @@ def build_network(settings: Mapping[str, Any]) -> nn.Module:
     """Build a network from {"type": ..., **arguments}.
 
     Raises:
-        ConfigError: for an unknown type, an unknown or a missing argument, or one the network refuses.
+        ConfigError: for an unknown type, an argument that is unknown or of the wrong type, or one it refuses.
     """
-    arguments = dict(settings)
-    kind = arguments.pop("type", None)
+    kind = settings.get("type")
     if kind not in NETWORKS:
-        raise ConfigError(f"unknown network type {kind!r}{nearest(str(kind), NETWORKS)}", where="network.type")
-    parameters = inspect.signature(NETWORKS[kind]).parameters
-    unknown = sorted(arguments.keys() - parameters.keys())
-    if unknown:
-        raise ConfigError(f"unknown key{nearest(unknown[0], parameters)}", where=f"network.{unknown[0]}")
-    return NETWORKS[kind](**arguments)
+        raise ConfigError(
+            f"unknown network type {kind!r}{nearest(str(kind), NETWORKS)}", where="network.type"
+        )
+    choice = validate(choice_of({kind: NETWORKS[kind]}), dict(settings), "network")
+    return NETWORKS[kind](**choice.arguments())
 
 
 def save_model(uri: str, network: nn.Module, description: Mapping[str, Any]) -> None:
@@ -75,7 +73,9 @@ def load_model(uri: str) -> tuple[nn.Module, dict[str, Any]]:
         network.load_state_dict(tensors)
     except (safetensors.SafetensorError, RuntimeError, ConfigError) as error:
         raise ModelError(
-            f"this model file is damaged or does not fit its description: {str(error)[:300]}", where=uri, fix=REMEDY
+            f"this model file is damaged or does not fit its description: {str(error)[:300]}",
+            where=uri,
+            fix=REMEDY,
         ) from None
     return network.eval().requires_grad_(False), description
 
@@ -83,8 +83,8 @@ def load_model(uri: str) -> tuple[nn.Module, dict[str, Any]]:
 def _read(uri: str) -> bytes:
     try:
         return storage.read_bytes(uri)
-    except (FileNotFoundError, IsADirectoryError):
-        raise ModelError("there is no such model file", where=uri, fix="check the path") from None
+    except OSError:
+        raise ModelError("there is no readable model file here", where=uri, fix="check the path") from None
 
 
 def _description(content: bytes, uri: str) -> dict[str, Any]:
@@ -92,10 +92,14 @@ def _description(content: bytes, uri: str) -> dict[str, Any]:
         size = int.from_bytes(content[:8], "little")
         description = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][KEY])
         version, network = description["format"], description["network"]
-    except (ValueError, KeyError, TypeError):
-        raise ModelError("this file is not a model of ours, or it is damaged", where=uri, fix=REMEDY) from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ModelError(
+            "this file is not a model of ours, or it is damaged", where=uri, fix=REMEDY
+        ) from None
     if version != FORMAT or not isinstance(network, dict):
         raise ModelError(
-            f"this model file has format {version!r}; this software reads {FORMAT}", where=uri, fix="update the software"
+            f"this model file has format {version!r}; this software reads {FORMAT}",
+            where=uri,
+            fix="update the software",
         )
     return description

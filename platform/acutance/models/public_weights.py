@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-import pickle
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -41,16 +39,19 @@ def load_public_weights(network: RRDBNet, path: str) -> None:
 
     Args:
         network: an RRDBNet of the checkpoint's size.
-        path: .pth or .safetensors, a path or s3:// URI; names of the released ESRGAN files, of the ESRGAN repository
-            or of BasicSR, bare or under `params` or `params_ema`, with or without `module.`.
+        path: .pth or .safetensors, a path or s3:// URI; names of the released ESRGAN files, of the ESRGAN
+            repository or of BasicSR, bare or under `params` or `params_ema`, with or without `module.`.
 
     Raises:
-        WeightsError: when the file is missing or damaged, or names what is missing, unexpected or of another shape.
+        WeightsError: when the file is missing or damaged, or when tensors are missing, unexpected or of
+            another shape, naming them.
     """
     path = str(path)
     found = {name.removeprefix("module."): tensor for name, tensor in _unnest(_read(path), path).items()}
     ours, blocks = network.state_dict(), len(network.body)
-    naming = max((_basicsr, _esrgan, _released), key=lambda naming: sum(naming(n, blocks) in found for n in ours))
+    naming = max(
+        (_basicsr, _esrgan, _released), key=lambda naming: sum(naming(n, blocks) in found for n in ours)
+    )
     theirs = {name: naming(name, blocks) for name in ours}
     _require_match(found, {theirs[name]: tensor for name, tensor in ours.items()}, path)
     network.load_state_dict({name: found[their] for name, their in theirs.items()})
@@ -80,14 +81,17 @@ def _released(name: str, blocks: int) -> str:
 def _read(path: str) -> Any:
     try:
         content = storage.read_bytes(path)
+    except OSError:
+        raise WeightsError(
+            "there is no readable weights file here", where=path, fix="check the path"
+        ) from None
+    try:
         if path.endswith(".safetensors"):
             return safetensors.torch.load(content)
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (FileNotFoundError, IsADirectoryError):
-        raise WeightsError("there is no such weights file", where=path, fix="check the path") from None
-    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # damaged bytes make the unpickler raise almost anything
         raise WeightsError(
-            f"this is not a readable weights file: {str(error).splitlines()[0][:120] if str(error) else 'it is empty'}",
+            f"this is not a readable weights file ({type(error).__name__})",
             where=path,
             fix="fetch it again; it must be .safetensors, or a .pth that holds tensors alone",
         ) from None
@@ -97,10 +101,16 @@ def _unnest(content: Any, path: str) -> dict[str, Tensor]:
     for nest in NESTS:
         if isinstance(content, Mapping) and isinstance(content.get(nest), Mapping):
             content = content[nest]
-    if isinstance(content, Mapping) and content and all(isinstance(value, Tensor) for value in content.values()):
+    if (
+        isinstance(content, Mapping)
+        and content
+        and all(isinstance(value, Tensor) for value in content.values())
+    ):
         return dict(content)
     raise WeightsError(
-        "this file holds no weights of a network", where=path, fix=f"tensors by name, bare or under {' or '.join(NESTS)}"
+        "this file holds no weights of a network",
+        where=path,
+        fix=f"tensors by name, bare or under {' or '.join(NESTS)}",
     )
 
 
@@ -110,11 +120,15 @@ def _require_match(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], pa
         for name, tensor in wanted.items()
         if name in found and found[name].shape != tensor.shape
     ]
-    wrong = {"missing": wanted.keys() - found.keys(), "unexpected": found.keys() - wanted.keys(), "other shape": shapes}
+    wrong = {
+        "missing": wanted.keys() - found.keys(),
+        "unexpected": found.keys() - wanted.keys(),
+        "other shape": shapes,
+    }
     lines = [f"{kind}: {_some(names)}" for kind, names in wrong.items() if names]
     if lines:
         raise WeightsError(
-            f"the {len(found)} tensors of this file are not the {len(wanted)} of the network; " + "; ".join(lines),
+            f"the file's {len(found)} tensors do not fit the network's {len(wanted)}; " + "; ".join(lines),
             where=path,
             fix="choose blocks, channels, growth and scale as the checkpoint has them",
         )

@@ -1,7 +1,7 @@
 """A network on a whole picture of any size: tiles with their overlap blended.
 
-Tiles overlap; across an overlap the outer 3/8 of either tile are context that is thrown away, and over the quarter in
-the middle one tile fades into the other. The weights of all tiles add up to 1 everywhere.
+Tiles overlap; across an overlap the outer 3/8 of either tile are context that is thrown away, and over the
+quarter in the middle one tile fades into the other. The weights of all tiles add up to 1 everywhere.
 """
 
 from __future__ import annotations
@@ -19,12 +19,17 @@ from acutance.imaging.detail import EXTRACTORS
 
 ALIGNMENT = 4
 SMALLEST_SIDE = 8
-BATCH = 4
+BATCH_PIXELS = 256 * 256
 FADE = 0.25
 
 
 def restore(
-    network: nn.Module, description: Mapping[str, Any], picture: np.ndarray, *, tile: int = 192, overlap: int = 16
+    network: nn.Module,
+    description: Mapping[str, Any],
+    picture: np.ndarray,
+    *,
+    tile: int = 192,
+    overlap: int = 16,
 ) -> dict[str, np.ndarray]:
     """Run a network on one picture; the same input gives the same output.
 
@@ -36,8 +41,8 @@ def restore(
         overlap: pixels that neighbours share.
 
     Returns:
-        The network's outputs by name, at `network.scale` times the size: "image" uint8 (H,W,3), "detail" float32
-        (H,W) as 2^x, others float32 (H,W,C).
+        The network's outputs by name, at `network.scale` times the size: "image" uint8 (H,W,3), "detail"
+        float32 (H,W) as 2^x, others float32 (H,W,C).
 
     Raises:
         DataError: when `picture` is not such an array.
@@ -45,12 +50,14 @@ def restore(
     """
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
         raise DataError(
-            f"not an 8-bit RGB picture: {picture.dtype} {picture.shape}", fix="give uint8 of shape (height, width, 3)"
+            f"not an 8-bit RGB picture: {picture.dtype} {picture.shape}",
+            fix="give uint8 of shape (height, width, 3)",
         )
     pixels = torch.from_numpy(np.array(picture, order="C")).permute(2, 0, 1)[None].float()
     padded = _at_least(pixels, SMALLEST_SIDE)
     outputs = restore_tensors(network, _columns(network, description, padded), tile=tile, overlap=overlap)
-    height, width = picture.shape[0] * network.scale, picture.shape[1] * network.scale  # type: ignore[operator]
+    scale: int = network.scale  # type: ignore[assignment]
+    height, width = picture.shape[0] * scale, picture.shape[1] * scale
     return {name: _array(name, output[0, :, :height, :width]) for name, output in outputs.items()}
 
 
@@ -85,7 +92,9 @@ def restore_tensors(
         network.train(training)
     for name, output in outputs.items():
         if not bool(torch.isfinite(output).all()):
-            raise ModelError(f"the network's {name} holds values that are not finite", fix="train or fetch it again")
+            raise ModelError(
+                f"the network's {name} holds values that are not finite", fix="train or fetch it again"
+            )
     return outputs
 
 
@@ -102,7 +111,9 @@ def _run_tiles(
         for name, pieces in _forward(network, inputs, batch).items():
             whole = outputs.setdefault(name, torch.zeros(1, pieces.shape[1], height * scale, width * scale))
             for (row, column), piece in zip(batch, pieces, strict=True):
-                place = whole[0, :, row.start * scale : row.end * scale, column.start * scale : column.end * scale]
+                place = whole[
+                    0, :, row.start * scale : row.end * scale, column.start * scale : column.end * scale
+                ]
                 place.add_(piece * row.weight[:, None] * column.weight)
     return outputs
 
@@ -116,7 +127,7 @@ class Span(NamedTuple):
 
 
 def _spans(size: int, tile: int, overlap: int, scale: int) -> list[Span]:
-    """Cut an axis; every tile starts at a multiple of 4, so that strides and folds fall as on the whole picture."""
+    """Cut an axis; tiles start at multiples of 4, so that strides and folds fall as on the whole."""
     step = (tile - overlap) // ALIGNMENT * ALIGNMENT
     shared = tile - step
     starts = range(0, max(size - shared, 1), step)
@@ -128,7 +139,7 @@ def _spans(size: int, tile: int, overlap: int, scale: int) -> list[Span]:
 
 
 def _weight(start: int, end: int, shared: int, scale: int, *, first: bool, last: bool) -> Tensor:
-    """Return the weights (L*scale,) of a tile: 0 to 1 over the middle of either overlap, 1 at the picture's border."""
+    """Return a tile's weights (L*scale,): from 0 to 1 in the middle of an overlap, 1 at the border."""
     position = (torch.arange((end - start) * scale, dtype=torch.float64) + 0.5) / scale
     rise = _fade((position - shared / 2) / (FADE * shared))
     fall = 1 - _fade((position - (end - start - shared / 2)) / (FADE * shared))
@@ -141,10 +152,15 @@ def _fade(t: Tensor) -> Tensor:
 
 
 def _batches(tiles: list[tuple[Span, Span]]) -> list[list[tuple[Span, Span]]]:
+    """Join tiles of one size; large tiles keep a device busy alone, and memory bounded."""
     alike: dict[tuple[int, int], list[tuple[Span, Span]]] = {}
     for row, column in tiles:
         alike.setdefault((row.end - row.start, column.end - column.start), []).append((row, column))
-    return [group[i : i + BATCH] for group in alike.values() for i in range(0, len(group), BATCH)]
+    batches = []
+    for (height, width), group in alike.items():
+        count = max(1, BATCH_PIXELS // (height * width))
+        batches += [group[i : i + count] for i in range(0, len(group), count)]
+    return batches
 
 
 def _forward(network: nn.Module, inputs: list[Tensor], batch: list[tuple[Span, Span]]) -> dict[str, Tensor]:
@@ -158,7 +174,7 @@ def _forward(network: nn.Module, inputs: list[Tensor], batch: list[tuple[Span, S
 
 
 def _columns(network: nn.Module, description: Mapping[str, Any], pixels: Tensor) -> dict[str, Tensor]:
-    """Return what the network reads; the detail layer is that of the whole picture, so that no tile has a seam."""
+    """Return what the network reads; detail is that of the whole picture, so that no tile has a seam."""
     names: tuple[str, ...] = network.inputs  # type: ignore[assignment]
     unknown = set(names) - {"lr", "hr", "lr_detail", "hr_detail"}
     if unknown:
@@ -181,13 +197,15 @@ def _detail(settings: Mapping[str, Any] | None, pixels: Tensor) -> Tensor:
 
 
 def _at_least(picture: Tensor, side: int) -> Tensor:
-    """Repeat the last row and column of a tiny picture: convolutions reflect, and nothing can be reflected in it."""
+    """Repeat the last row and column of a picture too small for a convolution to reflect it."""
     bottom, right = max(0, side - picture.shape[-2]), max(0, side - picture.shape[-1])
     return F.pad(picture, (0, right, 0, bottom), mode="replicate")
 
 
 def _array(name: str, output: Tensor) -> np.ndarray:
     if name == "image":
-        return (output * 255 + 0.5).floor().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+        return (
+            (output * 255 + 0.5).floor().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+        )
     channels_last = output.permute(1, 2, 0).contiguous().numpy()
     return channels_last[..., 0] if name == "detail" else channels_last

@@ -1,7 +1,8 @@
 """RRDBNet, the generator of ESRGAN (Wang et al., 2018), under the parameter names of BasicSR.
 
-Parameter names: `conv_first`, `body.{i}.rdb{j}.conv{k}`, `conv_body`, `conv_up1`, `conv_up2`, `conv_hr`, `conv_last`.
-At x2 the picture is folded first (pixel unshuffle), as in BasicSR, so that the network is the x4 one behind the fold.
+Parameter names: `conv_first`, `body.{i}.rdb{j}.conv{k}`, `conv_body`, `conv_up1`, `conv_up2`, `conv_hr`,
+`conv_last`. At x2 the picture is folded first (pixel unshuffle), as in BasicSR, so that the network is the x4
+one behind the fold.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acutance.errors import ConfigError
+from acutance.imaging.resize import imresize
 
 SLOPE = 0.2
 RESIDUAL_SCALE = 0.2
@@ -29,8 +31,9 @@ class RRDBNet(nn.Module):
         channels: width of the trunk.
         growth: channels each convolution of a dense block adds.
         scale: enlargement; 2 folds the picture by 2 first.
-        skip: "bicubic" adds the bicubically enlarged input to the output and starts with nearly nothing on top of
-            it, so that a small network on a small budget starts from bicubic; "none" is ESRGAN.
+        skip: "bicubic" adds the bicubically enlarged input (MATLAB's) to the output and starts with nearly
+            nothing on top of it, so that a small network on a small budget starts from bicubic; "none" is
+            ESRGAN.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("lr",)
@@ -59,32 +62,32 @@ class RRDBNet(nn.Module):
 
     def forward(self, lr: Tensor) -> dict[str, Tensor]:
         """Map `lr` (B,3,h,w) in 0..1 to {"image": (B,3,h*scale,w*scale)}, not clipped."""
-        whole = fill(lr, self.fold)
-        features, _ = self.trunk(whole)
-        return {"image": crop(self.picture(self.enlarge(features), whole), lr, self.scale)}
+        features, _ = self.trunk(fill(lr, self.fold))
+        return {"image": self.picture(self.enlarge(features), lr)}
 
     def trunk(self, lr: Tensor, taps: Sequence[int] = ()) -> tuple[Tensor, list[Tensor]]:
         """Return the features at LR size (B,channels,h,w), and those after the tapped RRDBs.
 
         Args:
             lr: (B,3,h,w), sides a multiple of the fold.
-            taps: numbers of RRDBs, the first is 1; their features are those before `conv_body` and the long skip.
+            taps: numbers of RRDBs, from 1; what they give is not yet past `conv_body` and the long skip.
         """
         first = self.conv_first(fold(lr, self.fold))
-        features, after = first, []
-        for block in self.body:
+        features, kept = first, {}
+        for number, block in enumerate(self.body, start=1):
             features = block(features)
-            after.append(features)
-        return first + self.conv_body(features), [after[tap - 1] for tap in taps]
+            if number in taps:
+                kept[number] = features
+        return first + self.conv_body(features), [kept[tap] for tap in taps]
 
     def enlarge(self, features: Tensor) -> Tensor:
         """Enlarge features fourfold: the ones after the second upsampling convolution."""
         return enlarge(features, self.conv_up1, self.conv_up2)
 
     def picture(self, features: Tensor, lr: Tensor) -> Tensor:
-        """Map enlarged features to the picture (B,3,H,W)."""
-        image = self.conv_last(leaky(self.conv_hr(features)))
-        return image + bicubic(lr, self.scale) if self.skip == "bicubic" else image
+        """Map enlarged features to the picture (B,3,h*scale,w*scale) of `lr` as it came."""
+        image = crop(self.conv_last(leaky(self.conv_hr(features))), lr, self.scale)
+        return image + imresize(lr, self.scale) if self.skip == "bicubic" else image
 
 
 class RRDB(nn.Module):
@@ -105,19 +108,25 @@ class DenseBlock(nn.Module):
 
     def __init__(self, channels: int, growth: int) -> None:
         super().__init__()
-        for k in range(4):
-            setattr(self, f"conv{k + 1}", convolution(channels + k * growth, growth))
-        self.conv5 = convolution(channels + 4 * growth, channels)
-        for layer in self.children():
-            nn.init.kaiming_normal_(layer.weight)  # type: ignore[arg-type]
-            layer.weight.data.mul_(INITIAL_GAIN)  # type: ignore[union-attr,operator]
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        self.conv1 = _weakened(convolution(channels, growth))
+        self.conv2 = _weakened(convolution(channels + growth, growth))
+        self.conv3 = _weakened(convolution(channels + 2 * growth, growth))
+        self.conv4 = _weakened(convolution(channels + 3 * growth, growth))
+        self.conv5 = _weakened(convolution(channels + 4 * growth, channels))
 
     def forward(self, features: Tensor) -> Tensor:
         seen = [features]
         for layer in (self.conv1, self.conv2, self.conv3, self.conv4):
             seen.append(leaky(layer(torch.cat(seen, 1))))
         return torch.add(features, self.conv5(torch.cat(seen, 1)), alpha=RESIDUAL_SCALE)
+
+
+def _weakened(layer: nn.Conv2d) -> nn.Conv2d:
+    """Initialise as BasicSR does: a tenth of Kaiming's, so that the block starts near the identity."""
+    nn.init.kaiming_normal_(layer.weight)
+    layer.weight.data.mul_(INITIAL_GAIN)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
 
 
 def convolution(inputs: int, outputs: int) -> nn.Conv2d:
@@ -168,11 +177,6 @@ def fill(picture: Tensor, multiple: int) -> Tensor:
 def crop(output: Tensor, lr: Tensor, scale: int) -> Tensor:
     """Cut an output to `scale` times the size of `lr`."""
     return output[..., : lr.shape[-2] * scale, : lr.shape[-1] * scale]
-
-
-def bicubic(lr: Tensor, scale: int) -> Tensor:
-    """Enlarge bicubically with MATLAB's kernel (a = -0.5)."""
-    return F.interpolate(lr, scale_factor=scale, mode="bicubic", antialias=True)
 
 
 def positive(**sizes: int) -> None:

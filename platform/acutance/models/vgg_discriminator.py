@@ -15,7 +15,8 @@ HIDDEN = 100
 class VGGDiscriminator(nn.Module):
     """Stages of a 3x3 convolution and a 4x4 one of stride 2, then two linear layers to one logit.
 
-    The map is halved until its side is 4 to 7: five stages for 128 (14,499,401 parameters), four for 64 and 96.
+    The map is halved until its side is 4 to 7: five stages for 128 (14,499,401 parameters), four for 64 and
+    96.
 
     Args:
         in_channels: 3 for pictures, 1 for detail layers.
@@ -33,7 +34,11 @@ class VGGDiscriminator(nn.Module):
         width = in_channels
         for stage in range(self.stages):
             wider = channels * min(2**stage, 8)
-            self._add(f"{stage}_0", nn.Conv2d(width, wider, 3, 1, 1, bias=not norm or stage == 0), norm and stage > 0)
+            self._add(
+                f"{stage}_0",
+                nn.Conv2d(width, wider, 3, 1, 1, bias=not norm or stage == 0),
+                norm and stage > 0,
+            )
             self._add(f"{stage}_1", nn.Conv2d(wider, wider, 4, 2, 1, bias=not norm), norm)
             width = wider
         self.linear1 = nn.Linear(width * (size // 2**self.stages) ** 2, HIDDEN)

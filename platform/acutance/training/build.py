@@ -10,10 +10,12 @@ import torch
 from torch import nn
 
 from acutance.errors import ConfigError, ModelError
-from acutance.losses import TERMS, Objective
+from acutance.losses import TERMS
+from acutance.losses.objective import Objective
 from acutance.models import DISCRIMINATORS, NETWORKS
 from acutance.models.model_file import load_model
-from acutance.models.rrdbnet import RRDBNet, load_public_weights
+from acutance.models.public_weights import load_public_weights
+from acutance.models.rrdbnet import RRDBNet
 from acutance.pipeline import Stage
 from acutance.training.learner import Learner, freeze
 from acutance.training.plan import StageJob

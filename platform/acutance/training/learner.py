@@ -17,7 +17,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from acutance.losses import Form, Objective, discriminator_loss, target_of
+from acutance.losses.adversarial import Form, discriminator_loss
+from acutance.losses.objective import Objective, target_of
 from acutance.pipeline import DERIVATIONS, Optimiser, Stage
 
 Batch = dict[str, Tensor]

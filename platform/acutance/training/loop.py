@@ -12,7 +12,8 @@ import torch.distributed as dist
 from acutance import storage
 from acutance.data.shards import open_columns, read_manifest
 from acutance.data.stream import Stream
-from acutance.losses import TERMS, target_of
+from acutance.losses import TERMS
+from acutance.losses.objective import target_of
 from acutance.models import NETWORKS
 from acutance.models.model_file import save_model
 from acutance.pipeline import Stage

@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from acutance import storage
 from acutance.errors import WeightsError
 from acutance.fingerprint import file_sha256, fingerprint
-from acutance.pipeline import Pipeline
+from acutance.models import DISCRIMINATORS, NETWORKS
+from acutance.pipeline import Pipeline, Stage
 
 TRAINING_VERSION = 1
 """Counts changes of the training code after which equal settings give other weights."""
@@ -111,3 +115,15 @@ def _checksum(source: str, stage: str) -> str:
             fix="name a stage, or put the file there",
         )
     return file_sha256(source)
+
+
+def parameter_counts(stage: Stage) -> dict[str, Any]:
+    """Return the number of parameters of a stage's network and discriminators, without allocating them."""
+    with torch.device("meta"):
+        network = NETWORKS[stage.network.type](**stage.network.arguments())
+        judges = {n: DISCRIMINATORS[d.network.type](**d.network.arguments()) for n, d in stage.discriminators.items()}
+    return {"network": _count(network), "discriminators": {name: _count(judge) for name, judge in judges.items()}}
+
+
+def _count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())

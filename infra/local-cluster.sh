@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Starts a Ray head on this machine for submitted jobs: dashboard on 127.0.0.1 only, token required, files of its own.
+#
+#   infra/local-cluster.sh                  all CPUs, ports 6379 and 8265
+#   CPUS=2 PORT=6400 DASHBOARD_PORT=8300 CLUSTER_DIR=/tmp/other infra/local-cluster.sh
+#
+# It goes on running when this script ends; the last lines say how to stop it.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")/.." && pwd)
+port=${PORT:-6379}
+dashboard=${DASHBOARD_PORT:-8265}
+cpus=${CPUS:-$(nproc)}
+# Short, for a socket's path has at most 107 characters; private, for Ray opens the folders below it to everybody.
+dir=${CLUSTER_DIR:-/tmp/acutance-ray-$(id -u)}
+python=${PYTHON:-$here/.venv/bin/python}
+
+fail() { echo "error: $1" >&2; exit 2; }
+listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+[[ -x $python ]] || fail "no $python; to do: make test-fast installs it, PYTHON=/path/to/python names another"
+"$python" -c 'import ray, aiohttp_cors' 2>/dev/null || fail "$python has no ray[default], which job submission needs"
+for taken in "$port" "$dashboard"; do
+  ! listening "$taken" || fail "port $taken is taken; to do: PORT=... or DASHBOARD_PORT=... names another"
+done
+mkdir -p -m 700 "$dir"
+[[ -O $dir ]] || fail "$dir belongs to somebody else; to do: CLUSTER_DIR=... names another"
+
+export PATH="$(dirname "$python"):$PATH"  # a job's command is `python -m acutance ...`
+export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0
+export MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=true
+unset RAY_ADDRESS
+(cd "$here" && PYTHONPATH="$here/platform" "$python" -c 'from acutance.cluster.tokens import create_token; create_token()')
+
+cd /
+setsid ray start --head --block --disable-usage-stats --temp-dir "$dir/ray" --num-cpus "$cpus" \
+  --port "$port" --dashboard-host 127.0.0.1 --dashboard-port "$dashboard" \
+  --dashboard-agent-listen-port 0 --ray-client-server-port "${CLIENT_PORT:-10001}" \
+  </dev/null >"$dir/head.log" 2>&1 &
+pid=$!
+echo "$pid" >"$dir/head.pid"
+
+for _ in $(seq 600); do
+  kill -0 "$pid" 2>/dev/null || { tail -n 20 "$dir/head.log" >&2; fail "Ray did not start; its log is $dir/head.log"; }
+  grep -q "Ray runtime started" "$dir/head.log" && listening "$dashboard" && break
+  sleep 0.1
+done
+grep -q "Ray runtime started" "$dir/head.log" || { kill "$pid"; fail "Ray did not start in time: $dir/head.log"; }
+
+cat <<END
+Ray runs here with $cpus CPUs, pid $pid, log $dir/head.log
+  submit   acutance jobs submit --address http://127.0.0.1:$dashboard -- run pipelines/quickstart.yaml
+  attach   acutance run pipelines/quickstart.yaml --address 127.0.0.1:$port
+  stop     kill $pid
+END

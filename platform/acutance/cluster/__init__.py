@@ -1,0 +1,1 @@
+"""Ray clusters: connecting to one (`connect`) and running commands on one (`jobs`)."""

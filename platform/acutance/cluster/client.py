@@ -1,0 +1,114 @@
+"""Finds a cluster's job server from whatever address the user has, and names it in every failure."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from acutance.cluster.reach import TOKEN, check_cluster, check_port, dashboard_answers, shown
+from acutance.cluster.tokens import use_token
+from acutance.errors import UnreachableError, UserError
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+CHATTY = (
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)
+
+
+def client_of(address: str | None) -> tuple[JobSubmissionClient, str]:
+    """Return a client of a cluster's jobs, sure to answer, and the address to print.
+
+    Args:
+        address: http://HOST:8265 (the dashboard), or HOST:PORT of the dashboard or of the cluster itself;
+            default: RAY_API_SERVER_ADDRESS, else RAY_ADDRESS.
+
+    Raises:
+        UserError: when there is no address, or it is of another kind.
+        UnreachableError: when no cluster answers there, or it refuses the token.
+    """
+    target = address or os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS")
+    if not target or target == "local":
+        raise UserError(
+            "a job needs a running Ray cluster",
+            fix="start one (infra/local-cluster.sh), then --address http://127.0.0.1:8265 or set RAY_ADDRESS",
+        )
+    use_token()
+    door = _door(target)
+    from ray.job_submission import JobSubmissionClient
+
+    _quiet()
+    with answering(shown(target)), _without_ray_addresses():
+        return JobSubmissionClient(door), shown(target)
+
+
+def _quiet() -> None:
+    """These loggers set a level of their own when they are imported."""
+    if not os.environ.get("ACUTANCE_DEBUG"):
+        for name in CHATTY:
+            logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _door(target: str) -> str:
+    """Return the address that Ray's client takes, made sure that something answers there."""
+    if target == "auto":
+        check_cluster(target)
+        return target
+    if "://" in target and not target.startswith(("http://", "https://")):
+        raise UserError(
+            "jobs are submitted to a cluster's dashboard", where=shown(target), fix="give http://HOST:8265"
+        )
+    check_port(target)
+    url = target if "://" in target else f"http://{target}"
+    if dashboard_answers(url):
+        return url
+    if "://" in target:
+        raise UnreachableError(
+            "what answers is no Ray dashboard",
+            where=shown(target),
+            fix="give http://HOST:8265 of the head node",
+        )
+    check_cluster(target)
+    return target
+
+
+@contextmanager
+def _without_ray_addresses() -> Iterator[None]:
+    """These variables would win over the address that the client is given."""
+    names = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
+    kept = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
+@contextmanager
+def answering(target: str) -> Iterator[None]:
+    """Turn what Ray's client raises when a cluster goes away or refuses us into an error that names it."""
+    import requests
+    from ray.exceptions import AuthenticationError
+
+    try:
+        yield
+    except AuthenticationError as error:
+        raise UnreachableError(
+            "the Ray cluster refuses the token or misses one", where=target, fix=TOKEN
+        ) from error
+    except (requests.RequestException, ConnectionError, RuntimeError) as error:
+        raise UnreachableError(
+            f"the Ray cluster does not do what was asked: {_plain(error)}",
+            where=target,
+            fix="look at its dashboard; it needs ray[default] on its head node",
+        ) from error
+
+
+def _plain(error: Exception) -> str:
+    return re.sub(r"\s+", " ", str(error)).strip()[:300]

@@ -1,0 +1,155 @@
+"""Connects to Ray: the cluster that is named, a job's own, or a fresh one on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from acutance.cluster.package import copy_code, quiet_environment
+from acutance.cluster.reach import check_cluster, in_job, shown
+from acutance.cluster.tokens import create_token, use_token
+from acutance.errors import UnreachableError, UserError
+from acutance.quiet import hush
+
+LOCAL = "local"
+STORE_SHARE, STORE_LEAST, STORE_MOST = 8, 256 << 20, 8 << 30
+"""The object store of a local Ray: an eighth of the memory within these bounds (bytes), where Ray itself takes 30%:
+somebody may be using the machine. What does not fit is spilled to disk."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What a connection reached.
+
+    Attributes:
+        address: "local", or the cluster's address.
+        nodes, cpus, gpus: what it has, all jobs together.
+    """
+
+    address: str
+    nodes: int
+    cpus: float
+    gpus: float
+
+
+@contextmanager
+def connect(address: str | None = None, *, num_cpus: int | None = None) -> Iterator[Cluster]:
+    """Connect this process to Ray for the length of a `with` block.
+
+    Where it is connected already, that connection is used and stays.
+
+    Args:
+        address: HOST:PORT of a cluster that this machine is a node of, "auto" for the one running here,
+            "local" for a fresh one; default: RAY_ADDRESS (which Ray sets inside a job), else a fresh one.
+            A fresh one ends with the block, and with this process even if that is killed.
+        num_cpus: CPUs of a fresh one; default: all that this process may use.
+
+    Raises:
+        UserError: when the address is of a kind that does not serve.
+        UnreachableError: when no cluster answers there within seconds, or it refuses the token.
+    """
+    import ray
+
+    if ray.is_initialized():
+        yield _reached(address or "connected")
+        return
+    target = address or os.environ.get("RAY_ADDRESS") or LOCAL
+    if target == LOCAL:
+        _start(num_cpus)
+    else:
+        _attach(target, trusted=address is None and in_job())
+    hush()  # once more: Ray sets the levels of its loggers when it starts
+    try:
+        yield _reached(target)
+    finally:
+        ray.shutdown()
+
+
+def _start(num_cpus: int | None) -> None:
+    create_token()
+    store = min(max(_memory() // STORE_SHARE, STORE_LEAST), STORE_MOST)
+    try:
+        _init(address=LOCAL, num_cpus=num_cpus, include_dashboard=False, object_store_memory=store)
+    except Exception as error:
+        raise UnreachableError(
+            f"Ray did not start on this machine: {_first_line(error)}",
+            fix="look into /tmp/ray/session_latest/logs; ACUTANCE_DEBUG=1 shows more",
+        ) from error
+
+
+def _attach(address: str, trusted: bool) -> None:
+    """Join a cluster; `trusted` is the address that Ray gave its own job, together with the job's code."""
+    _refuse_url(address)
+    use_token()
+    if not trusted:
+        check_cluster(address)
+    try:
+        _join(address)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise UnreachableError(
+            f"the Ray cluster cannot be joined: {_first_line(error)}",
+            where=address,
+            fix="run it on a node of the cluster, or from elsewhere: acutance jobs submit -- COMMAND",
+        ) from error
+
+
+def _join(address: str) -> None:
+    """Send this very package along: a node may have another version of it, or none. A job has sent its own."""
+    if in_job():
+        _init(address=address)
+        return
+    with tempfile.TemporaryDirectory(prefix="acutance-code-") as folder:
+        copy_code(Path(folder))
+        modules = [str(Path(folder) / "acutance")]
+        _init(address=address, runtime_env={"py_modules": modules, "env_vars": quiet_environment()})
+
+
+def _refuse_url(address: str) -> None:
+    if "://" not in address:
+        return
+    what = (
+        "Ray Train does not run over Ray Client"
+        if address.startswith("ray:")
+        else "this is no cluster's address"
+    )
+    raise UserError(
+        f"{what}: a URL names a door to a cluster, not the cluster",
+        where=shown(address),
+        fix="on a node of the cluster give HOST:PORT (6379 by default); from elsewhere: "
+        "acutance jobs submit --address http://HOST:8265 -- COMMAND",
+    )
+
+
+def _init(**options: Any) -> None:
+    import ray
+
+    debug = bool(os.environ.get("ACUTANCE_DEBUG"))
+    ray.init(log_to_driver=debug, logging_level=logging.INFO if debug else logging.ERROR, **options)
+
+
+def _reached(address: str) -> Cluster:
+    import ray
+
+    resources = ray.cluster_resources()
+    alive = sum(node["Alive"] for node in ray.nodes())
+    return Cluster(address, alive, resources.get("CPU", 0.0), resources.get("GPU", 0.0))
+
+
+def _memory() -> int:
+    """Return the bytes of memory of this machine, or of the container around this process."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = [Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")]
+    granted = [
+        int(text) for limit in limits if limit.is_file() and (text := limit.read_text().strip()).isdigit()
+    ]
+    return min([machine, *granted])
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

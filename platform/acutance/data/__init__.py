@@ -1,0 +1,39 @@
+"""Pictures become shards, and shards a stream of batches.
+
+`datasets` says which pictures a name stands for; `pictures` reads them; `degradations` make LR pictures;
+`cutting` makes the layers of a whole picture and its sub-images; `prepare` does that with Ray Data; `shards`
+is what is stored; `stream` is what training sees. Nothing here imports Ray before `prepare` has work to do.
+"""
+
+from acutance.data.datasets import Catalogue, Listed, Source, load_catalogue
+from acutance.data.degradations import DEGRADATIONS
+from acutance.data.manifest import SHARD_VERSION, Manifest, read_manifest
+from acutance.data.pictures import PictureError, encode_png, read_picture, write_picture
+from acutance.data.prepare import is_prepared, prepare, shards_folder
+from acutance.data.settings import DataSettings, SubImages, dataset_fingerprint
+from acutance.data.shards import default_scratch, open_columns
+from acutance.data.stream import Stream
+
+__all__ = [
+    "DEGRADATIONS",
+    "SHARD_VERSION",
+    "Catalogue",
+    "DataSettings",
+    "Listed",
+    "Manifest",
+    "PictureError",
+    "Source",
+    "Stream",
+    "SubImages",
+    "dataset_fingerprint",
+    "default_scratch",
+    "encode_png",
+    "is_prepared",
+    "load_catalogue",
+    "open_columns",
+    "prepare",
+    "read_manifest",
+    "read_picture",
+    "shards_folder",
+    "write_picture",
+]

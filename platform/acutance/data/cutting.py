@@ -1,0 +1,71 @@
+"""From one picture to its sub-images: degraded and analysed whole, cut afterwards, so nothing has a seam."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from acutance.data.degradations import DEGRADATIONS
+from acutance.data.settings import DataSettings
+from acutance.imaging.detail import EXTRACTORS
+
+Corner = tuple[int, int]
+
+
+def starts(length: int, size: int, stride: int) -> list[int]:
+    """Return where the sub-images along one side begin: 0, stride, ... and a last one flush with the border.
+
+    The rule of BasicSR's `extract_subimages` with threshold 0, by which DIV2K becomes 32,592 sub-images.
+    """
+    if length < size:
+        return []
+    regular = list(range(0, length - size + 1, stride))
+    return regular if regular[-1] + size == length else [*regular, length - size]
+
+
+def corners(height: int, width: int, size: int, stride: int) -> list[Corner]:
+    """Return the (top, left) of all sub-images of a picture, row by row."""
+    return [(top, left) for top in starts(height, size, stride) for left in starts(width, size, stride)]
+
+
+def crop_to_multiple(hr: np.ndarray, scale: int) -> np.ndarray:
+    """Drop the last rows and columns so that both sides of (H, W, channels) are multiples of `scale`."""
+    height, width = hr.shape[:2]
+    return hr[: height - height % scale, : width - width % scale]
+
+
+def layers(hr: np.ndarray, settings: DataSettings, scale: int) -> dict[str, np.ndarray]:
+    """Return what the columns hold, for a whole picture.
+
+    Args:
+        hr: uint8 (H, W, 3), H and W multiples of `scale`.
+
+    Returns:
+        `hr` and, as the settings say, `lr` uint8 (H / scale, W / scale, 3), `hr_detail` and `lr_detail`
+        float16
+        (..., 1) holding log2 x.
+    """
+    pictures = {"hr": torch.from_numpy(np.ascontiguousarray(hr.transpose(2, 0, 1)))}
+    if settings.degradation:
+        degrade = DEGRADATIONS[settings.degradation.type]
+        pictures["lr"] = degrade(pictures["hr"], scale=scale, **settings.degradation.arguments())
+    made = dict(pictures)
+    if settings.detail:
+        extract = EXTRACTORS[settings.detail.type]
+        for name, picture in pictures.items():
+            made[f"{name}_detail"] = extract(picture, **settings.detail.arguments()).to(torch.float16)
+    return {name: tensor.permute(1, 2, 0).numpy() for name, tensor in made.items()}
+
+
+def cut(layer: np.ndarray, at: Sequence[Corner], size: int, divisor: int) -> np.ndarray:
+    """Return the sub-images of one layer, (N, size / divisor, size / divisor, channels).
+
+    Args:
+        layer: (H / divisor, W / divisor, channels).
+        at: (top, left) on the HR grid, multiples of `divisor`.
+        size: side of a sub-image on the HR grid.
+    """
+    side = size // divisor
+    return np.stack([layer[t // divisor :, left // divisor :][:side, :side] for t, left in at])

@@ -1,0 +1,113 @@
+"""What is known of a shard set: its manifest, written last, makes it count.
+
+Where the manifest is, every shard is complete; where it is not, there is no shard set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from acutance import storage
+from acutance.errors import DataError
+from acutance.schema import Strict
+
+SHARD_VERSION = 1
+"""Counts changes of the layout of shards, or of the code that fills them."""
+
+MANIFEST = "manifest.json"
+
+
+class Column(Strict):
+    """What one tensor column holds: rows of `shape` (H, W, channels), `divisor` times smaller than HR."""
+
+    dtype: str
+    shape: tuple[int, int, int]
+    divisor: int
+
+
+class Shard(Strict):
+    """One file of a shard set."""
+
+    file: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class PreparedSource(Strict):
+    """One picture and how many sub-images it gave."""
+
+    name: str
+    sha256: str
+    rows: int
+
+
+class Skipped(Strict):
+    """One picture that was left out, and why."""
+
+    name: str
+    reason: str
+
+
+class Manifest(Strict):
+    """All there is to know of a shard set; `fresh` tells whether this process made it just now."""
+
+    version: int
+    fingerprint: str
+    settings: dict[str, Any]
+    columns: dict[str, Column]
+    rows: int
+    shards: list[Shard]
+    sources: list[PreparedSource]
+    skipped: list[Skipped]
+    fresh: bool = Field(default=False, exclude=True)
+
+    def column_bytes(self, name: str) -> int:
+        """Return how many bytes a column has when it is decoded."""
+        column = self.columns[name]
+        return self.rows * int(np.prod(column.shape)) * np.dtype(column.dtype).itemsize
+
+
+def read_manifest(folder: str) -> Manifest:
+    """Return the manifest of the shard set in a folder (path or s3:// URI).
+
+    Raises:
+        DataError: when there is none, or it is damaged, or another version of this package wrote it.
+    """
+    uri = storage.join(folder, MANIFEST)
+    fix = "run `acutance prepare` with this pipeline"
+    try:
+        content = storage.read_json(uri)
+        version = content["version"]
+    except FileNotFoundError:
+        raise DataError("no complete shard set is here", where=folder, fix=fix) from None
+    except (ValueError, KeyError, TypeError):
+        raise DataError("the manifest is damaged", where=uri, fix=f"delete it and {fix}") from None
+    if version != SHARD_VERSION:
+        raise DataError(
+            f"these shards have version {version}, this program reads version {SHARD_VERSION}",
+            where=uri,
+            fix=fix,
+        )
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError:
+        raise DataError("the manifest is damaged", where=uri, fix=f"delete it and {fix}") from None
+
+
+def write_manifest(folder: str, manifest: Manifest) -> None:
+    """Make a shard set count: its manifest appears whole or not at all."""
+    storage.write_json(storage.join(folder, MANIFEST), manifest.model_dump(mode="json"))
+
+
+def is_intact(folder: str, shard: Shard) -> bool:
+    """Tell whether a shard is there with the very bytes that were written."""
+    try:
+        content = storage.read_bytes(storage.join(folder, shard.file))
+    except FileNotFoundError:
+        return False
+    return hashlib.sha256(content).hexdigest() == shard.sha256

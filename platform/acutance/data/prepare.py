@@ -1,0 +1,134 @@
+"""Pictures to shards with Ray Data: one task makes one shard from a fixed list of pictures.
+
+A run that was killed resumes with the shards that are missing; the manifest comes last.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+
+from acutance import errors, storage
+from acutance.data.datasets import Catalogue
+from acutance.data.manifest import MANIFEST, SHARD_VERSION, Manifest, read_manifest, write_manifest
+from acutance.data.settings import DataSettings, checksums, columns_of, dataset_fingerprint
+from acutance.data.shard_task import Part, Picture, Report, Task, run_task
+from acutance.errors import DataError
+
+OnProgress = Callable[[int, int, str], None]
+
+
+def shards_folder(root: str, dataset: str) -> str:
+    """Return the URI of the folder of a shard set, given the storage root and the set's fingerprint."""
+    return storage.join(root, "shards", dataset)
+
+
+def is_prepared(root: str, dataset: str) -> bool:
+    """Tell whether a shard set is complete."""
+    return storage.exists(storage.join(shards_folder(root, dataset), MANIFEST))
+
+
+def prepare(
+    settings: DataSettings,
+    scale: int,
+    catalogue: Catalogue,
+    root: str,
+    *,
+    on_progress: OnProgress | None = None,
+) -> Manifest:
+    """Make the shard set of `settings`, or return at once when it is there.
+
+    The caller has connected to Ray; pictures and storage have the same paths on every node.
+
+    Args:
+        scale: how many times smaller LR is than HR.
+        root: a folder or s3:// prefix; the set is written to `shards/<fingerprint>/` in it.
+        on_progress: called with (pictures done, pictures in all, what was done).
+
+    Returns:
+        The manifest; `fresh` tells whether it was written just now.
+
+    Raises:
+        ConfigError: for an unknown dataset, or sub-images that do not fit the scale.
+        DataError: for missing data, for a bad picture where `bad_pictures` is "stop", and when no picture is
+            left; then there is no manifest.
+    """
+    sources = catalogue.find(settings.train)
+    sums = checksums(sources, scale)
+    mark = dataset_fingerprint(settings, scale, sources, sums=sums)
+    folder = shards_folder(root, mark)
+    if is_prepared(root, mark):
+        return read_manifest(folder)
+    pictures = [
+        Picture(name=source.name, path=str(source.hr_path(scale)), sha256=sha256)
+        for source, sha256 in zip(sources, sums, strict=True)
+    ]
+    parts = _run(_tasks(pictures, settings, scale, folder), on_progress or (lambda *_: None))
+    manifest = _manifest(settings, scale, mark, parts)
+    if not manifest.rows:
+        raise _nothing_left(settings, manifest)
+    write_manifest(folder, manifest)
+    return manifest.model_copy(update={"fresh": True})
+
+
+def _tasks(pictures: list[Picture], settings: DataSettings, scale: int, folder: str) -> list[Task]:
+    size = settings.pictures_per_shard
+    groups = [pictures[start : start + size] for start in range(0, len(pictures), size)]
+    return [
+        Task(number=number, pictures=group, settings=settings, scale=scale, folder=folder)
+        for number, group in enumerate(groups)
+    ]
+
+
+def _run(tasks: list[Task], on_progress: OnProgress) -> list[Part]:
+    """Run all tasks; return their parts in order."""
+    total, done = sum(len(task.pictures) for task in tasks), 0
+    parts: dict[int, Part] = {}
+    on_progress(0, total, f"{len(tasks)} shards to make")
+    for report in _reports(tasks):
+        if report.part is None:
+            kind, what, where, fix = report.failure or ("AcutanceError", "a task gave no result", None, None)
+            raise getattr(errors, kind)(what, where=where, fix=fix)
+        parts[report.number] = report.part
+        done += len(tasks[report.number].pictures)
+        on_progress(done, total, f"{'kept' if report.kept else 'made'} shard {report.number}")
+    return [parts[task.number] for task in tasks]
+
+
+def _reports(tasks: list[Task]) -> Iterator[Report]:
+    """Yield what each task reports, as it ends."""
+    import ray.data
+
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    rows = [{"task": task.model_dump_json()} for task in tasks]
+    # A block a task: each is scheduled, tried again on another node and reported by itself.
+    reports = ray.data.from_items(rows, override_num_blocks=len(rows)).map(run_task, num_cpus=1)
+    for row in reports.iter_rows():
+        yield Report.model_validate_json(row["report"])
+
+
+def _manifest(settings: DataSettings, scale: int, mark: str, parts: list[Part]) -> Manifest:
+    shards = [part.shard for part in parts if part.shard]
+    return Manifest(
+        version=SHARD_VERSION,
+        fingerprint=mark,
+        settings={**settings.model_dump(mode="json", exclude={"train"}), "scale": scale},
+        columns=columns_of(settings, scale),
+        rows=sum(shard.rows for shard in shards),
+        shards=shards,
+        sources=[source for part in parts for source in part.sources],
+        skipped=[skipped for part in parts for skipped in part.skipped],
+    )
+
+
+def _nothing_left(settings: DataSettings, manifest: Manifest) -> DataError:
+    reasons = [f"{skipped.name}: {skipped.reason}" for skipped in manifest.skipped]
+    more = [f"... and {len(reasons) - 5} more"] if len(reasons) > 5 else []
+    return DataError(
+        "no usable picture:\n" + "\n".join(f"  {line}" for line in [*reasons[:5], *more]),
+        where=settings.train,
+        fix="give pictures that can be read and are no smaller than data.subimages.size",
+    )

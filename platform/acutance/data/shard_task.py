@@ -1,0 +1,140 @@
+"""What one Ray Data task does: one shard from a fixed list of pictures.
+
+The shard is the same whoever makes it and when. A note beside it, written after it, says that it is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from acutance import storage
+from acutance.data import cutting
+from acutance.data.manifest import PreparedSource, Shard, Skipped, is_intact
+from acutance.data.pictures import PictureError, read_picture
+from acutance.data.settings import DataSettings, columns_of
+from acutance.data.shards import ShardWriter
+from acutance.errors import AcutanceError, DataError
+from acutance.schema import Strict
+
+
+class Picture(Strict):
+    """A picture as the driver saw it."""
+
+    name: str
+    path: str
+    sha256: str
+
+
+class Task(Strict):
+    """All that a node needs to make one shard."""
+
+    number: int
+    pictures: list[Picture]
+    settings: DataSettings
+    scale: int
+    folder: str
+
+
+class Part(Strict):
+    """What became of a task's pictures; stored beside the shard, after it."""
+
+    sources: list[PreparedSource]
+    skipped: list[Skipped]
+    shard: Shard | None
+
+
+class Report(Strict):
+    """What a task sends back: its part, or the error that ends the run."""
+
+    number: int
+    kept: bool = False
+    part: Part | None = None
+    failure: tuple[str, str, str | None, str | None] | None = None
+
+
+def run_task(row: dict[str, Any]) -> dict[str, Any]:
+    """Do the `task` of a row (JSON of a Task) and return its `report` (JSON of a Report)."""
+    task = Task.model_validate_json(row["task"])
+    try:
+        report = _make_shard(task)
+    except AcutanceError as error:
+        failure = (type(error).__name__, error.what, error.where, error.fix)
+        report = Report(number=task.number, failure=failure)
+    except OSError as error:
+        what = f"a shard cannot be written: {error.strerror or error}"
+        report = Report(number=task.number, failure=("DataError", what, task.folder, "mend the storage"))
+    return {"report": report.model_dump_json()}
+
+
+def _make_shard(task: Task) -> Report:
+    """Make one shard, unless it is there already.
+
+    Raises:
+        DataError: for a picture that changed, that this node cannot see, or that is bad and stops the run.
+    """
+    file, note = f"{task.number:05d}.parquet", storage.join(task.folder, f"{task.number:05d}.json")
+    part = _stored_part(task, note)
+    if part is not None:
+        return Report(number=task.number, part=part, kept=True)
+    writer = ShardWriter(columns_of(task.settings, task.scale))
+    sources, skipped = [], []
+    for picture in task.pictures:
+        try:
+            rows = _add_picture(writer, picture, task)
+            sources.append(PreparedSource(name=picture.name, sha256=picture.sha256, rows=rows))
+        except _LeftOut as reason:
+            skipped.append(Skipped(name=picture.name, reason=str(reason)))
+    shard = writer.store(task.folder, file) if writer.rows else None
+    part = Part(sources=sources, skipped=skipped, shard=shard)
+    storage.write_json(note, part.model_dump(mode="json"))
+    return Report(number=task.number, part=part)
+
+
+class _LeftOut(Exception):  # noqa: N818 - not an error: the reason to go on without a picture
+    pass
+
+
+def _stored_part(task: Task, note: str) -> Part | None:
+    try:
+        part = Part.model_validate(storage.read_json(note))
+    except (FileNotFoundError, ValueError):
+        return None
+    return part if part.shard is None or is_intact(task.folder, part.shard) else None
+
+
+def _add_picture(writer: ShardWriter, picture: Picture, task: Task) -> int:
+    """Cut one picture into the shard; return its number of sub-images."""
+    cuts, columns = task.settings.subimages, columns_of(task.settings, task.scale)
+    hr = cutting.crop_to_multiple(_read(picture, task.settings), task.scale)
+    height, width = hr.shape[:2]
+    at = cutting.corners(height, width, cuts.size, cuts.stride)
+    if not at:
+        raise _LeftOut(f"it is {width}x{height} pixels, smaller than a sub-image ({cuts.size})")
+    whole = cutting.layers(hr, task.settings, task.scale)
+    parts = {name: cutting.cut(whole[name], at, cuts.size, c.divisor) for name, c in columns.items()}
+    writer.add(picture.name, picture.sha256, at, parts)
+    return len(at)
+
+
+def _read(picture: Picture, settings: DataSettings) -> np.ndarray:
+    try:
+        content = storage.read_bytes(picture.path)
+    except OSError:
+        fix = "put the pictures on a file system that every node mounts at the same path"
+        raise DataError(
+            "a node of the cluster cannot read this picture", where=picture.path, fix=fix
+        ) from None
+    if hashlib.sha256(content).hexdigest() != picture.sha256:
+        raise DataError(
+            "this picture changed while it was being prepared", where=picture.path, fix="run it again"
+        )
+    try:
+        return read_picture(content)
+    except PictureError as error:
+        if settings.bad_pictures == "skip":
+            raise _LeftOut(error.what) from None
+        fix = "mend or remove it, or set data.bad_pictures=skip"
+        raise DataError(f"a picture cannot be used: {error.what}", where=picture.path, fix=fix) from None

@@ -1,0 +1,142 @@
+"""The training stream: which samples step s sees, as a pure function of (shards, seed, step).
+
+Nothing is drawn from a generator with a state. Sample i of the stream is row `order(epoch)[i mod N]` with a
+crop and flips keyed by (seed, i); step s takes samples s * batch .. (s + 1) * batch - 1. So it does not
+matter how many workers share a step, in which order steps are asked for, or whether the run was killed
+before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from acutance.errors import ConfigError
+
+_ORDER, _SAMPLE = 0, 1
+# Detail layers are stored as log2 x in 16 bits, so 2^x is a table: exact, and the same for any size of batch,
+# which vectorised functions with a scalar remainder do not promise.
+with np.errstate(all="ignore"):
+    _EXP2 = np.exp2(np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float64)).astype(np.float32)
+
+
+class _Draw(NamedTuple):
+    """Where one sample is cut, in pixels of the LR grid, and how it is turned."""
+
+    row: int
+    top: int
+    left: int
+    flip_vertical: bool
+    flip_horizontal: bool
+    transpose: bool
+
+
+class Stream:
+    """Random patches of a shard set, augmented, in batches.
+
+    Args:
+        columns: by name, (N, H / divisor, W / divisor, channels): uint8 pixels, or float16 detail layers
+            (log2 x).
+        divisors: by name, how many times smaller than HR the column is.
+        scale: how many times smaller LR is than HR; patches start at multiples of it.
+        patch: side of the patch in HR pixels.
+        batch: samples a step, over all workers.
+        seed: 0 to 2^64 - 1.
+        augment: flip and transpose half of the samples each way.
+
+    Raises:
+        ConfigError: when the patch is no multiple of the scale or larger than the sub-images.
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, np.ndarray],
+        *,
+        divisors: Mapping[str, int],
+        scale: int,
+        patch: int,
+        batch: int,
+        seed: int,
+        augment: bool = True,
+    ) -> None:
+        name, first = next(iter(columns.items()))
+        self.columns, self.divisors, self.scale, self.patch = dict(columns), dict(divisors), scale, patch
+        self.batch_size, self.seed, self.augment = batch, seed, augment
+        self.rows, self.size = len(first), first.shape[1] * divisors[name]
+        self._orders: dict[int, np.ndarray] = {}
+        if patch % scale:
+            raise ConfigError(f"patch {patch} is no multiple of the scale {scale}", fix="choose a multiple")
+        if patch > self.size:
+            raise ConfigError(
+                f"patch {patch} is larger than the sub-images ({self.size})",
+                fix="make one smaller, the other larger",
+            )
+
+    def batch(self, step: int, rank: int = 0, world: int = 1) -> dict[str, torch.Tensor]:
+        """Return what worker `rank` of `world` sees in a step (counted from 0).
+
+        Returns:
+            By column, float32 (batch / world, channels, patch / divisor, patch / divisor): pixels in 0..1,
+            detail layers as 2^x. The batches of all workers, one after another, are the batch of one worker.
+
+        Raises:
+            ConfigError: when the workers cannot share the batch evenly.
+        """
+        if self.batch_size % world:
+            raise ConfigError(
+                f"a batch of {self.batch_size} cannot be shared by {world} workers",
+                fix="choose a multiple of them",
+            )
+        share = self.batch_size // world
+        first = step * self.batch_size + rank * share
+        draws = [self._draw(sample) for sample in range(first, first + share)]
+        return {name: self._tensor(name, draws) for name in self.columns}
+
+    def _draw(self, sample: int) -> _Draw:
+        epoch, place = divmod(sample, self.rows)
+        offsets = (self.size - self.patch) // self.scale + 1
+        top, left, turns = _random_words(self.seed, sample, _SAMPLE, 3)
+        bits = [bool(turns >> bit & 1) and self.augment for bit in (63, 62, 61)]
+        return _Draw(int(self._order(epoch)[place]), top % offsets, left % offsets, *bits)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """Return the order of the rows in an epoch; a batch seldom spans more than two epochs."""
+        if epoch not in self._orders:
+            words = _bits(self.seed, epoch, _ORDER).random_raw(self.rows)
+            while len(self._orders) > 3:
+                self._orders.pop(next(iter(self._orders)))
+            self._orders[epoch] = np.argsort(words, kind="stable")
+        return self._orders[epoch]
+
+    def _tensor(self, name: str, draws: list[_Draw]) -> torch.Tensor:
+        column, divisor = self.columns[name], self.divisors[name]
+        side, step = self.patch // divisor, self.scale // divisor
+        crops = np.empty((len(draws), side, side, column.shape[-1]), column.dtype)
+        for crop, draw in zip(crops, draws, strict=True):
+            top, left = draw.top * step, draw.left * step
+            crop[...] = _turned(column[draw.row, top : top + side, left : left + side], draw)
+        if column.dtype == np.float16:
+            values = torch.from_numpy(_EXP2[crops.view(np.uint16)])
+        else:
+            values = torch.from_numpy(crops).float().div_(255)
+        return values.permute(0, 3, 1, 2).contiguous()
+
+
+def _turned(crop: np.ndarray, draw: _Draw) -> np.ndarray:
+    """Return a view of (side, side, channels), flipped and then transposed as drawn."""
+    crop = crop[:: -1 if draw.flip_vertical else 1, :: -1 if draw.flip_horizontal else 1]
+    return crop.swapaxes(0, 1) if draw.transpose else crop
+
+
+def _bits(seed: int, index: int, purpose: int) -> np.random.Philox:
+    """Return a counter-based generator for one purpose; purposes are 2^192 draws apart."""
+    key = np.array([seed, index], dtype=np.uint64)
+    return np.random.Philox(key=key, counter=np.array([0, 0, 0, purpose], dtype=np.uint64))
+
+
+def _random_words(seed: int, index: int, purpose: int, count: int) -> list[int]:
+    """Return 64-bit words; unlike the draws of NumPy's Generator they never change between its versions."""
+    return _bits(seed, index, purpose).random_raw(count).tolist()

@@ -1,0 +1,1 @@
+"""Measures restored pictures: metrics, protocols, comparison tables and picture sheets."""

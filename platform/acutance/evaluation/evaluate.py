@@ -1,0 +1,244 @@
+"""Restores whole pictures and measures them: in this process, or as Ray tasks over a cluster."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from acutance.data.datasets import Source
+from acutance.data.pictures import write_picture
+from acutance.errors import AcutanceError, ConfigError, DataError, ModelError
+from acutance.evaluation.metrics import METRICS, measure, unavailable
+from acutance.evaluation.pictures import LR, bicubic, picture_file, read_pair, shown_detail
+from acutance.evaluation.protocols import PROTOCOLS
+from acutance.evaluation.results import GROUND_TRUTH, Evaluation, Row
+from acutance.models.model_file import load_model
+from acutance.models.restore import restore
+from acutance.quiet import hush
+from acutance.schema import nearest
+
+BICUBIC = "bicubic"
+"""The candidate that needs no model: MATLAB's bicubic enlargement."""
+
+Sources = Mapping[str, Sequence[Source]]
+"""Data set -> its pictures."""
+
+Outputs = dict[str, np.ndarray]
+"""What `restore` returns: `image` uint8 (H, W, 3), perhaps `detail` as 2^x."""
+
+OnProgress = Callable[[int, str], None]
+"""Called with the number of tasks done, and which one was the last."""
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What is measured, and how."""
+
+    scale: int
+    protocol: str
+    metrics: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One candidate on one picture; `model` is a model file's URI, BICUBIC, or None for the truth itself."""
+
+    dataset: str
+    source: Source
+    candidate: str
+    model: str | None
+
+    def __str__(self) -> str:
+        return f"{self.source.name}, {self.candidate}"
+
+
+def tasks_of(candidates: Mapping[str, str], sources: Sources) -> list[Task]:
+    """Return what `evaluate` will do, picture by picture; its length is the total for a progress bar.
+
+    Raises:
+        ConfigError: when a candidate takes the name of the ground truth or of the LR.
+        DataError: when there is no picture.
+    """
+    for name in (GROUND_TRUTH, LR):
+        if name in candidates:
+            raise ConfigError(f"no candidate may be called {name!r}", fix="give it another name")
+    if not any(sources.values()):
+        raise DataError("there is no picture to evaluate on", where=", ".join(sources), fix="name a data set")
+    everyone: dict[str, str | None] = {**candidates, GROUND_TRUTH: None}
+    return [
+        Task(dataset, source, candidate, model)
+        for dataset, pictures in sources.items()
+        for source in pictures
+        for candidate, model in everyone.items()
+    ]
+
+
+def evaluate(
+    candidates: Mapping[str, str],
+    sources: Sources,
+    *,
+    scale: int,
+    protocol: str,
+    metrics: Iterable[str],
+    on_progress: OnProgress | None = None,
+    pictures_to: str | None = None,
+) -> Evaluation:
+    """Measure candidates and the truth on whole pictures: a Ray task of one CPU for each of them on each.
+
+    Ray must be running. Models and pictures must be readable from every node.
+
+    Args:
+        candidates: label -> URI of a model file, or `bicubic`.
+        sources: data set -> pictures; their own LR at `scale` is used where they have one.
+        scale: how many times the candidates enlarge.
+        protocol: a name of PROTOCOLS.
+        metrics: names of METRICS.
+        on_progress: called after each of the `tasks_of(candidates, sources)`.
+        pictures_to: folder or s3:// prefix that receives, by `picture_file`, what each candidate made, the
+            LR, the ground truth and the detail layers.
+
+    Raises:
+        ConfigError: for an unknown metric or protocol.
+        DataError: for a picture that cannot be read, or an LR that does not fit it.
+        ModelError: for a model that is missing, or made for another scale.
+    """
+    import ray
+
+    yardstick = _yardstick(scale, protocol, metrics)
+    tasks = tasks_of(candidates, sources)
+    remote, keep, this_call = ray.remote(num_cpus=1)(_perform), pictures_to is not None, uuid.uuid4().hex
+    index = {remote.remote(task, yardstick, this_call, keep): i for i, task in enumerate(tasks)}
+    rows: dict[int, Row] = {}
+    missing: dict[str, str] = {}
+    try:
+        for reference in _as_completed(list(index)):
+            row, lacking, pictures = ray.get(reference)
+            rows[index[reference]] = row
+            missing |= lacking
+            for name, pixels in pictures.items():
+                write_picture(picture_file(str(pictures_to), row.dataset, row.picture, name), pixels)
+            if on_progress:
+                on_progress(len(rows), str(tasks[index[reference]]))
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause if isinstance(error.cause, AcutanceError) else error from None
+    finally:
+        for reference in index:
+            ray.cancel(reference)
+    return _evaluation(yardstick, [rows[i] for i in range(len(tasks))], missing)
+
+
+def evaluate_one(
+    network: nn.Module,
+    description: Mapping[str, Any],
+    sources: Sources,
+    *,
+    scale: int,
+    protocol: str,
+    metrics: Iterable[str],
+    candidate: str = "candidate",
+) -> Evaluation:
+    """Measure a network that is in memory, and the truth beside it, in this process and without Ray.
+
+    The network's mode, device and weights stay as they are. Arguments and errors as for `evaluate`.
+    """
+    yardstick = _yardstick(scale, protocol, metrics)
+    _require_scale(description, scale, candidate)
+    missing = unavailable(yardstick.metrics)
+    available = _only_available(yardstick, missing)
+    rows = []
+    for task in tasks_of({candidate: candidate}, sources):
+        lr, truth = read_pair(task.source, scale)
+        outputs = None if task.model is None else restore(network, description, lr)
+        rows.append(_measured(task, outputs, truth, available))
+    return _evaluation(yardstick, rows, missing)
+
+
+def _yardstick(scale: int, protocol: str, metrics: Iterable[str]) -> Yardstick:
+    if protocol not in PROTOCOLS:
+        raise ConfigError(f"there is no protocol {protocol!r}{nearest(protocol, PROTOCOLS)}")
+    chosen = tuple(dict.fromkeys(metrics))
+    for name in chosen:
+        if name not in METRICS:
+            raise ConfigError(f"there is no metric {name!r}{nearest(name, METRICS)}")
+    return Yardstick(scale, protocol, chosen)
+
+
+def _only_available(yardstick: Yardstick, missing: Mapping[str, str]) -> Yardstick:
+    return replace(yardstick, metrics=tuple(name for name in yardstick.metrics if name not in missing))
+
+
+def _as_completed(references: list[Any]) -> Iterator[Any]:
+    import ray
+
+    while references:
+        ready, references = ray.wait(references)
+        yield from ready
+
+
+def _perform(
+    task: Task, yardstick: Yardstick, call: str, keep: bool
+) -> tuple[Row, dict[str, str], dict[str, np.ndarray]]:
+    """Do one task in a worker: its row, the metrics unavailable there, and the pictures to keep by name."""
+    hush()
+    missing = unavailable(yardstick.metrics)
+    lr, truth = read_pair(task.source, yardstick.scale)
+    outputs = None if task.model is None else _restored(task.model, yardstick.scale, lr, call)
+    row = _measured(task, outputs, truth, _only_available(yardstick, missing))
+    return row, missing, _to_keep(task, outputs, lr, truth) if keep else {}
+
+
+def _restored(model: str, scale: int, lr: np.ndarray, call: str) -> Outputs:
+    if model == BICUBIC:
+        return {"image": bicubic(lr, scale)}
+    network, description = _loaded(model, call)
+    _require_scale(description, scale, model)
+    return restore(network, description, lr)
+
+
+@lru_cache(maxsize=4)
+def _loaded(uri: str, call: str) -> tuple[nn.Module, dict[str, Any]]:  # noqa: ARG001
+    """Load a model once a worker process and evaluation: by the next one its file may be another."""
+    return load_model(uri)
+
+
+def _require_scale(description: Mapping[str, Any], scale: int, where: str) -> None:
+    if description["scale"] != scale:
+        raise ModelError(
+            f"the model enlarges {description['scale']} times, asked for is {scale}",
+            where=where,
+            fix="choose a model of this scale",
+        )
+
+
+def _measured(task: Task, outputs: Outputs | None, truth: np.ndarray, yardstick: Yardstick) -> Row:
+    restored, against = (truth, None) if outputs is None else (outputs["image"], truth)
+    found = measure(
+        restored, against, metrics=yardstick.metrics, protocol=yardstick.protocol, scale=yardstick.scale
+    )
+    return Row(task.dataset, task.source.name, task.candidate, found.values, found.reasons)
+
+
+def _to_keep(task: Task, outputs: Outputs | None, lr: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
+    if outputs is None:
+        return {LR: lr, GROUND_TRUTH: truth}
+    detail = {f"{task.candidate}.detail": shown_detail(outputs["detail"])} if "detail" in outputs else {}
+    return {task.candidate: outputs["image"], **detail}
+
+
+def _evaluation(yardstick: Yardstick, rows: list[Row], missing: dict[str, str]) -> Evaluation:
+    """A metric that was unavailable anywhere has no value anywhere."""
+    whole = tuple(_without(row, missing) for row in rows)
+    return Evaluation(yardstick.protocol, yardstick.scale, yardstick.metrics, whole, missing)
+
+
+def _without(row: Row, missing: Mapping[str, str]) -> Row:
+    lacking = [name for name in missing if row.candidate != GROUND_TRUTH or not METRICS[name].needs_truth]
+    values = {**row.metrics, **dict.fromkeys(lacking)}
+    reasons = {name: reason for name, reason in row.reasons.items() if name not in missing}
+    return replace(row, metrics=values, reasons=reasons)

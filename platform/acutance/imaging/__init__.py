@@ -1,0 +1,23 @@
+"""Pure functions on pictures as tensors (..., C, H, W): no state, no files, no Ray.
+
+`colour` has luminance; `resize` MATLAB's two bicubic resizes; `detail` DSRGAN's detail extraction E (compiled
+for CPUs in `detail_compiled`); `frequency` HFA's high-pass filter and measures of fine structure.
+"""
+
+from acutance.imaging.colour import rgb_to_y
+from acutance.imaging.detail import EXTRACTORS, detail_of, exact_detail, extract_detail
+from acutance.imaging.frequency import high_frequency_energy, high_frequency_share, highpass
+from acutance.imaging.resize import imresize, imresize_uint8
+
+__all__ = [
+    "EXTRACTORS",
+    "detail_of",
+    "exact_detail",
+    "extract_detail",
+    "high_frequency_energy",
+    "high_frequency_share",
+    "highpass",
+    "imresize",
+    "imresize_uint8",
+    "rgb_to_y",
+]

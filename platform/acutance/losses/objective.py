@@ -1,0 +1,106 @@
+"""An objective: weighted terms over a network's outputs, the batch and the discriminators' logits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from acutance.errors import ConfigError
+from acutance.losses.adversarial import Form
+
+Found = TypeVar("Found")
+TARGETS = {"image": "hr", "detail": "hr_detail"}
+
+
+class Weighted(NamedTuple):
+    """One term: its name in logs, the built term, the output or discriminator it is on, its weight."""
+
+    name: str
+    term: nn.Module
+    on: str
+    weight: float
+
+
+class Judged(NamedTuple):
+    """What a discriminator says of a batch, and its adversarial form."""
+
+    real: Tensor
+    fake: Tensor
+    form: Form
+
+
+def target_of(output: str) -> str:
+    """Return the batch column an output is compared with."""
+    return TARGETS.get(output, output)
+
+
+class Objective(nn.Module):
+    """The weighted sum of terms.
+
+    Args:
+        terms: (name, term, on, weight) each; names are unique.
+
+    Raises:
+        ConfigError: when there are none, or two of one name.
+    """
+
+    def __init__(self, terms: Iterable[tuple[str, nn.Module, str, float]]) -> None:
+        super().__init__()
+        self.terms = tuple(Weighted(*term) for term in terms)
+        self.modules_of_terms = nn.ModuleList(term.term for term in self.terms)
+        names = [term.name for term in self.terms]
+        if not names or len(set(names)) < len(names):
+            raise ConfigError(
+                f"an objective needs terms of different names, not {names}",
+                where="objective",
+                fix="name them",
+            )
+
+    def forward(
+        self,
+        outputs: Mapping[str, Tensor],
+        batch: Mapping[str, Tensor],
+        logits: Mapping[str, tuple[Tensor, Tensor, Form]] | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Evaluate every term.
+
+        Args:
+            outputs: the network's outputs by name.
+            batch: columns by name; an output's target is `target_of` it.
+            logits: by discriminator (real, fake, form), as `Judged`.
+
+        Returns:
+            The weighted total, a scalar, and each term's value before weighting, detached.
+
+        Raises:
+            ConfigError: naming the term and what it lacks.
+        """
+        values = {term.name: _value(term, outputs, batch, logits or {}) for term in self.terms}
+        total = torch.stack([term.weight * values[term.name] for term in self.terms]).sum()
+        return total, {name: value.detach() for name, value in values.items()}
+
+
+def _value(
+    term: Weighted,
+    outputs: Mapping[str, Tensor],
+    batch: Mapping[str, Tensor],
+    logits: Mapping[str, tuple[Tensor, Tensor, Form]],
+) -> Tensor:
+    if term.term.reads == "logits":
+        return term.term(*_find(term, "discriminator", term.on, logits))
+    target = target_of(term.on)
+    return term.term(_find(term, "output", term.on, outputs), _find(term, "batch column", target, batch))
+
+
+def _find(term: Weighted, kind: str, name: str, found: Mapping[str, Found]) -> Found:
+    if name not in found:
+        there = ", ".join(sorted(found)) or "none"
+        raise ConfigError(
+            f"the term {term.name!r} needs the {kind} {name!r}; there are: {there}",
+            where=f"objective.{term.name}.on",
+            fix="set its `on` to one of them",
+        )
+    return found[name]

@@ -1,0 +1,194 @@
+"""Where runs and models are recorded: an MLflow server, or by default an SQLite file beside the outputs.
+
+Everything goes through an `MlflowClient` that is handed around. MLflow's module-level state (active run,
+tracking URI) is never touched, so threads and processes cannot disturb one another.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from acutance.errors import UnreachableError, UserError
+from acutance.quiet import hush
+from acutance.storage import is_remote
+
+hush()  # once more: importing MLflow has just set its loggers to INFO
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+BUSY_SECONDS = 20
+"""How long a write waits for another process to let go of the SQLite file (MLflow itself waits as long)."""
+
+CHECK = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
+}
+"""A server answers the first request within seconds or not at all; MLflow's own patience is minutes."""
+
+REFUSALS = {"UNAUTHENTICATED", "PERMISSION_DENIED"}
+
+
+def tracking_uri(storage: str) -> str:
+    """Return the address of the tracking store: `MLFLOW_TRACKING_URI`, else `<storage>/mlflow.db`.
+
+    Raises:
+        UserError: when the address cannot be used, or there is none and the storage is remote.
+    """
+    given = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
+    if given:
+        return _absolute(given)
+    if is_remote(storage):
+        raise UserError(
+            "runs and models need a tracking server when the storage is remote",
+            where=f"storage {shown(storage)}",
+            fix="set MLFLOW_TRACKING_URI, for example to http://mlflow.example:5000",
+        )
+    return _sqlite(Path(storage).absolute() / "mlflow.db", storage)
+
+
+def _absolute(uri: str) -> str:
+    """A relative SQLite path would mean another file in each process: workers have folders of their own."""
+    if uri.startswith("sqlite:///"):
+        path = uri.removeprefix("sqlite:///")
+        return _sqlite(Path(path).absolute(), uri)
+    if "://" not in uri or uri.startswith("file:"):
+        raise UserError(
+            "MLflow no longer records runs in a plain folder",
+            where=f"MLFLOW_TRACKING_URI {shown(uri)}",
+            fix="give a server (http://host:5000) or a database file (sqlite:////folder/mlflow.db)",
+        )
+    return uri
+
+
+def _sqlite(path: Path, where: str) -> str:
+    if set("%?#") & set(str(path)):
+        raise UserError(
+            "an SQLite tracking file cannot lie in a folder with %, ? or # in its name",
+            where=where,
+            fix="choose another storage folder, or set MLFLOW_TRACKING_URI",
+        )
+    return f"sqlite:///{path}"
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """Return the database file of an SQLite address, None for any other."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def shown(uri: str) -> str:
+    """Return text as it may be printed: no user, no password in any address it holds."""
+    return re.sub(r"://[^/\s'\"]*@", "://", uri)
+
+
+def connect(storage: str) -> MlflowClient:
+    """Return a client of the tracking store, made sure within seconds that it answers.
+
+    A missing SQLite file is created, with the folder around it.
+
+    Raises:
+        UserError: see `tracking_uri`.
+        UnreachableError: when nothing answers there, or it is no tracking store.
+    """
+    uri = tracking_uri(storage)
+    path = sqlite_path(uri)
+    if path:
+        _openable(path)
+    with answers(uri), _brief_requests():
+        client = client_of(uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+def client_of(uri: str) -> MlflowClient:
+    """Return a client of an address that `tracking_uri` gave, without asking whether it answers."""
+    try:
+        return MlflowClient(uri, os.environ.get("MLFLOW_REGISTRY_URI") or uri)
+    except (ImportError, MlflowException) as error:
+        raise UnreachableError(
+            f"this tracking store cannot be used: {shown(str(error)).splitlines()[0][:200]}",
+            where=shown(uri),
+            fix="check MLFLOW_TRACKING_URI",
+        ) from error
+
+
+@contextmanager
+def answers(uri: str) -> Iterator[None]:
+    """Turn the failures of a store that is away, or that refuses, into an error that names it.
+
+    Raises:
+        UnreachableError: without the credentials that the address or the message may hold.
+    """
+    try:
+        yield
+    except (MlflowException, requests.RequestException) as error:
+        what = _complaint(error)
+        if what is None:
+            raise
+        fix = "check that the server runs and that MLFLOW_TRACKING_URI names it"
+        if "refuses" in what:
+            fix = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+        raise UnreachableError(what, where=shown(uri), fix=fix) from error
+
+
+def _complaint(error: Exception) -> str | None:
+    """Say what is wrong with the store; None when the error is about the request."""
+    text, status = shown(str(error)), _status(error)
+    if status in {401, 403}:
+        return "the tracking server refuses the request"
+    if status == 404 or "not in a valid JSON format" in text:
+        return "what answers at this address is no MLflow server"
+    if isinstance(error, requests.RequestException) or isinstance(
+        error.__context__, requests.RequestException
+    ):
+        causes = re.findall(r"Errno -?\d+\] ([\w ]+)\W*$", text)
+        return f"the tracking server does not answer{': ' + causes[-1].lower() if causes else ''}"
+    if getattr(error, "error_code", None) == "TEMPORARILY_UNAVAILABLE":
+        return f"the tracking store does not answer: {text.splitlines()[0][:200]}"
+    return None
+
+
+def _status(error: Exception) -> int | None:
+    """Return the HTTP status of an answer that is not MLflow's own JSON, or that refuses."""
+    if getattr(error, "error_code", None) in REFUSALS:
+        return 403
+    found = re.search(r"failed with error code (\d+)", str(error))
+    return int(found[1]) if found else None
+
+
+@contextmanager
+def _brief_requests() -> Iterator[None]:
+    """MLflow reads its patience from the environment; what the user has set there stays."""
+    added = {name: value for name, value in CHECK.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _openable(path: Path) -> None:
+    """Try the SQLite file first: MLflow retries for minutes where the file will never open."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        database = sqlite3.connect(path, timeout=BUSY_SECONDS)
+        try:
+            database.execute("BEGIN IMMEDIATE")
+            database.rollback()
+        finally:
+            database.close()
+    except (OSError, sqlite3.Error) as error:
+        raise UnreachableError(
+            f"the tracking database cannot be opened for writing: {error}",
+            where=str(path),
+            fix="check the folder's permissions and free space, or set MLFLOW_TRACKING_URI",
+        ) from error

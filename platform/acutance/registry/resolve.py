@@ -1,0 +1,177 @@
+"""From a reference to a model file: a registered name with an alias or a version, or a path."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import requests
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+from mlflow.exceptions import MlflowException
+from mlflow.utils.uri import is_local_uri
+
+from acutance.errors import ModelError
+from acutance.fingerprint import file_sha256
+from acutance.registry.address import answers, connect
+from acutance.schema import nearest
+from acutance.storage import is_remote
+
+CANDIDATE = "candidate"
+CHAMPION = "champion"
+SHA256 = "acutance.sha256"
+ABSENT = "RESOURCE_DOES_NOT_EXIST"
+WEIGHTS = "artifacts/model.safetensors"
+REFERENCE = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))?")
+
+
+def resolve_model(reference: str, storage: str) -> Path:
+    """Return the local path of the model file that a reference names.
+
+    Args:
+        reference: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, or the path of a model file.
+        storage: the storage root; it says where the registry is, and a download is kept below it.
+
+    Raises:
+        ModelError: naming what there is instead.
+        UnreachableError: when the registry does not answer.
+    """
+    if not reference.startswith("models:"):
+        if Path(reference).is_file():
+            return Path(reference)
+        raise ModelError(
+            "there is no such model file",
+            where=reference,
+            fix="give a path, or models:/NAME@champion; `acutance models list` shows the names",
+        )
+    client = connect(storage)
+    with answers(client.tracking_uri):
+        version = find_version(client, reference)
+        return weights_of(client, version, _downloads(storage, version))
+
+
+def find_version(client: MlflowClient, reference: str) -> ModelVersion:
+    """Return the version that `models:/NAME@ALIAS` or `models:/NAME/VERSION` names.
+
+    Raises:
+        ModelError: naming the registered models, or the model's aliases and versions.
+    """
+    parts = REFERENCE.fullmatch(reference)
+    if not parts:
+        raise ModelError(
+            "this is no model reference",
+            where=reference,
+            fix="write models:/NAME@ALIAS or models:/NAME/VERSION",
+        )
+    model = registered(client, parts["name"])
+    wanted = parts["version"] or model.aliases.get(parts["alias"])
+    found = next((v for v in versions_of(client, model.name) if str(v.version) == str(wanted)), None)
+    if found is None:
+        raise ModelError(
+            f"the model {model.name!r} has no such version",
+            where=reference,
+            fix=f"there are {_choices(client, model)}",
+        )
+    return found
+
+
+def registered(client: MlflowClient, name: str) -> RegisteredModel:
+    """Return a registered model.
+
+    Raises:
+        ModelError: naming the registered ones.
+    """
+    try:
+        return client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != ABSENT:
+            raise
+    names = [model.name for model in client.search_registered_models()]
+    raise ModelError(
+        f"there is no registered model {name!r}{nearest(name, names)}",
+        fix="register one with `acutance run PIPELINE`" if not names else "`acutance models list` shows them",
+    )
+
+
+def versions_of(client: MlflowClient, name: str) -> list[ModelVersion]:
+    """Return a model's versions, oldest first, with their aliases and tags."""
+    found = client.search_model_versions(f"name = '{name}'")
+    return sorted(found, key=lambda version: int(version.version))
+
+
+def alias_version(client: MlflowClient, model: RegisteredModel, alias: str) -> ModelVersion | None:
+    """Return the version that an alias points to, None where there is none."""
+    number = model.aliases.get(alias)
+    return client.get_model_version(model.name, str(number)) if number is not None else None
+
+
+def weights_of(client: MlflowClient, version: ModelVersion, folder: Path) -> Path:
+    """Return the local path of a version's weights, downloaded into `folder` unless they lie on this machine.
+
+    Raises:
+        ModelError: when the package is gone, not one of ours, or holds other weights than were registered.
+    """
+    where = f"models:/{version.name}/{version.version}"
+    expected = version.tags.get(SHA256)
+    if expected is None:
+        raise ModelError(
+            "this version was not registered by this software", where=where, fix="choose another one"
+        )
+    kept = folder / "model.safetensors"
+    if kept.is_file() and file_sha256(kept) == expected:
+        return kept
+    path = _fetched(client, version, kept, where)
+    if file_sha256(path) != expected:
+        raise ModelError(
+            "the weights in the registry are not those that were registered",
+            where=f"{where}: {path}",
+            fix="register the model again, or bring its files back",
+        )
+    return path
+
+
+def _fetched(client: MlflowClient, version: ModelVersion, kept: Path, where: str) -> Path:
+    root = client.get_model_version_download_uri(version.name, str(version.version))
+    source = f"{root.rstrip('/')}/{WEIGHTS}"
+    try:
+        if is_local_uri(root):
+            return Path(download_artifacts(artifact_uri=source, tracking_uri=client.tracking_uri))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as part:
+            path = download_artifacts(artifact_uri=source, dst_path=part, tracking_uri=client.tracking_uri)
+            os.replace(path, kept)
+        return kept
+    except (OSError, MlflowException) as error:
+        if not _is_absent(error):
+            raise
+        raise ModelError(
+            "the files of this version are gone", where=f"{where}: {source}", fix="register the model again"
+        ) from error
+
+
+def _is_absent(error: Exception) -> bool:
+    """Tell whether a download failed because there is nothing to download, as each kind of store puts it."""
+    if isinstance(error, requests.HTTPError):
+        return error.response is not None and error.response.status_code == 404
+    return isinstance(error, FileNotFoundError) or getattr(error, "error_code", "") == ABSENT
+
+
+def _downloads(storage: str, version: ModelVersion) -> Path:
+    """Return the folder that keeps a version's download: below the storage, or a temporary one."""
+    root = (
+        Path(tempfile.gettempdir()) / f"acutance-{os.getuid()}"
+        if is_remote(storage)
+        else Path(storage).absolute()
+    )
+    return root / "models" / version.name / f"{version.version}-{version.tags.get(SHA256, '')[:8]}"
+
+
+def _choices(client: MlflowClient, model: RegisteredModel) -> str:
+    versions = ", ".join(str(version.version) for version in versions_of(client, model.name)) or "none"
+    aliases = (
+        ", ".join(f"@{alias} (version {number})" for alias, number in sorted(model.aliases.items())) or "none"
+    )
+    return f"the versions {versions} and the aliases {aliases}"

@@ -1,0 +1,157 @@
+"""Sub-images: where they lie, and that they are cut from layers of the whole picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from acutance.data import DataSettings, dataset_fingerprint, load_catalogue, read_picture
+from acutance.data.cutting import corners, crop_to_multiple, cut, layers, starts
+from acutance.data.datasets import Source
+from acutance.data.settings import columns_of
+from acutance.errors import ConfigError, DataError
+from acutance.imaging.detail import EXTRACTORS
+from acutance.schema import validate
+
+CATALOGUE = load_catalogue(Path(__file__).resolve().parents[2] / "pipelines" / "datasets.yaml")
+
+
+def settings(**changes: object) -> DataSettings:
+    content = {"train": "x", "subimages": {"size": 48, "stride": 24}, "detail": {"type": "lgs"}, **changes}
+    return validate(DataSettings, content, "a test")
+
+
+@pytest.fixture(scope="module")
+def photograph() -> np.ndarray:
+    return read_picture(CATALOGUE.find("photographs_heldout")[0].path)[:150, :203]
+
+
+@pytest.mark.parametrize(
+    ("length", "size", "stride", "expected"),
+    [
+        (480, 480, 240, [0]),
+        (479, 480, 240, []),
+        (481, 480, 240, [0, 1]),
+        (960, 480, 240, [0, 240, 480]),
+        (1356, 480, 240, [0, 240, 480, 720, 876]),
+        (10, 4, 6, [0, 6]),
+        (11, 4, 6, [0, 6, 7]),
+    ],
+)
+def test_sub_images_start_at_strides_and_flush_with_the_border(
+    length: int, size: int, stride: int, expected: list[int]
+) -> None:
+    assert starts(length, size, stride) == expected
+
+
+def test_a_picture_of_div2k_gives_forty_sub_images() -> None:
+    at = corners(1356, 2040, 480, 240)
+    assert len(at) == len(set(at)) == 40
+    assert at[:2] == [(0, 0), (0, 240)]
+    assert at[-1] == (1356 - 480, 2040 - 480)
+    assert all(top % 4 == 0 and left % 4 == 0 for top, left in at)
+
+
+def test_every_pixel_is_in_a_sub_image() -> None:
+    covered = np.zeros((151, 203), int)
+    for top, left in corners(151, 203, 48, 40):
+        covered[top : top + 48, left : left + 48] += 1
+    assert covered.min() == 1
+
+
+def test_layers_are_those_of_the_whole_picture(photograph: np.ndarray) -> None:
+    """A sub-image is a crop of the picture's layers, not a picture with layers of its own."""
+    hr = crop_to_multiple(photograph, 4)
+    assert hr.shape == (148, 200, 3)
+    whole, at = layers(hr, settings(), 4), corners(148, 200, 48, 24)
+    assert {name: (layer.dtype.name, layer.shape) for name, layer in whole.items()} == {
+        "hr": ("uint8", (148, 200, 3)),
+        "lr": ("uint8", (37, 50, 3)),
+        "hr_detail": ("float16", (148, 200, 1)),
+        "lr_detail": ("float16", (37, 50, 1)),
+    }
+    number = at.index((48, 72))
+    for name, column in columns_of(settings(), 4).items():
+        parts = cut(whole[name], at, 48, column.divisor)
+        assert parts.shape == (len(at), *column.shape)
+        assert parts.dtype == column.dtype
+        d = column.divisor
+        expected = whole[name][48 // d : 96 // d, 72 // d : 120 // d]
+        assert np.array_equal(parts[number], expected)
+    alone = layers(hr[48:96, 72:120], settings(), 4)
+    for name in ("lr", "hr_detail", "lr_detail"):
+        d = 4 if name.startswith("lr") else 1
+        assert not np.array_equal(alone[name], whole[name][48 // d : 96 // d, 72 // d : 120 // d])
+
+
+def test_detail_layers_are_the_extractors_own(photograph: np.ndarray) -> None:
+    hr = crop_to_multiple(photograph, 4)
+    made = layers(hr, settings(detail={"type": "lgs", "alpha": 2.0}), 4)
+    for name in ("hr", "lr"):
+        picture = torch.from_numpy(made[name]).permute(2, 0, 1)
+        expected = EXTRACTORS["lgs"](picture, alpha=2.0)[0].numpy()
+        error = np.abs(made[f"{name}_detail"][..., 0].astype(np.float32) - expected)
+        assert error.max() <= np.abs(expected).max() * 2**-11
+        assert expected.std() > 0.01
+
+
+def test_layers_that_were_not_asked_for_are_not_made(photograph: np.ndarray) -> None:
+    hr = crop_to_multiple(photograph, 4)
+    assert set(layers(hr, settings(detail=None), 4)) == {"hr", "lr"}
+    assert set(layers(hr, settings(degradation=None), 4)) == {"hr", "hr_detail"}
+    assert set(columns_of(settings(degradation=None, detail=None), 4)) == {"hr"}
+
+
+@pytest.mark.parametrize(("name", "scale"), [("Set5", 4), ("Set5", 2), ("Set14", 4), ("Set14", 2)])
+def test_lr_pictures_are_those_of_the_benchmarks(
+    name: str, scale: int, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACUTANCE_DATA", str(data_root))
+    for source in CATALOGUE.find(name):
+        hr = read_picture(source.hr_path(scale))
+        made = layers(crop_to_multiple(hr, scale), settings(detail=None), scale)["lr"]
+        assert np.array_equal(made, read_picture(source.lr_paths[scale])), source.name
+
+
+def test_settings_have_defaults_and_refuse_what_they_do_not_know() -> None:
+    plain = validate(DataSettings, {"train": "x", "subimages": {"size": 48, "stride": 24}}, "a test")
+    assert (plain.degradation.type, plain.detail) == ("bicubic", None)
+    with pytest.raises(ConfigError, match="bicubic"):
+        settings(degradation={"type": "bicubc"})
+    with pytest.raises(ConfigError, match="did you mean 'stride'"):
+        settings(subimages={"size": 48, "strid": 24})
+    with pytest.raises(ConfigError, match=r"detail.*alpha"):
+        settings(detail={"type": "lgs", "alpha": "big"})
+
+
+@pytest.mark.parametrize("key", ["size", "stride"])
+def test_sub_images_must_fit_the_scale(key: str) -> None:
+    with pytest.raises(ConfigError, match="50 is no multiple of the scale 4") as caught:
+        columns_of(settings(subimages={"size": 48, "stride": 24, key: 50}), 4)
+    assert caught.value.where == f"data.subimages.{key}"
+
+
+def test_the_fingerprint_depends_on_contents_and_settings_not_on_places(tmp_path: Path) -> None:
+    def of(folder: str, content: bytes = b"one", name: str = "a", scale: int = 4, **changes: object) -> str:
+        path = tmp_path / folder / "a.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        return dataset_fingerprint(settings(**changes), scale, [Source(name, path)])
+
+    first = of("here")
+    assert first == of("there") == of("here", train="another")
+    others = [
+        of("here", b"two"),
+        of("here", name="b"),
+        of("here", scale=2),
+        of("here", detail=None),
+        of("here", detail={"type": "lgs", "alpha": 3}),
+        of("here", subimages={"size": 48, "stride": 48}),
+    ]
+    assert len({first, *others}) == 7
+    assert first == of("here", detail={"type": "lgs", "alpha": 4.0})  # the default, written out
+    with pytest.raises(DataError, match="cannot be read"):
+        dataset_fingerprint(settings(), 4, [Source("a", tmp_path / "absent.png")])

@@ -1,0 +1,295 @@
+"""Pictures to shards on a real Ray: bad pictures, a run that is killed, storage on S3."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+from PIL import Image
+
+from acutance import storage
+from acutance.data import (
+    DataSettings,
+    Manifest,
+    is_prepared,
+    load_catalogue,
+    open_columns,
+    prepare,
+    read_manifest,
+    read_picture,
+    write_picture,
+)
+from acutance.data.cutting import corners, crop_to_multiple, layers
+from acutance.errors import ConfigError, DataError
+from acutance.schema import validate
+
+pytestmark = pytest.mark.e2e
+
+CATALOGUE = load_catalogue(Path(__file__).resolve().parents[2] / "pipelines" / "datasets.yaml")
+BUCKET = "acutance-shards"
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """A real S3 endpoint over HTTP, named to this process and to all that it starts by the environment."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    with pytest.MonkeyPatch.context() as patch:
+        server = ThreadedMotoServer(port=0)
+        server.start()
+        host, port = server.get_host_and_port()
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=BUCKET)
+        yield f"s3://{BUCKET}"
+        server.stop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster(s3: str) -> Iterator[None]:  # noqa: ARG001 - the workers inherit its environment
+    ray.init("local", num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def photograph() -> np.ndarray:
+    return read_picture(CATALOGUE.find("photographs_heldout")[0].path)
+
+
+def settings(folder: Path | str, **changes: object) -> DataSettings:
+    cuts = {"size": 48, "stride": 32}
+    content = {"train": str(folder), "subimages": cuts, "detail": {"type": "lgs"}, **changes}
+    return validate(DataSettings, content, "a test")
+
+
+def made(root: Path | str, manifest: Manifest) -> str:
+    return f"{root}/shards/{manifest.fingerprint}"
+
+
+@pytest.fixture
+def good(tmp_path: Path, photograph: np.ndarray) -> Path:
+    """Five good pictures of different sizes."""
+    for number in range(5):
+        write_picture(tmp_path / "good" / f"{number}.png", photograph[: 90 + 10 * number, number:121])
+    return tmp_path / "good"
+
+
+def test_prepare_makes_a_shard_set_once(
+    good: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[tuple[int, int, str]] = []
+    capfd.readouterr()
+    first = prepare(
+        settings(good, pictures_per_shard=2),
+        4,
+        CATALOGUE,
+        str(tmp_path),
+        on_progress=lambda *c: calls.append(c),
+    )
+    assert capfd.readouterr() == ("", "")  # progress is the caller's to show; Ray Data says nothing
+    assert first.fresh
+    assert calls[0] == (0, 5, "3 shards to make")
+    assert calls[-1][:2] == (5, 5)
+    folder = made(tmp_path, first)
+    assert read_manifest(folder) == first.model_copy(update={"fresh": False})
+    _check_contents(first, folder, good, tmp_path / "scratch")
+
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in Path(folder).iterdir()}
+    assert sorted(path.name for path in before) == [
+        *(f"0000{n}.{kind}" for n in range(3) for kind in ("json", "parquet")),
+        "manifest.json",
+    ]
+    calls.clear()
+    shutil.copytree(good, tmp_path / "moved")
+    for train in (good, tmp_path / "moved"):
+        again = prepare(
+            settings(train, pictures_per_shard=2),
+            4,
+            CATALOGUE,
+            str(tmp_path),
+            on_progress=lambda *c: calls.append(c),
+        )
+        assert not again.fresh
+        assert again == first.model_copy(update={"fresh": False})
+    assert calls == []
+    assert before == {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in Path(folder).iterdir()}
+
+
+def _check_contents(manifest: Manifest, folder: str, pictures: Path, scratch: Path) -> None:
+    """Every row must be a crop of the layers of its whole picture."""
+    columns = open_columns(folder, manifest.columns, scratch)
+    assert set(columns) == {"hr", "lr", "hr_detail", "lr_detail"}
+    row = 0
+    for source in manifest.sources:
+        hr = crop_to_multiple(read_picture(pictures / f"{source.name}.png"), 4)
+        whole = layers(hr, settings(pictures), 4)
+        at = corners(*hr.shape[:2], 48, 32)
+        assert source.rows == len(at)
+        for top, left in at:
+            for name, column in columns.items():
+                d = manifest.columns[name].divisor
+                crop = whole[name][top // d : (top + 48) // d, left // d : (left + 48) // d]
+                assert np.array_equal(column[row], crop), (source.name, name, top, left)
+            row += 1
+    assert row == manifest.rows == len(columns["hr"])
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, photograph: np.ndarray) -> Path:
+    """A folder such as people have."""
+    folder = tmp_path / "mixed"
+    picture = photograph[:96, :96]
+    write_picture(folder / "good.png", picture)
+    write_picture(folder / "grey.png", picture[..., 0])
+    Image.fromarray(np.dstack([picture, np.full((96, 96), 255, np.uint8)])).save(folder / "rgba.png")
+    Image.fromarray(picture[..., 0].astype(np.uint16) * 257).save(folder / "deep.png")
+    Image.fromarray(picture).convert("CMYK").save(folder / "cmyk.jpg")
+    whole = (folder / "good.png").read_bytes()
+    (folder / "corrupt.png").write_bytes(whole[:2000] + b"\0" * 50 + whole[2050:])
+    (folder / "truncated.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.png").write_text("this is a text")
+    (folder / "empty.png").touch()
+    write_picture(folder / "pixel.png", picture[:1, :1])
+    write_picture(folder / "small.png", picture[:47, :90])
+    Image.fromarray(np.dstack([picture, picture[..., 0]])).save(folder / "transparent.png")
+    return folder
+
+
+REASONS = {
+    "corrupt": "corrupt or truncated",
+    "empty": "empty",
+    "pixel": "1x1",
+    "small": "smaller than a sub-image",
+    "text": "known format",
+    "transparent": "transparent",
+    "truncated": "corrupt or truncated",
+}
+
+
+def test_bad_pictures_are_skipped_and_reported(mixed: Path, tmp_path: Path) -> None:
+    manifest = prepare(settings(mixed, pictures_per_shard=3), 4, CATALOGUE, str(tmp_path))
+    assert [source.name for source in manifest.sources] == ["cmyk", "deep", "good", "grey", "rgba"]
+    assert [skipped.name for skipped in manifest.skipped] == list(REASONS)
+    for skipped in manifest.skipped:
+        assert REASONS[skipped.name] in skipped.reason
+    hr = open_columns(made(tmp_path, manifest), ["hr"], tmp_path / "scratch")["hr"]
+    rows = {s.name: 9 * index for index, s in enumerate(manifest.sources)}
+    assert np.array_equal(hr[rows["good"]], hr[rows["rgba"]])
+    assert np.array_equal(hr[rows["deep"]], hr[rows["grey"]])
+    assert np.array_equal(hr[rows["grey"], ..., 0], hr[rows["good"], ..., 0])
+
+
+def test_a_bad_picture_stops_the_run_where_the_pipeline_says_so(mixed: Path, tmp_path: Path) -> None:
+    chosen = settings(mixed, bad_pictures="stop", pictures_per_shard=100)
+    with pytest.raises(DataError, match="corrupt or truncated") as caught:
+        prepare(chosen, 4, CATALOGUE, str(tmp_path))
+    assert caught.value.where == str(mixed / "corrupt.png")
+    assert "bad_pictures=skip" in str(caught.value.fix)
+    assert not list(tmp_path.rglob("manifest.json"))
+
+
+def test_without_a_usable_picture_there_is_no_set(mixed: Path, tmp_path: Path) -> None:
+    for name in ("good.png", "grey.png", "rgba.png", "deep.png", "cmyk.jpg"):
+        (mixed / name).unlink()
+    with pytest.raises(DataError, match=r"no usable picture:\n  corrupt: .*\n(  .*\n){4}  ... and 2 more"):
+        prepare(settings(mixed), 4, CATALOGUE, str(tmp_path))
+    assert not list(tmp_path.rglob("manifest.json"))
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_mistakes_are_found_before_anything_is_written(good: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    with pytest.raises(ConfigError, match="no multiple of the scale"):
+        prepare(settings(good, subimages={"size": 50, "stride": 32}), 4, CATALOGUE, str(root))
+    with pytest.raises(ConfigError, match="iterations is 0"):
+        prepare(settings(good, detail={"type": "lgs", "iterations": 0}), 4, CATALOGUE, str(root))
+    with pytest.raises(DataError, match="no such folder"):
+        prepare(settings(tmp_path / "absent"), 4, CATALOGUE, str(root))
+    assert not list(tmp_path.rglob("manifest.json"))
+
+
+KILLED = """
+import os, signal, sys, ray
+from acutance.data import DataSettings, load_catalogue, prepare
+
+def die(done, total, text):
+    if done >= 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+ray.init("local", num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+settings, catalogue = DataSettings.model_validate_json(sys.argv[1]), load_catalogue(sys.argv[2])
+prepare(settings, 4, catalogue, sys.argv[3], on_progress=die)
+"""
+
+
+def test_a_killed_run_resumes_and_ends_alike(tmp_path: Path, photograph: np.ndarray) -> None:
+    for number in range(24):
+        write_picture(tmp_path / "many" / f"{number:02d}.png", photograph[number : number + 160])
+    chosen = settings(tmp_path / "many", pictures_per_shard=1)
+    root = tmp_path / "killed"
+    command = [sys.executable, "-c", KILLED, chosen.model_dump_json(), CATALOGUE.file, str(root)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    [folder] = (root / "shards").iterdir()
+    assert not is_prepared(str(root), folder.name)
+    with pytest.raises(DataError, match="no complete shard set"):
+        open_columns(str(folder), ["hr"], tmp_path / "scratch")
+    kept = {path: path.stat().st_mtime_ns for path in folder.glob("*.json")}
+    assert 4 <= len(kept) < 24
+    shards = {path: path.with_suffix(".parquet").stat().st_mtime_ns for path in kept}
+    damaged = min(kept).with_suffix(".parquet")
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+
+    said: list[str] = []
+    resumed = prepare(chosen, 4, CATALOGUE, str(root), on_progress=lambda *call: said.append(call[2]))
+    # Workers outlive their killed driver by a moment, and may end another shard in it.
+    numbers = {int(text.split()[-1]) for text in said if text.startswith("kept")}
+    assert {int(path.stem) for path in sorted(kept)[1:]} <= numbers
+    assert int(damaged.stem) not in numbers
+    assert len(numbers) < 24
+    assert all(path.stat().st_mtime_ns == kept[path] for path in sorted(kept)[1:])
+    assert all(path.with_suffix(".parquet").stat().st_mtime_ns == shards[path] for path in sorted(shards)[1:])
+    undisturbed = prepare(chosen, 4, CATALOGUE, str(tmp_path / "undisturbed"))
+    assert resumed == undisturbed
+    manifests = [Path(made(path, resumed)) / "manifest.json" for path in (root, tmp_path / "undisturbed")]
+    assert manifests[0].read_bytes() == manifests[1].read_bytes()
+    assert json.loads(manifests[0].read_text())["rows"] == resumed.rows == 24 * 5 * 14
+
+
+def test_two_runs_at_once_do_not_disturb_each_other(good: Path, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(prepare, settings(good), 4, CATALOGUE, str(tmp_path)) for _ in range(2)]
+        one, other = (run.result().model_copy(update={"fresh": False}) for run in runs)
+    assert one == other == read_manifest(made(tmp_path, one))
+    _check_contents(one, made(tmp_path, one), good, tmp_path / "scratch")
+
+
+def test_shards_may_live_on_s3(good: Path, tmp_path: Path, s3: str) -> None:
+    remote = prepare(settings(good), 4, CATALOGUE, f"{s3}/root")
+    local = prepare(settings(good), 4, CATALOGUE, str(tmp_path))
+    assert remote == local
+    folder = made(f"{s3}/root", remote)
+    assert storage.names(folder) == sorted(os.listdir(made(tmp_path, local)))
+    assert not prepare(settings(good), 4, CATALOGUE, f"{s3}/root").fresh
+    columns = open_columns(folder, ["lr", "hr_detail"], tmp_path / "one")
+    expected = open_columns(made(tmp_path, local), ["lr", "hr_detail"], tmp_path / "two")
+    assert all(np.array_equal(columns[name], expected[name]) for name in expected)
+
+
+def test_the_packaged_photographs_can_be_prepared(tmp_path: Path) -> None:
+    manifest = prepare(settings("photographs_heldout", detail=None), 4, CATALOGUE, str(tmp_path))
+    assert [source.name for source in manifest.sources] == ["chelsea", "china", "coffee"]
+    assert manifest.skipped == []
+    assert set(manifest.columns) == {"hr", "lr"}

@@ -1,0 +1,60 @@
+"""Benchmark pictures, small made pictures, and a small model file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+
+from acutance.data.datasets import Source
+from acutance.data.pictures import write_picture
+from acutance.models.model_file import build_network, save_model
+
+
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """uint8 (H, W, 3) with structure at several scales."""
+    noise = np.random.default_rng(seed).standard_normal((height, width, 3))
+    layers = [gaussian_filter(noise, (s, s, 0), mode="wrap") * s for s in (0.7, 2, 6)]
+    return (128 + 55 * sum(layers)).clip(0, 255).astype(np.uint8)
+
+
+def benchmark(data_root: Path, name: str) -> list[Source]:
+    """The pictures of a benchmark with their LR."""
+    folder = data_root / "benchmarks" / name
+    files = sorted((folder / "HR").glob("*.png"))
+    return [Source(file.stem, file, {4: folder / "LRx4" / file.name}) for file in files]
+
+
+def made_sources(folder: Path, sizes: list[tuple[int, int]]) -> list[Source]:
+    """Made pictures of these sizes, as files."""
+    for index, (height, width) in enumerate(sizes):
+        write_picture(folder / f"made_{index}.png", picture(height, width, index))
+    return [Source(f"made_{i}", folder / f"made_{i}.png") for i in range(len(sizes))]
+
+
+def model_file(path: Path, *, scale: int = 4) -> str:
+    """A DSRGAN of a few thousand parameters whose weights are not quite zero."""
+    settings = {
+        "type": "dsrgan",
+        "blocks": 1,
+        "channels": 8,
+        "growth": 4,
+        "detail_blocks": 1,
+        "skip": "bicubic",
+    }
+    torch.manual_seed(0)
+    network = build_network(settings)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    description = {
+        "network": settings,
+        "scale": scale,
+        "detail": {"type": "lgs"},
+        "stage": "gan",
+        "title": "made",
+    }
+    save_model(str(path), network, description)
+    return str(path)

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_for_evaluation import benchmark, picture
+from scipy.ndimage import gaussian_filter
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from acutance.evaluation.metrics import METRICS, high_frequency, measure, psnr_y, ssim_y
+from acutance.evaluation.pictures import bicubic, read_pair
+from acutance.evaluation.protocols import PROTOCOLS
+from acutance.evaluation.unmeasurable import Unmeasurable
+
+
+def planes(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    truth = gaussian_filter(generator.uniform(0, 255, (61, 47)), 1.5)
+    return truth + generator.normal(0, 7, truth.shape), truth
+
+
+def test_psnr_of_a_known_error() -> None:
+    truth = np.full((20, 30), 100.0)
+    assert psnr_y(truth + 5, truth) == pytest.approx(20 * math.log10(255 / 5), abs=1e-12)
+
+
+def test_psnr_equals_skimage() -> None:
+    restored, truth = planes()
+    assert psnr_y(restored, truth) == pytest.approx(peak_signal_noise_ratio(truth, restored, data_range=255))
+
+
+def test_ssim_equals_skimage() -> None:
+    restored, truth = planes()
+    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
+    expected = structural_similarity(truth, restored, win_size=11, **settings)
+    assert ssim_y(restored, truth) == pytest.approx(expected, abs=1e-10)
+
+
+def test_ssim_of_shifted_flat_planes_is_its_luminance_term() -> None:
+    c1 = (0.01 * 255) ** 2
+    expected = (2 * 100 * 120 + c1) / (100**2 + 120**2 + c1)
+    assert ssim_y(np.full((11, 11), 120.0), np.full((11, 11), 100.0)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_identical_planes_have_ssim_1_and_no_psnr() -> None:
+    _, truth = planes()
+    assert ssim_y(truth, truth) == pytest.approx(1, abs=1e-12)
+    with pytest.raises(Unmeasurable, match="infinite"):
+        psnr_y(truth, truth)
+
+
+def test_fine_detail_falls_with_blur_and_rises_with_noise() -> None:
+    noisy, truth = planes()
+    values = [high_frequency(gaussian_filter(truth, s)) for s in (2.0, 1.0, 0.5)] + [high_frequency(truth)]
+    assert values == sorted(values)
+    assert values[0] < 0.4 * values[-1]
+    assert high_frequency(noisy) > 2 * values[-1]
+
+
+def test_fine_detail_is_in_grey_levels_and_ignores_brightness() -> None:
+    finest = np.where(np.indices((48, 64)).sum(0) % 2, 10.0, -10.0)
+    assert high_frequency(finest + 90) == pytest.approx(10, abs=1e-2)
+    assert high_frequency(np.full((48, 64), 77.0)) == pytest.approx(0, abs=1e-9)
+
+
+def test_a_slope_is_no_fine_detail_though_its_ends_differ() -> None:
+    slope = np.repeat(np.linspace(0, 255, 128)[None], 96, axis=0)
+    assert high_frequency(slope) < 0.5
+
+
+def test_the_protocol_rounds_and_crops() -> None:
+    shown = picture(24, 20)
+    plane = PROTOCOLS["y_crop4"].plane(shown, 4)
+    red, green, blue = shown.astype(float).transpose(2, 0, 1)
+    y = 16 + (65.481 * red + 128.553 * green + 24.966 * blue) / 255
+    assert plane.shape == (16, 12)
+    assert np.array_equal(plane, np.floor(y + 0.5)[4:-4, 4:-4])
+
+
+@pytest.mark.parametrize(("level", "expected"), [(0, 16), (255, 235)])
+def test_the_protocol_measures_in_studio_range(level: int, expected: int) -> None:
+    plane = PROTOCOLS["y_crop4"].plane(np.full((12, 12, 3), level, np.uint8), 4)
+    assert np.array_equal(plane, np.full((4, 4), expected))
+
+
+@pytest.mark.parametrize("side", [7, 8])
+def test_a_picture_that_the_crop_eats_up_has_no_value_but_a_reason(side: int) -> None:
+    tiny = picture(side, side)
+    found = measure(
+        tiny, 255 - tiny, metrics=["psnr_y", "ssim_y", "high_frequency"], protocol="y_crop4", scale=4
+    )
+    assert found.values == {"psnr_y": None, "ssim_y": None, "high_frequency": None}
+    assert set(found.reasons) == set(found.values)
+
+
+@pytest.mark.usefixtures("weights")
+def test_without_a_truth_only_the_metrics_that_need_none_are_measured() -> None:
+    found = measure(picture(210, 210), None, metrics=METRICS, protocol="y_crop4", scale=4)
+    assert set(found.values) == {"niqe", "high_frequency"}
+
+
+def test_pictures_of_different_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="truth"):
+        measure(picture(40, 40), picture(40, 44), metrics=["psnr_y"], protocol="y_crop4", scale=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "published"), [("Set5", (28.418, 0.810, 8.540)), ("Set14", (26.091, 0.705, 7.764))]
+)
+@pytest.mark.usefixtures("weights")
+def test_the_bicubic_row_is_the_published_one(
+    name: str, published: tuple[float, float, float], data_root: Path
+) -> None:
+    rows = []
+    for source in benchmark(data_root, name):
+        lr, truth = read_pair(source, 4)
+        found = measure(
+            bicubic(lr, 4), truth, metrics=["psnr_y", "ssim_y", "niqe"], protocol="y_crop4", scale=4
+        )
+        rows.append(list(found.values.values()))
+    psnr, ssim, niqe = np.mean(rows, axis=0)
+    assert psnr == pytest.approx(published[0], abs=0.01)
+    assert ssim == pytest.approx(published[1], abs=0.002)
+    assert niqe == pytest.approx(published[2], abs=0.06)

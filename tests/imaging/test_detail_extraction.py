@@ -1,0 +1,183 @@
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
+
+from acutance.errors import ConfigError
+from acutance.imaging import EXTRACTORS, detail_of, exact_detail, extract_detail, rgb_to_y
+from acutance.imaging.detail import edge_weights, lambda_schedule, separable_detail, solve_lines, vector_field
+
+DEFAULTS = {"alpha": 4.0, "lam": 1.0, "gamma": 0.75, "eps": 2.0}
+GOLDEN = {  # picture: (separable, exact), both computed independently of this package
+    "steps": (
+        [[10, 20, 40, 40]] * 4,
+        [[-0.8227, -0.0236, 0.6937, 0.1525]] * 4,
+        [[-0.7614, -0.0362, 0.5981, 0.1994]] * 4,
+    ),
+    "corners": (
+        [[0, 255, 0], [10, 10, 10], [255, 0, 255]],
+        [[-3.4598, 5.5335, -3.4598], [-0.1838, -0.1951, -0.1838], [3.6431, -5.3373, 3.6431]],
+        [[-3.1478, 4.9747, -3.1478], [-0.1842, -0.1927, -0.1842], [3.3288, -4.7757, 3.3288]],
+    ),
+}
+
+
+def plain(luma: Tensor, dtype: torch.dtype = torch.float64, **settings_: float) -> Tensor:
+    """The equations in PyTorch, as they run on a GPU."""
+    chosen = DEFAULTS | settings_
+    return separable_detail(luma.to(dtype), **chosen, lambdas=lambda_schedule(chosen["lam"], 4))
+
+
+@pytest.fixture(scope="module")
+def bird(data_root: Path) -> Tensor:
+    picture = np.array(Image.open(data_root / "benchmarks/Set5/HR/img_002.png").convert("RGB"))
+    return torch.from_numpy(picture).permute(2, 0, 1)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_values(name: str) -> None:
+    picture, separable, exact = (torch.tensor(v, dtype=torch.float64)[None] for v in GOLDEN[name])
+    for x, expected in (
+        (extract_detail(picture), separable),
+        (plain(picture), separable),
+        (exact_detail(picture), exact),
+    ):
+        torch.testing.assert_close(x.double(), expected, atol=6e-5, rtol=0)
+
+
+def test_a_constant_picture_has_no_detail() -> None:
+    assert (extract_detail(torch.full((1, 9, 12), 77.0)) == 0).all()
+    assert (exact_detail(torch.full((1, 9, 12), 77.0)) == 0).all()
+
+
+def test_schedule_is_eq_8() -> None:
+    assert lambda_schedule(1.0, 4) == pytest.approx([0.3764706, 0.0941176, 0.0235294, 0.0058824], abs=1e-7)
+    for iterations in (1, 2, 8):
+        assert sum(lambda_schedule(3.0, iterations)) == pytest.approx(1.5)
+        assert sum(lambda_schedule(3.0, iterations, "unit_sum")) == pytest.approx(3.0)
+
+
+def test_lines_are_solved_exactly() -> None:
+    generator = torch.Generator().manual_seed(0)
+    right = torch.randn(3, 9, dtype=torch.float64, generator=generator)
+    weight = torch.rand(3, 8, dtype=torch.float64, generator=generator)
+    d = torch.diff(torch.eye(9, dtype=torch.float64), dim=0)
+    x = solve_lines(right, weight, 0.7, dim=-1)
+    for line, a, f in zip(x, weight, right, strict=True):
+        torch.testing.assert_close((torch.eye(9) + 0.7 * d.T @ torch.diag(a) @ d) @ line, f)
+
+
+def test_field_and_weights_are_eqs_1_to_6() -> None:
+    v_h, v_v = vector_field(torch.tensor([[1.0, 3.0], [7.0, 0.0]]), alpha=1.0)
+    assert v_h.tolist() == [[2.0], [-6.0]]
+    assert v_v.tolist() == [[4.0, -4.0]]
+    assert edge_weights(torch.tensor([0.0, -16.0]), 0.75, 2.0).tolist() == pytest.approx([0.5, 0.1])
+
+
+def test_separable_follows_exact_on_a_photograph(bird: Tensor) -> None:
+    luma = rgb_to_y(bird, studio=False)
+    exact = exact_detail(luma).ravel()
+    for schedule, error in (("fgs", 0.181), ("unit_sum", 0.111)):
+        x = extract_detail(luma, schedule=schedule).ravel().double()
+        assert torch.corrcoef(torch.stack([x, exact]))[0, 1] > (0.997 if schedule == "fgs" else 0.995)
+        assert (x - exact).norm() / exact.norm() == pytest.approx(error, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    "changed", [{}, {"gamma": 0.0}, {"gamma": 0.3}, {"gamma": 2.0}, {"alpha": 8.0, "lam": 0.5, "eps": 0.5}]
+)
+def test_compiled_equals_plain(bird: Tensor, changed: dict[str, float]) -> None:
+    luma = rgb_to_y(bird, studio=False)[:, :, :205]  # neither side a multiple of a strip or a tile
+    x, reference = extract_detail(luma, **changed), plain(luma, **changed)
+    assert (x - reference).abs().max() < 2e-5
+    assert (plain(luma, torch.float32, **changed) - reference).abs().max() < 2e-5
+
+
+def test_wide_and_tall_pictures() -> None:
+    for size in ((3, 700), (700, 3), (1, 600), (600, 1), (1, 1)):
+        luma = torch.rand(1, *size, generator=torch.Generator().manual_seed(3)) * 255
+        torch.testing.assert_close(extract_detail(luma), plain(luma).float(), atol=1e-5, rtol=0)
+
+
+def test_a_crop_differs_only_near_its_border(bird: Tensor) -> None:
+    luma = rgb_to_y(bird, studio=False)
+    crop, whole = extract_detail(luma[:, 60:188, 60:188]), extract_detail(luma)[:, 60:188, 60:188]
+    difference = (crop - whole).abs()
+    assert difference[:, 4:-4, 4:-4].max() < 4e-4
+    assert difference.max() > 0.05
+
+
+def test_flips_commute(bird: Tensor) -> None:
+    luma = rgb_to_y(bird, studio=False)
+    for dims in ((-1,), (-2,), (-1, -2)):
+        flipped = extract_detail(luma.flip(dims)).flip(dims)
+        torch.testing.assert_close(flipped, extract_detail(luma), atol=1e-5, rtol=0)
+
+
+def test_detail_of_takes_uint8_and_either_luma(bird: Tensor) -> None:
+    assert torch.equal(detail_of(bird), extract_detail(rgb_to_y(bird, studio=False)))
+    assert torch.equal(detail_of(bird, luma="studio"), extract_detail(rgb_to_y(bird)))
+    torch.testing.assert_close(detail_of(bird.double()), detail_of(bird), atol=1e-5, rtol=0)
+    assert detail_of(bird, luma="studio").std() < detail_of(bird).std()
+
+
+def test_settings_are_keywords_with_defaults() -> None:
+    for extractor in EXTRACTORS.values():
+        _, *choices = inspect.signature(extractor).parameters.values()
+        assert all(p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in choices)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 35), st.integers(1, 35), st.integers(0, 2**31))
+def test_any_size(height: int, width: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    batch = torch.randint(256, (2, 2, 3, height, width), dtype=torch.uint8, generator=generator)
+    x = detail_of(batch)
+    assert x.shape == (2, 2, 1, height, width)
+    assert x.dtype == torch.float32
+    assert x.isfinite().all()
+    assert torch.equal(x[1, 0], detail_of(batch[1, 0]))
+    reference = plain(rgb_to_y(batch.double(), studio=False))
+    assert (x - reference).abs().max() < 5e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("alpha", -1), ("lam", 0), ("gamma", -0.1), ("eps", 0), ("iterations", 0)]
+)
+def test_settings_out_of_range_are_the_users_mistake(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"detail.{name}"):
+        extract_detail(torch.zeros(1, 4, 4), **{name: value})
+
+
+def test_three_channels_are_not_luma() -> None:
+    with pytest.raises(ValueError, match="1, H, W"):
+        extract_detail(torch.zeros(3, 4, 4))
+
+
+def test_input_is_left_as_it_was() -> None:
+    luma = torch.rand(1, 20, 20) * 255
+    before = luma.clone()
+    extract_detail(luma)
+    assert torch.equal(luma, before)
+
+
+def test_works_where_no_machine_code_can_be_kept() -> None:
+    """A container whose package and home are both read-only."""
+    script = """
+import torch
+from numba.core import caching
+for locator in caching.CacheImpl._locator_classes:
+    locator.from_function = classmethod(lambda *_: None)
+from acutance.imaging import extract_detail
+print(extract_detail(torch.tensor([[[10.0, 20.0, 40.0, 40.0]]]))[0, 0, 0].item())
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert float(result.stdout) == pytest.approx(-0.8227, abs=1e-3)

@@ -1,0 +1,92 @@
+"""A tracking store for every test, and model files to register."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from acutance.models.model_file import save_model
+from acutance.models.rrdbnet import RRDBNet
+from acutance.registry import connect, pipeline_run, stage_run
+
+NETWORK = {"blocks": 1, "channels": 8, "growth": 4, "scale": 2}
+
+ModelFile = Callable[[int], Path]
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No address from the environment; and nothing may use MLflow's own store in the working directory."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.delenv(name, raising=False)
+    elsewhere = tmp_path / "working directory"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    yield
+    assert not list(elsewhere.iterdir())
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with MLflow's tables; making them takes seconds, copying them does not."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        connect(str(folder))
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def storage(tmp_path: Path, empty_database: Path) -> str:
+    """A storage root with an empty tracking store."""
+    root = tmp_path / "outputs of a test"
+    root.mkdir()
+    shutil.copy(empty_database, root)
+    return str(root)
+
+
+@pytest.fixture
+def client(storage: str) -> MlflowClient:
+    return connect(storage)
+
+
+@pytest.fixture
+def run_id(client: MlflowClient) -> str:
+    """A stage's run."""
+    return stage_run(client, pipeline_run(client, "restorers", "quickstart", "a" * 16), "gan", "b" * 16)
+
+
+@pytest.fixture
+def model_file(tmp_path: Path) -> ModelFile:
+    """Writes model files; another seed is another model with another fingerprint."""
+
+    def write(seed: int) -> Path:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = RRDBNet(**NETWORK)
+        path = tmp_path / f"stage {seed}" / "weights.safetensors"
+        description = {
+            "network": {"type": "rrdbnet", **NETWORK},
+            "scale": 2,
+            "detail": None,
+            "stage": "gan",
+            "fingerprint": f"{seed:016x}",
+            "title": "A test's restorer",
+            "notes": ["trained on nothing"],
+        }
+        save_model(str(path), network, description)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def picture() -> np.ndarray:
+    """Uint8 (21, 34, 3)."""
+    return np.random.default_rng(0).integers(0, 256, (21, 34, 3), dtype=np.uint8)

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow.pyfunc
+import numpy as np
+import pytest
+import yaml
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from acutance import __version__
+from acutance.errors import ModelError
+from acutance.fingerprint import file_sha256
+from acutance.models.model_file import load_model
+from acutance.models.restore import restore
+from acutance.registry import log_model, promote
+from acutance.registry.package import model_card, save_package
+from acutance.registry.promotion import Verdict
+
+NAME = "sr-x2-test"
+
+ModelFile = Callable[[int], Path]
+
+
+def test_package_gives_what_restore_gives(model_file: ModelFile, picture: np.ndarray, tmp_path: Path) -> None:
+    save_package(tmp_path / "package", model_file(1), picture, "# card\n")
+    served = mlflow.pyfunc.load_model(str(tmp_path / "package"))
+    expected = restore(*load_model(str(model_file(1))), picture)["image"]
+    batch = served.predict(np.stack([picture, picture[::-1]]))
+    assert (batch.dtype, batch.shape) == (np.uint8, (2, 42, 68, 3))
+    assert np.array_equal(batch[0], expected)
+    assert not np.array_equal(batch[1], expected)
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((1, 8, 8, 3), np.float32), np.zeros((8, 8, 3), np.uint8)])
+def test_signature_refuses_other_inputs(
+    model_file: ModelFile, picture: np.ndarray, tmp_path: Path, wrong: np.ndarray
+) -> None:
+    save_package(tmp_path / "package", model_file(1), picture, "# card\n")
+    served = mlflow.pyfunc.load_model(str(tmp_path / "package"))
+    with pytest.raises(MlflowException, match=r"dtype|shape"):
+        served.predict(wrong)
+
+
+def test_package_holds_all_it_should_and_no_pickle(
+    model_file: ModelFile, picture: np.ndarray, tmp_path: Path
+) -> None:
+    (Path.cwd() / "uv.lock").write_text("version = 1")
+    (Path.cwd() / "pyproject.toml").write_text("[project]")
+    folder = tmp_path / "package"
+    save_package(folder, model_file(1), picture, "# card\n")
+    for name in ("uv.lock", "pyproject.toml"):
+        (Path.cwd() / name).unlink()
+        assert not (folder / name).exists(), "a stranger's project file was taken along"
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert {"MLmodel", "README.md", "served_model.py", "input_example.json", "requirements.txt"} <= files
+    assert "artifacts/model.safetensors" in files
+    assert not [name for name in files if name.endswith((".pkl", ".pickle", ".pt", ".pth"))]
+    assert f"acutance=={__version__}" in (folder / "requirements.txt").read_text().splitlines()
+    assert "+" not in (folder / "requirements.txt").read_text()
+    signature = yaml.safe_load((folder / "MLmodel").read_text())["signature"]
+    for side in ("inputs", "outputs"):
+        (tensor,) = json.loads(signature[side])
+        assert tensor["tensor-spec"] == {"dtype": "uint8", "shape": [-1, -1, -1, 3]}
+
+
+def test_packaging_and_loading_print_nothing(model_file: ModelFile, tmp_path: Path) -> None:
+    script = (
+        "import sys, numpy as np, mlflow.pyfunc\n"
+        "from pathlib import Path\n"
+        "from acutance.registry.package import save_package\n"
+        "picture = np.zeros((9, 9, 3), np.uint8)\n"
+        "save_package(Path(sys.argv[2]), Path(sys.argv[1]), picture, 'card')\n"
+        "mlflow.pyfunc.load_model(sys.argv[2]).predict(picture[None])\n"
+    )
+    command = [sys.executable, "-c", script, str(model_file(1)), str(tmp_path / "package")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_card_says_what_it_is() -> None:
+    description = {"title": "Sharp", "scale": 4, "stage": "gan", "network": {"type": "rrdbnet", "blocks": 23}}
+    paper = {"title": "A Paper", "authors": "A. Author", "year": 2021}
+    card = model_card("sr-x4", {**description, "notes": ["small"]}, paper=paper, metrics={"psnr_y": 27.12344})
+    for text in (
+        "# sr-x4",
+        "Sharp, x4.",
+        "A. Author, *A Paper*, 2021",
+        "blocks=23",
+        "| psnr_y | 27.1234 |",
+        "* small",
+    ):
+        assert text in card
+
+
+def test_version_is_the_candidate_and_says_where_it_comes_from(
+    client: MlflowClient, run_id: str, model_file: ModelFile, picture: np.ndarray
+) -> None:
+    tags, metrics = {"acutance.dataset": "d" * 16}, {"psnr_y": 27.5, "niqe": float("nan")}
+    version = log_model(client, run_id, model_file(1), NAME, picture, tags=tags, metrics=metrics)
+    assert (str(version.version), version.run_id, version.aliases) == ("1", run_id, ["candidate"])
+    assert version.tags["acutance.fingerprint"] == f"{1:016x}"
+    assert version.tags["acutance.sha256"] == file_sha256(model_file(1))
+    assert version.tags["acutance.dataset"] == "d" * 16
+    run = client.get_run(run_id)
+    assert run.data.metrics["psnr_y"] == 27.5
+    (output,) = run.outputs.model_outputs
+    logged = client.get_logged_model(output.model_id)
+    assert (logged.status.value, logged.source_run_id) == ("READY", run_id)
+    assert {metric.key: metric.value for metric in logged.metrics}["psnr_y"] == 27.5
+
+
+def test_same_model_is_registered_once(
+    client: MlflowClient, run_id: str, model_file: ModelFile, picture: np.ndarray
+) -> None:
+    for seed in (1, 1, 2, 1):
+        version = log_model(client, run_id, model_file(seed), NAME, picture)
+    assert (str(version.version), version.aliases) == ("1", ["candidate"])
+    assert len(client.search_model_versions(f"name = '{NAME}'")) == 2
+
+
+def test_champion_does_not_become_a_candidate_again(
+    client: MlflowClient, run_id: str, model_file: ModelFile, picture: np.ndarray
+) -> None:
+    log_model(client, run_id, model_file(1), NAME, picture)
+    promote(client, NAME, judge=lambda *_: Verdict({}, None, {}), who="a test")
+    log_model(client, run_id, model_file(2), NAME, picture)
+    assert log_model(client, run_id, model_file(1), NAME, picture).aliases == ["champion"]
+    assert str(client.get_model_version_by_alias(NAME, "candidate").version) == "2"
+
+
+def test_failure_leaves_no_half_model(
+    client: MlflowClient,
+    run_id: str,
+    model_file: ModelFile,
+    picture: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(client, "log_model_artifacts", full)
+    with pytest.raises(OSError, match="no space"):
+        log_model(client, run_id, model_file(1), NAME, picture)
+    assert client.search_model_versions(f"name = '{NAME}'") == []
+    assert client.search_logged_models([client.get_run(run_id).info.experiment_id]) == []
+
+
+def test_file_of_another_origin_is_refused(
+    client: MlflowClient, run_id: str, tmp_path: Path, picture: np.ndarray
+) -> None:
+    (tmp_path / "weights.safetensors").write_bytes(b"no model")
+    with pytest.raises(ModelError):
+        log_model(client, run_id, tmp_path / "weights.safetensors", NAME, picture)
+    assert client.search_registered_models() == []

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from acutance.errors import TrainingError
+from acutance.losses import TERMS
+from acutance.losses.objective import Objective
+from acutance.models import DISCRIMINATORS, NETWORKS
+from acutance.pipeline import Optimiser, Stage
+from acutance.training import checkpoint
+from acutance.training.learner import Learner
+
+GAN: dict[str, Any] = {
+    "network": {"type": "dsrgan", "blocks": 1, "channels": 8, "growth": 4, "detail_blocks": 1},
+    "discriminators": {
+        "image": {"network": {"type": "vgg", "channels": 4, "size": 32}},
+        "detail": {"network": {"type": "vgg", "channels": 4, "size": 32, "in_channels": 1}},
+    },
+    "objective": [
+        {"type": "pixel", "weight": 0.2},
+        {"type": "adversarial", "weight": 0.005},
+        {"name": "detail_pixel", "type": "pixel", "on": "detail", "weight": 0.5},
+        {"name": "detail_adversarial", "type": "adversarial", "on": "detail", "weight": 0.005},
+    ],
+    "optimiser": {"learning_rate": 1e-3, "milestones": [3]},
+    "steps": 6,
+    "batch": 2,
+    "patch": 32,
+    "ema": 0.9,
+}
+
+
+def learner_of(settings: dict[str, Any]) -> Learner:
+    torch.manual_seed(0)
+    stage = Stage.model_validate(settings)
+    network = NETWORKS[stage.network.type](**stage.network.arguments())
+    judges = {n: DISCRIMINATORS[d.network.type](**d.network.arguments()) for n, d in stage.discriminators.items()}
+    terms = [(t.name, TERMS[t.type](**t.arguments()), t.on, t.weight) for t in stage.objective]
+    return Learner(stage, network, Objective(terms), judges)
+
+
+def batch_of(step: int, patch: int = 32) -> dict[str, Tensor]:
+    random = torch.Generator().manual_seed(step)
+    shapes = {"hr": (3, patch), "lr": (3, patch // 4), "hr_detail": (1, patch), "lr_detail": (1, patch // 4)}
+    return {name: torch.rand(2, c, side, side, generator=random) for name, (c, side) in shapes.items()}
+
+
+def weights(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_step_moves_the_generator_the_average_and_every_discriminator() -> None:
+    learner = learner_of(GAN)
+    before = {name: weights(player.network) for name, player in learner.players().items()}
+    values = learner.step(batch_of(0))
+    assert values.keys() == {
+        "pixel", "adversarial", "detail_pixel", "detail_adversarial",
+        "discriminator_image", "discriminator_detail", "total",
+    }  # fmt: skip
+    assert all(torch.isfinite(value) and not value.requires_grad for value in values.values())
+    for name, player in learner.players().items():
+        assert not same(before[name], weights(player.network)), name
+    # torch's AveragedModel takes over the weights at its first update and averages from the second on
+    learner.step(batch_of(1))
+    assert not same(weights(learner.kept), weights(learner.generator.network))
+
+
+def test_the_total_is_the_weighted_sum_of_the_terms() -> None:
+    learner = learner_of(GAN)
+    values = learner.step(batch_of(0))
+    expected = sum(term["weight"] * values[term.get("name", term["type"])] for term in GAN["objective"])
+    torch.testing.assert_close(values["total"], expected)
+
+
+def test_the_generator_step_equals_the_plain_computation() -> None:
+    """The same update as autograd of the written-out loss gives, with the discriminators left alone."""
+    learner = learner_of(GAN)
+    network, judge = copy.deepcopy(learner.generator.network), copy.deepcopy(learner.adversaries["image"].network)
+    detail_judge = copy.deepcopy(learner.adversaries["detail"].network)
+    batch = batch_of(0)
+    out = network(batch["lr"], batch["lr_detail"])
+
+    def relativistic(judge: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        r, f = judge(real).detach(), judge(fake)
+        bce = nn.functional.binary_cross_entropy_with_logits
+        return (bce(r - f.mean(), torch.zeros_like(r)) + bce(f - r.mean(), torch.ones_like(f))) / 2
+
+    loss = (
+        0.2 * (out["image"] - batch["hr"]).abs().mean()
+        + 0.005 * relativistic(judge, batch["hr"], out["image"])
+        + 0.5 * (out["detail"] - batch["hr_detail"]).abs().mean()
+        + 0.005 * relativistic(detail_judge, batch["hr_detail"], out["detail"])
+    )
+    loss.backward()
+    torch.optim.Adam(network.parameters(), lr=1e-3).step()
+    learner.step(batch)
+    for mine, plain in zip(learner.generator.network.parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(mine, plain, rtol=1e-5, atol=1e-6)
+
+
+def test_the_learning_rate_falls_at_its_milestones() -> None:
+    settings = Optimiser(learning_rate=1.0, milestones=[2, 4], gamma=0.5)
+    assert [settings.rate(step) for step in range(6)] == [1, 1, 0.5, 0.5, 0.25, 0.25]
+
+
+def test_a_derived_column_is_the_target_of_an_output() -> None:
+    learner = learner_of(
+        {
+            "network": {"type": "highpass", "channels": 16},
+            "derive": {"highpass": {"type": "highpass", "of": "hr", "cutoff": 0.25}},
+            "objective": [{"type": "pixel", "on": "highpass", "border": 6}],
+            "steps": 40,
+            "optimiser": {"learning_rate": 2e-3},
+        }
+    )
+    losses = [float(learner.step(batch_of(0))["pixel"]) for _ in range(40)]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_a_run_that_was_interrupted_ends_bit_for_bit_as_one_that_was_not(tmp_path: Path) -> None:
+    whole = learner_of(GAN)
+    for step in range(6):
+        whole.step(batch_of(step))
+
+    first = learner_of(GAN)
+    for step in range(3):
+        first.step(batch_of(step))
+    checkpoint.write(str(tmp_path), first, "print")
+    second = learner_of({**GAN, "optimiser": {**GAN["optimiser"]}})
+    second.step(batch_of(99))  # whatever it held before is replaced
+    assert checkpoint.resume(str(tmp_path), second, "print", "cpu") == 3
+    for step in range(3, 6):
+        second.step(batch_of(step))
+
+    for name, player in whole.players().items():
+        assert same(weights(player.network), weights(second.players()[name].network)), name
+    assert same(weights(whole.kept), weights(second.kept))
+
+
+def test_only_the_newest_checkpoints_stay_and_foreign_or_damaged_ones_are_refused(tmp_path: Path) -> None:
+    learner = learner_of(GAN)
+    for step in range(4):
+        learner.step(batch_of(step))
+        checkpoint.write(str(tmp_path), learner, "print")
+    assert [file.name for file in sorted(tmp_path.iterdir())] == [
+        "step-00000003.safetensors",
+        "step-00000004.safetensors",
+    ]
+    with pytest.raises(TrainingError, match="other settings"):
+        checkpoint.resume(str(tmp_path), learner, "another", "cpu")
+    newest = tmp_path / "step-00000004.safetensors"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    with pytest.raises(TrainingError, match="damaged"):
+        checkpoint.resume(str(tmp_path), learner, "print", "cpu")
+
+
+def test_an_empty_folder_starts_from_the_beginning(tmp_path: Path) -> None:
+    assert checkpoint.resume(str(tmp_path / "none"), learner_of(GAN), "print", "cpu") == 0
