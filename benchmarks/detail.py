@@ -34,13 +34,9 @@ PACKAGES = ("numba", "numpy", "opencv-contrib-python-headless", "scipy", "torch"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megapixels", type=float, default=1.0)
-    parser.add_argument(
-        "--rounds", type=int, default=3, help="exact solves; the others run ten times a round"
-    )
+    parser.add_argument("--rounds", type=int, default=3, help="exact solves; the others run ten times a round")
     arguments = parser.parse_args()
     use_one_core()
     luma = photograph(arguments.megapixels)

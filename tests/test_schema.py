@@ -33,11 +33,17 @@ def test_a_choice_takes_the_parameters_of_its_callable() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"filters": [{"type": "blur", "sigmo": 2}]}, "filters.blur.sigmo: unknown key; did you mean 'sigma'?"),
+        (
+            {"filters": [{"type": "blur", "sigmo": 2}]},
+            "filters.blur.sigmo: unknown key; did you mean 'sigma'?",
+        ),
         ({"filters": [{"type": "blurr"}]}, "did you mean 'blur'?"),
         ({"filters": [], "cuont": 2}, "cuont: unknown key; did you mean 'count'?"),
         ({"filters": [{"type": "noise"}]}, "filters.noise.sigma: this key is missing"),
-        ({"filters": [{"type": "noise", "sigma": "much"}]}, "filters.noise.sigma: Input should be a valid number"),
+        (
+            {"filters": [{"type": "noise", "sigma": "much"}]},
+            "filters.noise.sigma: Input should be a valid number",
+        ),
         ({"filters": [{"type": "blur", "kind": "round"}]}, "'box' or 'gaussian'"),
         ({}, "filters: this key is missing"),
     ],
@@ -73,7 +79,10 @@ def test_override_by_dotted_path_reaches_into_lists_by_name() -> None:
     override(content, *parse_override("stages.gan.objective.pixel.weight=3e-1"))
     override(content, *parse_override("stages.gan.steps=10"))
     override(content, *parse_override("stages.gan.objective.a={type: x}"))
-    assert content["stages"]["gan"] == {"objective": [{"type": "x"}, {"type": "pixel", "weight": 0.3}], "steps": 10}
+    assert content["stages"]["gan"] == {
+        "objective": [{"type": "x"}, {"type": "pixel", "weight": 0.3}],
+        "steps": 10,
+    }
 
 
 @pytest.mark.parametrize("text", ["steps", "=3", "a=[1"])

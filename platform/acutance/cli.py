@@ -25,20 +25,25 @@ app.add_typer(models_app, name="models")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(data_app, name="data")
 
-PipelineFile = Annotated[str, typer.Argument(metavar="PIPELINE", help="a pipeline file, e.g. pipelines/quickstart.yaml")]
+PipelineFile = Annotated[
+    str, typer.Argument(metavar="PIPELINE", help="a pipeline file, e.g. pipelines/quickstart.yaml")
+]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="overrides by dotted path, e.g. stages.gan.steps=100")
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="overrides by dotted path, e.g. stages.gan.steps=100"),
 ]
 Address = Annotated[str | None, typer.Option(help="a Ray cluster; default: RAY_ADDRESS, else one on this machine")]
 Storage = Annotated[
-    str | None, typer.Option(help="folder or s3:// prefix of all outputs; default: ACUTANCE_STORAGE, else ./outputs")
+    str | None,
+    typer.Option(help="folder or s3:// prefix of all outputs; default: ACUTANCE_STORAGE, else ./outputs"),
 ]
 Profile = Annotated[str | None, typer.Option(help="a named set of overrides in the file, e.g. smoke")]
 StageName = Annotated[str | None, typer.Option("--stage", help="this stage and what it needs")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="print the plan and do nothing")]
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON on standard output")]
 ModelReference = Annotated[
-    str, typer.Argument(metavar="MODEL", help="models:/NAME@ALIAS, models:/NAME/VERSION, PIPELINE:STAGE, or a file")
+    str,
+    typer.Argument(metavar="MODEL", help="models:/NAME@ALIAS, models:/NAME/VERSION, PIPELINE:STAGE, or a file"),
 ]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="the id that submit and list print")]
 ModelName = Annotated[str, typer.Argument(metavar="NAME", help="a registered model")]
@@ -215,9 +220,7 @@ def evaluate(
 
     root = runs.storage_root(storage)
     with _ray(address):
-        evaluation, folder = runs.evaluate_model(
-            model, on, protocol=protocol, metrics=metric, scale=scale, root=root
-        )
+        evaluation, folder = runs.evaluate_model(model, on, protocol=protocol, metrics=metric, scale=scale, root=root)
     _show(evaluation.to_json(), as_json, table(evaluation))
     say(f"pictures: {folder}/sheet.png")
 
@@ -301,7 +304,7 @@ def doctor(address: Address = None, storage: Storage = None, as_json: Json = Fal
 
 
 @app.command()
-def schema(of: Annotated[str, typer.Argument(metavar="pipeline|search-space|datasets")]) -> None:
+def schema(of: Annotated[str, typer.Argument(metavar="pipeline|search-space")]) -> None:
     """Print the JSON schema of a file format, for editors.
 
     \b
@@ -311,7 +314,7 @@ def schema(of: Annotated[str, typer.Argument(metavar="pipeline|search-space|data
     from acutance.errors import ConfigError
     from acutance.pipeline import Pipeline
 
-    models = {"pipeline": Pipeline, "search-space": Campaign}
+    models: dict[str, Any] = {"pipeline": Pipeline, "search-space": Campaign}
     if of not in models:
         raise ConfigError(f"there is no schema {of!r}", fix=f"choose {' or '.join(models)}")
     sys.stdout.write(json.dumps(models[of].model_json_schema(), indent=2) + "\n")
@@ -423,7 +426,11 @@ def models_list(storage: Storage = None, as_json: Json = False) -> None:
 
     found = listing(connect(storage_root(storage)))
     rows = [(m.name, m.versions, ", ".join(f"{alias} = {v}" for alias, v in m.aliases.items())) for m in found]
-    _show({"models": [vars(model) for model in found]}, as_json, _table("model", "versions", "aliases", rows=rows))
+    _show(
+        {"models": [vars(model) for model in found]},
+        as_json,
+        _table("model", "versions", "aliases", rows=rows),
+    )
 
 
 @models_app.command("show")
@@ -589,4 +596,8 @@ def data_list(as_json: Json = False) -> None:
 
     found = catalogue_for().listing()
     rows = [(r.name, "yes" if r.present else "no", r.pictures or "", r.where) for r in found]
-    _show({"datasets": [vars(row) for row in found]}, as_json, _table("data set", "here", "pictures", "", rows=rows))
+    _show(
+        {"datasets": [vars(row) for row in found]},
+        as_json,
+        _table("data set", "here", "pictures", "", rows=rows),
+    )

@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 QUIET_SECONDS = 10.0
 """Where there is no terminal (a job's log), a progress line at most this often."""
@@ -17,6 +24,7 @@ stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 stdout = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 110)
 
 Update = Callable[[int, str], None]
+"""Called with what is done so far and a word about it."""
 
 
 def say(text: str) -> None:
@@ -30,12 +38,16 @@ def progress(title: str, total: int) -> Iterator[Update]:
     if stderr.is_terminal:
         with _bar() as bar:
             task = bar.add_task(title, total=total, note="")
-            yield lambda done, note="": bar.update(task, completed=done, note=note)
+
+            def advance(done: int, note: str) -> None:
+                bar.update(task, completed=done, note=note)
+
+            yield advance
         return
     started = last = time.monotonic()
     stderr.print(f"{title} ...")
 
-    def update(done: int, note: str = "") -> None:
+    def update(done: int, note: str) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= QUIET_SECONDS and done < total:

@@ -17,7 +17,8 @@ from acutance.cluster.connect import connect
 from acutance.data.datasets import Catalogue
 from acutance.errors import AcutanceError
 from acutance.evaluation.weights import KNOWN, find_weights
-from acutance.registry.tracking import connect as connect_tracking, tracking_uri
+from acutance.registry.tracking import connect as connect_tracking
+from acutance.registry.tracking import tracking_uri
 
 State = Literal["ok", "missing", "failed"]
 
@@ -82,7 +83,9 @@ def _ray(address: str | None) -> str:
 
         resources = ray.cluster_resources()
         where = ray.get(ray.remote(_where).remote())
-        return f"{len(ray.nodes())} node(s), {resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs; {where}"
+        return (
+            f"{len(ray.nodes())} node(s), {resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs; {where}"
+        )
 
 
 def _where() -> str:

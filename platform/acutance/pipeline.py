@@ -254,7 +254,11 @@ def _unknown(place: str, names: Iterable[str], valid: Mapping[str, Any] | Iterab
 
 
 def load(
-    path: str | Path, overrides: Iterable[str] = (), *, profile: str | None = None, values: Mapping[str, Any] | None = None
+    path: str | Path,
+    overrides: Iterable[str] = (),
+    *,
+    profile: str | None = None,
+    values: Mapping[str, Any] | None = None,
 ) -> Pipeline:
     """Read a pipeline file.
 

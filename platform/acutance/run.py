@@ -116,7 +116,9 @@ def catalogue_for(file: str = "") -> Catalogue:
 
 def plan(work: Work, only: str | None = None) -> dict[str, Any]:
     """Return what a run would do, without doing it and without data present."""
-    missing = [problem for name in [work.pipeline.data.train, *work.pipeline.evaluate.on] if (problem := _missing(work, name))]
+    missing = [
+        problem for name in [work.pipeline.data.train, *work.pipeline.evaluate.on] if (problem := _missing(work, name))
+    ]
     done = {} if missing else {job.name: job.done() for job in work.jobs(only)}
     stages = [
         {
@@ -129,7 +131,13 @@ def plan(work: Work, only: str | None = None) -> dict[str, Any]:
         for name in work.pipeline.order(only)
     ]
     config = work.pipeline.model_dump(mode="json", by_alias=True, exclude={"profiles"})
-    return {"pipeline": str(work.file), "storage": work.root, "missing": missing, "stages": stages, "config": config}
+    return {
+        "pipeline": str(work.file),
+        "storage": work.root,
+        "missing": missing,
+        "stages": stages,
+        "config": config,
+    }
 
 
 def _missing(work: Work, dataset: str) -> str | None:
@@ -200,14 +208,24 @@ def open_run(work: Work, client: MlflowClient) -> str:
     """Return the id of the pipeline's MLflow run: a new one, or the one that its settings had before."""
     mark = fingerprint([job.fingerprint for job in work.jobs()])
     return tracking.pipeline_run(
-        client, work.name, work.pipeline.title, mark, {"acutance.pipeline": str(work.file), "acutance.storage": work.root}
+        client,
+        work.name,
+        work.pipeline.title,
+        mark,
+        {"acutance.pipeline": str(work.file), "acutance.storage": work.root},
     )
 
 
 def params(work: Work, job: StageJob) -> dict[str, Any]:
     """Return a stage's resolved settings, as MLflow shows them."""
     data = work.pipeline.data.model_dump(mode="json")
-    return {"stage": job.settings, "data": data, "scale": job.scale, "seed": job.seed, "fingerprint": job.fingerprint}
+    return {
+        "stage": job.settings,
+        "data": data,
+        "scale": job.scale,
+        "seed": job.seed,
+        "fingerprint": job.fingerprint,
+    }
 
 
 def evaluate_models(work: Work, jobs: list[StageJob]) -> tuple[Evaluation, str, bool]:
@@ -277,13 +295,15 @@ def _mark(model: str) -> str:
 
 
 def register_model(work: Work, jobs: list[StageJob], evaluation: Evaluation, folder: str) -> tuple[str, Any]:
-    """Record the evaluation in the pipeline's MLflow run and register the model as candidate; return run and version."""
+    """Record the evaluation in the pipeline's MLflow run, register the model as candidate; return run and version."""
     client = tracking.connect(work.root)
     run = open_run(work, client)
     registered = work.pipeline.registered
     job = next(job for job in jobs if job.name == registered.stage)
     means = {name: mean for name in evaluation.metrics if (mean := evaluation.mean(job.name, name)) is not None}
-    rows = [{"dataset": r.dataset, "picture": r.picture, "candidate": r.candidate, **r.metrics} for r in evaluation.rows]
+    rows = [
+        {"dataset": r.dataset, "picture": r.picture, "candidate": r.candidate, **r.metrics} for r in evaluation.rows
+    ]
     tracking.log_table(client, run, "pictures.json", rows)
     tracking.log_json(client, run, "config.json", work.pipeline.model_dump(mode="json", by_alias=True))
     tags = {
@@ -331,7 +351,9 @@ def finished(work: Work) -> Outcome | None:
 
 def _receipt(work: Work) -> str:
     """Return where a finished run is noted, named by all that determines it."""
-    settings = work.pipeline.model_dump(mode="json", by_alias=True, include={"evaluate", "registered", "paper", "title"})
+    settings = work.pipeline.model_dump(
+        mode="json", by_alias=True, include={"evaluate", "registered", "paper", "title"}
+    )
     mark = fingerprint(
         {
             "stages": [job.fingerprint for job in work.jobs()],
@@ -360,7 +382,6 @@ def model_file(reference: str, root: str) -> str:
     return job.model
 
 
-
 def evaluate_model(
     reference: str, datasets: list[str], *, protocol: str, metrics: list[str] | None, scale: int, root: str
 ) -> tuple[Evaluation, str]:
@@ -372,7 +393,13 @@ def evaluate_model(
     pictures = {name: catalogue_for().find(name) for name in datasets}
     title = f"{reference}: x{scale}"
     evaluation, folder, _ = measure_models(
-        root, candidates, pictures, protocol=protocol, metrics=metrics or list(METRICS), scale=scale, title=title
+        root,
+        candidates,
+        pictures,
+        protocol=protocol,
+        metrics=metrics or list(METRICS),
+        scale=scale,
+        title=title,
     )
     return evaluation, folder
 
@@ -385,7 +412,9 @@ def promote_model(name: str, root: str) -> Decision:
     client = tracking.connect(root)
     version = find_version(client, f"models:/{name}@{CANDIDATE}")
     if EXAM not in version.tags:
-        raise ModelError("this version does not say how it is examined", where=name, fix="register it by `acutance run`")
+        raise ModelError(
+            "this version does not say how it is examined", where=name, fix="register it by `acutance run`"
+        )
     exam = json.loads(version.tags[EXAM])
 
     def judge(candidate: Path, champion: Path | None) -> Verdict:

@@ -58,7 +58,7 @@ def choice_of(choices: Mapping[str, Callable[..., Any]], *, skip: int = 0, commo
 
 
 def _choice_model(name: str, target: Callable[..., Any], skip: int, common: type[Choice]) -> type[Choice]:
-    function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+    function = target.__init__ if inspect.isclass(target) else target
     hints = typing.get_type_hints(function)
     parameters = [p for p in inspect.signature(target).parameters.values() if p.kind is not p.VAR_KEYWORD][skip:]
     fields: dict[str, Any] = {
@@ -210,7 +210,7 @@ def _keys_at(model: Any, location: tuple[Any, ...]) -> set[str]:
 def _descend(hint: Any, part: Any) -> Any:
     found = []
     for model in _models(hint):
-        if model.__name__ == f"{part}_settings" or model.__name__ == part:
+        if model.__name__ in (f"{part}_settings", part):
             return model
         if part in model.model_fields:
             found.append(model.model_fields[part].annotation)

@@ -41,7 +41,7 @@ def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     if "endpoint_override" in uri or "@" in uri.split("/")[2]:
         raise UserError(
             "a storage address may not carry credentials or an endpoint",
-            where=uri.split("?")[0].split("@")[-1],
+            where=uri.split("?", maxsplit=1)[0].rsplit("@", maxsplit=1)[-1],
             fix="set AWS_ENDPOINT_URL and AWS_ACCESS_KEY_ID/AWS_SECRET_ACCESS_KEY in the environment",
         )
     remote = pafs.S3FileSystem(

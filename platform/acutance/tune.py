@@ -105,7 +105,9 @@ def run_campaign(work: CampaignWork) -> CampaignOutcome:
     for stage in base.pipeline.upstream(campaign.stage):
         train_stages(base, stage)
     client = tracking.connect(base.root)
-    run = tracking.pipeline_run(client, campaign.title, work.file.stem, work.fingerprint(), {"acutance.kind": "campaign"})
+    run = tracking.pipeline_run(
+        client, campaign.title, work.file.stem, work.fingerprint(), {"acutance.kind": "campaign"}
+    )
     setup = TrialSetup(
         campaign=campaign.model_dump(mode="json", by_alias=True),
         pipeline=_settings(base.pipeline),
@@ -139,7 +141,9 @@ def _recorded(work: CampaignWork, client: Any, run: str, trials: list[TrialResul
         local = Path(scratch) / "pareto.png"
         local.write_bytes(storage.read_bytes(picture))
         tracking.log_file(client, run, local)
-    rows = [{"trial": t.number, **t.values, **t.scores, "step": t.step, "on the front": t.number in front} for t in trials]
+    rows = [
+        {"trial": t.number, **t.values, **t.scores, "step": t.step, "on the front": t.number in front} for t in trials
+    ]
     tracking.log_table(client, run, "trials.json", rows)
     tracking.finish_children(client, run)
     tracking.finish(client, run)

@@ -67,9 +67,7 @@ def test_packages_are_found_without_being_imported() -> None:
 
 
 @pytest.mark.parametrize(("name", "count"), [("Set5", 5), ("Set14", 14), ("BSD100", 100)])
-def test_benchmarks_have_stored_lr_pictures(
-    catalogue: Catalogue, benchmarks: Path, name: str, count: int
-) -> None:
+def test_benchmarks_have_stored_lr_pictures(catalogue: Catalogue, benchmarks: Path, name: str, count: int) -> None:
     sources = catalogue.find(name)
     assert len(sources) == count
     assert [s.name for s in sources] == sorted(s.name for s in sources)
@@ -82,7 +80,7 @@ def test_benchmarks_have_stored_lr_pictures(
 
 def test_three_pictures_of_set14_have_another_ground_truth_at_x2(
     catalogue: Catalogue,
-    benchmarks: Path,  # noqa: ARG001
+    benchmarks: Path,
 ) -> None:
     others = {s.name for s in catalogue.find("Set14") if s.hr_path(2) != s.path}
     assert others == {"img_005", "img_007", "img_014"}
@@ -91,7 +89,7 @@ def test_three_pictures_of_set14_have_another_ground_truth_at_x2(
 
 def test_training_photographs_are_not_in_the_benchmarks(
     catalogue: Catalogue,
-    benchmarks: Path,  # noqa: ARG001
+    benchmarks: Path,
 ) -> None:
     assert len(catalogue.find("BSDS500_train")) == 199
     assert len(catalogue.find("BSDS500_test")) == 200
@@ -119,9 +117,7 @@ def test_a_misspelt_name_is_answered_with_the_nearest(catalogue: Catalogue) -> N
         catalogue.find("s3://bucket/pictures")
 
 
-def test_the_listing_tells_what_is_here(
-    catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_listing_tells_what_is_here(catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACUTANCE_DATA", str(tmp_path))
     rows = {row.name: row for row in catalogue.listing()}
     assert list(rows) == sorted(rows)
@@ -132,9 +128,7 @@ def test_the_listing_tells_what_is_here(
     assert "ACUTANCE_DATA" in gone.where
 
 
-def test_any_folder_is_a_dataset(
-    catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_any_folder_is_a_dataset(catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = catalogue.find("photographs_heldout")[0].path
     for name in ("b.png", "sub/a.JPG", "sub/a.png", ".hidden/c.png", "notes.txt"):
         (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)

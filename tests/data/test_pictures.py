@@ -36,12 +36,7 @@ def png_16_bits(pixels: np.ndarray, colour_type: int) -> bytes:
     height, width = pixels.shape[:2]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
     header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def rounded(pixels: np.ndarray) -> np.ndarray:
@@ -113,9 +108,7 @@ def test_cmyk_becomes_colour() -> None:
     smooth = np.asarray(Image.fromarray(RGB).resize((36, 24)).convert("CMYK"))
     read = read_picture(encoded(Image.fromarray(smooth, "CMYK"), "TIFF"))
     assert np.array_equal(read, RGB)
-    jpeg = encoded(
-        Image.new("CMYK", (32, 32), (0, 255, 255, 0)), "JPEG"
-    )  # cyan none, magenta and yellow full
+    jpeg = encoded(Image.new("CMYK", (32, 32), (0, 255, 255, 0)), "JPEG")  # cyan none, magenta and yellow full
     assert np.abs(read_picture(jpeg).astype(int) - [255, 0, 0]).max() < 8
 
 
@@ -156,9 +149,7 @@ def test_16_bit_pictures_are_turned_upright(tmp_path: Path) -> None:
     for name, pixels in (("grey", DEEP[..., 0]), ("colour", DEEP[..., :3])):
         path = tmp_path / f"{name}.tif"
         tag = (0x0112, "H", 1, 6, True)  # to be turned by 90 degrees clockwise
-        tifffile.imwrite(
-            path, pixels, extratags=[tag], photometric="rgb" if pixels.ndim == 3 else "minisblack"
-        )
+        tifffile.imwrite(path, pixels, extratags=[tag], photometric="rgb" if pixels.ndim == 3 else "minisblack")
         turned = np.rot90(rounded(pixels), -1)
         assert np.array_equal(read_picture(path), turned if pixels.ndim == 3 else np.dstack([turned] * 3))
 

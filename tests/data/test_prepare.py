@@ -58,7 +58,7 @@ def s3() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster(s3: str) -> Iterator[None]:  # noqa: ARG001 - the workers inherit its environment
+def cluster(s3: str) -> Iterator[None]:
     ray.init("local", num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     yield
     ray.shutdown()
@@ -87,9 +87,7 @@ def good(tmp_path: Path, photograph: np.ndarray) -> Path:
     return tmp_path / "good"
 
 
-def test_prepare_makes_a_shard_set_once(
-    good: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_prepare_makes_a_shard_set_once(good: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     calls: list[tuple[int, int, str]] = []
     capfd.readouterr()
     first = prepare(

@@ -61,9 +61,7 @@ def manifest(written: list[Shard], **changes: object) -> Manifest:
     return Manifest(**{**values, **changes})
 
 
-def test_columns_come_back_as_they_were_written(
-    stored: tuple[str, dict[str, np.ndarray]], tmp_path: Path
-) -> None:
+def test_columns_come_back_as_they_were_written(stored: tuple[str, dict[str, np.ndarray]], tmp_path: Path) -> None:
     folder, expected = stored
     columns = open_columns(folder, COLUMNS, tmp_path / "scratch")
     assert list(columns) == list(COLUMNS)
@@ -127,9 +125,7 @@ def test_a_damaged_shard_is_named(stored: tuple[str, dict[str, np.ndarray]], tmp
     assert len(open_columns(folder, ["hr"], tmp_path / "scratch")["hr"]) == 11
 
 
-def test_a_manifest_that_miscounts_is_found_out(
-    stored: tuple[str, dict[str, np.ndarray]], tmp_path: Path
-) -> None:
+def test_a_manifest_that_miscounts_is_found_out(stored: tuple[str, dict[str, np.ndarray]], tmp_path: Path) -> None:
     folder, _ = stored
     found = read_manifest(folder)
     wrong = [found.shards[0].model_copy(update={"rows": 6}), *found.shards[1:]]
@@ -142,9 +138,7 @@ def test_a_manifest_that_miscounts_is_found_out(
         open_columns(folder, ["hr"], tmp_path / "scratch")
 
 
-def test_a_set_without_manifest_does_not_exist(
-    stored: tuple[str, dict[str, np.ndarray]], tmp_path: Path
-) -> None:
+def test_a_set_without_manifest_does_not_exist(stored: tuple[str, dict[str, np.ndarray]], tmp_path: Path) -> None:
     folder, _ = stored
     (Path(folder) / "manifest.json").unlink()
     with pytest.raises(DataError, match="no complete shard set") as caught:
@@ -183,9 +177,7 @@ def test_shards_are_decoded_once_a_node(
     monkeypatch.setattr(shards, "_read_shard", lambda *a: reads.append(a[1].file) or read(*a))
     opened: list[dict[str, np.memmap]] = []
     threads = [
-        threading.Thread(
-            target=lambda: opened.append(open_columns(folder, ["hr", "lr"], tmp_path / "scratch"))
-        )
+        threading.Thread(target=lambda: opened.append(open_columns(folder, ["hr", "lr"], tmp_path / "scratch")))
         for _ in range(4)
     ]
     for thread in threads:
@@ -201,9 +193,7 @@ def test_shards_are_decoded_once_a_node(
     assert len(reads) == 6
 
 
-def test_a_half_written_cache_is_never_read(
-    stored: tuple[str, dict[str, np.ndarray]], tmp_path: Path
-) -> None:
+def test_a_half_written_cache_is_never_read(stored: tuple[str, dict[str, np.ndarray]], tmp_path: Path) -> None:
     folder, expected = stored
     [whole] = [Path(str(open_columns(folder, ["hr"], tmp_path / "scratch")["hr"].filename))]
     whole.write_bytes(whole.read_bytes()[:-1])
@@ -212,9 +202,7 @@ def test_a_half_written_cache_is_never_read(
     assert not whole.with_suffix(".part").exists()
 
 
-def test_a_set_made_anew_does_not_meet_its_old_cache(
-    stored: tuple[str, dict[str, np.ndarray]], tmp_path: Path
-) -> None:
+def test_a_set_made_anew_does_not_meet_its_old_cache(stored: tuple[str, dict[str, np.ndarray]], tmp_path: Path) -> None:
     folder, _ = stored
     open_columns(folder, ["lr"], tmp_path / "scratch")
     writer, changed = ShardWriter(COLUMNS), content(11, 99)

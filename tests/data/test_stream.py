@@ -84,9 +84,7 @@ def test_every_column_is_cut_and_turned_alike() -> None:
     for step in range(10):
         batch = stream().batch(step)
         lr = (batch["lr"] * 255).round()
-        assert torch.equal(
-            lr.repeat_interleave(SCALE, 2).repeat_interleave(SCALE, 3), (batch["hr"] * 255).round()
-        )
+        assert torch.equal(lr.repeat_interleave(SCALE, 2).repeat_interleave(SCALE, 3), (batch["hr"] * 255).round())
         code = (lr * torch.tensor([144.0, 12.0, 1.0])[:, None, None]).sum(1, keepdim=True) / 256
         assert torch.equal(batch["lr_detail"], torch.exp2(code.to(torch.float64)).float())
         assert torch.equal(

@@ -18,13 +18,9 @@ from acutance.models.model_file import load_model
 from acutance.models.restore import restore
 
 
-def run(
-    folder: Path, sources: Sources, metrics: tuple[str, ...] = ("psnr_y", "high_frequency")
-) -> Evaluation:
+def run(folder: Path, sources: Sources, metrics: tuple[str, ...] = ("psnr_y", "high_frequency")) -> Evaluation:
     network, description = load_model(model_file(folder / "model.safetensors"))
-    return evaluate_one(
-        network, description, sources, scale=4, protocol="y_crop4", metrics=metrics, candidate="gan"
-    )
+    return evaluate_one(network, description, sources, scale=4, protocol="y_crop4", metrics=metrics, candidate="gan")
 
 
 def test_values_are_those_of_the_restored_pictures(tmp_path: Path) -> None:

@@ -47,9 +47,7 @@ def test_the_numbers_pictures_and_progress_of_two_candidates(tmp_path: Path) -> 
         pictures_to=str(tmp_path / "kept"),
     )
     network, description = load_model(model)
-    alone = evaluate_one(
-        network, description, sources, scale=4, protocol="y_crop4", metrics=METRICS, candidate="gan"
-    )
+    alone = evaluate_one(network, description, sources, scale=4, protocol="y_crop4", metrics=METRICS, candidate="gan")
     assert [row for row in evaluation.rows if row.candidate != "bicubic"] == list(alone.rows)
     assert evaluation.candidates == ["bicubic", "gan", GROUND_TRUTH]
     assert [done for done, _ in heard] == list(range(1, len(tasks_of(candidates, sources)) + 1))

@@ -14,22 +14,16 @@ NAME = "niqe_pris_params.npz"
 
 @pytest.mark.parametrize("below", ["", "metrics", "weights"])
 @pytest.mark.usefixtures("no_weights")
-def test_a_named_folder_is_searched_one_level_deep(
-    below: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_named_folder_is_searched_one_level_deep(below: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "second" / below / NAME
     file.parent.mkdir(parents=True)
     file.touch()
-    monkeypatch.setenv(
-        "ACUTANCE_WEIGHTS", os.pathsep.join([str(tmp_path / "first"), str(tmp_path / "second")])
-    )
+    monkeypatch.setenv("ACUTANCE_WEIGHTS", os.pathsep.join([str(tmp_path / "first"), str(tmp_path / "second")]))
     assert find_weights(NAME) == file
 
 
 @pytest.mark.usefixtures("no_weights")
-def test_named_folder_then_torch_cache_then_own_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_named_folder_then_torch_cache_then_own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     places = ["named", "torch/hub/checkpoints", ".cache/acutance/weights"]
     monkeypatch.setenv("ACUTANCE_WEIGHTS", str(tmp_path / "named"))
     for place in reversed(places):

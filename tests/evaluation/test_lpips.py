@@ -43,9 +43,8 @@ def test_the_mean_of_set5_enlarged_by_another_bicubic(data_root: Path) -> None:
     assert np.mean(distances) == pytest.approx(0.286, abs=1e-3)
 
 
-def test_building_it_is_silent_and_leaves_the_random_state_alone(
-    weights: None, capfd: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.usefixtures("weights")
+def test_building_it_is_silent_and_leaves_the_random_state_alone(capfd: pytest.CaptureFixture[str]) -> None:
     perceptual._network.cache_clear()
     before = torch.random.get_rng_state()
     with warnings.catch_warnings():

@@ -100,9 +100,7 @@ def test_float_is_refused_where_uint8_is_meant() -> None:
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 21), st.integers(1, 21), st.sampled_from(SCALES), st.integers(0, 2**31))
 def test_any_size(height: int, width: int, scale: float, seed: int) -> None:
-    batch = torch.randint(
-        256, (2, 3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
-    )
+    batch = torch.randint(256, (2, 3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
     old, new = imresize_uint8(batch, scale), imresize(batch, scale)
     assert old.shape == new.shape == (2, 3, math.ceil(scale * height), math.ceil(scale * width))
     assert old.dtype == torch.uint8
@@ -118,6 +116,4 @@ def test_any_size(height: int, width: int, scale: float, seed: int) -> None:
 def test_constant_stays_constant(scale: float) -> None:
     picture = torch.full((1, 9, 11), 200, dtype=torch.uint8)
     assert (imresize_uint8(picture, scale) == 200).all()
-    torch.testing.assert_close(
-        imresize(picture, scale), torch.tensor(200.0).expand_as(imresize(picture, scale))
-    )
+    torch.testing.assert_close(imresize(picture, scale), torch.tensor(200.0).expand_as(imresize(picture, scale)))

@@ -29,9 +29,7 @@ def test_golden_values() -> None:
     bad = -(log_sigmoid(-4) + log_sigmoid(-2)) / 2
     assert discriminator_loss("relativistic_average", real, fake).item() == pytest.approx(good)
     assert generator_loss("relativistic_average", real, fake).item() == pytest.approx(bad)
-    assert generator_loss("vanilla", real, fake).item() == pytest.approx(
-        -(log_sigmoid(0) + log_sigmoid(-2)) / 2
-    )
+    assert generator_loss("vanilla", real, fake).item() == pytest.approx(-(log_sigmoid(0) + log_sigmoid(-2)) / 2)
     assert discriminator_loss("vanilla", real, fake).item() == pytest.approx(
         -(log_sigmoid(3) + log_sigmoid(1)) / 2 - (log_sigmoid(0) + log_sigmoid(2)) / 2
     )

@@ -52,9 +52,7 @@ def test_total_is_the_weighted_sum_and_values_are_unweighted() -> None:
     torch.testing.assert_close(total, sum(weights[name] * value for name, value in values.items()))
     assert not any(value.requires_grad for value in values.values())
     torch.testing.assert_close(values["pixel"], (outputs["image"] - batch["hr"]).abs().mean().detach())
-    torch.testing.assert_close(
-        values["detail_pixel"], (outputs["detail"] - batch["hr_detail"]).abs().mean().detach()
-    )
+    torch.testing.assert_close(values["detail_pixel"], (outputs["detail"] - batch["hr_detail"]).abs().mean().detach())
     torch.testing.assert_close(
         values["detail_adversarial"],
         generator_loss("vanilla", logits["texture"].real, logits["texture"].fake),

@@ -36,9 +36,7 @@ def describe(settings: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    save_model(
-        str(tmp_path / "m.safetensors"), build_network(SETTINGS["rrdbnet"]), describe(SETTINGS["rrdbnet"])
-    )
+    save_model(str(tmp_path / "m.safetensors"), build_network(SETTINGS["rrdbnet"]), describe(SETTINGS["rrdbnet"]))
     return tmp_path / "m.safetensors"
 
 
@@ -117,9 +115,7 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
         ({"format": 2}, "format 2"),
     ],
 )
-def test_a_description_that_does_not_fit_is_refused(
-    saved: Path, change: dict[str, Any], message: str
-) -> None:
+def test_a_description_that_does_not_fit_is_refused(saved: Path, change: dict[str, Any], message: str) -> None:
     tensors = safetensors.torch.load(saved.read_bytes())
     text = json.dumps({"format": 1, **describe(SETTINGS["rrdbnet"]), **change})
     safetensors.torch.save_file(tensors, saved, metadata={"acutance": text})

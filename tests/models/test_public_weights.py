@@ -33,20 +33,13 @@ def build(blocks: int = 2, seed: int = 0, channels: int = 4) -> RRDBNet:
 def names(generation: str, blocks: int) -> list[str]:
     """Parameter names of a generation, written out in one order for all."""
     layers = [layer.format(blocks=blocks) for layer in LAYERS[generation]]
-    layers += [
-        INNER[generation].format(i=i, j=j, k=k)
-        for i in range(blocks)
-        for j in range(1, 4)
-        for k in range(1, 6)
-    ]
+    layers += [INNER[generation].format(i=i, j=j, k=k) for i in range(blocks) for j in range(1, 4) for k in range(1, 6)]
     return [f"{layer}.{leaf}" for layer in layers for leaf in ("weight", "bias")]
 
 
 def renamed(network: RRDBNet, generation: str) -> dict[str, Tensor]:
     blocks, state = len(network.body), public_state_dict(network)
-    return {
-        new: state[old] for old, new in zip(names("basicsr", blocks), names(generation, blocks), strict=True)
-    }
+    return {new: state[old] for old, new in zip(names("basicsr", blocks), names(generation, blocks), strict=True)}
 
 
 def same(one: RRDBNet, other: RRDBNet) -> bool:

@@ -137,16 +137,13 @@ def test_detail_is_that_of_the_whole_picture() -> None:
 def test_settings_of_the_extractor_are_obeyed() -> None:
     picture = photograph(30, 30)
     weak, strong = (
-        restore(Echo(), {"detail": {"type": "lgs", "alpha": alpha}}, picture)["detail"].std()
-        for alpha in (0.0, 8.0)
+        restore(Echo(), {"detail": {"type": "lgs", "alpha": alpha}}, picture)["detail"].std() for alpha in (0.0, 8.0)
     )
     assert strong > 2 * weak
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 2), (7, 8), (17, 193)])
-@pytest.mark.parametrize(
-    "build", [dsrgan, lambda: HighPassNet(channels=2), lambda: RRDBNet(blocks=1, channels=4)]
-)
+@pytest.mark.parametrize("build", [dsrgan, lambda: HighPassNet(channels=2), lambda: RRDBNet(blocks=1, channels=4)])
 def test_any_size(build: Any, size: tuple[int, int]) -> None:
     network = build()
     outputs = restore(network, DETAIL, photograph(*size))

@@ -39,9 +39,7 @@ def test_smaller_sizes(size: int, norm: bool) -> None:
     assert silent == []
 
 
-@pytest.mark.parametrize(
-    ("size", "stages"), [(8, 1), (32, 3), (48, 3), (64, 4), (96, 4), (128, 5), (192, 5), (224, 5)]
-)
+@pytest.mark.parametrize(("size", "stages"), [(8, 1), (32, 3), (48, 3), (64, 4), (96, 4), (128, 5), (192, 5), (224, 5)])
 def test_stages_lead_to_a_map_of_4_to_7(size: int, stages: int) -> None:
     assert stages_for(size) == stages
     assert 4 <= size / 2**stages < 8

@@ -78,6 +78,4 @@ def test_metric_that_aims_at_the_truth_is_judged_by_its_distance() -> None:
     gate = {"high_frequency": 0.1}
     assert decide({"a": {"high_frequency": 6.0}}, champion, gate, truth).accepted
     assert not decide({"a": {"high_frequency": 8.0}}, champion, gate, truth).accepted
-    assert not decide({"a": {"high_frequency": 4.9}}, champion, gate).accepted, (
-        "without the truth: not measured"
-    )
+    assert not decide({"a": {"high_frequency": 4.9}}, champion, gate).accepted, "without the truth: not measured"

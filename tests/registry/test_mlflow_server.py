@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ ModelFile = Callable[[int], Path]
 
 
 @contextmanager
-def process(command: list[str], log: Path, ready: str, seconds: float = 120) -> Iterator[None]:
+def process(command: list[str], log: Path, ready: str, seconds: float = 240) -> Iterator[None]:
     """Run a command until its address answers; end it and its children afterwards."""
     folder = str(Path(sys.executable).parent)
     environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "CUDA_VISIBLE_DEVICES": ""}
@@ -81,23 +82,34 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+class Server(NamedTuple):
+    """A tracking server, and where it keeps files that go through it, as they would to S3."""
+
+    address: str
+    files: Path
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[str]:
-    """The address of a tracking server; its files go through it, as they would to S3."""
+def server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Server]:
     folder, port = tmp_path_factory.mktemp("server"), free_port()
     (folder / "mlflow.db").write_bytes(empty_database.read_bytes())
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--workers", "1"]
     command += ["--artifacts-destination", str(folder / "artifacts")]
     address = f"http://127.0.0.1:{port}"
-    with process(command, folder / "server.log", f"{address}/health"):
-        yield address
+    ready = f"{address}/api/2.0/mlflow/experiments/get?experiment_id=0"
+    with process(command, folder / "server.log", ready):
+        yield Server(address, folder / "artifacts")
 
 
 def test_everything_over_a_server_and_served(
-    server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model_file: ModelFile, picture: np.ndarray
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    model_file: ModelFile,
+    picture: np.ndarray,
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
     storage = str(tmp_path / "outputs")
     client = connect(storage)
     parent = pipeline_run(client, "restorers", "quickstart", "a" * 16)
@@ -161,12 +173,22 @@ def invoke(port: int, pictures: np.ndarray) -> np.ndarray:
     return values.astype(np.uint8)
 
 
-def test_server_that_goes_away_is_named(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+def test_files_that_a_server_lost_and_a_server_that_went_away(
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    model_file: ModelFile,
+    picture: np.ndarray,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
     client = connect(str(tmp_path))
     run = pipeline_run(client, "restorers", "quickstart", "c" * 16)
+    log_model(client, run, model_file(9), "lost", picture)
+    for file in server.files.rglob("model.safetensors"):
+        file.unlink()
+    with pytest.raises(ModelError, match="files of this version are gone"):
+        resolve_model("models:/lost@candidate", str(tmp_path))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    gone = f"http://me:secret@127.0.0.1:{free_port()}"
     with pytest.raises(UnreachableError) as caught:
-        StageTracker(gone, run).metrics([(1, {"loss": 1.0})])
+        StageTracker(f"http://me:secret@127.0.0.1:{free_port()}", run).metrics([(1, {"loss": 1.0})])
     assert "secret" not in str(caught.value)

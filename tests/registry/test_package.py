@@ -47,9 +47,7 @@ def test_signature_refuses_other_inputs(
         served.predict(wrong)
 
 
-def test_package_holds_all_it_should_and_no_pickle(
-    model_file: ModelFile, picture: np.ndarray, tmp_path: Path
-) -> None:
+def test_package_holds_all_it_should_and_no_pickle(model_file: ModelFile, picture: np.ndarray, tmp_path: Path) -> None:
     (Path.cwd() / "uv.lock").write_text("version = 1")
     (Path.cwd() / "pyproject.toml").write_text("[project]")
     folder = tmp_path / "package"

@@ -62,9 +62,7 @@ def test_first_better_and_worse(client: MlflowClient, register: Register) -> Non
 
 
 @pytest.mark.parametrize(("seed", "outcome"), [(2, "accepted"), (3, "refused")])
-def test_decision_is_kept_either_way(
-    client: MlflowClient, register: Register, seed: int, outcome: str
-) -> None:
+def test_decision_is_kept_either_way(client: MlflowClient, register: Register, seed: int, outcome: str) -> None:
     register(1)
     promote(client, NAME, judge=JUDGE, who="ada")
     number = register(seed)
@@ -120,9 +118,7 @@ def test_each_rollback_goes_one_back(client: MlflowClient, register: Register) -
     assert champion(client) == "1"
 
 
-def test_rolled_back_version_can_be_promoted_and_rolled_back_again(
-    client: MlflowClient, register: Register
-) -> None:
+def test_rolled_back_version_can_be_promoted_and_rolled_back_again(client: MlflowClient, register: Register) -> None:
     for seed in (1, 2):
         register(seed)
         promote(client, NAME, judge=JUDGE, who="ada")

@@ -84,9 +84,7 @@ def test_stage_lies_below_its_pipeline_and_continues(client: MlflowClient) -> No
     assert stage_run(client, other, "gan", MARK) != stage
 
 
-def test_files_lie_beside_the_database(
-    client: MlflowClient, storage: str, run_id: str, tmp_path: Path
-) -> None:
+def test_files_lie_beside_the_database(client: MlflowClient, storage: str, run_id: str, tmp_path: Path) -> None:
     (tmp_path / "sheet.png").write_bytes(b"picture")
     log_file(client, run_id, tmp_path / "sheet.png", "sheets")
     log_json(client, run_id, "config.json", {"scale": 4})
@@ -176,9 +174,7 @@ def test_tracker_neither_starts_nor_ends_a_run(client: MlflowClient, run_id: str
     assert len(client.search_runs([experiment])) == 2
 
 
-def test_tracker_travels_without_what_it_remembers_and_hides_its_address(
-    client: MlflowClient, run_id: str
-) -> None:
+def test_tracker_travels_without_what_it_remembers_and_hides_its_address(client: MlflowClient, run_id: str) -> None:
     tracker = StageTracker(client.tracking_uri, run_id)
     tracker.metrics([(5, {"loss": 1.0})])
     StageTracker(client.tracking_uri, run_id).metrics([(6, {"loss": 1.0})])
@@ -207,9 +203,7 @@ def test_killed_and_resumed_training_leaves_no_second_values(client: MlflowClien
     reached = max(steps(client, run_id, "loss/total"))
     assert reached >= 60
     resumed = StageTracker(client.tracking_uri, run_id)
-    resumed.metrics(
-        [(step, {"loss/pixel": step / 2, "loss/total": float(step)}) for step in range(41, reached + 31)]
-    )
+    resumed.metrics([(step, {"loss/pixel": step / 2, "loss/total": float(step)}) for step in range(41, reached + 31)])
     for metric in ("loss/pixel", "loss/total"):
         assert steps(client, run_id, metric) == list(range(1, reached + 31))
 
@@ -218,9 +212,7 @@ def test_two_processes_write_at_once(client: MlflowClient, storage: str) -> None
     marks = [MARK, OTHER]
     command = [sys.executable, "-c", WRITER, storage]
     pipe = subprocess.PIPE
-    writers = [
-        subprocess.Popen([*command, m], stdin=pipe, stdout=pipe, stderr=pipe, text=True) for m in marks
-    ]
+    writers = [subprocess.Popen([*command, m], stdin=pipe, stdout=pipe, stderr=pipe, text=True) for m in marks]
     for writer in writers:
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"
@@ -250,9 +242,7 @@ def test_commit_is_known_in_a_checkout_only(monkeypatch: pytest.MonkeyPatch, tmp
     assert git_commit() is None, "the file lies in a checkout that does not know it"
     subprocess.run([*git, "add", "__init__.py"], check=True)
     subprocess.run([*git, "commit", "--quiet", "-m", "x"], check=True)
-    head = subprocess.run(
-        [*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True
-    ).stdout.strip()
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
     assert git_commit() == head
     (tmp_path / "__init__.py").write_text("changed")
     assert git_commit() == f"{head}-dirty"

@@ -56,9 +56,7 @@ def test_remote_storage_asks_for_a_server() -> None:
         tracking_uri("s3://bucket/prefix")
 
 
-def test_relative_database_is_the_same_file_in_every_folder(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_relative_database_is_the_same_file_in_every_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///my.db")
     assert tracking_uri("outputs") == f"sqlite:///{tmp_path}/my.db"

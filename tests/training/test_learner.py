@@ -85,7 +85,10 @@ def test_the_total_is_the_weighted_sum_of_the_terms() -> None:
 def test_the_generator_step_equals_the_plain_computation() -> None:
     """The same update as autograd of the written-out loss gives, with the discriminators left alone."""
     learner = learner_of(GAN)
-    network, judge = copy.deepcopy(learner.generator.network), copy.deepcopy(learner.adversaries["image"].network)
+    network, judge = (
+        copy.deepcopy(learner.generator.network),
+        copy.deepcopy(learner.adversaries["image"].network),
+    )
     detail_judge = copy.deepcopy(learner.adversaries["detail"].network)
     batch = batch_of(0)
     out = network(batch["lr"], batch["lr_detail"])

@@ -62,9 +62,7 @@ def _door(target: str) -> str:
         check_cluster(target)
         return target
     if "://" in target and not target.startswith(("http://", "https://")):
-        raise UserError(
-            "jobs are submitted to a cluster's dashboard", where=shown(target), fix="give http://HOST:8265"
-        )
+        raise UserError("jobs are submitted to a cluster's dashboard", where=shown(target), fix="give http://HOST:8265")
     check_port(target)
     url = target if "://" in target else f"http://{target}"
     if dashboard_answers(url):
@@ -99,9 +97,7 @@ def answering(target: str) -> Iterator[None]:
     try:
         yield
     except AuthenticationError as error:
-        raise UnreachableError(
-            "the Ray cluster refuses the token or misses one", where=target, fix=TOKEN
-        ) from error
+        raise UnreachableError("the Ray cluster refuses the token or misses one", where=target, fix=TOKEN) from error
     except (requests.RequestException, ConnectionError, RuntimeError) as error:
         raise UnreachableError(
             f"the Ray cluster does not do what was asked: {_plain(error)}",

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from acutance.cluster.package import copy_code, quiet_environment
-from acutance.cluster.reach import check_cluster, in_job, shown
+from acutance.cluster.reach import PORT, check_cluster, check_port, dashboard_answers, in_job, shown
 from acutance.cluster.tokens import create_token, use_token
 from acutance.errors import UnreachableError, UserError
 from acutance.quiet import hush
 
 LOCAL = "local"
 STORE_SHARE, STORE_LEAST, STORE_MOST = 8, 256 << 20, 8 << 30
-"""The object store of a local Ray: an eighth of the memory within these bounds (bytes), where Ray itself takes 30%:
+"""The object store of a local Ray: an eighth of the memory within these bounds (bytes). Ray itself takes 30%, but
 somebody may be using the machine. What does not fit is spilled to disk."""
 
 
@@ -88,7 +88,7 @@ def _attach(address: str, trusted: bool) -> None:
     _refuse_url(address)
     use_token()
     if not trusted:
-        check_cluster(address)
+        _check(address)
     try:
         _join(address)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -99,8 +99,16 @@ def _attach(address: str, trusted: bool) -> None:
         ) from error
 
 
+def _check(address: str) -> None:
+    if address != "auto":
+        check_port(address)
+        if dashboard_answers(f"http://{address}"):
+            raise UserError("this is a cluster's dashboard, not the cluster", where=address, fix=PORT)
+    check_cluster(address)
+
+
 def _join(address: str) -> None:
-    """Send this very package along: a node may have another version of it, or none. A job has sent its own."""
+    """Send this very package along, for a node may have another version or none; a job has sent its own."""
     if in_job():
         _init(address=address)
         return
@@ -113,13 +121,8 @@ def _join(address: str) -> None:
 def _refuse_url(address: str) -> None:
     if "://" not in address:
         return
-    what = (
-        "Ray Train does not run over Ray Client"
-        if address.startswith("ray:")
-        else "this is no cluster's address"
-    )
     raise UserError(
-        f"{what}: a URL names a door to a cluster, not the cluster",
+        "a URL names a cluster's dashboard or Ray Client, and training runs over neither",
         where=shown(address),
         fix="on a node of the cluster give HOST:PORT (6379 by default); from elsewhere: "
         "acutance jobs submit --address http://HOST:8265 -- COMMAND",
@@ -144,11 +147,9 @@ def _reached(address: str) -> Cluster:
 def _memory() -> int:
     """Return the bytes of memory of this machine, or of the container around this process."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limits = [Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")]
-    granted = [
-        int(text) for limit in limits if limit.is_file() and (text := limit.read_text().strip()).isdigit()
-    ]
-    return min([machine, *granted])
+    files = [Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")]
+    limits = [file.read_text().strip() for file in files if file.is_file()]
+    return min([machine, *(int(limit) for limit in limits if limit.isdigit())])
 
 
 def _first_line(error: BaseException) -> str:

@@ -72,9 +72,7 @@ def submit(
         UnreachableError: when no cluster answers.
     """
     if not command:
-        raise UserError(
-            "there is no command to submit", fix="acutance jobs submit -- run pipelines/quickstart.yaml"
-        )
+        raise UserError("there is no command to submit", fix="acutance jobs submit -- run pipelines/quickstart.yaml")
     variables = environment(storage)
     client, target = client_of(address)
     with tempfile.TemporaryDirectory(prefix="acutance-job-") as folder:
@@ -86,13 +84,9 @@ def submit(
             return submit_entrypoint(client, entrypoint, package.folder, variables)
 
 
-def submit_entrypoint(
-    client: JobSubmissionClient, entrypoint: str, folder: Path, variables: dict[str, str]
-) -> str:
+def submit_entrypoint(client: JobSubmissionClient, entrypoint: str, folder: Path, variables: dict[str, str]) -> str:
     """Upload a folder and start a shell command in it; return the job's id."""
-    return client.submit_job(
-        entrypoint=entrypoint, runtime_env={"working_dir": str(folder), "env_vars": variables}
-    )
+    return client.submit_job(entrypoint=entrypoint, runtime_env={"working_dir": str(folder), "env_vars": variables})
 
 
 def listing(address: str | None = None) -> list[Job]:

@@ -63,16 +63,12 @@ def build(command: list[str], working_dir: Path, folder: Path) -> Package:
         (folder / inside).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, folder / inside)
     words = tuple(path.as_posix() if path else word for word, path in zip(command, named, strict=True))
-    return Package(
-        folder, words, tuple(sorted((inside, source.stat().st_size) for inside, source in wanted.items()))
-    )
+    return Package(folder, words, tuple(sorted((inside, source.stat().st_size) for inside, source in wanted.items())))
 
 
 def _root(here: Path) -> Path:
     """Return the checkout around a folder; a folder outside of any is a root itself."""
-    return next(
-        (folder for folder in [here, *here.parents] if (folder / "platform" / "acutance").is_dir()), here
-    )
+    return next((folder for folder in [here, *here.parents] if (folder / "platform" / "acutance").is_dir()), here)
 
 
 def _code() -> Iterator[tuple[str, Path]]:

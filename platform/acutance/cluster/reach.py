@@ -20,9 +20,7 @@ ANSWER_SECONDS = 12
 
 START = "check the address, or start a cluster there (infra/README.md)"
 PORT = "give HOST and the port of `ray start --head --port` (6379 by default), not the dashboard's"
-TOKEN = (
-    "set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token (on its head node: ~/.ray/auth_token)"
-)
+TOKEN = "set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token (on its head node: ~/.ray/auth_token)"
 
 # A process of its own, for Ray's client neither takes a time limit nor fails without filling standard error.
 PROBE = """

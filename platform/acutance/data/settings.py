@@ -58,9 +58,7 @@ def columns_of(settings: DataSettings, scale: int) -> dict[str, Column]:
             )
     divisors = {"hr": 1, "lr": scale} if settings.degradation else {"hr": 1}
     size = settings.subimages.size
-    columns = {
-        n: Column(dtype="uint8", shape=(size // d, size // d, 3), divisor=d) for n, d in divisors.items()
-    }
+    columns = {n: Column(dtype="uint8", shape=(size // d, size // d, 3), divisor=d) for n, d in divisors.items()}
     if settings.detail:
         for name, d in divisors.items():
             columns[f"{name}_detail"] = Column(dtype="float16", shape=(size // d, size // d, 1), divisor=d)

@@ -124,13 +124,9 @@ def _read(picture: Picture, settings: DataSettings) -> np.ndarray:
         content = storage.read_bytes(picture.path)
     except OSError:
         fix = "put the pictures on a file system that every node mounts at the same path"
-        raise DataError(
-            "a node of the cluster cannot read this picture", where=picture.path, fix=fix
-        ) from None
+        raise DataError("a node of the cluster cannot read this picture", where=picture.path, fix=fix) from None
     if hashlib.sha256(content).hexdigest() != picture.sha256:
-        raise DataError(
-            "this picture changed while it was being prepared", where=picture.path, fix="run it again"
-        )
+        raise DataError("this picture changed while it was being prepared", where=picture.path, fix="run it again")
     try:
         return read_picture(content)
     except PictureError as error:

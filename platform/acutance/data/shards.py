@@ -55,9 +55,7 @@ class ShardWriter:
             write_statistics=False,
         )
 
-    def add(
-        self, picture: str, sha256: str, corners: list[tuple[int, int]], tensors: dict[str, np.ndarray]
-    ) -> None:
+    def add(self, picture: str, sha256: str, corners: list[tuple[int, int]], tensors: dict[str, np.ndarray]) -> None:
         """Append the sub-images of one picture.
 
         Args:
@@ -97,9 +95,7 @@ def default_scratch() -> Path:
     folder = Path(tempfile.gettempdir()) / f"acutance-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-        raise DataError(
-            "another user owns the folder for decoded shards", where=str(folder), fix="set TMPDIR"
-        )
+        raise DataError("another user owns the folder for decoded shards", where=str(folder), fix="set TMPDIR")
     return folder
 
 
@@ -120,9 +116,7 @@ def open_columns(folder: str, columns: Iterable[str], scratch: Path | None = Non
     wanted = list(columns)
     for name in wanted:
         if name not in manifest.columns:
-            raise ConfigError(
-                f"the shards hold no column {name!r}{nearest(name, manifest.columns)}", where=folder
-            )
+            raise ConfigError(f"the shards hold no column {name!r}{nearest(name, manifest.columns)}", where=folder)
     cache = _cache_folder(manifest, scratch or default_scratch())
     files = {name: cache / f"{name}.bin" for name in wanted}
     with _locked(cache / "lock"):

@@ -202,7 +202,7 @@ def _restored(model: str, scale: int, lr: np.ndarray, call: str) -> Outputs:
 
 
 @lru_cache(maxsize=4)
-def _loaded(uri: str, call: str) -> tuple[nn.Module, dict[str, Any]]:  # noqa: ARG001
+def _loaded(uri: str, call: str) -> tuple[nn.Module, dict[str, Any]]:
     """Load a model once a worker process and evaluation: by the next one its file may be another."""
     return load_model(uri)
 
@@ -218,9 +218,7 @@ def _require_scale(description: Mapping[str, Any], scale: int, where: str) -> No
 
 def _measured(task: Task, outputs: Outputs | None, truth: np.ndarray, yardstick: Yardstick) -> Row:
     restored, against = (truth, None) if outputs is None else (outputs["image"], truth)
-    found = measure(
-        restored, against, metrics=yardstick.metrics, protocol=yardstick.protocol, scale=yardstick.scale
-    )
+    found = measure(restored, against, metrics=yardstick.metrics, protocol=yardstick.protocol, scale=yardstick.scale)
     return Row(task.dataset, task.source.name, task.candidate, found.values, found.reasons)
 
 

@@ -60,9 +60,7 @@ def ssim_y(restored: np.ndarray, truth: np.ndarray) -> float:
     mu_r, mu_t = _window(restored), _window(truth)
     variances = _window(restored**2) - mu_r**2 + _window(truth**2) - mu_t**2
     covariance = _window(restored * truth) - mu_r * mu_t
-    similarity = (
-        (2 * mu_r * mu_t + c1) * (2 * covariance + c2) / ((mu_r**2 + mu_t**2 + c1) * (variances + c2))
-    )
+    similarity = (2 * mu_r * mu_t + c1) * (2 * covariance + c2) / ((mu_r**2 + mu_t**2 + c1) * (variances + c2))
     return float(similarity.mean())
 
 
@@ -85,9 +83,7 @@ def high_frequency(plane: np.ndarray) -> float:
 
 def _require(plane: np.ndarray, side: int, name: str) -> None:
     if min(plane.shape) < side:
-        raise Unmeasurable(
-            f"{name} needs {side} pixels on a side; {plane.shape[1]}x{plane.shape[0]} are left"
-        )
+        raise Unmeasurable(f"{name} needs {side} pixels on a side; {plane.shape[1]}x{plane.shape[0]} are left")
 
 
 def _window(plane: np.ndarray) -> np.ndarray:

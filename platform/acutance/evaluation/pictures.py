@@ -30,17 +30,13 @@ def read_pair(source: Source, scale: int) -> tuple[np.ndarray, np.ndarray]:
     truth = read_picture(path)
     height, width = (side // scale * scale for side in truth.shape[:2])
     if not height or not width:
-        raise DataError(
-            f"the picture is smaller than the scale, {scale}", where=str(path), fix="leave it out"
-        )
+        raise DataError(f"the picture is smaller than the scale, {scale}", where=str(path), fix="leave it out")
     truth = truth[:height, :width]
     stored = source.lr_paths.get(scale)
     lr = read_picture(stored) if stored else _reduced(truth, scale)
     if (lr.shape[0] * scale, lr.shape[1] * scale) != (height, width):
         sizes = f"{lr.shape[1]}x{lr.shape[0]} at x{scale} does not give {width}x{height}"
-        raise DataError(
-            f"the LR does not fit its picture: {sizes}", where=str(stored), fix="mend or remove it"
-        )
+        raise DataError(f"the LR does not fit its picture: {sizes}", where=str(stored), fix="mend or remove it")
     return lr, truth
 
 

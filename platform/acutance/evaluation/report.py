@@ -38,9 +38,7 @@ def table(evaluation: Evaluation) -> Group:
     grid.add_column("picture", overflow="fold")
     grid.add_column("")
     for metric in (METRICS[name] for name in evaluation.metrics):
-        grid.add_column(
-            f"{metric.title}\n{metric.unit} {ARROWS[metric.goal]}".replace("\n ", "\n"), justify="right"
-        )
+        grid.add_column(f"{metric.title}\n{metric.unit} {ARROWS[metric.goal]}".replace("\n ", "\n"), justify="right")
     for label, lines in _blocks(evaluation):
         for index, line in enumerate(lines):
             cells = [Text(t, "bold" if b else "") for t, b in zip(line.texts, line.best, strict=True)]
@@ -68,9 +66,7 @@ def csv_text(evaluation: Evaluation) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["dataset", "picture", "candidate", *evaluation.metrics])
     for row in evaluation.rows:
-        values = [
-            UNAVAILABLE if n in evaluation.unavailable else row.metrics.get(n) for n in evaluation.metrics
-        ]
+        values = [UNAVAILABLE if n in evaluation.unavailable else row.metrics.get(n) for n in evaluation.metrics]
         writer.writerow([row.dataset, row.picture, row.candidate, *values])
     return file.getvalue()
 
@@ -121,10 +117,7 @@ def _lines(evaluation: Evaluation, value: Value) -> list[Line]:
         Line(
             candidate,
             [column[index] for column in columns],
-            [
-                candidate != GROUND_TRUTH and column[index] == b
-                for column, b in zip(columns, best, strict=True)
-            ],
+            [candidate != GROUND_TRUTH and column[index] == b for column, b in zip(columns, best, strict=True)],
         )
         for index, candidate in enumerate(evaluation.candidates)
     ]

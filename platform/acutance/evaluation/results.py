@@ -50,9 +50,7 @@ class Evaluation:
         found = ((row.dataset, row.picture) for row in self.rows if dataset in (None, row.dataset))
         return list(dict.fromkeys(found))
 
-    def values(
-        self, candidate: str, metric: str, dataset: str | None = None
-    ) -> dict[tuple[str, str], float | None]:
+    def values(self, candidate: str, metric: str, dataset: str | None = None) -> dict[tuple[str, str], float | None]:
         """Return (data set, picture) -> value of a candidate that has the metric."""
         return {
             (row.dataset, row.picture): row.metrics[metric]
@@ -63,9 +61,7 @@ class Evaluation:
     def counted(self, metric: str, dataset: str | None = None) -> list[tuple[str, str]]:
         """Return the pictures on which every candidate has a value; means run over them and no others."""
         columns = [c for name in self.candidates if (c := self.values(name, metric, dataset))]
-        return [
-            key for key in self.pictures(dataset) if columns and all(c.get(key) is not None for c in columns)
-        ]
+        return [key for key in self.pictures(dataset) if columns and all(c.get(key) is not None for c in columns)]
 
     def mean(self, candidate: str, metric: str, dataset: str | None = None) -> float | None:
         """Return the mean over `counted` pictures; None where there are none or the metric does not apply."""

@@ -113,9 +113,7 @@ def _strip(evaluation: Evaluation, root: str, dataset: str, picture: str) -> Str
 
 
 def _render(strips: Sequence[Strip], title: str, width: int) -> Image.Image:
-    heights = [
-        max(_fitted(p, width).height for p in strip.panels) + width + 4 * LINE + GAP for strip in strips
-    ]
+    heights = [max(_fitted(p, width).height for p in strip.panels) + width + 4 * LINE + GAP for strip in strips]
     columns = max(len(strip.panels) for strip in strips)
     size = (2 * MARGIN + columns * width + (columns - 1) * GAP, 2 * MARGIN + 4 * LINE + sum(heights))
     sheet = Image.new("RGB", size, PAPER)
@@ -169,9 +167,7 @@ def _enlarged(panel: Panel, region: tuple[int, int], truth: int, width: int) -> 
     top, left = region[0] * factor - side / 2, region[1] * factor - side / 2
     image = Image.fromarray(panel.pixels)
     box = (left, top, left + side, top + side)
-    return image.transform(
-        (width, width), Image.Transform.EXTENT, box, Image.Resampling.NEAREST, fillcolor=PAPER
-    )
+    return image.transform((width, width), Image.Transform.EXTENT, box, Image.Resampling.NEAREST, fillcolor=PAPER)
 
 
 def _frame(

@@ -51,16 +51,13 @@ def detail_of(
         (..., 1, H, W) float32, on the device of rgb, without gradient.
     """
     y = rgb_to_y(rgb, studio=luma == "studio")
-    return extract_detail(
-        y, alpha=alpha, lam=lam, gamma=gamma, eps=eps, iterations=iterations, schedule=schedule
-    )
+    return extract_detail(y, alpha=alpha, lam=lam, gamma=gamma, eps=eps, iterations=iterations, schedule=schedule)
 
 
 EXTRACTORS = {"lgs": detail_of}
 """What a pipeline may name as its detail layer: first parameter the picture, the others settings."""
 
 
-@torch.no_grad()
 def extract_detail(
     luma: Tensor,
     *,
@@ -90,7 +87,7 @@ def extract_detail(
     """
     _check(luma, alpha=alpha, lam=lam, gamma=gamma, eps=eps, iterations=iterations)
     lambdas = lambda_schedule(lam, iterations, schedule)
-    luma = luma.to(torch.float32)
+    luma = luma.detach().to(torch.float32)
     if luma.device.type != "cpu":
         return separable_detail(luma, alpha=alpha, lam=lam, gamma=gamma, eps=eps, lambdas=lambdas)
     from acutance.imaging import detail_compiled  # numba takes half a second to import

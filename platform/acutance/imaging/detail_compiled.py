@@ -7,7 +7,7 @@ walks memory against the grain. The recurrences are written with the positive qu
 and q = lambda_t a[k]: nothing cancels, and float32 is enough.
 """
 
-# ruff: noqa: PLR0917 - compiled functions have no keyword-only parameters
+
 
 from __future__ import annotations
 
@@ -41,9 +41,7 @@ def _cached(function: Callable[..., Any]) -> Callable[..., Any]:
         return _compiled(function)
 
 
-def extract(
-    luma: Plane, *, gain: float, lam: float, gamma: float, eps: float, schedule: Sequence[float]
-) -> Plane:
+def extract(luma: Plane, *, gain: float, lam: float, gamma: float, eps: float, schedule: Sequence[float]) -> Plane:
     """Return x of every picture.
 
     Args:
@@ -67,9 +65,7 @@ def extract(
 
 
 @_cached
-def _field(
-    luma: Plane, gain: Any, lam: Any, gamma: Any, eps: Any, a_h: Plane, a_v: Plane, right: Plane
-) -> None:
+def _field(luma: Plane, gain: Any, lam: Any, gamma: Any, eps: Any, a_h: Plane, a_v: Plane, right: Plane) -> None:
     """Fill the weights of eq. 6 and the right side of eq. 5; a_h and the right side transposed."""
     height, width = luma.shape
     tiles = np.zeros((2, TILE, width), np.float32)
@@ -97,9 +93,7 @@ def _logarithms(luma: Plane, logs: Plane) -> None:
 
 
 @_compiled
-def _edges(
-    logs: Plane, logs_next: Plane, gain: Any, gamma: Any, eps: Any, weight: Plane, flux: Plane
-) -> None:
+def _edges(logs: Plane, logs_next: Plane, gain: Any, gamma: Any, eps: Any, weight: Plane, flux: Plane) -> None:
     """Eq. 1 or 2, then eqs. 4 and 6; flux is A(V) V."""
     flat = np.float32(gamma == np.float32(0))  # 0^gamma
     for j in range(weight.size):

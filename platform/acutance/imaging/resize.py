@@ -50,7 +50,7 @@ def imresize(picture: Tensor, scale: float, size: tuple[int, int] | None = None)
 
 
 def imresize_uint8(picture: Tensor, scale: float) -> Tensor:
-    """Resize as the MATLAB that made the LR pictures of Set5, Set14, BSD100 and DIV2K did.
+    """Resize as the MATLAB that made the LR pictures of Set5, Set14 and BSD100 did.
 
     Rows first, then columns; border pixels replicated; each pass rounded half up and saturated to uint8.
 
@@ -85,9 +85,7 @@ def contributions(length: int, scale: float) -> tuple[Tensor, Tensor]:
     """
     stretch = min(scale, 1.0)
     support = 4 / stretch
-    centre = (
-        torch.arange(1, output_length(length, scale) + 1, dtype=torch.float64) / scale + (1 - 1 / scale) / 2
-    )
+    centre = torch.arange(1, output_length(length, scale) + 1, dtype=torch.float64) / scale + (1 - 1 / scale) / 2
     left = torch.floor(centre - support / 2)
     indices = left + torch.arange(math.ceil(support) + 2, dtype=torch.float64)[:, None]
     weights = stretch * cubic(stretch * (centre - indices))

@@ -5,10 +5,12 @@ is handed: "outputs" terms take (prediction, target), "logits" terms (real_logit
 `objective` adds them up.
 """
 
-from torch import nn
-
 from acutance.losses.adversarial import Adversarial
 from acutance.losses.perceptual import Perceptual
 from acutance.losses.pixel import Pixel
 
-TERMS: dict[str, type[nn.Module]] = {"pixel": Pixel, "perceptual": Perceptual, "adversarial": Adversarial}
+TERMS: dict[str, type[Pixel | Perceptual | Adversarial]] = {
+    "pixel": Pixel,
+    "perceptual": Perceptual,
+    "adversarial": Adversarial,
+}

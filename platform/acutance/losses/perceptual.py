@@ -51,6 +51,4 @@ class Perceptual(nn.Module):
             wanted = features(target, self.layers)
         found = features(prediction, self.layers)
         compare = CRITERIA[self.criterion]
-        return torch.stack(
-            [compare(found[layer].float(), wanted[layer].float()) for layer in self.layers]
-        ).sum()
+        return torch.stack([compare(found[layer].float(), wanted[layer].float()) for layer in self.layers]).sum()

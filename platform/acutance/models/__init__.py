@@ -13,5 +13,9 @@ from acutance.models.highpass import HighPassNet
 from acutance.models.rrdbnet import RRDBNet
 from acutance.models.vgg_discriminator import VGGDiscriminator
 
-NETWORKS: dict[str, type[nn.Module]] = {"rrdbnet": RRDBNet, "dsrgan": DSRGAN, "highpass": HighPassNet}
+NETWORKS: dict[str, type[RRDBNet | DSRGAN | HighPassNet]] = {
+    "rrdbnet": RRDBNet,
+    "dsrgan": DSRGAN,
+    "highpass": HighPassNet,
+}
 DISCRIMINATORS: dict[str, type[nn.Module]] = {"vgg": VGGDiscriminator}

@@ -104,9 +104,7 @@ class DSRGAN(nn.Module):
 class DetailBranch(nn.Module):
     """Stages of RRDB and reduction at LR size, each joined by a tapped feature; then enlargement."""
 
-    def __init__(
-        self, stages: int, channels: int, *, tapped: int, growth: int, concat: str, folded: int
-    ) -> None:
+    def __init__(self, stages: int, channels: int, *, tapped: int, growth: int, concat: str, folded: int) -> None:
         super().__init__()
         self.folded = folded
         self.conv_first = convolution(folded**2, channels)

@@ -48,9 +48,7 @@ class HighPassNet(nn.Module):
         """
         unknown = sorted(set(layers) - set(LAYERS))
         if unknown:
-            raise ConfigError(
-                f"the high-pass network has no features {unknown}", fix=f"use {', '.join(LAYERS)}"
-            )
+            raise ConfigError(f"the high-pass network has no features {unknown}", fix=f"use {', '.join(LAYERS)}")
         found = {"conv0": F.relu(self.conv0(picture))}
         if "conv1" in layers:
             found["conv1"] = F.relu(self.conv1(found["conv0"]))

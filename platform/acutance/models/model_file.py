@@ -34,9 +34,7 @@ def build_network(settings: Mapping[str, Any]) -> nn.Module:
     """
     kind = settings.get("type")
     if kind not in NETWORKS:
-        raise ConfigError(
-            f"unknown network type {kind!r}{nearest(str(kind), NETWORKS)}", where="network.type"
-        )
+        raise ConfigError(f"unknown network type {kind!r}{nearest(str(kind), NETWORKS)}", where="network.type")
     choice = validate(choice_of({kind: NETWORKS[kind]}), dict(settings), "network")
     return NETWORKS[kind](**choice.arguments())
 
@@ -93,9 +91,7 @@ def _description(content: bytes, uri: str) -> dict[str, Any]:
         description = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][KEY])
         version, network = description["format"], description["network"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise ModelError(
-            "this file is not a model of ours, or it is damaged", where=uri, fix=REMEDY
-        ) from None
+        raise ModelError("this file is not a model of ours, or it is damaged", where=uri, fix=REMEDY) from None
     if version != FORMAT or not isinstance(network, dict):
         raise ModelError(
             f"this model file has format {version!r}; this software reads {FORMAT}",

@@ -49,9 +49,7 @@ def load_public_weights(network: RRDBNet, path: str) -> None:
     path = str(path)
     found = {name.removeprefix("module."): tensor for name, tensor in _unnest(_read(path), path).items()}
     ours, blocks = network.state_dict(), len(network.body)
-    naming = max(
-        (_basicsr, _esrgan, _released), key=lambda naming: sum(naming(n, blocks) in found for n in ours)
-    )
+    naming = max((_basicsr, _esrgan, _released), key=lambda naming: sum(naming(n, blocks) in found for n in ours))
     theirs = {name: naming(name, blocks) for name in ours}
     _require_match(found, {theirs[name]: tensor for name, tensor in ours.items()}, path)
     network.load_state_dict({name: found[their] for name, their in theirs.items()})
@@ -62,11 +60,11 @@ def public_state_dict(network: RRDBNet) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
 
 
-def _basicsr(name: str, blocks: int) -> str:  # noqa: ARG001 - one of three namings
+def _basicsr(name: str, blocks: int) -> str:
     return name
 
 
-def _esrgan(name: str, blocks: int) -> str:  # noqa: ARG001 - one of three namings
+def _esrgan(name: str, blocks: int) -> str:
     role, leaf = name.rsplit(".", 1)
     role = re.sub(r"^body\.(\d+)\.rdb(\d)\.", r"RRDB_trunk.\1.RDB\2.", role)
     return f"{ESRGAN_REPOSITORY.get(role, role)}.{leaf}"
@@ -82,9 +80,7 @@ def _read(path: str) -> Any:
     try:
         content = storage.read_bytes(path)
     except OSError:
-        raise WeightsError(
-            "there is no readable weights file here", where=path, fix="check the path"
-        ) from None
+        raise WeightsError("there is no readable weights file here", where=path, fix="check the path") from None
     try:
         if path.endswith(".safetensors"):
             return safetensors.torch.load(content)
@@ -101,11 +97,7 @@ def _unnest(content: Any, path: str) -> dict[str, Tensor]:
     for nest in NESTS:
         if isinstance(content, Mapping) and isinstance(content.get(nest), Mapping):
             content = content[nest]
-    if (
-        isinstance(content, Mapping)
-        and content
-        and all(isinstance(value, Tensor) for value in content.values())
-    ):
+    if isinstance(content, Mapping) and content and all(isinstance(value, Tensor) for value in content.values()):
         return dict(content)
     raise WeightsError(
         "this file holds no weights of a network",

@@ -92,15 +92,11 @@ def restore_tensors(
         network.train(training)
     for name, output in outputs.items():
         if not bool(torch.isfinite(output).all()):
-            raise ModelError(
-                f"the network's {name} holds values that are not finite", fix="train or fetch it again"
-            )
+            raise ModelError(f"the network's {name} holds values that are not finite", fix="train or fetch it again")
     return outputs
 
 
-def _run_tiles(
-    network: nn.Module, columns: Mapping[str, Tensor], tile: int, overlap: int
-) -> dict[str, Tensor]:
+def _run_tiles(network: nn.Module, columns: Mapping[str, Tensor], tile: int, overlap: int) -> dict[str, Tensor]:
     inputs = [columns[name] for name in network.inputs]  # type: ignore[union-attr]
     scale: int = network.scale  # type: ignore[assignment]
     height, width = inputs[0].shape[-2:]
@@ -111,9 +107,7 @@ def _run_tiles(
         for name, pieces in _forward(network, inputs, batch).items():
             whole = outputs.setdefault(name, torch.zeros(1, pieces.shape[1], height * scale, width * scale))
             for (row, column), piece in zip(batch, pieces, strict=True):
-                place = whole[
-                    0, :, row.start * scale : row.end * scale, column.start * scale : column.end * scale
-                ]
+                place = whole[0, :, row.start * scale : row.end * scale, column.start * scale : column.end * scale]
                 place.add_(piece * row.weight[:, None] * column.weight)
     return outputs
 
@@ -204,8 +198,6 @@ def _at_least(picture: Tensor, side: int) -> Tensor:
 
 def _array(name: str, output: Tensor) -> np.ndarray:
     if name == "image":
-        return (
-            (output * 255 + 0.5).floor().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
-        )
+        return (output * 255 + 0.5).floor().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
     channels_last = output.permute(1, 2, 0).contiguous().numpy()
     return channels_last[..., 0] if name == "detail" else channels_last

@@ -25,9 +25,7 @@ class VGGDiscriminator(nn.Module):
         norm: batch normalisation after every convolution but the first.
     """
 
-    def __init__(
-        self, *, in_channels: int = 3, channels: int = 64, size: int = 128, norm: bool = True
-    ) -> None:
+    def __init__(self, *, in_channels: int = 3, channels: int = 64, size: int = 128, norm: bool = True) -> None:
         super().__init__()
         positive(in_channels=in_channels, channels=channels)
         self.size, self.stages = size, stages_for(size)

@@ -28,9 +28,8 @@ BUSY_SECONDS = 20
 """How long a write waits for another process to let go of the SQLite file (MLflow itself waits as long)."""
 
 CHECK = {
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "8",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
 }
 """A server answers the first request within seconds or not at all; MLflow's own patience is minutes."""
 
@@ -146,9 +145,7 @@ def _complaint(error: Exception) -> str | None:
         return "the tracking server refuses the request"
     if status == 404 or "not in a valid JSON format" in text:
         return "what answers at this address is no MLflow server"
-    if isinstance(error, requests.RequestException) or isinstance(
-        error.__context__, requests.RequestException
-    ):
+    if isinstance(error, requests.RequestException) or isinstance(error.__context__, requests.RequestException):
         causes = re.findall(r"Errno -?\d+\] ([\w ]+)\W*$", text)
         return f"the tracking server does not answer{': ' + causes[-1].lower() if causes else ''}"
     if getattr(error, "error_code", None) == "TEMPORARILY_UNAVAILABLE":

@@ -31,7 +31,4 @@ def _named(value: Any) -> dict[str, Any] | None:
         return None
     names = [str(item.get("name") or item.get("type") or index) for index, item in enumerate(value)]
     unique = len(set(names)) == len(names)
-    return {
-        name if unique else str(index): item
-        for index, (name, item) in enumerate(zip(names, value, strict=True))
-    }
+    return {name if unique else str(index): item for index, (name, item) in enumerate(zip(names, value, strict=True))}

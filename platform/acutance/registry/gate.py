@@ -76,9 +76,7 @@ def decide(
         if missing or not pairs:
             faults.append(f"{metric} could not be measured{' on ' + ', '.join(missing) if missing else ''}")
             continue
-        numbers[metric] = _compared(
-            metric, [(new, old) for new, old in pairs.values() if new is not None], allowed
-        )
+        numbers[metric] = _compared(metric, [(new, old) for new, old in pairs.values() if new is not None], allowed)
         if numbers[metric]["worse_by"] > allowed + ROUNDING:
             faults.append(_told(metric, numbers[metric]))
     reason = "; ".join(faults) or "not worse: " + "; ".join(_told(*item) for item in numbers.items())

@@ -74,24 +74,18 @@ def log_model(
         version = _registered_before(client, name, mark)
         if version is None:
             card = model_card(name, description, paper=paper, metrics=metrics)
-            model_id = _log(
-                client, run_id, name, model_file=Path(model_file), example=example, card=card, tags=marks
-            )
+            model_id = _log(client, run_id, name, model_file=Path(model_file), example=example, card=card, tags=marks)
             _note_metrics(client, run_id, model_id, metrics or {})
             # Not `models:/<id>`: over SQLite MLflow would look that up in its module-level store.
             source = client.get_logged_model(model_id).artifact_location
-            version = client.create_model_version(
-                name, source, run_id, tags=marks, description=card, model_id=model_id
-            )
+            version = client.create_model_version(name, source, run_id, tags=marks, description=card, model_id=model_id)
         number = str(version.version)
         if str(registered(client, name).aliases.get(CHAMPION)) != number:
             client.set_registered_model_alias(name, CANDIDATE, number)
         return client.get_model_version(name, number)
 
 
-def save_package(
-    folder: Path, model_file: Path, example: np.ndarray, card: str, model: Model | None = None
-) -> None:
+def save_package(folder: Path, model_file: Path, example: np.ndarray, card: str, model: Model | None = None) -> None:
     """Write a model package: uint8 (N,h,w,3) RGB in, uint8 (N,H,W,3) out.
 
     Args:

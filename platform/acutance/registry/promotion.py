@@ -52,16 +52,12 @@ def promote(client: MlflowClient, name: str, *, judge: Judge, who: str, to: str 
             )
         number, previous = str(candidate.version), str(champion.version) if champion else ""
         if number == previous:
-            return Decision(
-                True, f"version {number} is the {to} already", {}, name, number, number, who, _now()
-            )
+            return Decision(True, f"version {number} is the {to} already", {}, name, number, number, who, _now())
         with tempfile.TemporaryDirectory() as scratch:
             new = weights_of(client, candidate, Path(scratch) / number)
             old = weights_of(client, champion, Path(scratch) / previous) if champion else None
             verdict = judge(new, old)
-        decision = decide(
-            verdict.candidate, verdict.champion if champion else None, verdict.gate, verdict.truth
-        )
+        decision = decide(verdict.candidate, verdict.champion if champion else None, verdict.gate, verdict.truth)
         decision = replace(decision, name=name, version=number, previous=previous, who=who, when=_now())
         _record(client, candidate, decision, OUTCOMES[decision.accepted])
         if decision.accepted:

@@ -17,9 +17,7 @@ def git_commit() -> str | None:
             [*git, "ls-files", "--error-unmatch", "__init__.py"], check=True, capture_output=True, timeout=10
         )
         described = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-        return subprocess.run(
-            described, check=True, capture_output=True, timeout=10, text=True
-        ).stdout.strip()
+        return subprocess.run(described, check=True, capture_output=True, timeout=10, text=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
 

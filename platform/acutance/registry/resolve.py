@@ -7,7 +7,6 @@ import re
 import tempfile
 from pathlib import Path
 
-import requests
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
@@ -117,9 +116,7 @@ def weights_of(client: MlflowClient, version: ModelVersion, folder: Path) -> Pat
     where = f"models:/{version.name}/{version.version}"
     expected = version.tags.get(SHA256)
     if expected is None:
-        raise ModelError(
-            "this version was not registered by this software", where=where, fix="choose another one"
-        )
+        raise ModelError("this version was not registered by this software", where=where, fix="choose another one")
     kept = folder / "model.safetensors"
     if kept.is_file() and file_sha256(kept) == expected:
         return kept
@@ -154,24 +151,17 @@ def _fetched(client: MlflowClient, version: ModelVersion, kept: Path, where: str
 
 def _is_absent(error: Exception) -> bool:
     """Tell whether a download failed because there is nothing to download, as each kind of store puts it."""
-    if isinstance(error, requests.HTTPError):
-        return error.response is not None and error.response.status_code == 404
-    return isinstance(error, FileNotFoundError) or getattr(error, "error_code", "") == ABSENT
+    told = getattr(error, "error_code", "") == ABSENT or "404 Client Error" in str(error)
+    return told or isinstance(error, FileNotFoundError)
 
 
 def _downloads(storage: str, version: ModelVersion) -> Path:
     """Return the folder that keeps a version's download: below the storage, or a temporary one."""
-    root = (
-        Path(tempfile.gettempdir()) / f"acutance-{os.getuid()}"
-        if is_remote(storage)
-        else Path(storage).absolute()
-    )
+    root = Path(tempfile.gettempdir()) / f"acutance-{os.getuid()}" if is_remote(storage) else Path(storage).absolute()
     return root / "models" / version.name / f"{version.version}-{version.tags.get(SHA256, '')[:8]}"
 
 
 def _choices(client: MlflowClient, model: RegisteredModel) -> str:
     versions = ", ".join(str(version.version) for version in versions_of(client, model.name)) or "none"
-    aliases = (
-        ", ".join(f"@{alias} (version {number})" for alias, number in sorted(model.aliases.items())) or "none"
-    )
+    aliases = ", ".join(f"@{alias} (version {number})" for alias, number in sorted(model.aliases.items())) or "none"
     return f"the versions {versions} and the aliases {aliases}"

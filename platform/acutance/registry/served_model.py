@@ -21,7 +21,7 @@ class ServedRestorer(PythonModel):
         network, self.description = load_model(context.artifacts["model"])
         self.network = network.to("cuda" if torch.cuda.is_available() else "cpu")
 
-    def predict(self, context: PythonModelContext, model_input: np.ndarray, params: Any = None) -> np.ndarray:  # noqa: ARG002
+    def predict(self, context: PythonModelContext, model_input: np.ndarray, params: Any = None) -> np.ndarray:
         """Restore uint8 (N,h,w,3) RGB to uint8 (N,H,W,3)."""
         return np.stack([restore(self.network, self.description, one)["image"] for one in model_input])
 

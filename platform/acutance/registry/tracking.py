@@ -24,6 +24,7 @@ __all__ = [
     "StageTracker",
     "connect",
     "finish",
+    "finish_children",
     "flatten",
     "git_commit",
     "last_steps",
@@ -101,6 +102,15 @@ def finish(client: MlflowClient, run_id: str, status: Status = "FINISHED") -> No
     """End a run."""
     with answers(client.tracking_uri):
         client.set_terminated(run_id, status)
+
+
+def finish_children(client: MlflowClient, parent_run_id: str) -> None:
+    """End the runs below a run that are still RUNNING: their processes were stopped by a scheduler, not by a fault."""
+    with answers(client.tracking_uri):
+        place = client.get_run(parent_run_id).info.experiment_id
+        below = f"tags.`{PARENT}` = '{parent_run_id}' and attributes.status = 'RUNNING'"
+        for run in client.search_runs([place], below):
+            client.set_terminated(run.info.run_id, "FINISHED")
 
 
 def log_json(client: MlflowClient, run_id: str, name: str, content: Any) -> None:
@@ -238,8 +248,7 @@ def _oldest(client: MlflowClient, experiment: str, marks: Mapping[str, str]) -> 
 def _log_params(client: MlflowClient, run_id: str, settings: Mapping[str, Any]) -> None:
     recorded = client.get_run(run_id).data.params
     flat = {
-        re.sub(r"[^\w.\- :]", "_", key)[:KEY_LENGTH]: value[:VALUE_LENGTH]
-        for key, value in flatten(settings).items()
+        re.sub(r"[^\w.\- :]", "_", key)[:KEY_LENGTH]: value[:VALUE_LENGTH] for key, value in flatten(settings).items()
     }
     fresh = [Param(key, value) for key, value in flat.items() if key not in recorded]
     for start in range(0, len(fresh), PARAMS_A_CALL):

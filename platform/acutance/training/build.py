@@ -30,15 +30,19 @@ def build_learner(job: StageJob, device: str) -> Learner:
     """
     stage = Stage.model_validate(job.settings)
     seed_everything(job.seed, 0)
-    network = NETWORKS[stage.network.type](**stage.network.arguments())
+    network: nn.Module = NETWORKS[stage.network.type](**stage.network.arguments())
     for part, source in stage.network.init.items():
         start_from(network, part, job.sources[source], job.name)
     discriminators = {
-        name: DISCRIMINATORS[d.network.type](**d.network.arguments()).to(device, memory_format=torch.channels_last)
+        name: _placed(DISCRIMINATORS[d.network.type](**d.network.arguments()), device)
         for name, d in stage.discriminators.items()
     }
-    network = network.to(device, memory_format=torch.channels_last)
-    return Learner(stage, network, _objective(stage, job).to(device), discriminators)
+    return Learner(stage, _placed(network, device), _objective(stage, job).to(device), discriminators)
+
+
+def _placed(network: nn.Module, device: str) -> nn.Module:
+    """Channels last makes convolutions 1.5 to 2 times faster on a CPU, and faster on tensor cores."""
+    return network.to(device).to(memory_format=torch.channels_last)
 
 
 def start_from(network: nn.Module, part: str, source: str, stage: str) -> None:

@@ -84,7 +84,12 @@ def _finish(job: StageJob, learner: Learner, seconds: float) -> None:
     save_model(job.model, learner.kept, describe(job))
     storage.write_json(
         storage.join(job.folder, "done.json"),
-        {"stage": job.name, "fingerprint": job.fingerprint, "steps": learner.taken, "seconds": round(seconds, 1)},
+        {
+            "stage": job.name,
+            "fingerprint": job.fingerprint,
+            "steps": learner.taken,
+            "seconds": round(seconds, 1),
+        },
     )
 
 
@@ -148,4 +153,3 @@ def _wait_for_all() -> None:
 
 def _device() -> str:
     return f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
-

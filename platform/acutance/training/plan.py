@@ -94,7 +94,13 @@ def _job(pipeline: Pipeline, name: str, dataset: str, root: str, before: dict[st
         folder=storage.join(root, "stages", mark),
         fingerprint=mark,
         sources={source: before[source].model if source in before else source for source in stage.reads()},
-        description={"title": pipeline.title, "stage": name, "detail": detail, "fingerprint": mark, "dataset": dataset},
+        description={
+            "title": pipeline.title,
+            "stage": name,
+            "detail": detail,
+            "fingerprint": mark,
+            "dataset": dataset,
+        },
     )
 
 
@@ -122,7 +128,10 @@ def parameter_counts(stage: Stage) -> dict[str, Any]:
     with torch.device("meta"):
         network = NETWORKS[stage.network.type](**stage.network.arguments())
         judges = {n: DISCRIMINATORS[d.network.type](**d.network.arguments()) for n, d in stage.discriminators.items()}
-    return {"network": _count(network), "discriminators": {name: _count(judge) for name, judge in judges.items()}}
+    return {
+        "network": _count(network),
+        "discriminators": {name: _count(judge) for name, judge in judges.items()},
+    }
 
 
 def _count(network: nn.Module) -> int:

@@ -34,7 +34,11 @@ def pareto_picture(
     first, second = goals[0], goals[1] if len(goals) > 1 else goals[0]
     front = pareto_front(results, goals)
     axes.plot(
-        [r.scores[first.name] for r in front], [r.scores[second.name] for r in front], "-", color="tab:red", zorder=1
+        [r.scores[first.name] for r in front],
+        [r.scores[second.name] for r in front],
+        "-",
+        color="tab:red",
+        zorder=1,
     )
     for stopped, marker, label in ((False, "o", "trial"), (True, "x", "trial stopped early")):
         shown = [r for r in results if r.stopped is stopped]
@@ -57,9 +61,7 @@ def pareto_picture(
 
 
 def _losses(result: TrialResult, goals: list[Goal]) -> tuple[float, ...]:
-    return tuple(
-        result.scores[goal.name] if goal.goal == "minimize" else -result.scores[goal.name] for goal in goals
-    )
+    return tuple(result.scores[goal.name] if goal.goal == "minimize" else -result.scores[goal.name] for goal in goals)
 
 
 def _label(goal: Goal) -> str:

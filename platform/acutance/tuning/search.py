@@ -70,7 +70,7 @@ def search(campaign: Campaign, setup: TrialSetup, name: str, *, on_trial: OnTria
             name="ray",
             storage_path=folder if storage.is_remote(folder) else str(Path(folder).absolute()),
             verbose=0,
-            callbacks=[_Watch(campaign, setup, results, on_trial)],
+            callbacks=[_Watch(campaign, setup.steps, results, on_trial)],
         ),
     )
     with contextlib.redirect_stdout(None):
@@ -122,9 +122,9 @@ class _Watch(tune.Callback):
     """Collects trials as they end."""
 
     def __init__(
-        self, campaign: Campaign, setup: TrialSetup, results: dict[str, TrialResult], on_trial: OnTrial | None
+        self, campaign: Campaign, steps: int, results: dict[str, TrialResult], on_trial: OnTrial | None
     ) -> None:
-        self.campaign, self.setup, self.results, self.on_trial = campaign, setup, results, on_trial
+        self.campaign, self.steps, self.results, self.on_trial = campaign, steps, results, on_trial
         self.numbers: dict[str, int] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -142,7 +142,7 @@ class _Watch(tune.Callback):
             values={path[short:]: value for path, value in values.items()},
             scores=scores,
             step=int(last["step"]),
-            stopped=int(last["step"]) < self.setup.steps,
+            stopped=int(last["step"]) < self.steps,
             model=str(last["model"]),
         )
         self.results[trial.trial_id] = result
