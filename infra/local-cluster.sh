@@ -2,8 +2,9 @@
 # Starts a Ray head on this machine for submitted jobs: dashboard on 127.0.0.1 only, token required, files of its own.
 #
 #   infra/local-cluster.sh                  all CPUs, ports 6379 and 8265
-#   CPUS=2 PORT=6400 DASHBOARD_PORT=8300 CLUSTER_DIR=/tmp/other infra/local-cluster.sh
+#   CPUS=2 PORT=6400 DASHBOARD_PORT=8300 CLIENT_PORT=10400 CLUSTER_DIR=/tmp/other infra/local-cluster.sh
 #
+# PYTHON=/path/to/python chooses the environment that jobs run in; default: this checkout's .venv.
 # It goes on running when this script ends; the last lines say how to stop it.
 set -euo pipefail
 
@@ -27,10 +28,9 @@ mkdir -p -m 700 "$dir"
 [[ -O $dir ]] || fail "$dir belongs to somebody else; to do: CLUSTER_DIR=... names another"
 
 export PATH="$(dirname "$python"):$PATH"  # a job's command is `python -m acutance ...`
-export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0
-export MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=true
+export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 unset RAY_ADDRESS
-(cd "$here" && PYTHONPATH="$here/platform" "$python" -c 'from acutance.cluster.tokens import create_token; create_token()')
+"$python" -c 'from acutance.cluster.tokens import create_token; create_token()'
 
 cd /
 setsid ray start --head --block --disable-usage-stats --temp-dir "$dir/ray" --num-cpus "$cpus" \

@@ -25,7 +25,7 @@ from acutance.errors import ConfigError
 class Strict(BaseModel):
     """Settings in which an unknown key is a mistake."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), ser_json_inf_nan="constants")
 
 
 class Choice(Strict):

@@ -13,7 +13,6 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from acutance import __version__
 from acutance.errors import ModelError
 from acutance.fingerprint import file_sha256
 from acutance.models.model_file import load_model
@@ -59,7 +58,7 @@ def test_package_holds_all_it_should_and_no_pickle(model_file: ModelFile, pictur
     assert {"MLmodel", "README.md", "served_model.py", "input_example.json", "requirements.txt"} <= files
     assert "artifacts/model.safetensors" in files
     assert not [name for name in files if name.endswith((".pkl", ".pickle", ".pt", ".pth"))]
-    assert f"acutance=={__version__}" in (folder / "requirements.txt").read_text().splitlines()
+    assert "acutance" not in (folder / "requirements.txt").read_text(), "an index may hold a stranger of that name"
     assert "+" not in (folder / "requirements.txt").read_text()
     signature = yaml.safe_load((folder / "MLmodel").read_text())["signature"]
     for side in ("inputs", "outputs"):

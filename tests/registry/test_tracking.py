@@ -74,6 +74,13 @@ def test_run_continues_in_a_new_process_with_the_same_fingerprint(storage: str) 
     assert second.get_run(run).info.status == "FINISHED"
 
 
+def test_run_of_another_kind_is_another_run_and_continues(client: MlflowClient) -> None:
+    pipeline = pipeline_run(client, "restorers", "quickstart", MARK)
+    campaigns = {pipeline_run(client, "restorers", "search", MARK, {"acutance.kind": "campaign"}) for _ in range(3)}
+    assert len(campaigns) == 1
+    assert pipeline not in campaigns
+
+
 def test_stage_lies_below_its_pipeline_and_continues(client: MlflowClient) -> None:
     parent, other = (pipeline_run(client, "restorers", "quickstart", mark) for mark in (MARK, OTHER))
     stage = stage_run(client, parent, "gan", MARK, {"optimiser": {"betas": [0.9, 0.999]}})

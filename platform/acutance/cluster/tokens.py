@@ -33,10 +33,11 @@ def create_token() -> None:
     path, token = token_file(), secrets.token_hex(32)
     try:
         _write_private(path, token)
-    except FileExistsError:
-        _warn_if_others_can_read(path)
     except OSError:
-        os.environ["RAY_AUTH_TOKEN"] = token
+        if path.is_file():  # made before, or just now by another command
+            _warn_if_others_can_read(path)
+        else:
+            os.environ["RAY_AUTH_TOKEN"] = token
 
 
 def _write_private(path: Path, token: str) -> None:

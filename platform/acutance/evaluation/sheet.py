@@ -76,18 +76,18 @@ def picture_sheet(uri: str, strips: Sequence[Strip], *, title: str) -> None:
     storage.write_bytes(uri, file.getvalue())
 
 
-def sharpest(truth: np.ndarray, side: int) -> tuple[int, int]:
+def sharpest(picture: np.ndarray, side: int) -> tuple[int, int]:
     """Return the centre (row, column) of the square of a picture that holds the most fine detail.
 
     Args:
-        truth: uint8 (H, W, 3).
+        picture: uint8 (H, W, 3).
         side: of the square in pixels; it lies inside the picture, or in its middle where that is too small.
     """
-    height, width = truth.shape[:2]
+    height, width = picture.shape[:2]
     half = side // 2
     if min(height, width) <= 2 * half:
         return height // 2, width // 2
-    luma = rgb_to_y(torch.from_numpy(truth.transpose(2, 0, 1).astype(np.float64)))
+    luma = rgb_to_y(torch.from_numpy(picture.transpose(2, 0, 1).astype(np.float64)))
     energy = uniform_filter(highpass(luma, cutoff=0.25)[0].numpy() ** 2, 2 * half)
     inside = energy[half : height - half, half : width - half]
     row, column = np.unravel_index(int(inside.argmax()), inside.shape)
@@ -109,7 +109,13 @@ def _strip(evaluation: Evaluation, root: str, dataset: str, picture: str) -> Str
         if storage.exists(picture_file(root, dataset, picture, f"{name}.detail")):
             panels.append(Panel("detail layer", f"of {name}", kept(f"{name}.detail")))
             break
-    return Strip(picture, tuple(panels), sharpest(truth, WIDTHS[0] // ZOOM))
+    return Strip(picture, tuple(panels), _region(lr, truth.shape[0] // lr.shape[0]))
+
+
+def _region(lr: np.ndarray, scale: int) -> tuple[int, int]:
+    """Return where in the truth to look: where the LR has edges, for there restorers differ."""
+    row, column = sharpest(lr, WIDTHS[0] // ZOOM // scale)
+    return row * scale, column * scale
 
 
 def _render(strips: Sequence[Strip], title: str, width: int) -> Image.Image:

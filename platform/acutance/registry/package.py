@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
@@ -26,12 +25,11 @@ from acutance.registry.address import answers
 from acutance.registry.resolve import CANDIDATE, CHAMPION, SHA256, WEIGHTS, registered, versions_of
 from acutance.registry.tracking import FINGERPRINT, GIT_COMMIT, finite, git_commit
 
-# MLflow would copy a pyproject.toml and a uv.lock that lie in the working directory into the package.
-os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")
-
 PICTURES = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), name=None)
 SIGNATURE = ModelSignature(inputs=Schema([PICTURES]), outputs=Schema([PICTURES]))
-REQUIREMENTS = ("acutance", "mlflow", "numpy", "safetensors", "torch")
+REQUIREMENTS = ("mlflow", "numpy", "safetensors", "torch")
+"""Not acutance itself: on a package index an installer would take whatever bears that name."""
+
 EXAMPLE_SIDE = 32
 
 
@@ -138,7 +136,7 @@ def model_card(
         f"Pictures are uint8 RGB of any size, (N, h, w, 3) in and {scale} times as high and wide out:",
         "",
         f"    acutance upscale models:/{name}@{CHAMPION} IN OUT",
-        f"    mlflow models serve -m models:/{name}@{CHAMPION} --env-manager local",
+        f"    mlflow models serve -m models:/{name}@{CHAMPION} --env-manager local   # where acutance is installed",
         "",
         "The code of the package is under the Apache License 2.0; for the weights, mind the terms of the",
         "pictures they were trained on.",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -63,6 +65,7 @@ def pipeline_run(
         experiment: the experiment's name; it is created where it is not there, and its files go where the
             server puts them, or into `mlartifacts` beside an SQLite file.
         fingerprint: of all that the pipeline does.
+        tags: of the run; `acutance.kind` tells it from runs of another kind with this fingerprint.
 
     Raises:
         UserError: when the experiment was deleted.
@@ -70,7 +73,8 @@ def pipeline_run(
     """
     with answers(client.tracking_uri):
         place = _experiment(client, experiment)
-        return _continued(client, place, name, {KIND: "pipeline", FINGERPRINT: fingerprint}, tags or {})
+        kind = (tags or {}).get(KIND, "pipeline")
+        return _continued(client, place, name, {KIND: kind, FINGERPRINT: fingerprint}, tags or {})
 
 
 def stage_run(
@@ -226,17 +230,30 @@ def _continued(
     client: MlflowClient, experiment: str, name: str, marks: Mapping[str, str], tags: Mapping[str, str]
 ) -> str:
     """Return the oldest run with all `marks`, set RUNNING; create it where there is none."""
-    tags = {**tags, **({GIT_COMMIT: commit} if (commit := git_commit()) else {})}
-    found = _oldest(client, experiment, marks)
-    if found is None:
-        created = client.create_run(experiment, run_name=name, tags={"mlflow.user": user(), **tags, **marks})
+    tags = {**tags, **({GIT_COMMIT: commit} if (commit := git_commit()) else {}), **marks}
+    with _alone(client.tracking_uri):
         found = _oldest(client, experiment, marks)
-        if found in (None, created.info.run_id):
-            return created.info.run_id
-        client.delete_run(created.info.run_id)  # another process was faster
+        if found is None:
+            created = client.create_run(experiment, run_name=name, tags={"mlflow.user": user(), **tags}).info.run_id
+            found = _oldest(client, experiment, marks)
+            if found in (None, created):
+                return created
+            client.delete_run(created)  # a process on another machine was faster
     client.update_run(found, status="RUNNING")
     client.log_batch(found, tags=[RunTag(key, value) for key, value in tags.items()])
     return found
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Keep the other processes of this machine from looking and creating at the same time, over an SQLite file."""
+    path = sqlite_path(uri)
+    if path is None:
+        yield
+        return
+    with open(path.with_name(f"{path.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _oldest(client: MlflowClient, experiment: str, marks: Mapping[str, str]) -> str | None:

@@ -1,0 +1,145 @@
+"""What a user does wrong: each a clear message, exit code 2, no traceback, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import REPOSITORY, acutance
+from PIL import Image
+
+pytestmark = pytest.mark.e2e
+QUICKSTART = "pipelines/quickstart.yaml"
+
+
+def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr, done.stderr
+
+
+def photograph(side: int = 160) -> Image.Image:
+    import skimage
+
+    return Image.open(Path(skimage.__file__).parent / "data" / "astronaut.png").crop((100, 0, 100 + side, side))
+
+
+def test_a_typo_in_a_key_names_file_path_and_nearest_name(tmp_path: Path) -> None:
+    file = tmp_path / "typo.yaml"
+    text = (REPOSITORY / QUICKSTART).read_text().replace("    steps: 200", "    stepps: 200")
+    file.write_text(text)
+    refused(acutance("run", str(file), "--dry-run"), "stages.highpass.stepps", "did you mean 'steps'", str(file))
+
+
+def test_an_override_of_an_unknown_key(tmp_path: Path) -> None:
+    done = acutance("train", QUICKSTART, "stages.gan.optimiser.lerning_rate=1", "--storage", str(tmp_path))
+    refused(done, "stages.gan.optimiser.lerning_rate", "did you mean 'learning_rate'")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_stage_profile_protocol_and_command() -> None:
+    refused(acutance("train", QUICKSTART, "--stage", "fidelty", "--dry-run"), "did you mean 'fidelity'")
+    refused(acutance("run", QUICKSTART, "--profile", "smok", "--dry-run"), "did you mean 'smoke'")
+    refused(acutance("trian", QUICKSTART), "No such command")
+
+
+def test_an_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    done = acutance("prepare", QUICKSTART, f"data.train={tmp_path}/pictures", "--storage", str(tmp_path / "out"))
+    refused(done, "no picture", f"{tmp_path}/pictures")
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_pictures_are_reported_and_skipped_or_stop_the_run(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    good = photograph()
+    good.save(folder / "good.png")
+    good.convert("L").save(folder / "grey.png")
+    good.convert("RGBA").save(folder / "opaque.png")
+    good.convert("CMYK").save(folder / "print.jpg")
+    Image.fromarray((np.asarray(good.convert("L")).astype(np.uint16) * 257)).save(folder / "deep.png")
+    good.resize((64, 64)).save(folder / "small.png")
+    Image.new("RGB", (1, 1)).save(folder / "pixel.png")
+    whole = (folder / "good.png").read_bytes()
+    (folder / "truncated.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "corrupt.png").write_bytes(whole[:200] + b"\0" * 500 + whole[700:])
+    (folder / "text.png").write_text("I am a text")
+    storage = ("--storage", str(tmp_path / "out"))
+    train = f"data.train={folder}"
+    done = acutance("prepare", QUICKSTART, train, *storage, "--json")
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads(done.stdout)
+    used = {source["name"] for source in manifest["sources"]}
+    left_out = {skipped["name"]: skipped["reason"] for skipped in manifest["skipped"]}
+    assert used == {"good", "grey", "opaque", "print", "deep"}
+    assert left_out.keys() == {"small", "pixel", "truncated", "corrupt", "text"}
+    for name in left_out:
+        assert f"left out {name}" in done.stderr
+    stopped = acutance("prepare", QUICKSTART, train, "data.bad_pictures=stop", *storage)
+    refused(stopped)
+    assert any(name in stopped.stderr for name in ("pixel", "truncated", "corrupt", "text"))
+    assert len(list((tmp_path / "out" / "shards").glob("*/manifest.json"))) == 1
+
+    only_bad = tmp_path / "bad"
+    only_bad.mkdir()
+    shutil.copy(folder / "text.png", only_bad)
+    refused(acutance("prepare", QUICKSTART, f"data.train={only_bad}", *storage), "text")
+    assert len(list((tmp_path / "out" / "shards").glob("*/manifest.json"))) == 1
+
+
+def test_nothing_answers_at_the_ray_address(tmp_path: Path) -> None:
+    refused(acutance("run", QUICKSTART, "--address", "127.0.0.1:1", "--storage", str(tmp_path)), "127.0.0.1:1")
+
+
+def test_nothing_answers_at_the_mlflow_server(tmp_path: Path) -> None:
+    done = acutance("models", "list", "--storage", str(tmp_path), MLFLOW_TRACKING_URI="http://me:hunter2@127.0.0.1:9")
+    refused(done, "127.0.0.1:9")
+    assert "hunter2" not in done.stderr
+
+
+def test_nothing_answers_at_the_bucket() -> None:
+    secrets = {"AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "hunter2"}
+    done = acutance(
+        "prepare", QUICKSTART, "--storage", "s3://nowhere/acutance", AWS_ENDPOINT_URL="http://127.0.0.1:9", **secrets
+    )
+    refused(done, "s3://nowhere")
+    assert "hunter2" not in done.stderr
+
+
+def test_a_model_that_is_not_there(tmp_path: Path) -> None:
+    storage = ("--storage", str(tmp_path))
+    refused(acutance("upscale", "models:/none@champion", "a.png", "b.png", *storage), "none")
+    refused(acutance("upscale", "none.safetensors", "a.png", "b.png", *storage), "none.safetensors")
+    refused(acutance("upscale", f"{QUICKSTART}:gan", "a.png", "b.png", *storage), "not trained yet")
+
+
+def test_a_dry_run_needs_no_data_and_writes_nothing(tmp_path: Path) -> None:
+    done = acutance("run", QUICKSTART, "data.train=Set5", "--dry-run", "--json", "--storage", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert [stage["name"] for stage in plan["stages"]] == ["highpass", "fidelity", "gan"]
+    assert all(not stage["done"] and stage["parameters"]["network"] > 0 for stage in plan["stages"])
+    assert set(plan["stages"][2]["parameters"]["discriminators"]) == {"image", "detail"}
+    assert any("ACUTANCE_DATA" in problem for problem in plan["missing"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    for command in ("run", "prepare", "train", "evaluate", "tune", "upscale", "doctor", "schema", "models list",
+                    "models show", "models promote", "models rollback", "jobs submit", "jobs list", "jobs status",
+                    "jobs logs", "jobs stop", "data list"):  # fmt: skip
+        done = acutance(*command.split(), "--help")
+        assert done.returncode == 0
+        assert f"acutance {command}" in done.stdout.replace("\n", " "), command
+
+
+def test_the_schema_is_json_schema() -> None:
+    schema = json.loads(acutance("schema", "pipeline").stdout)
+    assert schema["properties"]["stages"]["type"] == "object"
+    assert "rrdbnet_settings" in schema["$defs"]

@@ -1,0 +1,178 @@
+"""The main job on real photographs, from pictures to a champion that is served."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from command_line import REPOSITORY, Quickstart, acutance, environment
+from mlflow import MlflowClient
+
+from acutance.data import read_picture, write_picture
+
+pytestmark = pytest.mark.e2e
+
+
+def test_fidelity_beats_bicubic_and_the_gan_is_sharper(quickstart: Quickstart, weights: dict[str, str]) -> None:
+    assert quickstart.mean("fidelity", "psnr_y") >= quickstart.mean("bicubic", "psnr_y") + 0.3
+    truth = quickstart.mean("ground truth", "high_frequency")
+    fidelity, gan = (abs(quickstart.mean(name, "high_frequency") - truth) for name in ("fidelity", "gan"))
+    assert gan < 0.9 * fidelity
+    if weights:
+        truth = quickstart.mean("ground truth", "niqe")
+        assert abs(quickstart.mean("gan", "niqe") - truth) < abs(quickstart.mean("fidelity", "niqe") - truth)
+
+
+def test_what_it_prints_is_about_the_job(quickstart: Quickstart) -> None:
+    for noise in ("Warning", "WARNING", "INFO ", "Traceback", "usage stats", "(pid="):
+        assert noise not in quickstart.messages
+
+
+def test_the_sheet_is_a_picture(quickstart: Quickstart) -> None:
+    assert min(read_picture(quickstart.result["sheet"]).shape[:2]) > 500
+
+
+def test_every_stage_has_a_run_with_its_settings_and_each_term_by_step(quickstart: Quickstart) -> None:
+    client = MlflowClient(f"sqlite:///{quickstart.root}/mlflow.db")
+    parent = client.get_run(quickstart.result["mlflow_run"])
+    runs = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    stages = {run.info.run_name: run for run in runs}
+    assert stages.keys() == {"highpass", "fidelity", "gan"}
+    assert {run.info.status for run in [parent, *runs]} == {"FINISHED"}
+    gan = stages["gan"]
+    assert gan.data.params["stage.objective.feature.network"] == "highpass"
+    for term in ("pixel", "feature", "adversarial", "detail_pixel", "detail_adversarial", "discriminator_image", "total"):
+        history = client.get_metric_history(gan.info.run_id, term)
+        steps = [point.step for point in history]
+        assert steps == list(range(1, len(steps) + 1)), term
+        assert len(steps) == int(gan.data.params["stage.steps"])
+    files = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert {"sheet.png", "pictures.json", "config.json"} <= files
+
+
+def test_the_model_is_registered_as_candidate_with_its_origin(quickstart: Quickstart) -> None:
+    client = MlflowClient(f"sqlite:///{quickstart.root}/mlflow.db")
+    version = client.get_model_version_by_alias("quickstart-x4", "candidate")
+    assert {"acutance.fingerprint", "acutance.dataset", "acutance.sha256", "acutance.exam"} <= version.tags.keys()
+    assert version.run_id == quickstart.result["mlflow_run"]
+
+
+def test_a_second_run_does_nothing_and_says_so(quickstart: Quickstart, weights: dict[str, str]) -> None:
+    stages = sorted(path.stat().st_mtime_ns for path in quickstart.root.rglob("model.safetensors"))
+    again = acutance("run", "pipelines/quickstart.yaml", "--storage", str(quickstart.root), "--json", **weights)
+    assert again.returncode == 0
+    assert "everything is done already" in again.stderr
+    assert json.loads(again.stdout) == {**quickstart.result, "fresh": False}
+    assert stages == sorted(path.stat().st_mtime_ns for path in quickstart.root.rglob("model.safetensors"))
+
+
+def test_promotion_by_the_gate_then_nothing_to_roll_back(quickstart: Quickstart) -> None:
+    storage = ("--storage", str(quickstart.root))
+    first = acutance("models", "promote", "quickstart-x4", *storage, "--json")
+    assert first.returncode == 0, first.stderr
+    assert json.loads(first.stdout)["reason"] == "no champion yet"
+    again = acutance("models", "promote", "quickstart-x4", *storage)
+    assert "champion already" in again.stdout
+    back = acutance("models", "rollback", "quickstart-x4", *storage)
+    assert back.returncode == 2
+    assert "nothing to roll back to" in back.stderr
+    shown = json.loads(acutance("models", "show", "quickstart-x4", *storage, "--json").stdout)
+    assert shown["versions"][0]["decision"] == "accepted"
+
+
+def test_upscale_and_the_served_model_give_the_same_picture(quickstart: Quickstart, tmp_path: Path) -> None:
+    small = read_picture(_photograph("chelsea.png"))[100:148, 100:164]
+    write_picture(tmp_path / "small.png", small)
+    reference = "models:/quickstart-x4@candidate"
+    done = acutance(
+        "upscale", reference, str(tmp_path / "small.png"), str(tmp_path / "large.png"), "--storage", str(quickstart.root)
+    )
+    assert done.returncode == 0, done.stderr
+    upscaled = read_picture(tmp_path / "large.png")
+    assert upscaled.shape == (192, 256, 3)
+    assert np.array_equal(upscaled, _served(reference, quickstart.root, small))
+
+
+def test_upscaling_a_folder_lists_what_cannot_be_read(quickstart: Quickstart, tmp_path: Path) -> None:
+    write_picture(tmp_path / "in" / "good.png", read_picture(_photograph("coffee.png"))[:20, :30])
+    (tmp_path / "in" / "bad.png").write_text("not a picture")
+    done = acutance(
+        "upscale", "pipelines/quickstart.yaml:gan", str(tmp_path / "in"), str(tmp_path / "out"), "--json",
+        "--storage", str(quickstart.root),
+    )  # fmt: skip
+    assert done.returncode == 2
+    result = json.loads(done.stdout)
+    assert [Path(path).name for path in result["written"]] == ["good.png"]
+    assert [Path(path).name for path in result["failed"]] == ["bad.png"]
+    assert read_picture(tmp_path / "out" / "good.png").shape == (80, 120, 3)
+
+
+def test_a_campaign_shares_the_warm_start_and_ends_with_a_front(quickstart: Quickstart) -> None:
+    storage = ("--storage", str(quickstart.root))
+    done = acutance("tune", "search_spaces/quickstart.yaml", *storage, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert [trial["number"] for trial in result["trials"]] == [0, 1, 2, 3]
+    assert len({json.dumps(trial["values"]) for trial in result["trials"]}) == 4
+    assert set(result["front"]) <= {0, 1, 2, 3}
+    assert result["front"]
+    assert min(read_picture(result["picture"]).shape[:2]) > 300
+    client = MlflowClient(f"sqlite:///{quickstart.root}/mlflow.db")
+    parent = client.get_run(result["run_id"])
+    runs = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    assert len(runs) == 4
+    assert {run.info.status for run in [parent, *runs]} == {"FINISHED"}
+    # highpass, fidelity, gan and the four trials: nothing the trials share was trained a second time
+    assert len(list((quickstart.root / "stages").iterdir())) == 7
+    again = acutance("tune", "search_spaces/quickstart.yaml", *storage, "--json")
+    assert "everything is done already" in again.stderr
+    assert json.loads(again.stdout) == {**result, "fresh": False}
+
+
+def _photograph(name: str) -> Path:
+    import skimage
+
+    return Path(skimage.__file__).parent / "data" / name
+
+
+def _served(reference: str, root: Path, picture: np.ndarray) -> np.ndarray:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        str(Path(sys.executable).parent / "mlflow"), "models", "serve", "-m", reference,
+        "--env-manager", "local", "--host", "127.0.0.1", "-p", str(port),
+    ]  # fmt: skip
+    server = subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env=environment(MLFLOW_TRACKING_URI=f"sqlite:///{root}/mlflow.db", PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        limit = time.monotonic() + 120
+        while time.monotonic() < limit and server.poll() is None:
+            try:
+                if requests.get(f"http://127.0.0.1:{port}/ping", timeout=2).ok:
+                    break
+            except requests.ConnectionError:
+                time.sleep(0.5)
+        answer = requests.post(
+            f"http://127.0.0.1:{port}/invocations", json={"inputs": [picture.tolist()]}, timeout=120
+        )
+        answer.raise_for_status()
+        return np.array(answer.json()["predictions"][0], np.uint8)
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()

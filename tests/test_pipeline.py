@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from command_line import REPOSITORY
+
+from acutance import pipeline as pipelines
+from acutance.errors import ConfigError
+from acutance.pipeline import Pipeline
+
+QUICKSTART = REPOSITORY / "pipelines" / "quickstart.yaml"
+
+
+@pytest.mark.parametrize("file", sorted((REPOSITORY / "pipelines").glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_pipeline_is_valid_and_has_a_smoke_profile(file: Path) -> None:
+    if file.name == "datasets.yaml":
+        pytest.skip("the catalogue of data sets")
+    assert pipelines.load(file).stages.keys() == pipelines.load(file, profile="smoke").stages.keys()
+
+
+def test_stages_come_after_what_they_need() -> None:
+    pipeline = pipelines.load(QUICKSTART)
+    assert pipeline.order() == ["highpass", "fidelity", "gan"]
+    assert pipeline.order("fidelity") == ["fidelity"]
+    assert pipeline.upstream("gan") == ["fidelity", "highpass"]
+
+
+def test_overrides_come_after_the_profile_and_values_last() -> None:
+    loaded = pipelines.load(
+        QUICKSTART, ["stages.gan.steps=9", "seed=3"], profile="smoke", values={"seed": 4}
+    )
+    assert (loaded.stages["gan"].steps, loaded.stages["highpass"].steps, loaded.seed) == (9, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("stages.gan.network.bloks=3", "stages.gan.network.bloks: unknown key; did you mean 'blocks'?"),
+        ("stages.gan.patch=62", "stages.gan.patch: 62 is no multiple of the scale 4"),
+        ("stages.gan.patch=256", "stages.gan.patch: 256 is larger than data.subimages.size"),
+        ("stages.gan.patch=96", "stages.gan.discriminators.image.network.size: 64 is not the stage's patch, 96"),
+        ("evaluate.metrics=[psnr]", "evaluate.metrics: there is no 'psnr'; did you mean 'psnr_y'?"),
+        ("evaluate.protocol=y", "evaluate.protocol: there is no 'y'"),
+        ("evaluate.stages=[gann]", "did you mean 'gan'?"),
+        ("stages.fidelity.needs=[gan]", "wait for one another"),
+        ("data.detail=null", "needs the column 'hr_detail'"),
+        ("compute.workers=3", "stages.gan.batch: 16 cannot be shared by 3 workers"),
+        ("stages.gan.objective.adversarial.on=picture", "stages.gan.objective adversarial on: there is no 'picture'"),
+        ("stages.gan.objective.feature.name=pixel", "two terms are named pixel"),
+        ("stages.highpass.derive.highpass.of=hq", "stages.highpass.derive.highpass.of: there is no 'hq'"),
+    ],
+)
+def test_what_does_not_fit_is_named_by_its_path(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        pipelines.load(QUICKSTART, [override])
+    assert message in str(caught.value)
+    assert "quickstart.yaml" in str(caught.value)
+
+
+def test_an_unknown_profile_is_named() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'smoke'"):
+        pipelines.load(QUICKSTART, profile="smok")
+
+
+def test_a_resolved_pipeline_resolves_to_itself() -> None:
+    pipeline = pipelines.load(QUICKSTART)
+    settings = pipeline.model_dump(mode="json", by_alias=True)
+    again = pipelines.resolve(settings, {"stages.gan.objective.adversarial.weight": 0.01}, "a test")
+    weights = {term.name: term.weight for term in again.stages["gan"].objective}
+    assert weights["adversarial"] == 0.01
+    assert again.stages["fidelity"].model_dump() == pipeline.stages["fidelity"].model_dump()
+
+
+def test_the_schema_names_every_choice() -> None:
+    text = str(Pipeline.model_json_schema())
+    for name in ("rrdbnet", "dsrgan", "perceptual", "relativistic_average", "lgs", "bicubic"):
+        assert name in text

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from command_line import REPOSITORY
+
+from acutance import pipeline as pipelines
+from acutance import storage
+from acutance.errors import WeightsError
+from acutance.pipeline import Stage
+from acutance.training.plan import StageJob, parameter_counts, plan_stages
+
+QUICKSTART = REPOSITORY / "pipelines" / "quickstart.yaml"
+
+
+def plan(*overrides: str, root: str = "/out", dataset: str = "data") -> dict[str, StageJob]:
+    return {job.name: job for job in plan_stages(pipelines.load(QUICKSTART, overrides), dataset, root)}
+
+
+def test_a_fingerprint_depends_on_what_determines_the_weights_and_on_nothing_else() -> None:
+    plain = plan()
+    for same in (
+        plan(root="/elsewhere"),
+        plan("stages.gan.checkpoint_every=3", "stages.gan.report_every=3", "compute.workers=1", "title=x"),
+        plan("evaluate.metrics=[psnr_y]", "register.gate={}", "register.name=x"),
+    ):
+        assert {name: job.fingerprint for name, job in same.items()} == {n: j.fingerprint for n, j in plain.items()}
+    for changed in (
+        plan("stages.highpass.steps=3"),
+        plan("seed=1"),
+        plan(dataset="other"),
+    ):
+        assert changed["gan"].fingerprint != plain["gan"].fingerprint
+    assert plan("stages.gan.steps=3")["fidelity"].fingerprint == plain["fidelity"].fingerprint
+
+
+def test_a_weights_file_counts_by_its_content(tmp_path: Path) -> None:
+    stages = []
+    for folder, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+        file = tmp_path / folder / "weights.pth"
+        file.parent.mkdir()
+        file.write_bytes(content)
+        stages.append(plan(f"stages.gan.network.init.main={file}")["gan"])
+    assert stages[0].fingerprint == stages[1].fingerprint != stages[2].fingerprint
+    assert stages[0].sources[str(tmp_path / "a" / "weights.pth")] == str(tmp_path / "a" / "weights.pth")
+
+
+def test_what_is_neither_a_stage_nor_a_file_is_refused() -> None:
+    with pytest.raises(WeightsError, match=r"stages\.gan"):
+        plan("stages.gan.objective.feature.network=vgg19")
+
+
+def test_a_stage_reads_the_models_of_those_before_it() -> None:
+    jobs = plan()
+    assert jobs["gan"].sources == {"fidelity": jobs["fidelity"].model, "highpass": jobs["highpass"].model}
+
+
+def test_done_is_what_is_written_last(tmp_path: Path) -> None:
+    job = plan(root=str(tmp_path))["fidelity"]
+    storage.write_bytes(job.model, b"weights")
+    assert not job.done()
+    storage.write_json(storage.join(job.folder, "done.json"), {})
+    assert job.done()
+
+
+def test_published_parameter_counts() -> None:
+    """ESRGAN's generator and DSRGAN's, with BasicSR's VGG-128 discriminators."""
+    stage = Stage.model_validate(
+        {
+            "network": {"type": "dsrgan"},
+            "discriminators": {
+                "image": {"network": {"type": "vgg"}},
+                "detail": {"network": {"type": "vgg", "in_channels": 1}},
+            },
+            "objective": [{"type": "pixel"}],
+            "steps": 1,
+        }
+    )
+    counts = {"network": 23_228_677, "discriminators": {"image": 14_499_401, "detail": 14_498_249}}
+    assert parameter_counts(stage) == counts
