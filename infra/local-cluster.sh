@@ -25,10 +25,12 @@ for taken in "$port" "$dashboard"; do
   ! listening "$taken" || fail "port $taken is taken; to do: PORT=... or DASHBOARD_PORT=... names another"
 done
 mkdir -p -m 700 "$dir"
-[[ -O $dir ]] || fail "$dir belongs to somebody else; to do: CLUSTER_DIR=... names another"
+[[ -O $dir && ! -L $dir ]] || fail "$dir belongs to somebody else; to do: CLUSTER_DIR=... names another"
+chmod 700 "$dir"
 
 export PATH="$(dirname "$python"):$PATH"  # a job's command is `python -m acutance ...`
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
+export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0  # a lone node has none to move its work to; Ray would wait 30 s
 unset RAY_ADDRESS
 "$python" -c 'from acutance.cluster.tokens import create_token; create_token()'
 

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import REPOSITORY
 
 from acutance import campaign as campaigns
 from acutance.errors import ConfigError
 from acutance.schema import validate
+from command_line import REPOSITORY
 
 QUICKSTART = REPOSITORY / "search_spaces" / "quickstart.yaml"
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from command_line import REPOSITORY
 
 from acutance import pipeline as pipelines
 from acutance.errors import ConfigError
 from acutance.pipeline import Pipeline
+from command_line import REPOSITORY
 
 QUICKSTART = REPOSITORY / "pipelines" / "quickstart.yaml"
 

@@ -16,7 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode="rich",
 )
 models_app = typer.Typer(help="The registry: list, show, promote, roll back.", no_args_is_help=True)
 jobs_app = typer.Typer(help="Ray Jobs: submit, follow, stop.", no_args_is_help=True)
@@ -295,8 +295,7 @@ def doctor(address: Address = None, storage: Storage = None, as_json: Json = Fal
     for finding in examine(storage_root(storage), address, catalogue_for()):
         findings.append(finding)
         if not as_json:
-            state = f"[{colours[finding.state]}]{finding.state:8}[/]"
-            stdout.print(f"{state}{finding.what:38}{_escape(finding.note)}")
+            _print_row((8, finding.state, colours[finding.state]), (34, finding.what, ""), (None, finding.note, "dim"))
     if as_json:
         _show({"findings": [vars(finding) for finding in findings]}, True, None)
     if any(finding.state == "failed" for finding in findings):
@@ -335,6 +334,17 @@ def _table(*columns: str, rows: list[tuple[Any, ...]]) -> Any:
     for row in rows:
         table.add_row(*(_escape(str(cell)) for cell in row))
     return table
+
+
+def _print_row(*cells: tuple[int | None, str, str]) -> None:
+    """Print one line of a table whose other lines are not known yet: (width, text, style) a cell."""
+    from rich.table import Table
+
+    row = Table.grid(padding=(0, 2, 0, 0))
+    for width, _, style in cells:
+        row.add_column(width=width, style=style, overflow="fold")
+    row.add_row(*(_escape(text) for _, text, _ in cells))
+    stdout.print(row)
 
 
 def _show_plan(plan: dict[str, Any], as_json: bool) -> None:

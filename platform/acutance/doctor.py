@@ -46,16 +46,23 @@ def examine(root: str, address: str | None, catalogue: Catalogue) -> Iterator[Fi
     yield _tried("MLflow", lambda: _mlflow(root))
     yield _tried("Ray", lambda: _ray(address))
     for name in KNOWN:
-        yield _tried(f"weights {name}", lambda name=name: str(find_weights(name)), otherwise="missing")  # type: ignore[misc]
+        yield _weights(name)
     for row in catalogue.listing():
         yield Finding(f"data {row.name}", "ok" if row.present else "missing", row.where)
 
 
-def _tried(what: str, attempt: Callable[[], str], otherwise: State = "failed") -> Finding:
+def _tried(what: str, attempt: Callable[[], str]) -> Finding:
     try:
         return Finding(what, "ok", attempt())
     except AcutanceError as error:
-        return Finding(what, otherwise, " - ".join(str(error).replace("\n  ", "\n").split("\n")))
+        return Finding(what, "failed", "; ".join(part for part in (error.what, error.where, error.fix) if part))
+
+
+def _weights(name: str) -> Finding:
+    try:
+        return Finding(f"weights {name}", "ok", str(find_weights(name)))
+    except AcutanceError as error:
+        return Finding(f"weights {name}", "missing", str(error.fix))
 
 
 def _gpu() -> Finding:

@@ -119,7 +119,8 @@ def test_ctrl_c_leaves_a_job_running_and_stop_ends_it_with_its_tasks(head: Head,
 
     job = jobs.watch(head.dashboard, job_id := start(head, "python long.py", tmp_path), on_line)
     assert (job.status, job.exit_code) == ("RUNNING", 0)
-    assert lines[-1] == f"the job goes on; follow it with: acutance jobs logs {job_id} --follow"
+    back = f"acutance jobs logs {job_id} --follow --address {head.dashboard}"
+    assert lines[-1] == f"the job goes on; follow it with: {back}"
     leader = int((head.folder / "head.pid").read_text())
     assert any("ray::endless" in name for name in processes(leader).values())
     stopped = jobs.stop(head.dashboard, job_id)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import REPOSITORY, acutance
 from PIL import Image
+
+from command_line import REPOSITORY, acutance
 
 pytestmark = pytest.mark.e2e
 QUICKSTART = "pipelines/quickstart.yaml"
@@ -63,7 +64,7 @@ def test_bad_pictures_are_reported_and_skipped_or_stop_the_run(tmp_path: Path) -
     good.convert("L").save(folder / "grey.png")
     good.convert("RGBA").save(folder / "opaque.png")
     good.convert("CMYK").save(folder / "print.jpg")
-    Image.fromarray((np.asarray(good.convert("L")).astype(np.uint16) * 257)).save(folder / "deep.png")
+    Image.fromarray(np.asarray(good.convert("L")).astype(np.uint16) * 257).save(folder / "deep.png")
     good.resize((64, 64)).save(folder / "small.png")
     Image.new("RGB", (1, 1)).save(folder / "pixel.png")
     whole = (folder / "good.png").read_bytes()

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
-from command_line import REPOSITORY, Quickstart, acutance, environment
 from mlflow import MlflowClient
 
 from acutance.data import read_picture, write_picture
+from command_line import REPOSITORY, Quickstart, acutance, environment
 
 pytestmark = pytest.mark.e2e
 

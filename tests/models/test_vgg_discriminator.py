@@ -68,3 +68,21 @@ def test_learns_to_tell_noise_from_flat() -> None:
         optimiser.step()
     network.train(False)
     assert network(noise).mean() > network(flat).mean()
+
+
+def test_a_patch_head_judges_each_position_alone() -> None:
+    """What lies outside a position's field of view does not move its logit."""
+    torch.manual_seed(0)
+    judge = VGGDiscriminator(channels=4, size=64, norm=False, head="patch", stages=2)
+    picture = torch.rand(1, 3, 64, 64)
+    other = picture.clone()
+    other[..., 32:] = 0
+    logits, changed = judge(picture).view(16, 16), judge(other).view(16, 16)
+    assert torch.equal(logits[:, :4], changed[:, :4])
+    assert not torch.equal(logits[:, 8:], changed[:, 8:])
+
+
+@pytest.mark.parametrize(("head", "stages"), [("flatten", 2), ("patch", 0), ("patch", 5)])
+def test_stages_that_do_not_fit_are_refused(head: str, stages: int) -> None:
+    with pytest.raises(ConfigError, match="stages"):
+        VGGDiscriminator(size=64, head=head, stages=stages)  # type: ignore[arg-type]

@@ -3,13 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from command_line import REPOSITORY
 
 from acutance import pipeline as pipelines
 from acutance import storage
 from acutance.errors import WeightsError
 from acutance.pipeline import Stage
 from acutance.training.plan import StageJob, parameter_counts, plan_stages
+from command_line import REPOSITORY
 
 QUICKSTART = REPOSITORY / "pipelines" / "quickstart.yaml"
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from acutance.cluster.client import answering, client_of
 from acutance.cluster.package import Package, build, environment
+from acutance.cluster.reach import shown
 from acutance.errors import UnreachableError, UserError
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def logs(address: str | None, job_id: str, follow: bool = False) -> Iterator[str
             raise UnreachableError(
                 "the connection to the job's log broke off; the job goes on",
                 where=target,
-                fix=_return_to(job_id),
+                fix=_return_to(job_id, address),
             )
 
 
@@ -176,12 +177,13 @@ def watch(address: str | None, job_id: str, on_line: Callable[[str], None]) -> J
         for line in logs(address, job_id, follow=True):
             on_line(line)
     except KeyboardInterrupt:
-        on_line(f"the job goes on; {_return_to(job_id)}")
+        on_line(f"the job goes on; {_return_to(job_id, address)}")
     return status(address, job_id)
 
 
-def _return_to(job_id: str) -> str:
-    return f"follow it with: acutance jobs logs {job_id} --follow"
+def _return_to(job_id: str, address: str | None) -> str:
+    where = f" --address {shown(address)}" if address else ""
+    return f"follow it with: acutance jobs logs {job_id} --follow{where}"
 
 
 def stop(address: str | None, job_id: str) -> Job:

@@ -119,7 +119,7 @@ class Catalogue:
         try:
             found = self.find(name)
         except DataError as error:
-            return Listed(name, False, 0, f"{error.what}; {error.fix}", entry.about)
+            return Listed(name, False, 0, f"{error.what}{f': {error.where}' if error.where else ''}", entry.about)
         if entry.packaged:
             where = "inside " + ", ".join(sorted({p.distribution or p.package for p in entry.packaged}))
         else:

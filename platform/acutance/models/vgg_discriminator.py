@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -13,7 +15,7 @@ HIDDEN = 100
 
 
 class VGGDiscriminator(nn.Module):
-    """Stages of a 3x3 convolution and a 4x4 one of stride 2, then two linear layers to one logit.
+    """Stages of a 3x3 convolution and a 4x4 one of stride 2, then two linear layers to logits.
 
     The map is halved until its side is 4 to 7: five stages for 128 (14,499,401 parameters), four for 64 and
     96.
@@ -23,12 +25,25 @@ class VGGDiscriminator(nn.Module):
         channels: width of the first stage; it doubles a stage, up to eightfold.
         size: side of the pictures it judges, in pixels.
         norm: batch normalisation after every convolution but the first.
+        head: one logit for the whole map, or one for each of its positions (the same linear layers at each), which
+            learns from far fewer pictures.
+        stages: with `head: patch`, how often the map is halved; fewer see less of the picture at a time. By size
+            where left out.
     """
 
-    def __init__(self, *, in_channels: int = 3, channels: int = 64, size: int = 128, norm: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        in_channels: int = 3,
+        channels: int = 64,
+        size: int = 128,
+        norm: bool = True,
+        head: Literal["flatten", "patch"] = "flatten",
+        stages: int | None = None,
+    ) -> None:
         super().__init__()
         positive(in_channels=in_channels, channels=channels)
-        self.size, self.stages = size, stages_for(size)
+        self.size, self.stages, self.head = size, _checked(stages, head, size), head
         width = in_channels
         for stage in range(self.stages):
             wider = channels * min(2**stage, 8)
@@ -39,7 +54,8 @@ class VGGDiscriminator(nn.Module):
             )
             self._add(f"{stage}_1", nn.Conv2d(wider, wider, 4, 2, 1, bias=not norm), norm)
             width = wider
-        self.linear1 = nn.Linear(width * (size // 2**self.stages) ** 2, HIDDEN)
+        positions = 1 if head == "patch" else (size // 2**self.stages) ** 2
+        self.linear1 = nn.Linear(width * positions, HIDDEN)
         self.linear2 = nn.Linear(HIDDEN, 1)
 
     def _add(self, name: str, layer: nn.Conv2d, norm: bool) -> None:
@@ -47,7 +63,7 @@ class VGGDiscriminator(nn.Module):
         self.add_module(f"bn{name}", nn.BatchNorm2d(layer.out_channels) if norm else nn.Identity())
 
     def forward(self, picture: Tensor) -> Tensor:
-        """Map pictures (B,in_channels,size,size) to logits (B,1).
+        """Map pictures (B,in_channels,size,size) to logits (B,1), or (B,positions,1) with `head: patch`.
 
         Raises:
             ConfigError: for pictures of another size.
@@ -63,7 +79,22 @@ class VGGDiscriminator(nn.Module):
         for name in (f"{stage}_{half}" for stage in range(self.stages) for half in range(2)):
             features = getattr(self, f"bn{name}")(getattr(self, f"conv{name}")(features))
             features = F.leaky_relu(features, SLOPE, inplace=True)
-        return self.linear2(F.leaky_relu(self.linear1(features.flatten(1)), SLOPE, inplace=True))
+        features = features.flatten(1) if self.head == "flatten" else features.flatten(2).transpose(1, 2)
+        return self.linear2(F.leaky_relu(self.linear1(features), SLOPE, inplace=True))
+
+
+def _checked(stages: int | None, head: str, size: int) -> int:
+    """Return the number of stages; the flat head's is what `size` asks for."""
+    natural = stages_for(size)
+    if stages is None:
+        return natural
+    if head != "patch" or not 1 <= stages <= natural:
+        raise ConfigError(
+            f"a discriminator for {size} pixels with `head: {head}` cannot have {stages} stages",
+            where="stages",
+            fix=f"with `head: patch` choose 1 to {natural}; otherwise leave it out",
+        )
+    return stages
 
 
 def stages_for(size: int) -> int:
