@@ -27,9 +27,7 @@ def test_stages_come_after_what_they_need() -> None:
 
 
 def test_overrides_come_after_the_profile_and_values_last() -> None:
-    loaded = pipelines.load(
-        QUICKSTART, ["stages.gan.steps=9", "seed=3"], profile="smoke", values={"seed": 4}
-    )
+    loaded = pipelines.load(QUICKSTART, ["stages.gan.steps=9", "seed=3"], profile="smoke", values={"seed": 4})
     assert (loaded.stages["gan"].steps, loaded.stages["highpass"].steps, loaded.seed) == (9, 4, 4)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -513,12 +515,16 @@ def jobs_submit(
     from acutance.run import storage_root
 
     def describe(package: Any) -> None:
-        say(f"package: {len(package.files)} files, {package.size / 1024:.0f} KiB")
+        folders = Counter(str(Path(file).parent) for file, _ in package.files)
+        say(f"package: {package.size / 1024:.0f} KiB of code and YAML, no data, no outputs, no secrets")
+        for folder, files in sorted(folders.items()):
+            say(f"  {folder}: {files} file{'s' if files > 1 else ''}")
 
     job_id = jobs.submit(command, address=address, storage=storage_root(storage), on_package=describe)
     say(f"job {job_id}")
     if detach:
-        _show({"id": job_id}, as_json, f"follow it with: acutance jobs logs {job_id} --follow")
+        there = f" --address {address}" if address else ""
+        _show({"id": job_id}, as_json, f"follow it with: acutance jobs logs {job_id} --follow{there}")
         return
     job = jobs.watch(address, job_id, say_line if as_json else print_line)
     _show(vars(job), as_json, f"{job.id}: {job.status} {_escape(job.message)}")

@@ -21,8 +21,6 @@ def weights() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def quickstart(tmp_path_factory: pytest.TempPathFactory, weights: dict[str, str]) -> Quickstart:
     root = tmp_path_factory.mktemp("quickstart")
-    done = acutance(
-        "run", "pipelines/quickstart.yaml", "--storage", str(root), "--json", timeout=1200, **weights
-    )
+    done = acutance("run", "pipelines/quickstart.yaml", "--storage", str(root), "--json", timeout=1200, **weights)
     assert done.returncode == 0, done.stderr
     return Quickstart(root, json.loads(done.stdout), done.stderr)

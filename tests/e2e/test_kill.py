@@ -35,9 +35,9 @@ def processes(mark: str, words: str) -> Iterator[int]:
     """Yield the processes that inherited a mark in their environment and have these words in their name."""
     for folder in Path("/proc").iterdir():
         try:
-            if f"ACUTANCE_TEST={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
-                if words.encode() in (folder / "cmdline").read_bytes():
-                    yield int(folder.name)
+            marked = f"ACUTANCE_TEST={mark}".encode() in (folder / "environ").read_bytes().split(b"\0")
+            if marked and words.encode() in (folder / "cmdline").read_bytes():
+                yield int(folder.name)
         except (OSError, ValueError):
             continue
 

@@ -20,6 +20,7 @@ from acutance.data import read_picture, write_picture
 from command_line import REPOSITORY, Quickstart, acutance, environment
 
 pytestmark = pytest.mark.e2e
+TERMS = ("pixel", "feature", "adversarial", "detail_pixel", "detail_adversarial")
 
 
 def test_fidelity_beats_bicubic_and_the_gan_is_sharper(quickstart: Quickstart, weights: dict[str, str]) -> None:
@@ -50,7 +51,7 @@ def test_every_stage_has_a_run_with_its_settings_and_each_term_by_step(quickstar
     assert {run.info.status for run in [parent, *runs]} == {"FINISHED"}
     gan = stages["gan"]
     assert gan.data.params["stage.objective.feature.network"] == "highpass"
-    for term in ("pixel", "feature", "adversarial", "detail_pixel", "detail_adversarial", "discriminator_image", "total"):
+    for term in (*TERMS, "discriminator_image", "discriminator_detail", "total"):
         history = client.get_metric_history(gan.info.run_id, term)
         steps = [point.step for point in history]
         assert steps == list(range(1, len(steps) + 1)), term
@@ -93,9 +94,8 @@ def test_upscale_and_the_served_model_give_the_same_picture(quickstart: Quicksta
     small = read_picture(_photograph("chelsea.png"))[100:148, 100:164]
     write_picture(tmp_path / "small.png", small)
     reference = "models:/quickstart-x4@candidate"
-    done = acutance(
-        "upscale", reference, str(tmp_path / "small.png"), str(tmp_path / "large.png"), "--storage", str(quickstart.root)
-    )
+    files = (str(tmp_path / "small.png"), str(tmp_path / "large.png"))
+    done = acutance("upscale", reference, *files, "--storage", str(quickstart.root))
     assert done.returncode == 0, done.stderr
     upscaled = read_picture(tmp_path / "large.png")
     assert upscaled.shape == (192, 256, 3)
@@ -148,14 +148,15 @@ def _served(reference: str, root: Path, picture: np.ndarray) -> np.ndarray:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    binaries = Path(sys.executable).parent
     command = [
-        str(Path(sys.executable).parent / "mlflow"), "models", "serve", "-m", reference,
+        str(binaries / "mlflow"), "models", "serve", "-m", reference,
         "--env-manager", "local", "--host", "127.0.0.1", "-p", str(port),
     ]  # fmt: skip
     server = subprocess.Popen(
         command,
         cwd=REPOSITORY,
-        env=environment(MLFLOW_TRACKING_URI=f"sqlite:///{root}/mlflow.db", PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}"),
+        env=environment(MLFLOW_TRACKING_URI=f"sqlite:///{root}/mlflow.db", PATH=f"{binaries}:{os.environ['PATH']}"),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -168,9 +169,7 @@ def _served(reference: str, root: Path, picture: np.ndarray) -> np.ndarray:
                     break
             except requests.ConnectionError:
                 time.sleep(0.5)
-        answer = requests.post(
-            f"http://127.0.0.1:{port}/invocations", json={"inputs": [picture.tolist()]}, timeout=120
-        )
+        answer = requests.post(f"http://127.0.0.1:{port}/invocations", json={"inputs": [picture.tolist()]}, timeout=120)
         answer.raise_for_status()
         return np.array(answer.json()["predictions"][0], np.uint8)
     finally:

@@ -7,8 +7,6 @@ walks memory against the grain. The recurrences are written with the positive qu
 and q = lambda_t a[k]: nothing cancels, and float32 is enough.
 """
 
-
-
 from __future__ import annotations
 
 import math
