@@ -5,19 +5,27 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+ASTRAY = {"RAY_ADDRESS", "MLFLOW_TRACKING_URI", "ACUTANCE_STORAGE", "ACUTANCE_WEIGHTS", "ACUTANCE_DATA"}
+"""What in a developer's environment would lead a test elsewhere."""
+
+Done = subprocess.CompletedProcess[str]
+Here = Callable[..., Done]
+"""Runs a command in the test's own process."""
+
+
 def environment(**more: str) -> dict[str, str]:
     """Return the user's environment without what would lead a test elsewhere."""
-    astray = {"RAY_ADDRESS", "MLFLOW_TRACKING_URI", "ACUTANCE_STORAGE", "ACUTANCE_WEIGHTS", "ACUTANCE_DATA"}
-    return {**{name: value for name, value in os.environ.items() if name not in astray}, **more}
+    return {**{name: value for name, value in os.environ.items() if name not in ASTRAY}, **more}
 
 
-def acutance(*arguments: str, timeout: float = 400, **more: str) -> subprocess.CompletedProcess[str]:
+def acutance(*arguments: str, timeout: float = 400, **more: str) -> Done:
     """Run a command to its end; `more` are environment variables."""
     return subprocess.run(
         [sys.executable, "-m", "acutance", *arguments],

@@ -28,10 +28,3 @@ def test_a_pipeline_runs_as_a_job_and_its_log_is_followed(head: Head, tmp_path: 
     # what the job made is where the same command finds it done
     again = acutance(*smoke, *storage, "--json")
     assert "everything is done already" in again.stderr
-
-
-def test_a_command_that_fails_in_the_job_fails_here(head: Head, tmp_path: Path) -> None:
-    command = ("run", "pipelines/quickstart.yaml", "stages.gan.stpes=3")
-    done = acutance("jobs", "submit", "--address", head.dashboard, "--storage", str(tmp_path), "--", *command)
-    assert done.returncode == 1
-    assert "did you mean 'steps'" in done.stdout

@@ -81,7 +81,7 @@ def test_a_killed_worker_and_a_killed_driver_change_no_bit(tmp_path: Path) -> No
         driver.wait()
     finally:
         driver.kill()
-        wait_for(lambda: not list(processes(mark, "ray::")), 30)  # nothing goes on working for a dead driver
+        wait_for(lambda: not list(processes(mark, "RayTrain")), 30)  # nothing goes on training for a dead driver
     assert not (folders["gan"] / "done.json").exists()
 
     assert acutance(*command, "--storage", str(disturbed)).returncode == 0

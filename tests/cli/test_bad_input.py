@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from command_line import REPOSITORY, acutance
+from command_line import REPOSITORY
 
 pytestmark = pytest.mark.e2e
 QUICKSTART = "pipelines/quickstart.yaml"
@@ -30,33 +30,34 @@ def photograph(side: int = 160) -> Image.Image:
     return Image.open(Path(skimage.__file__).parent / "data" / "astronaut.png").crop((100, 0, 100 + side, side))
 
 
-def test_a_typo_in_a_key_names_file_path_and_nearest_name(tmp_path: Path) -> None:
+def test_a_typo_in_a_key_names_file_path_and_nearest_name(here: Here, tmp_path: Path) -> None:
     file = tmp_path / "typo.yaml"
     text = (REPOSITORY / QUICKSTART).read_text().replace("    steps: 200", "    stepps: 200")
     file.write_text(text)
-    refused(acutance("run", str(file), "--dry-run"), "stages.highpass.stepps", "did you mean 'steps'", str(file))
+    refused(here("run", str(file), "--dry-run"), "stages.highpass.stepps", "did you mean 'steps'", str(file))
 
 
-def test_an_override_of_an_unknown_key(tmp_path: Path) -> None:
-    done = acutance("train", QUICKSTART, "stages.gan.optimiser.lerning_rate=1", "--storage", str(tmp_path))
+def test_an_override_of_an_unknown_key(here: Here, tmp_path: Path) -> None:
+    done = here("train", QUICKSTART, "stages.gan.optimiser.lerning_rate=1", "--storage", str(tmp_path))
     refused(done, "stages.gan.optimiser.lerning_rate", "did you mean 'learning_rate'")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unknown_stage_profile_protocol_and_command() -> None:
-    refused(acutance("train", QUICKSTART, "--stage", "fidelty", "--dry-run"), "did you mean 'fidelity'")
-    refused(acutance("run", QUICKSTART, "--profile", "smok", "--dry-run"), "did you mean 'smoke'")
-    refused(acutance("trian", QUICKSTART), "No such command")
+def test_unknown_stage_profile_protocol_and_command(here: Here) -> None:
+    refused(here("train", QUICKSTART, "--stage", "fidelty", "--dry-run"), "did you mean 'fidelity'")
+    refused(here("run", QUICKSTART, "--profile", "smok", "--dry-run"), "did you mean 'smoke'")
+    refused(here("trian", QUICKSTART), "No such command")
 
 
-def test_an_empty_folder(tmp_path: Path) -> None:
+def test_an_empty_folder(here: Here, tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
-    done = acutance("prepare", QUICKSTART, f"data.train={tmp_path}/pictures", "--storage", str(tmp_path / "out"))
+    done = here("prepare", QUICKSTART, f"data.train={tmp_path}/pictures", "--storage", str(tmp_path / "out"))
     refused(done, "no picture", f"{tmp_path}/pictures")
     assert not (tmp_path / "out").exists()
 
 
-def test_bad_pictures_are_reported_and_skipped_or_stop_the_run(tmp_path: Path) -> None:
+@pytest.mark.e2e
+def test_bad_pictures_are_reported_and_skipped_or_stop_the_run(here: Here, ray_here: None, tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
     good = photograph()
@@ -73,7 +74,7 @@ def test_bad_pictures_are_reported_and_skipped_or_stop_the_run(tmp_path: Path) -
     (folder / "text.png").write_text("I am a text")
     storage = ("--storage", str(tmp_path / "out"))
     train = f"data.train={folder}"
-    done = acutance("prepare", QUICKSTART, train, *storage, "--json")
+    done = here("prepare", QUICKSTART, train, *storage, "--json")
     assert done.returncode == 0, done.stderr
     manifest = json.loads(done.stdout)
     used = {source["name"] for source in manifest["sources"]}
@@ -82,7 +83,7 @@ def test_bad_pictures_are_reported_and_skipped_or_stop_the_run(tmp_path: Path) -
     assert left_out.keys() == {"small", "pixel", "truncated", "corrupt", "text"}
     for name in left_out:
         assert f"left out {name}" in done.stderr
-    stopped = acutance("prepare", QUICKSTART, train, "data.bad_pictures=stop", *storage)
+    stopped = here("prepare", QUICKSTART, train, "data.bad_pictures=stop", *storage)
     refused(stopped)
     assert any(name in stopped.stderr for name in ("pixel", "truncated", "corrupt", "text"))
     assert len(list((tmp_path / "out" / "shards").glob("*/manifest.json"))) == 1
@@ -90,38 +91,38 @@ def test_bad_pictures_are_reported_and_skipped_or_stop_the_run(tmp_path: Path) -
     only_bad = tmp_path / "bad"
     only_bad.mkdir()
     shutil.copy(folder / "text.png", only_bad)
-    refused(acutance("prepare", QUICKSTART, f"data.train={only_bad}", *storage), "text")
+    refused(here("prepare", QUICKSTART, f"data.train={only_bad}", *storage), "text")
     assert len(list((tmp_path / "out" / "shards").glob("*/manifest.json"))) == 1
 
 
-def test_nothing_answers_at_the_ray_address(tmp_path: Path) -> None:
-    refused(acutance("run", QUICKSTART, "--address", "127.0.0.1:1", "--storage", str(tmp_path)), "127.0.0.1:1")
+def test_nothing_answers_at_the_ray_address(here: Here, tmp_path: Path) -> None:
+    refused(here("run", QUICKSTART, "--address", "127.0.0.1:1", "--storage", str(tmp_path)), "127.0.0.1:1")
 
 
-def test_nothing_answers_at_the_mlflow_server(tmp_path: Path) -> None:
-    done = acutance("models", "list", "--storage", str(tmp_path), MLFLOW_TRACKING_URI="http://me:hunter2@127.0.0.1:9")
+def test_nothing_answers_at_the_mlflow_server(here: Here, tmp_path: Path) -> None:
+    done = here("models", "list", "--storage", str(tmp_path), MLFLOW_TRACKING_URI="http://me:hunter2@127.0.0.1:9")
     refused(done, "127.0.0.1:9")
     assert "hunter2" not in done.stderr
 
 
-def test_nothing_answers_at_the_bucket() -> None:
+def test_nothing_answers_at_the_bucket(here: Here) -> None:
     secrets = {"AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "hunter2"}
-    done = acutance(
+    done = here(
         "prepare", QUICKSTART, "--storage", "s3://nowhere/acutance", AWS_ENDPOINT_URL="http://127.0.0.1:9", **secrets
     )
     refused(done, "s3://nowhere")
     assert "hunter2" not in done.stderr
 
 
-def test_a_model_that_is_not_there(tmp_path: Path) -> None:
+def test_a_model_that_is_not_there(here: Here, tmp_path: Path) -> None:
     storage = ("--storage", str(tmp_path))
-    refused(acutance("upscale", "models:/none@champion", "a.png", "b.png", *storage), "none")
-    refused(acutance("upscale", "none.safetensors", "a.png", "b.png", *storage), "none.safetensors")
-    refused(acutance("upscale", f"{QUICKSTART}:gan", "a.png", "b.png", *storage), "not trained yet")
+    refused(here("upscale", "models:/none@champion", "a.png", "b.png", *storage), "none")
+    refused(here("upscale", "none.safetensors", "a.png", "b.png", *storage), "none.safetensors")
+    refused(here("upscale", f"{QUICKSTART}:gan", "a.png", "b.png", *storage), "not trained yet")
 
 
-def test_a_dry_run_needs_no_data_and_writes_nothing(tmp_path: Path) -> None:
-    done = acutance("run", QUICKSTART, "data.train=Set5", "--dry-run", "--json", "--storage", str(tmp_path / "out"))
+def test_a_dry_run_needs_no_data_and_writes_nothing(here: Here, tmp_path: Path) -> None:
+    done = here("run", QUICKSTART, "data.train=Set5", "--dry-run", "--json", "--storage", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     plan = json.loads(done.stdout)
     assert [stage["name"] for stage in plan["stages"]] == ["highpass", "fidelity", "gan"]
@@ -131,16 +132,16 @@ def test_a_dry_run_needs_no_data_and_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_every_command_has_help_with_an_example() -> None:
+def test_every_command_has_help_with_an_example(here: Here) -> None:
     for command in ("run", "prepare", "train", "evaluate", "tune", "upscale", "doctor", "schema", "models list",
                     "models show", "models promote", "models rollback", "jobs submit", "jobs list", "jobs status",
                     "jobs logs", "jobs stop", "data list"):  # fmt: skip
-        done = acutance(*command.split(), "--help")
+        done = here(*command.split(), "--help")
         assert done.returncode == 0
         assert f"acutance {command}" in done.stdout.replace("\n", " "), command
 
 
-def test_the_schema_is_json_schema() -> None:
-    schema = json.loads(acutance("schema", "pipeline").stdout)
+def test_the_schema_is_json_schema(here: Here) -> None:
+    schema = json.loads(here("schema", "pipeline").stdout)
     assert schema["properties"]["stages"]["type"] == "object"
     assert "rrdbnet_settings" in schema["$defs"]

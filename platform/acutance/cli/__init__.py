@@ -1,0 +1,66 @@
+"""The front door: one short function a command. What a command does lives in the rooms below.
+
+`pipelines` runs pipelines and campaigns, `models` is the registry and what its models are used for, `jobs` are Ray
+Jobs, `machine` looks at data sets, schemas and at what works here; `options` and `show` are what they share.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.markup import escape
+
+from acutance.cli import jobs, machine, models, pipelines
+from acutance.console import say
+from acutance.errors import AcutanceError
+
+app = typer.Typer(
+    help="Train, tune and ship perceptual image restorers on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for commands in (pipelines.app, models.uses, machine.app):
+    app.registered_commands += commands.registered_commands
+app.add_typer(models.app, name="models")
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(machine.data, name="data")
+
+
+def main() -> None:
+    """Run a command; a failure of the user's exits with 2 and no traceback, one of ours with 1."""
+    try:
+        code = app(standalone_mode=False)
+    except AcutanceError as error:
+        fail(error)
+    except typer.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        say("stopped; run the same command again to go on")
+        sys.exit(130)
+    except Exception as error:
+        if hasattr(error, "exit_code") and hasattr(error, "show"):  # a mistake on the command line
+            error.show()
+            sys.exit(error.exit_code)
+        cause = _ours(error)
+        if cause is None:
+            raise
+        fail(cause)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def fail(error: AcutanceError) -> None:
+    """Print a failure and exit with its code."""
+    say(f"[bold red]error[/]: {escape(str(error))}")
+    sys.exit(error.exit_code)
+
+
+def _ours(error: BaseException | None) -> AcutanceError | None:
+    """Find our own error inside what Ray wrapped around it."""
+    while error is not None:
+        if isinstance(error, AcutanceError):
+            return error
+        error = getattr(error, "cause", None) or error.__cause__
+    return None

@@ -1,0 +1,73 @@
+"""What is here and what works here: doctor, data sets, schemas."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from acutance.cli.options import Address, Json, Storage
+from acutance.cli.show import print_row, show, table_of
+
+app = typer.Typer()
+data = typer.Typer(help="The data sets.", no_args_is_help=True)
+
+
+@app.command()
+def doctor(address: Address = None, storage: Storage = None, as_json: Json = False) -> None:
+    """Try what works here: GPU, Ray, MLflow, storage, weights, data.
+
+    \b
+    acutance doctor
+    acutance doctor --address 10.0.0.1:6379 --storage s3://bucket/acutance
+    """
+    from acutance.doctor import examine
+    from acutance.run import catalogue_for, storage_root
+
+    colours = {"ok": "green", "missing": "yellow", "failed": "red"}
+    findings = []
+    for finding in examine(storage_root(storage), address, catalogue_for()):
+        findings.append(finding)
+        if not as_json:
+            print_row((8, finding.state, colours[finding.state]), (34, finding.what, ""), (None, finding.note, "dim"))
+    if as_json:
+        show({"findings": [vars(finding) for finding in findings]}, True, None)
+    if any(finding.state == "failed" for finding in findings):
+        sys.exit(2)
+
+
+@app.command()
+def schema(of: Annotated[str, typer.Argument(metavar="pipeline|search-space")]) -> None:
+    """Print the JSON schema of a file format, for editors.
+
+    \b
+    acutance schema pipeline > pipeline.schema.json
+    """
+    from acutance.campaign import Campaign
+    from acutance.errors import ConfigError
+    from acutance.pipeline import Pipeline
+
+    models: dict[str, Any] = {"pipeline": Pipeline, "search-space": Campaign}
+    if of not in models:
+        raise ConfigError(f"there is no schema {of!r}", fix=f"choose {' or '.join(models)}")
+    sys.stdout.write(json.dumps(models[of].model_json_schema(), indent=2) + "\n")
+
+
+@data.command("list")
+def data_list(as_json: Json = False) -> None:
+    """List the data sets that have a name, and whether they are here.
+
+    \b
+    ACUTANCE_DATA=~/pictures acutance data list
+    """
+    from acutance.run import catalogue_for
+
+    found = catalogue_for().listing()
+    rows = [(r.name, "yes" if r.present else "no", r.pictures or "", r.where) for r in found]
+    show(
+        {"datasets": [vars(row) for row in found]},
+        as_json,
+        table_of("data set", "here", "pictures", "", rows=rows),
+    )

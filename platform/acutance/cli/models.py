@@ -1,0 +1,136 @@
+"""Models: what they are measured and used for, and the registry."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from acutance.cli.options import Address, Json, ModelName, ModelReference, Storage, ray_at
+from acutance.cli.show import show, table_of
+from acutance.console import say
+
+uses = typer.Typer()
+app = typer.Typer(help="The registry: list, show, promote, roll back.", no_args_is_help=True)
+
+
+@uses.command()
+def evaluate(
+    model: ModelReference,
+    on: Annotated[list[str], typer.Option("--on", help="a data set's name or a folder; may be given several times")],
+    protocol: Annotated[str, typer.Option(help="y_crop4: Y rounded to uint8, a border of `scale` cropped")] = "y_crop4",
+    metric: Annotated[list[str] | None, typer.Option("--metric", help="default: all")] = None,
+    scale: Annotated[int, typer.Option(help="for MODEL = bicubic; a model knows its own")] = 4,
+    address: Address = None,
+    storage: Storage = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a model, or `bicubic`, on whole pictures.
+
+    \b
+    acutance evaluate models:/quickstart-x4@champion --on photographs_heldout
+    acutance evaluate bicubic --on Set5 --on Set14 --json
+    """
+    from acutance import run as runs
+    from acutance.evaluation.report import table
+
+    root = runs.storage_root(storage)
+    with ray_at(address):
+        evaluation, folder = runs.evaluate_model(model, on, protocol=protocol, metrics=metric, scale=scale, root=root)
+    show(evaluation.to_json(), as_json, table(evaluation))
+    say(f"pictures: {folder}/sheet.png")
+
+
+@uses.command()
+def upscale(
+    model: ModelReference,
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="a picture, or a folder of pictures")],
+    target: Annotated[str, typer.Argument(metavar="OUTPUT", help="a PNG file, or a folder")],
+    storage: Storage = None,
+    as_json: Json = False,
+) -> None:
+    """Restore a picture, or a folder of them; pictures that cannot be read are listed at the end.
+
+    \b
+    acutance upscale models:/quickstart-x4@champion photo.png photo-x4.png
+    acutance upscale pipelines/quickstart.yaml:gan ./small ./large
+    """
+    from acutance import run as runs
+    from acutance.upscale import upscale_pictures
+
+    written, failed = upscale_pictures(runs.model_file(model, runs.storage_root(storage)), source, target)
+    result = {"written": [str(path) for path in written], "failed": failed}
+    rows = [(str(path), "written") for path in written] + [(name, why) for name, why in failed.items()]
+    show(result, as_json, table_of("picture", "", rows=rows))
+    if failed:
+        sys.exit(2)
+
+
+@app.command("list")
+def models_list(storage: Storage = None, as_json: Json = False) -> None:
+    """List the registered models and who holds their aliases.
+
+    \b
+    acutance models list
+    """
+    from acutance.registry import connect, listing
+    from acutance.run import storage_root
+
+    found = listing(connect(storage_root(storage)))
+    rows = [(m.name, m.versions, ", ".join(f"{alias} = {v}" for alias, v in m.aliases.items())) for m in found]
+    show(
+        {"models": [vars(model) for model in found]},
+        as_json,
+        table_of("model", "versions", "aliases", rows=rows),
+    )
+
+
+@app.command("show")
+def models_show(name: ModelName, storage: Storage = None, as_json: Json = False) -> None:
+    """Show a model's versions and what was decided about each.
+
+    \b
+    acutance models show quickstart-x4
+    """
+    from acutance.registry import connect, history
+    from acutance.run import storage_root
+
+    found = history(connect(storage_root(storage)), name)
+    rows = [(v.version, ", ".join(v.aliases), v.created, v.decision, v.reason, v.who) for v in found]
+    table = table_of("version", "aliases", "made", "decision", "reason", "by", rows=rows)
+    show({"name": name, "versions": [vars(version) for version in found]}, as_json, table)
+
+
+@app.command("promote")
+def models_promote(name: ModelName, address: Address = None, storage: Storage = None, as_json: Json = False) -> None:
+    """Make the candidate the champion if it is not worse on the held-out pictures; exit code 1 where it is refused.
+
+    \b
+    acutance models promote quickstart-x4
+    """
+    from acutance import run as runs
+
+    with ray_at(address):
+        decision = runs.promote_model(name, runs.storage_root(storage))
+    verdict = "champion" if decision.accepted else "refused"
+    show(asdict(decision), as_json, f"version {decision.version}: {verdict}: {escape(decision.reason)}")
+    if not decision.accepted:
+        sys.exit(1)
+
+
+@app.command("rollback")
+def models_rollback(name: ModelName, storage: Storage = None, as_json: Json = False) -> None:
+    """Give the alias `champion` back to the version that had it before.
+
+    \b
+    acutance models rollback quickstart-x4
+    """
+    from acutance.registry import connect, rollback, user
+    from acutance.run import storage_root
+
+    decision = rollback(connect(storage_root(storage)), name, who=user())
+    text = f"version {decision.version} is the champion again, in place of {decision.previous}"
+    show(asdict(decision), as_json, text)

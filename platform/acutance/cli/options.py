@@ -1,0 +1,37 @@
+"""Arguments and options that several commands have."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+PipelineFile = Annotated[
+    str, typer.Argument(metavar="PIPELINE", help="a pipeline file, e.g. pipelines/quickstart.yaml")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="overrides by dotted path, e.g. stages.gan.steps=100"),
+]
+Address = Annotated[str | None, typer.Option(help="a Ray cluster; default: RAY_ADDRESS, else one on this machine")]
+Storage = Annotated[
+    str | None,
+    typer.Option(help="folder or s3:// prefix of all outputs; default: ACUTANCE_STORAGE, else ./outputs"),
+]
+Profile = Annotated[str | None, typer.Option(help="a named set of overrides in the file, e.g. smoke")]
+StageName = Annotated[str | None, typer.Option("--stage", help="this stage and what it needs")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="print the plan and do nothing")]
+Json = Annotated[bool, typer.Option("--json", help="print the result as JSON on standard output")]
+ModelReference = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="models:/NAME@ALIAS, models:/NAME/VERSION, PIPELINE:STAGE, or a file"),
+]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="the id that submit and list print")]
+ModelName = Annotated[str, typer.Argument(metavar="NAME", help="a registered model")]
+
+
+def ray_at(address: str | None) -> Any:
+    """Connect to Ray for a `with` block; Ray is imported only now."""
+    from acutance.cluster.connect import connect
+
+    return connect(address)

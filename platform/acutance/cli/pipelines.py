@@ -1,0 +1,142 @@
+"""Pipelines and campaigns: run, prepare, train, tune."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from acutance.cli.options import Address, DryRun, Json, Overrides, PipelineFile, Profile, StageName, Storage, ray_at
+from acutance.cli.show import campaign_table, show, show_outcome, show_plan, table_of
+from acutance.console import say
+
+app = typer.Typer()
+
+
+@app.command()
+def run(
+    pipeline: PipelineFile,
+    overrides: Overrides = None,
+    profile: Profile = None,
+    address: Address = None,
+    storage: Storage = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Prepare, train, evaluate and register; what is done already is not done again.
+
+    \b
+    acutance run pipelines/quickstart.yaml
+    acutance run pipelines/quickstart.yaml stages.gan.objective.adversarial.weight=0.01
+    acutance run pipelines/quickstart.yaml --profile smoke --dry-run
+    """
+    from acutance import run as runs
+
+    work = runs.open_work(pipeline, overrides or [], profile, storage)
+    if dry_run:
+        show_plan(runs.plan(work), as_json)
+        return
+    outcome = runs.finished(work)
+    if outcome is None:
+        with ray_at(address):
+            outcome = runs.run(work)
+    else:
+        say("everything is done already")
+    show_outcome(work, outcome, as_json)
+
+
+@app.command()
+def prepare(
+    pipeline: PipelineFile,
+    overrides: Overrides = None,
+    profile: Profile = None,
+    address: Address = None,
+    storage: Storage = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Turn pictures into Parquet shards of sub-images, LR pictures and detail layers.
+
+    \b
+    acutance prepare pipelines/quickstart.yaml
+    acutance prepare pipelines/quickstart.yaml data.train=./my-pictures data.bad_pictures=stop
+    """
+    from acutance import run as runs
+    from acutance.data import is_prepared, read_manifest
+
+    work = runs.open_work(pipeline, overrides or [], profile, storage)
+    if dry_run:
+        show_plan(runs.plan(work), as_json)
+        return
+    if is_prepared(work.root, work.dataset()):
+        say("everything is done already")
+        manifest = read_manifest(work.shards())
+    else:
+        with ray_at(address):
+            manifest = runs.prepare_data(work)
+    text = f"{manifest.rows} sub-images of {len(manifest.sources)} pictures in {len(manifest.shards)} shards"
+    show(manifest.model_dump(mode="json"), as_json, f"{text}\n{work.shards()}")
+
+
+@app.command()
+def train(
+    pipeline: PipelineFile,
+    overrides: Overrides = None,
+    stage: StageName = None,
+    profile: Profile = None,
+    address: Address = None,
+    storage: Storage = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Train one stage, or all, from the newest checkpoint on; make the shards first where they are missing.
+
+    \b
+    acutance train pipelines/quickstart.yaml
+    acutance train pipelines/quickstart.yaml --stage fidelity stages.fidelity.steps=2000
+    """
+    from acutance import run as runs
+
+    work = runs.open_work(pipeline, overrides or [], profile, storage)
+    if dry_run:
+        show_plan(runs.plan(work, stage), as_json)
+        return
+    jobs = work.jobs(stage)
+    if all(job.done() for job in jobs):
+        say("everything is done already")
+    else:
+        with ray_at(address):
+            runs.prepare_data(work)
+            jobs = runs.train_stages(work, stage)
+    result = {"stages": [{"name": j.name, "fingerprint": j.fingerprint, "model": j.model} for j in jobs]}
+    show(result, as_json, table_of("stage", "model file", rows=[(job.name, job.model) for job in jobs]))
+
+
+@app.command()
+def tune(
+    search_space: Annotated[str, typer.Argument(metavar="SEARCH_SPACE", help="e.g. search_spaces/quickstart.yaml")],
+    overrides: Overrides = None,
+    trials: Annotated[int | None, typer.Option(help="how many, in place of the file's number")] = None,
+    address: Address = None,
+    storage: Storage = None,
+    as_json: Json = False,
+) -> None:
+    """Search a stage's numbers: trials, a Pareto front, everything in MLflow.
+
+    \b
+    acutance tune search_spaces/quickstart.yaml
+    acutance tune search_spaces/quickstart.yaml --trials 12 sampler.type=random
+    """
+    from acutance import tune as campaigns
+
+    extra = [f"trials={trials}"] if trials is not None else []
+    work = campaigns.open_campaign(search_space, [*(overrides or []), *extra], storage)
+    outcome = campaigns.finished(work)
+    if outcome is None:
+        with ray_at(address):
+            outcome = campaigns.run_campaign(work)
+    else:
+        say("everything is done already")
+    show(asdict(outcome), as_json, campaign_table(work, outcome))
+    say(f"Pareto front: {outcome.picture}\nMLflow run:   {outcome.run_id}")

@@ -1,0 +1,106 @@
+"""How results are printed: a short table, or JSON on standard output."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+from ruamel.yaml import YAML
+
+from acutance.console import say, stdout
+
+
+def show(result: dict[str, Any], as_json: bool, text: Any) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(result, indent=2) + "\n")
+    else:
+        stdout.print(text)
+
+
+def table_of(*columns: str, rows: list[tuple[Any, ...]]) -> Any:
+    table = Table(box=None, pad_edge=False, show_header=any(columns))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
+    return table
+
+
+def print_row(*cells: tuple[int | None, str, str]) -> None:
+    """Print one line of a table whose other lines are not known yet: (width, text, style) a cell."""
+    row = Table.grid(padding=(0, 2, 0, 0))
+    for width, _, style in cells:
+        row.add_column(width=width, style=style, overflow="fold")
+    row.add_row(*(escape(text) for _, text, _ in cells))
+    stdout.print(row)
+
+
+def show_plan(plan: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        show(plan, True, None)
+        return
+    for problem in plan["missing"]:
+        say(f"[yellow]missing[/]: {escape(problem)}")
+    stdout.print(_yaml(plan["config"]))
+    rows = []
+    for stage in plan["stages"]:
+        counts = stage["parameters"]
+        judges = ", ".join(f"{name} {count:,}" for name, count in counts["discriminators"].items())
+        state = "done" if stage["done"] else "to do"
+        rows.append((stage["name"], state, f"{stage['steps']:,}", f"{counts['network']:,}", judges or "-"))
+    stdout.print(table_of("stage", "", "steps", "parameters", "discriminators", rows=rows))
+
+
+def _yaml(content: dict[str, Any]) -> str:
+    text = io.StringIO()
+    yaml = YAML()
+    yaml.default_flow_style = None
+    yaml.width = 100
+    yaml.dump(content, text)
+    return escape(text.getvalue())
+
+
+def show_outcome(work: Any, outcome: Any, as_json: bool) -> None:
+    from acutance.evaluation.report import table
+    from acutance.registry.address import shown, tracking_uri
+
+    reference = f"models:/{outcome.model}/{outcome.version}"
+    result = {
+        "fresh": outcome.fresh,
+        "evaluation": outcome.evaluation.to_json(),
+        "sheet": outcome.sheet,
+        "mlflow_run": outcome.run_id,
+        "model": reference,
+    }
+    show(result, as_json, table(outcome.evaluation))
+    if as_json:
+        return
+    stdout.print(f"pictures    {escape(outcome.sheet)}")
+    stdout.print(f"MLflow run  {outcome.run_id} in {escape(shown(tracking_uri(work.root)))}")
+    stdout.print(f"model       {reference} (alias: candidate)\n")
+    stdout.print("next")
+    stdout.print(f"  acutance models promote {outcome.model}")
+    stdout.print(f"  acutance upscale {reference} PICTURE.png LARGE.png")
+    stdout.print("  acutance tune search_spaces/quickstart.yaml")
+
+
+def campaign_table(work: Any, outcome: Any) -> Any:
+    goals, names = work.campaign.objectives, list(work.campaign.parameters)
+    rows = [
+        (
+            f"{trial.number}{' *' if trial.number in outcome.front else ''}",
+            *(_short(trial.values[name]) for name in names),
+            f"{trial.step}{' stopped' if trial.stopped else ''}",
+            *(f"{trial.scores[goal.name]:.3f}" for goal in goals),
+        )
+        for trial in outcome.trials
+    ]
+    return table_of("trial", *names, "steps", *(f"{goal.name} ({goal.goal})" for goal in goals), rows=rows)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
