@@ -3,8 +3,9 @@
 Rooms, each knowing only those above it in this list: `imaging` (pure functions on pictures), `data` (pictures to
 shards to a stream of batches), `models` (networks), `losses` (terms of an objective), `evaluation` (metrics and
 tables), `pipeline` (what a pipeline file may say), `training` (the one step under Ray Train), `campaign` (what a
-search space may say), `tuning` (Ray Tune with Optuna), `registry` (MLflow), `cluster` (Ray clusters and jobs),
-`run` (a pipeline from end to end) and `cli` (the front door).
+search space may say), `tuning` (Ray Tune with Optuna), `registry` (MLflow), `cluster` (Ray clusters and jobs). On them
+stand `work` (a pipeline opened), `examine` (models on held-out pictures), `run` and `tune` (a pipeline, a campaign from
+end to end), `upscale`, `doctor`, and `cli` (the front door).
 """
 
 from acutance.quiet import hush

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,71 +12,18 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from acutance import pipeline as pipelines
 from acutance import storage
 from acutance.console import progress, say
-from acutance.data import (
-    Catalogue,
-    Manifest,
-    Source,
-    dataset_fingerprint,
-    load_catalogue,
-    prepare,
-    read_picture,
-    shards_folder,
-)
-from acutance.errors import DataError, ModelError
-from acutance.evaluation.evaluate import BICUBIC, evaluate, tasks_of
-from acutance.evaluation.metrics import METRICS, unavailable
-from acutance.evaluation.results import GROUND_TRUTH, Evaluation
-from acutance.evaluation.sheet import picture_sheet, strips_of
-from acutance.fingerprint import file_sha256, fingerprint
-from acutance.models.model_file import load_model
-from acutance.pipeline import Pipeline
-from acutance.registry import Decision, Verdict, log_model, promote, resolve_model, tracking, user
-from acutance.registry.resolve import CANDIDATE, find_version
+from acutance.data import Manifest, prepare, read_picture
+from acutance.evaluation.metrics import unavailable
+from acutance.evaluation.results import Evaluation
+from acutance.examine import EVALUATION_VERSION, EXAM, evaluate_models
+from acutance.fingerprint import fingerprint
+from acutance.registry import log_model, tracking
 from acutance.training.launch import train
 from acutance.training.loop import Losses
-from acutance.training.plan import StageJob, parameter_counts, plan_stages
-
-DEFAULT_STORAGE = "outputs"
-EXAM = "acutance.exam"
-"""The tag of a model version that says how it is examined: data sets, protocol, metrics, gate."""
-
-EVALUATION_VERSION = 1
-"""Counts changes of the evaluation's code after which equal models give other numbers."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """A pipeline with the data sets it names and where its outputs go."""
-
-    file: Path
-    pipeline: Pipeline
-    catalogue: Catalogue
-    root: str
-
-    @property
-    def name(self) -> str:
-        """The pipeline's short name: its file's."""
-        return self.file.stem
-
-    def dataset(self) -> str:
-        """Return the fingerprint of the shard set."""
-        sources = self.catalogue.find(self.pipeline.data.train)
-        return dataset_fingerprint(self.pipeline.data, self.pipeline.scale, sources)
-
-    def shards(self) -> str:
-        """Return the URI of the shard set's folder."""
-        return shards_folder(self.root, self.dataset())
-
-    def jobs(self, only: str | None = None) -> list[StageJob]:
-        """Return the stage jobs in order."""
-        return plan_stages(self.pipeline, self.dataset(), self.root, only=only)
-
-    def held_out(self) -> dict[str, list[Source]]:
-        """Return the pictures of each data set that models are measured on."""
-        return {name: self.catalogue.find(name) for name in self.pipeline.evaluate.on}
+from acutance.training.plan import StageJob
+from acutance.work import Work
 
 
 @dataclass(frozen=True)
@@ -90,62 +36,6 @@ class Outcome:
     model: str
     version: str
     fresh: bool
-
-
-def open_work(file: str, overrides: list[str], profile: str | None, root: str | None) -> Work:
-    """Read a pipeline and the catalogue beside it.
-
-    Raises:
-        ConfigError: see `acutance.pipeline.load`.
-    """
-    pipeline = pipelines.load(file, overrides, profile=profile)
-    return Work(Path(file), pipeline, catalogue_for(file), storage_root(root))
-
-
-def storage_root(given: str | None) -> str:
-    """Return the storage root: as given, else ACUTANCE_STORAGE, else ./outputs; a local one absolute."""
-    root = given or os.environ.get("ACUTANCE_STORAGE") or DEFAULT_STORAGE
-    return root.rstrip("/") if storage.is_remote(root) else str(Path(root).absolute())
-
-
-def catalogue_for(file: str = "") -> Catalogue:
-    """Return the catalogue of data sets: beside a pipeline file, or in ./pipelines."""
-    beside = Path(file).parent / "datasets.yaml"
-    return load_catalogue(beside if beside.is_file() else Path("pipelines/datasets.yaml"))
-
-
-def plan(work: Work, only: str | None = None) -> dict[str, Any]:
-    """Return what a run would do, without doing it and without data present."""
-    missing = [
-        problem for name in [work.pipeline.data.train, *work.pipeline.evaluate.on] if (problem := _missing(work, name))
-    ]
-    done = {} if missing else {job.name: job.done() for job in work.jobs(only)}
-    stages = [
-        {
-            "name": name,
-            "needs": work.pipeline.upstream(name),
-            "steps": work.pipeline.stages[name].steps,
-            "done": done.get(name, False),
-            "parameters": parameter_counts(work.pipeline.stages[name]),
-        }
-        for name in work.pipeline.order(only)
-    ]
-    config = work.pipeline.model_dump(mode="json", by_alias=True, exclude={"profiles"})
-    return {
-        "pipeline": str(work.file),
-        "storage": work.root,
-        "missing": missing,
-        "stages": stages,
-        "config": config,
-    }
-
-
-def _missing(work: Work, dataset: str) -> str | None:
-    try:
-        work.catalogue.find(dataset)
-    except DataError as error:
-        return f"{dataset}: {error.what}; {error.fix}"
-    return None
 
 
 def prepare_data(work: Work) -> Manifest:
@@ -182,12 +72,13 @@ def _recorded(work: Work, jobs: list[StageJob]) -> Iterator[dict[str, tracking.S
     runs = {job.name: tracking.stage_run(client, parent, job.name, job.fingerprint, params(work, job)) for job in jobs}
     try:
         yield {name: tracking.StageTracker(client.tracking_uri, run) for name, run in runs.items()}
-    except BaseException:
+    except BaseException as error:
+        ending: tracking.Status = "FAILED" if isinstance(error, Exception) else "KILLED"
         for job in jobs:
-            tracking.finish(client, runs[job.name], "FINISHED" if job.done() else "KILLED")
-        tracking.finish(client, parent, "KILLED")
+            tracking.finish(client, runs[job.name], "FINISHED" if job.done() else ending)
+        tracking.finish(client, parent, ending)
         raise
-    for run in runs.values():
+    for run in [*runs.values(), parent]:
         tracking.finish(client, run)
 
 
@@ -228,72 +119,6 @@ def params(work: Work, job: StageJob) -> dict[str, Any]:
     }
 
 
-def evaluate_models(work: Work, jobs: list[StageJob]) -> tuple[Evaluation, str, bool]:
-    """Measure bicubic and the pipeline's evaluated stages on the held-out pictures; the caller has connected to Ray.
-
-    Returns:
-        The evaluation, the URI of its folder (`evaluation.json`, `sheet.png`), and whether it was made just now.
-    """
-    wanted = work.pipeline.evaluate
-    models = {job.name: job.model for job in jobs if job.name in wanted.stages}
-    return measure_models(
-        work.root,
-        {BICUBIC: BICUBIC, **models},
-        work.held_out(),
-        protocol=wanted.protocol,
-        metrics=wanted.metrics,
-        scale=work.pipeline.scale,
-        title=f"{work.pipeline.title}: x{work.pipeline.scale}",
-    )
-
-
-def measure_models(
-    root: str,
-    candidates: dict[str, str],
-    pictures: dict[str, list[Source]],
-    *,
-    protocol: str,
-    metrics: list[str],
-    scale: int,
-    title: str,
-) -> tuple[Evaluation, str, bool]:
-    """Measure candidates on pictures, or fetch what was measured before."""
-    determines = {
-        "version": EVALUATION_VERSION,
-        "candidates": {label: _mark(model) for label, model in candidates.items()},
-        "pictures": {n: [file_sha256(s.hr_path(scale)) for s in sources] for n, sources in pictures.items()},
-        "protocol": protocol,
-        "metrics": metrics,
-        "unavailable": sorted(unavailable(metrics)),
-        "scale": scale,
-    }
-    folder = storage.join(root, "evaluations", fingerprint(determines))
-    result = storage.join(folder, "evaluation.json")
-    if storage.exists(result):
-        return Evaluation.from_json(storage.read_json(result)), folder, False
-    total = len(tasks_of(candidates, pictures))
-    with tempfile.TemporaryDirectory() as kept:
-        with progress("evaluate", total) as update:
-            evaluation = evaluate(
-                candidates,
-                pictures,
-                scale=scale,
-                protocol=protocol,
-                metrics=metrics,
-                on_progress=update,
-                pictures_to=kept,
-            )
-        picture_sheet(storage.join(folder, "sheet.png"), strips_of(evaluation, kept), title=title)
-    storage.write_json(result, evaluation.to_json())
-    return evaluation, folder, True
-
-
-def _mark(model: str) -> str:
-    if model == BICUBIC:
-        return model
-    return fingerprint(storage.read_bytes(model).hex()) if storage.is_remote(model) else file_sha256(model)
-
-
 def register_model(work: Work, jobs: list[StageJob], evaluation: Evaluation, folder: str) -> tuple[str, Any]:
     """Record the evaluation in the pipeline's MLflow run, register the model as candidate; return run and version."""
     client = tracking.connect(work.root)
@@ -325,8 +150,24 @@ def register_model(work: Work, jobs: list[StageJob], evaluation: Evaluation, fol
     return run, version
 
 
+def train_all(work: Work, only: str | None = None) -> list[StageJob]:
+    """Make the shards and train the stages, as far as that is not done; the caller has connected to Ray.
+
+    Raises:
+        UnreachableError: when the tracking store does not answer, before any work begins.
+    """
+    tracking.connect(work.root)
+    prepare_data(work)
+    return train_stages(work, only)
+
+
 def run(work: Work) -> Outcome:
-    """Do all of a pipeline that is not done yet; the caller has connected to Ray."""
+    """Do all of a pipeline that is not done yet; the caller has connected to Ray.
+
+    Raises:
+        UnreachableError: when the tracking store does not answer, before any work begins.
+    """
+    tracking.connect(work.root)
     manifest = prepare_data(work)
     waiting = any(not job.done() for job in work.jobs())
     jobs = train_stages(work)
@@ -364,75 +205,3 @@ def _receipt(work: Work) -> str:
         }
     )
     return storage.join(work.root, "runs", f"{mark}.json")
-
-
-def model_file(reference: str, root: str) -> str:
-    """Return the URI of the model file that MODEL names: a registry reference, PIPELINE:STAGE, or a file.
-
-    Raises:
-        ModelError: when it names nothing, or a stage that is not trained yet.
-    """
-    file, colon, stage = reference.rpartition(":")
-    if not colon or not file.endswith((".yaml", ".yml")):
-        return str(resolve_model(reference, root))
-    work = open_work(file, [], None, root)
-    job = next(job for job in work.jobs(stage) if job.name == stage)
-    if not job.done():
-        raise ModelError("this stage is not trained yet", where=reference, fix=f"acutance train {file} --stage {stage}")
-    return job.model
-
-
-def evaluate_model(
-    reference: str, datasets: list[str], *, protocol: str, metrics: list[str] | None, scale: int, root: str
-) -> tuple[Evaluation, str]:
-    """Measure a model, or bicubic, beside bicubic; the caller has connected to Ray. Return it and its folder."""
-    candidates = {BICUBIC: BICUBIC}
-    if reference != BICUBIC:
-        candidates["model"] = model_file(reference, root)
-        scale = int(load_model(candidates["model"])[1]["scale"])
-    pictures = {name: catalogue_for().find(name) for name in datasets}
-    title = f"{reference}: x{scale}"
-    evaluation, folder, _ = measure_models(
-        root,
-        candidates,
-        pictures,
-        protocol=protocol,
-        metrics=metrics or list(METRICS),
-        scale=scale,
-        title=title,
-    )
-    return evaluation, folder
-
-
-def promote_model(name: str, root: str) -> Decision:
-    """Let the candidate of a registered model be examined and, if it is not worse, become the champion.
-
-    The caller has connected to Ray. The candidate's own exam (from its pipeline file) is taken by both models.
-    """
-    client = tracking.connect(root)
-    version = find_version(client, f"models:/{name}@{CANDIDATE}")
-    if EXAM not in version.tags:
-        raise ModelError(
-            "this version does not say how it is examined", where=name, fix="register it by `acutance run`"
-        )
-    exam = json.loads(version.tags[EXAM])
-
-    def judge(candidate: Path, champion: Path | None) -> Verdict:
-        rivals = {"candidate": str(candidate)} | ({"champion": str(champion)} if champion else {})
-        evaluation, _, _ = measure_models(
-            root,
-            rivals,
-            {dataset: catalogue_for().find(dataset) for dataset in exam["on"]},
-            protocol=exam["protocol"],
-            metrics=exam["metrics"],
-            scale=exam["scale"],
-            title=f"{name}: candidate and champion",
-        )
-        scores = {rival: _scores(evaluation, rival) for rival in [*rivals, GROUND_TRUTH]}
-        return Verdict(scores["candidate"], scores.get("champion"), exam["gate"], scores[GROUND_TRUTH])
-
-    return promote(client, name, judge=judge, who=user())
-
-
-def _scores(evaluation: Evaluation, candidate: str) -> dict[str, dict[str, float | None]]:
-    return {f"{r.dataset}/{r.picture}": r.metrics for r in evaluation.rows if r.candidate == candidate}

@@ -15,12 +15,13 @@ from acutance.data import Source
 from acutance.fingerprint import fingerprint
 from acutance.pipeline import Pipeline
 from acutance.registry import tracking
-from acutance.run import Work, catalogue_for, prepare_data, storage_root, train_stages
+from acutance.run import prepare_data, train_stages
 from acutance.training.loop import Losses
 from acutance.training.plan import StageJob
 from acutance.tuning.report import pareto_front, pareto_picture
 from acutance.tuning.search import TrialResult, search
 from acutance.tuning.trial import TrialSetup
+from acutance.work import Work, catalogue_for, plan, storage_root
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,12 @@ def open_campaign(file: str, overrides: list[str], root: str | None) -> Campaign
     return CampaignWork(Path(file), campaign, work)
 
 
+def plan_campaign(work: CampaignWork) -> dict[str, Any]:
+    """Return what a campaign would do, without doing it and without data present."""
+    settings = work.campaign.model_dump(mode="json", by_alias=True)
+    return {**plan(work.base, work.campaign.stage), "config": {"campaign": settings}}
+
+
 def finished(work: CampaignWork) -> CampaignOutcome | None:
     """Return what an earlier run of the very same campaign came to; None when it has not ended."""
     result = storage.join(_folder(work), "campaign.json")
@@ -101,6 +108,7 @@ def finished(work: CampaignWork) -> CampaignOutcome | None:
 def run_campaign(work: CampaignWork) -> CampaignOutcome:
     """Run a campaign; the caller has connected to Ray."""
     campaign, base = work.campaign, work.base
+    tracking.connect(base.root)
     prepare_data(base)
     for stage in base.pipeline.upstream(campaign.stage):
         train_stages(base, stage)
@@ -126,8 +134,9 @@ def run_campaign(work: CampaignWork) -> CampaignOutcome:
                 update(len(ended), _line(result))
 
             trials = search(campaign, setup, f"{work.file.stem}-{work.fingerprint()}", on_trial=on_trial)
-    except BaseException:
-        tracking.finish(client, run, "KILLED")
+    except BaseException as error:
+        tracking.finish_children(client, run)
+        tracking.finish(client, run, "FAILED" if isinstance(error, Exception) else "KILLED")
         raise
     return _recorded(work, client, run, trials)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from command_line import REPOSITORY
+from command_line import REPOSITORY, Here
 
 pytestmark = pytest.mark.e2e
 QUICKSTART = "pipelines/quickstart.yaml"

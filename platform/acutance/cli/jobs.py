@@ -32,7 +32,7 @@ def jobs_submit(
     acutance jobs submit --address http://127.0.0.1:8265 -- tune search_spaces/quickstart.yaml
     """
     from acutance.cluster import jobs
-    from acutance.run import storage_root
+    from acutance.work import storage_root
 
     def describe(package: Any) -> None:
         folders = Counter(str(Path(file).parent) for file, _ in package.files)

@@ -24,7 +24,7 @@ def doctor(address: Address = None, storage: Storage = None, as_json: Json = Fal
     acutance doctor --address 10.0.0.1:6379 --storage s3://bucket/acutance
     """
     from acutance.doctor import examine
-    from acutance.run import catalogue_for, storage_root
+    from acutance.work import catalogue_for, storage_root
 
     colours = {"ok": "green", "missing": "yellow", "failed": "red"}
     findings = []
@@ -62,7 +62,7 @@ def data_list(as_json: Json = False) -> None:
     \b
     ACUTANCE_DATA=~/pictures acutance data list
     """
-    from acutance.run import catalogue_for
+    from acutance.work import catalogue_for
 
     found = catalogue_for().listing()
     rows = [(r.name, "yes" if r.present else "no", r.pictures or "", r.where) for r in found]

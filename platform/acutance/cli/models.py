@@ -34,12 +34,13 @@ def evaluate(
     acutance evaluate models:/quickstart-x4@champion --on photographs_heldout
     acutance evaluate bicubic --on Set5 --on Set14 --json
     """
-    from acutance import run as runs
     from acutance.evaluation.report import table
+    from acutance.examine import evaluate_model
+    from acutance.work import storage_root
 
-    root = runs.storage_root(storage)
+    root = storage_root(storage)
     with ray_at(address):
-        evaluation, folder = runs.evaluate_model(model, on, protocol=protocol, metrics=metric, scale=scale, root=root)
+        evaluation, folder = evaluate_model(model, on, protocol=protocol, metrics=metric, scale=scale, root=root)
     show(evaluation.to_json(), as_json, table(evaluation))
     say(f"pictures: {folder}/sheet.png")
 
@@ -58,10 +59,11 @@ def upscale(
     acutance upscale models:/quickstart-x4@champion photo.png photo-x4.png
     acutance upscale pipelines/quickstart.yaml:gan ./small ./large
     """
-    from acutance import run as runs
+    from acutance.examine import model_file
     from acutance.upscale import upscale_pictures
+    from acutance.work import storage_root
 
-    written, failed = upscale_pictures(runs.model_file(model, runs.storage_root(storage)), source, target)
+    written, failed = upscale_pictures(model_file(model, storage_root(storage)), source, target)
     result = {"written": [str(path) for path in written], "failed": failed}
     rows = [(str(path), "written") for path in written] + [(name, why) for name, why in failed.items()]
     show(result, as_json, table_of("picture", "", rows=rows))
@@ -77,7 +79,7 @@ def models_list(storage: Storage = None, as_json: Json = False) -> None:
     acutance models list
     """
     from acutance.registry import connect, listing
-    from acutance.run import storage_root
+    from acutance.work import storage_root
 
     found = listing(connect(storage_root(storage)))
     rows = [(m.name, m.versions, ", ".join(f"{alias} = {v}" for alias, v in m.aliases.items())) for m in found]
@@ -96,7 +98,7 @@ def models_show(name: ModelName, storage: Storage = None, as_json: Json = False)
     acutance models show quickstart-x4
     """
     from acutance.registry import connect, history
-    from acutance.run import storage_root
+    from acutance.work import storage_root
 
     found = history(connect(storage_root(storage)), name)
     rows = [(v.version, ", ".join(v.aliases), v.created, v.decision, v.reason, v.who) for v in found]
@@ -111,10 +113,11 @@ def models_promote(name: ModelName, address: Address = None, storage: Storage = 
     \b
     acutance models promote quickstart-x4
     """
-    from acutance import run as runs
+    from acutance.examine import promote_model
+    from acutance.work import storage_root
 
     with ray_at(address):
-        decision = runs.promote_model(name, runs.storage_root(storage))
+        decision = promote_model(name, storage_root(storage))
     verdict = "champion" if decision.accepted else "refused"
     show(asdict(decision), as_json, f"version {decision.version}: {verdict}: {escape(decision.reason)}")
     if not decision.accepted:
@@ -129,7 +132,7 @@ def models_rollback(name: ModelName, storage: Storage = None, as_json: Json = Fa
     acutance models rollback quickstart-x4
     """
     from acutance.registry import connect, rollback, user
-    from acutance.run import storage_root
+    from acutance.work import storage_root
 
     decision = rollback(connect(storage_root(storage)), name, who=user())
     text = f"version {decision.version} is the champion again, in place of {decision.previous}"

@@ -32,10 +32,11 @@ def run(
     acutance run pipelines/quickstart.yaml --profile smoke --dry-run
     """
     from acutance import run as runs
+    from acutance.work import open_work, plan
 
-    work = runs.open_work(pipeline, overrides or [], profile, storage)
+    work = open_work(pipeline, overrides or [], profile, storage)
     if dry_run:
-        show_plan(runs.plan(work), as_json)
+        show_plan(plan(work), as_json)
         return
     outcome = runs.finished(work)
     if outcome is None:
@@ -64,10 +65,11 @@ def prepare(
     """
     from acutance import run as runs
     from acutance.data import is_prepared, read_manifest
+    from acutance.work import open_work, plan
 
-    work = runs.open_work(pipeline, overrides or [], profile, storage)
+    work = open_work(pipeline, overrides or [], profile, storage)
     if dry_run:
-        show_plan(runs.plan(work), as_json)
+        show_plan(plan(work), as_json)
         return
     if is_prepared(work.root, work.dataset()):
         say("everything is done already")
@@ -97,18 +99,18 @@ def train(
     acutance train pipelines/quickstart.yaml --stage fidelity stages.fidelity.steps=2000
     """
     from acutance import run as runs
+    from acutance.work import open_work, plan
 
-    work = runs.open_work(pipeline, overrides or [], profile, storage)
+    work = open_work(pipeline, overrides or [], profile, storage)
     if dry_run:
-        show_plan(runs.plan(work, stage), as_json)
+        show_plan(plan(work, stage), as_json)
         return
     jobs = work.jobs(stage)
     if all(job.done() for job in jobs):
         say("everything is done already")
     else:
         with ray_at(address):
-            runs.prepare_data(work)
-            jobs = runs.train_stages(work, stage)
+            jobs = runs.train_all(work, stage)
     result = {"stages": [{"name": j.name, "fingerprint": j.fingerprint, "model": j.model} for j in jobs]}
     show(result, as_json, table_of("stage", "model file", rows=[(job.name, job.model) for job in jobs]))
 
@@ -120,6 +122,7 @@ def tune(
     trials: Annotated[int | None, typer.Option(help="how many, in place of the file's number")] = None,
     address: Address = None,
     storage: Storage = None,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Search a stage's numbers: trials, a Pareto front, everything in MLflow.
@@ -132,6 +135,9 @@ def tune(
 
     extra = [f"trials={trials}"] if trials is not None else []
     work = campaigns.open_campaign(search_space, [*(overrides or []), *extra], storage)
+    if dry_run:
+        show_plan(campaigns.plan_campaign(work), as_json)
+        return
     outcome = campaigns.finished(work)
     if outcome is None:
         with ray_at(address):

@@ -1,0 +1,166 @@
+"""Models examined on pictures nobody trained on: for a table, and for a promotion."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from acutance import storage
+from acutance.console import progress
+from acutance.data import Source
+from acutance.errors import ModelError
+from acutance.evaluation.evaluate import BICUBIC, evaluate, tasks_of
+from acutance.evaluation.metrics import METRICS, unavailable
+from acutance.evaluation.results import GROUND_TRUTH, Evaluation
+from acutance.evaluation.sheet import picture_sheet, strips_of
+from acutance.fingerprint import file_sha256, fingerprint
+from acutance.models.model_file import load_model
+from acutance.registry import Decision, Verdict, promote, resolve_model, tracking, user
+from acutance.registry.resolve import CANDIDATE, find_version
+from acutance.training.plan import StageJob
+from acutance.work import Work, catalogue_for, open_work
+
+EXAM = "acutance.exam"
+"""The tag of a model version that says how it is examined: data sets, protocol, metrics, gate."""
+
+EVALUATION_VERSION = 1
+"""Counts changes of the evaluation's code after which equal models give other numbers."""
+
+
+def evaluate_models(work: Work, jobs: list[StageJob]) -> tuple[Evaluation, str, bool]:
+    """Measure bicubic and the pipeline's evaluated stages on the held-out pictures; the caller has connected to Ray.
+
+    Returns:
+        The evaluation, the URI of its folder (`evaluation.json`, `sheet.png`), and whether it was made just now.
+    """
+    wanted = work.pipeline.evaluate
+    models = {job.name: job.model for job in jobs if job.name in wanted.stages}
+    return measure_models(
+        work.root,
+        {BICUBIC: BICUBIC, **models},
+        work.held_out(),
+        protocol=wanted.protocol,
+        metrics=wanted.metrics,
+        scale=work.pipeline.scale,
+        title=f"{work.pipeline.title}: x{work.pipeline.scale}",
+    )
+
+
+def measure_models(
+    root: str,
+    candidates: dict[str, str],
+    pictures: dict[str, list[Source]],
+    *,
+    protocol: str,
+    metrics: list[str],
+    scale: int,
+    title: str,
+) -> tuple[Evaluation, str, bool]:
+    """Measure candidates on pictures, or fetch what was measured before."""
+    determines = {
+        "version": EVALUATION_VERSION,
+        "candidates": {label: _mark(model) for label, model in candidates.items()},
+        "pictures": {n: [file_sha256(s.hr_path(scale)) for s in sources] for n, sources in pictures.items()},
+        "protocol": protocol,
+        "metrics": metrics,
+        "unavailable": sorted(unavailable(metrics)),
+        "scale": scale,
+    }
+    folder = storage.join(root, "evaluations", fingerprint(determines))
+    result = storage.join(folder, "evaluation.json")
+    if storage.exists(result):
+        return Evaluation.from_json(storage.read_json(result)), folder, False
+    total = len(tasks_of(candidates, pictures))
+    with tempfile.TemporaryDirectory() as kept:
+        with progress("evaluate", total) as update:
+            evaluation = evaluate(
+                candidates,
+                pictures,
+                scale=scale,
+                protocol=protocol,
+                metrics=metrics,
+                on_progress=update,
+                pictures_to=kept,
+            )
+        picture_sheet(storage.join(folder, "sheet.png"), strips_of(evaluation, kept), title=title)
+    storage.write_json(result, evaluation.to_json())
+    return evaluation, folder, True
+
+
+def _mark(model: str) -> str:
+    if model == BICUBIC:
+        return model
+    return fingerprint(storage.read_bytes(model).hex()) if storage.is_remote(model) else file_sha256(model)
+
+
+def model_file(reference: str, root: str) -> str:
+    """Return the URI of the model file that MODEL names: a registry reference, PIPELINE:STAGE, or a file.
+
+    Raises:
+        ModelError: when it names nothing, or a stage that is not trained yet.
+    """
+    file, colon, stage = reference.rpartition(":")
+    if not colon or not file.endswith((".yaml", ".yml")):
+        return str(resolve_model(reference, root))
+    work = open_work(file, [], None, root)
+    job = next(job for job in work.jobs(stage) if job.name == stage)
+    if not job.done():
+        raise ModelError("this stage is not trained yet", where=reference, fix=f"acutance train {file} --stage {stage}")
+    return job.model
+
+
+def evaluate_model(
+    reference: str, datasets: list[str], *, protocol: str, metrics: list[str] | None, scale: int, root: str
+) -> tuple[Evaluation, str]:
+    """Measure a model, or bicubic, beside bicubic; the caller has connected to Ray. Return it and its folder."""
+    candidates = {BICUBIC: BICUBIC}
+    if reference != BICUBIC:
+        candidates["model"] = model_file(reference, root)
+        scale = int(load_model(candidates["model"])[1]["scale"])
+    pictures = {name: catalogue_for().find(name) for name in datasets}
+    title = f"{reference}: x{scale}"
+    evaluation, folder, _ = measure_models(
+        root,
+        candidates,
+        pictures,
+        protocol=protocol,
+        metrics=metrics or list(METRICS),
+        scale=scale,
+        title=title,
+    )
+    return evaluation, folder
+
+
+def promote_model(name: str, root: str) -> Decision:
+    """Let the candidate of a registered model be examined and, if it is not worse, become the champion.
+
+    The caller has connected to Ray. The candidate's own exam (from its pipeline file) is taken by both models.
+    """
+    client = tracking.connect(root)
+    version = find_version(client, f"models:/{name}@{CANDIDATE}")
+    if EXAM not in version.tags:
+        raise ModelError(
+            "this version does not say how it is examined", where=name, fix="register it by `acutance run`"
+        )
+    exam = json.loads(version.tags[EXAM])
+
+    def judge(candidate: Path, champion: Path | None) -> Verdict:
+        rivals = {"candidate": str(candidate)} | ({"champion": str(champion)} if champion else {})
+        evaluation, _, _ = measure_models(
+            root,
+            rivals,
+            {dataset: catalogue_for().find(dataset) for dataset in exam["on"]},
+            protocol=exam["protocol"],
+            metrics=exam["metrics"],
+            scale=exam["scale"],
+            title=f"{name}: candidate and champion",
+        )
+        scores = {rival: _scores(evaluation, rival) for rival in [*rivals, GROUND_TRUTH]}
+        return Verdict(scores["candidate"], scores.get("champion"), exam["gate"], scores[GROUND_TRUTH])
+
+    return promote(client, name, judge=judge, who=user())
+
+
+def _scores(evaluation: Evaluation, candidate: str) -> dict[str, dict[str, float | None]]:
+    return {f"{r.dataset}/{r.picture}": r.metrics for r in evaluation.rows if r.candidate == candidate}
