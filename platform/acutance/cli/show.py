@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
 import sys
+from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
@@ -83,9 +86,18 @@ def show_outcome(work: Any, outcome: Any, as_json: bool) -> None:
     stdout.print(f"MLflow run  {outcome.run_id} in {escape(shown(tracking_uri(work.root)))}")
     stdout.print(f"model       {reference} (alias: candidate)\n")
     stdout.print("next")
-    stdout.print(f"  acutance models promote {outcome.model}")
-    stdout.print(f"  acutance upscale {reference} PICTURE.png LARGE.png")
-    stdout.print("  acutance tune search_spaces/quickstart.yaml")
+    search_space = Path("search_spaces") / f"{work.name}.yaml"
+    for command in (
+        f"models promote {outcome.model}",
+        f"upscale {reference} PICTURE.png LARGE.png",
+        f"tune {search_space}" if search_space.is_file() else f"models show {outcome.model}",
+    ):
+        stdout.print(f"  {_program()} {command}")
+
+
+def _program() -> str:
+    """Return how to call this program again from here."""
+    return "acutance" if shutil.which("acutance") else os.path.relpath(sys.argv[0])
 
 
 def campaign_table(work: Any, outcome: Any) -> Any:

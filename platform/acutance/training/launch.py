@@ -15,6 +15,7 @@ import torch
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from acutance import storage
+from acutance.console import say
 from acutance.errors import AcutanceError, TrainingError
 from acutance.pipeline import Compute
 from acutance.training.learner import Learner
@@ -77,6 +78,7 @@ def train(
     if not jobs:
         return
     board = _Board.remote()  # type: ignore[attr-defined]
+    _warn_of_waiting(compute)
     gpu = _gpus() >= compute.workers
     resources = {"CPU": compute.cpus_per_worker, **({"GPU": 1} if gpu else {})}
     scratch = storage.join(root, "ray")
@@ -168,6 +170,13 @@ def _reason(board: Any, error: Exception) -> AcutanceError:
         f"training stopped: {text[-1] if text else type(error).__name__}",
         fix="run the same command again to go on from the last checkpoint; ACUTANCE_DEBUG=1 shows Ray's logs",
     )
+
+
+def _warn_of_waiting(compute: Compute) -> None:
+    """Ray waits for nodes that may never come: say so."""
+    wanted, there = compute.workers * compute.cpus_per_worker, ray.cluster_resources().get("CPU", 0)
+    if there < wanted:
+        say(f"training waits for {wanted} CPUs, Ray has {there:g}; compute.workers=1 asks for less")
 
 
 def _gpus() -> int:
