@@ -1,0 +1,75 @@
+"""Two workers, each with half of a batch, take the step that one worker takes with all of it."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from acutance.losses import TERMS
+from acutance.losses.objective import Objective
+from acutance.models import DISCRIMINATORS, NETWORKS
+from acutance.pipeline import Stage
+from acutance.training.learner import Learner
+
+SETTINGS: dict[str, Any] = {
+    "network": {"type": "rrdbnet", "blocks": 1, "channels": 8, "growth": 4},
+    "discriminators": {
+        "image": {"network": {"type": "vgg", "channels": 4, "size": 32, "norm": False}, "form": "vanilla"}
+    },
+    "objective": [{"type": "pixel"}, {"type": "adversarial", "weight": 0.1}],
+    "optimiser": {"learning_rate": 1e-3},
+    "steps": 3,
+    "ema": 0.9,
+}
+
+
+def learner() -> Learner:
+    torch.manual_seed(0)
+    stage = Stage.model_validate(SETTINGS)
+    network = NETWORKS[stage.network.type](**stage.network.arguments())
+    judges = {n: DISCRIMINATORS[d.network.type](**d.network.arguments()) for n, d in stage.discriminators.items()}
+    terms = [(t.name, TERMS[t.type](**t.arguments()), t.on, t.weight) for t in stage.objective]
+    return Learner(stage, network, Objective(terms), judges)
+
+
+def batch(step: int) -> dict[str, Tensor]:
+    random = torch.Generator().manual_seed(step)
+    return {"lr": torch.rand(4, 3, 8, 8, generator=random), "hr": torch.rand(4, 3, 32, 32, generator=random)}
+
+
+def weights(taken: Learner) -> dict[str, Tensor]:
+    return {
+        f"{name}/{key}": tensor.clone()
+        for name, player in taken.players().items()
+        for key, tensor in player.network.state_dict().items()
+    }
+
+
+def work(rank: int, port: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    mine = learner()
+    for step in range(3):
+        mine.step({name: tensor[rank * 2 : rank * 2 + 2] for name, tensor in batch(step).items()})
+    save_file(weights(mine), Path(folder) / f"{rank}.safetensors")
+    dist.destroy_process_group()
+
+
+def test_two_workers_equal_one_with_the_joint_batch(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    mp.spawn(work, (port, str(tmp_path)), nprocs=2)
+    alone = learner()
+    for step in range(3):
+        alone.step(batch(step))
+    first, second = (load_file(tmp_path / f"{rank}.safetensors") for rank in range(2))
+    for name, expected in weights(alone).items():
+        assert torch.equal(first[name], second[name]), name
+        torch.testing.assert_close(first[name], expected, rtol=1e-4, atol=2e-6, msg=name)
