@@ -132,7 +132,7 @@ def register_model(work: Work, jobs: list[StageJob], evaluation: Evaluation, fol
     tracking.log_table(client, run, "pictures.json", rows)
     tracking.log_json(client, run, "config.json", work.pipeline.model_dump(mode="json", by_alias=True))
     tags = {
-        "acutance.dataset": work.dataset(),
+        "acutance.dataset": work.dataset,
         "acutance.stage": job.fingerprint,
         "acutance.pipeline": str(work.file),
         EXAM: json.dumps({**work.pipeline.evaluate.model_dump(), "gate": registered.gate, "scale": job.scale}),
@@ -173,7 +173,8 @@ def run(work: Work) -> Outcome:
     jobs = train_stages(work)
     evaluation, folder, measured = evaluate_models(work, jobs)
     run_id, version = register_model(work, jobs, evaluation, folder)
-    storage.write_json(_receipt(work), {"run": run_id, "version": str(version.version), "evaluation": folder})
+    receipt = {"run": run_id, "version": str(version.version), "evaluation": folder.rpartition("/")[2]}
+    storage.write_json(_receipt(work), receipt)
     fresh = manifest.fresh or waiting or measured
     return Outcome(evaluation, storage.join(folder, "sheet.png"), run_id, version.name, str(version.version), fresh)
 
@@ -184,7 +185,7 @@ def finished(work: Work) -> Outcome | None:
     if not storage.exists(receipt):
         return None
     known = storage.read_json(receipt)
-    folder = known["evaluation"]
+    folder = storage.join(work.root, "evaluations", known["evaluation"])
     evaluation = Evaluation.from_json(storage.read_json(storage.join(folder, "evaluation.json")))
     sheet = storage.join(folder, "sheet.png")
     return Outcome(evaluation, sheet, known["run"], work.pipeline.registered.name, known["version"], False)

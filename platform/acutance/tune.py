@@ -119,7 +119,7 @@ def run_campaign(work: CampaignWork) -> CampaignOutcome:
     setup = TrialSetup(
         campaign=campaign.model_dump(mode="json", by_alias=True),
         pipeline=_settings(base.pipeline),
-        dataset=base.dataset(),
+        dataset=base.dataset,
         root=base.root,
         pictures=_pictures(work),
         steps=base.pipeline.stages[campaign.stage].steps,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +32,19 @@ class Work:
         """The pipeline's short name: its file's."""
         return self.file.stem
 
+    @cached_property
     def dataset(self) -> str:
-        """Return the fingerprint of the shard set."""
+        """The fingerprint of the shard set; all training pictures are read for it, once."""
         sources = self.catalogue.find(self.pipeline.data.train)
         return dataset_fingerprint(self.pipeline.data, self.pipeline.scale, sources)
 
     def shards(self) -> str:
         """Return the URI of the shard set's folder."""
-        return shards_folder(self.root, self.dataset())
+        return shards_folder(self.root, self.dataset)
 
     def jobs(self, only: str | None = None) -> list[StageJob]:
         """Return the stage jobs in order."""
-        return plan_stages(self.pipeline, self.dataset(), self.root, only=only)
+        return plan_stages(self.pipeline, self.dataset, self.root, only=only)
 
     def held_out(self) -> dict[str, list[Source]]:
         """Return the pictures of each data set that models are measured on."""

@@ -71,7 +71,7 @@ def prepare(
     if dry_run:
         show_plan(plan(work), as_json)
         return
-    if is_prepared(work.root, work.dataset()):
+    if is_prepared(work.root, work.dataset):
         say("everything is done already")
         manifest = read_manifest(work.shards())
     else:
