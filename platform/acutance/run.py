@@ -78,8 +78,13 @@ def _recorded(work: Work, jobs: list[StageJob]) -> Iterator[dict[str, tracking.S
             tracking.finish(client, runs[job.name], "FINISHED" if job.done() else ending)
         tracking.finish(client, parent, ending)
         raise
-    for run in [*runs.values(), parent]:
-        tracking.finish(client, run)
+    _close(client, parent)
+
+
+def _close(client: MlflowClient, parent: str) -> None:
+    """End a pipeline's run and those below it: a driver that was killed may have left some of them RUNNING."""
+    tracking.finish_children(client, parent)
+    tracking.finish(client, parent)
 
 
 @contextmanager
@@ -146,7 +151,7 @@ def register_model(work: Work, jobs: list[StageJob], evaluation: Evaluation, fol
         example = read_picture(source.hr_path(work.pipeline.scale))
         paper = work.pipeline.paper.model_dump() if work.pipeline.paper else None
         version = log_model(client, run, model, registered.name, example, tags=tags, metrics=means, paper=paper)
-    tracking.finish(client, run)
+    _close(client, run)
     return run, version
 
 

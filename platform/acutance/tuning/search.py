@@ -127,6 +127,10 @@ class _Watch(tune.Callback):
         self.campaign, self.steps, self.results, self.on_trial = campaign, steps, results, on_trial
         self.numbers: dict[str, int] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune stores its callbacks for a restart; whoever is told of trials lives in this process alone."""
+        return {**self.__dict__, "on_trial": None}
+
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.numbers.setdefault(trial.trial_id, len(self.numbers))
 
