@@ -101,6 +101,8 @@ def _program() -> str:
 
 
 def campaign_table(work: Any, outcome: Any) -> Any:
+    from acutance.tuning.report import heading
+
     goals, names = work.campaign.objectives, list(work.campaign.parameters)
     rows = [
         (
@@ -111,7 +113,8 @@ def campaign_table(work: Any, outcome: Any) -> Any:
         )
         for trial in outcome.trials
     ]
-    return table_of("trial", *names, "steps", *(f"{goal.name} ({goal.goal})" for goal in goals), rows=rows)
+    headings = [".".join(name.split(".")[-2:]) for name in names]
+    return table_of("trial", *headings, "steps", *(heading(goal) for goal in goals), rows=rows)
 
 
 def _short(value: Any) -> str:

@@ -7,6 +7,7 @@ import io
 from matplotlib.figure import Figure
 
 from acutance.campaign import Goal
+from acutance.evaluation.metrics import METRICS
 from acutance.tuning.search import TrialResult
 
 
@@ -50,8 +51,8 @@ def pareto_picture(
         axes.annotate(f"{result.number}", place, xytext=(6, 4), textcoords="offset points", fontsize=9)
     if before:
         axes.scatter([before[first.name]], [before[second.name]], c="grey", marker="s", s=55, label="before the stage")
-    axes.set_xlabel(_label(first))
-    axes.set_ylabel(_label(second))
+    axes.set_xlabel(f"{heading(first)}, {first.on}")
+    axes.set_ylabel(f"{heading(second)}, {second.on}")
     axes.set_title(f"{title}: the front in red", fontsize=11)
     axes.legend(frameon=False)
     axes.grid(alpha=0.25)
@@ -64,6 +65,8 @@ def _losses(result: TrialResult, goals: list[Goal]) -> tuple[float, ...]:
     return tuple(result.scores[goal.name] if goal.goal == "minimize" else -result.scores[goal.name] for goal in goals)
 
 
-def _label(goal: Goal) -> str:
-    better = "larger is better" if goal.goal == "maximize" else "smaller is better"
-    return f"{goal.name} ({better})"
+def heading(goal: Goal) -> str:
+    """Return how a table or an axis calls an objective."""
+    metric = METRICS[goal.metric]
+    distance = ", distance from the truth" if metric.goal == "closest to the truth" else ""
+    return f"{metric.title}{distance} ({'larger' if goal.goal == 'maximize' else 'smaller'} is better)"
