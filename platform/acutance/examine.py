@@ -61,7 +61,7 @@ def measure_models(
     determines = {
         "version": EVALUATION_VERSION,
         "candidates": {label: _mark(model) for label, model in candidates.items()},
-        "pictures": {n: [file_sha256(s.hr_path(scale)) for s in sources] for n, sources in pictures.items()},
+        "pictures": {name: [_files(source, scale) for source in sources] for name, sources in pictures.items()},
         "protocol": protocol,
         "metrics": metrics,
         "unavailable": sorted(unavailable(metrics)),
@@ -86,6 +86,12 @@ def measure_models(
         picture_sheet(storage.join(folder, "sheet.png"), strips_of(evaluation, kept), title=title)
     storage.write_json(result, evaluation.to_json())
     return evaluation, folder, True
+
+
+def _files(source: Source, scale: int) -> list[str]:
+    """Return the checksums of a picture and, where it has one, of its LR."""
+    paths = [source.hr_path(scale), source.lr_paths.get(scale)]
+    return [file_sha256(path) for path in paths if path]
 
 
 def _mark(model: str) -> str:
