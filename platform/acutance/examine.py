@@ -12,6 +12,7 @@ from acutance.data import Source
 from acutance.errors import ModelError
 from acutance.evaluation.evaluate import BICUBIC, evaluate, tasks_of
 from acutance.evaluation.metrics import METRICS, unavailable
+from acutance.evaluation.report import csv_text
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation
 from acutance.evaluation.sheet import picture_sheet, strips_of
 from acutance.fingerprint import file_sha256, fingerprint
@@ -32,7 +33,8 @@ def evaluate_models(work: Work, jobs: list[StageJob]) -> tuple[Evaluation, str, 
     """Measure bicubic and the pipeline's evaluated stages on the held-out pictures; the caller has connected to Ray.
 
     Returns:
-        The evaluation, the URI of its folder (`evaluation.json`, `sheet.png`), and whether it was made just now.
+        The evaluation, the URI of its folder (`evaluation.json`, `evaluation.csv`, `sheet.png`), and whether it was
+        made just now.
     """
     wanted = work.pipeline.evaluate
     models = {job.name: job.model for job in jobs if job.name in wanted.stages}
@@ -84,6 +86,7 @@ def measure_models(
                 pictures_to=kept,
             )
         picture_sheet(storage.join(folder, "sheet.png"), strips_of(evaluation, kept), title=title)
+    storage.write_bytes(storage.join(folder, "evaluation.csv"), csv_text(evaluation).encode())
     storage.write_json(result, evaluation.to_json())
     return evaluation, folder, True
 
@@ -117,23 +120,33 @@ def model_file(reference: str, root: str) -> str:
 
 
 def evaluate_model(
-    reference: str, datasets: list[str], *, protocol: str, metrics: list[str] | None, scale: int, root: str
+    reference: str,
+    datasets: list[str],
+    *,
+    against: str | None = None,
+    protocol: str,
+    metrics: list[str] | None,
+    scale: int,
+    root: str,
 ) -> tuple[Evaluation, str]:
-    """Measure a model, or bicubic, beside bicubic; the caller has connected to Ray. Return it and its folder."""
+    """Measure a model, or bicubic, beside bicubic and perhaps another model; the caller has connected to Ray.
+
+    Args:
+        scale: for bicubic alone; a model knows its own.
+
+    Returns:
+        The evaluation, with the candidates `bicubic`, `model` and `against`, and the URI of its folder.
+    """
     candidates = {BICUBIC: BICUBIC}
-    if reference != BICUBIC:
-        candidates["model"] = model_file(reference, root)
+    for label, named in (("model", reference), ("against", against)):
+        if named and named != BICUBIC:
+            candidates[label] = model_file(named, root)
+    if "model" in candidates:
         scale = int(load_model(candidates["model"])[1]["scale"])
     pictures = {name: catalogue_for().find(name) for name in datasets}
-    title = f"{reference}: x{scale}"
+    title = f"{reference}{f' against {against}' if against else ''}: x{scale}"
     evaluation, folder, _ = measure_models(
-        root,
-        candidates,
-        pictures,
-        protocol=protocol,
-        metrics=metrics or list(METRICS),
-        scale=scale,
-        title=title,
+        root, candidates, pictures, protocol=protocol, metrics=metrics or list(METRICS), scale=scale, title=title
     )
     return evaluation, folder
 

@@ -32,7 +32,7 @@ app.add_typer(machine.data, name="data")
 def main() -> None:
     """Run a command; a failure of the user's exits with 2 and no traceback, one of ours with 1."""
     try:
-        code = app(standalone_mode=False)
+        code = app(_spread(sys.argv[1:], "--on"), standalone_mode=False)
     except AcutanceError as error:
         fail(error)
     except typer.Abort:
@@ -55,6 +55,19 @@ def fail(error: AcutanceError) -> None:
     """Print a failure and exit with its code."""
     say(f"[bold red]error[/]: {escape(str(error))}")
     sys.exit(error.exit_code)
+
+
+def _spread(words: list[str], option: str) -> list[str]:
+    """Let an option take several words: `--on A B` becomes `--on A --on B`."""
+    spread: list[str] = []
+    inside = False
+    for index, word in enumerate(words):
+        if word == "--":
+            return [*spread, *words[index:]]
+        repeated = inside and not word.startswith("-") and spread[-1] != option
+        inside = word == option or (inside and not word.startswith("-"))
+        spread += [option, word] if repeated else [word]
+    return spread
 
 
 def _ours(error: BaseException | None) -> AcutanceError | None:

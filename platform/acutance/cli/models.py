@@ -10,8 +10,8 @@ import typer
 from rich.markup import escape
 
 from acutance.cli.options import Address, Json, ModelName, ModelReference, Storage, ray_at
-from acutance.cli.show import show, table_of
-from acutance.console import say
+from acutance.cli.show import differences_table, show, table_of
+from acutance.console import say, stdout
 
 uses = typer.Typer()
 app = typer.Typer(help="The registry: list, show, promote, roll back.", no_args_is_help=True)
@@ -20,7 +20,8 @@ app = typer.Typer(help="The registry: list, show, promote, roll back.", no_args_
 @uses.command()
 def evaluate(
     model: ModelReference,
-    on: Annotated[list[str], typer.Option("--on", help="a data set's name or a folder; may be given several times")],
+    on: Annotated[list[str], typer.Option("--on", metavar="DATASET...", help="names of data sets, or folders")],
+    against: Annotated[str | None, typer.Option(metavar="MODEL", help="another model, on the same pictures")] = None,
     protocol: Annotated[str, typer.Option(help="y_crop4: Y rounded to uint8, a border of `scale` cropped")] = "y_crop4",
     metric: Annotated[list[str] | None, typer.Option("--metric", help="default: all")] = None,
     scale: Annotated[int, typer.Option(help="for MODEL = bicubic; a model knows its own")] = 4,
@@ -32,17 +33,28 @@ def evaluate(
 
     \b
     acutance evaluate models:/quickstart-x4@champion --on photographs_heldout
-    acutance evaluate bicubic --on Set5 --on Set14 --json
+    acutance evaluate models:/quickstart-x4/2 --against models:/quickstart-x4/1 --on Set5 Set14
+    acutance evaluate bicubic --on Set5 Set14 BSD100 --json
     """
+    from acutance.evaluation.compare import differences
     from acutance.evaluation.report import table
     from acutance.examine import evaluate_model
     from acutance.work import storage_root
 
     root = storage_root(storage)
     with ray_at(address):
-        evaluation, folder = evaluate_model(model, on, protocol=protocol, metrics=metric, scale=scale, root=root)
-    show(evaluation.to_json(), as_json, table(evaluation))
-    say(f"pictures: {folder}/sheet.png")
+        evaluation, folder = evaluate_model(
+            model, on, against=against, protocol=protocol, metrics=metric, scale=scale, root=root
+        )
+    rivals = ("bicubic" if model == "bicubic" else "model", "bicubic" if against == "bicubic" else "against")
+    compared = {name: differences(evaluation, *rivals, name) for name in evaluation.datasets if against}
+    result = evaluation.to_json()
+    if against:
+        result["differences"] = {name: [vars(found) for found in each] for name, each in compared.items()}
+    show(result, as_json, table(evaluation))
+    if against and not as_json:
+        stdout.print(differences_table(compared))
+    say(f"pictures: {folder}/sheet.png, single values: {folder}/evaluation.csv")
 
 
 @uses.command()

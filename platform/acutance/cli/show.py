@@ -117,5 +117,19 @@ def campaign_table(work: Any, outcome: Any) -> Any:
     return table_of("trial", *headings, "steps", *(heading(goal) for goal in goals), rows=rows)
 
 
+def differences_table(compared: dict[str, list[Any]]) -> Any:
+    """Return how far apart two models are on each data set, with intervals."""
+    rows = [
+        (name, found.metric, f"{found.mean:+.4f}", f"{found.low:+.4f} .. {found.high:+.4f}", _verdict(found))
+        for name, each in compared.items()
+        for found in each
+    ]
+    return table_of("model - against", "", "mean", "95 % interval", "", rows=rows)
+
+
+def _verdict(found: Any) -> str:
+    return "" if found.resolved else f"not resolved on {found.pictures} pictures"
+
+
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
