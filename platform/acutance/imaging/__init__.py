@@ -1,13 +1,15 @@
 """Pure functions on pictures as tensors (..., C, H, W): no state, no files, no Ray.
 
 `colour` has luminance; `resize` MATLAB's two bicubic resizes; `detail` DSRGAN's detail extraction E (compiled
-for CPUs in `detail_compiled`); `frequency` HFA's high-pass filter and measures of fine structure.
+for CPUs in `detail_compiled`); `frequency` HFA's high-pass filter and measures of fine structure; `weightmap`
+the values whose loss should count, by their difference from neighbours.
 """
 
 from acutance.imaging.colour import rgb_to_y
 from acutance.imaging.detail import EXTRACTORS, detail_of, exact_detail, extract_detail
 from acutance.imaging.frequency import high_frequency_energy, high_frequency_share, highpass
 from acutance.imaging.resize import imresize, imresize_uint8
+from acutance.imaging.weightmap import neighbour_difference, weight_map
 
 __all__ = [
     "EXTRACTORS",
@@ -19,5 +21,7 @@ __all__ = [
     "highpass",
     "imresize",
     "imresize_uint8",
+    "neighbour_difference",
     "rgb_to_y",
+    "weight_map",
 ]

@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
+
+from acutance.errors import ConfigError
+from acutance.imaging import neighbour_difference, weight_map
+
+SHARES = {  # percent of selected values at 1/7, 1/6, 1/5, 1/4, 1/3, computed independently of this package
+    "BSD100": [78.80, 75.81, 71.83, 65.82, 57.82],
+    "Set14": [80.12, 76.94, 72.96, 66.63, 58.63],
+}
+
+
+def random_picture(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("dataset", SHARES)
+def test_shares_of_the_benchmarks(dataset: str, data_root: Path) -> None:
+    shares = []
+    for path in sorted((data_root / "benchmarks" / dataset / "HR").glob("*.png")):
+        picture = torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1)
+        shares.append([100 * weight_map(picture, alpha=1 / k).mean().item() for k in (7, 6, 5, 4, 3)])
+    assert np.mean(shares, 0) == pytest.approx(SHARES[dataset], abs=0.1)
+
+
+def test_the_neighbour_that_differs_most_counts_with_its_sign() -> None:
+    picture = torch.tensor([[10, 20, 15], [4, 10, 10], [0, 90, 10]], dtype=torch.uint8)
+    # The centre: above -10, below -80, left 6, right 0. The left of its row: above -6, below 4, right -6.
+    expected = [[-10, 10, 5], [-6, -80, -5], [-90, 90, -80]]
+    assert neighbour_difference(picture).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("above", "below", "left", "right", "expected"),
+    [(0, 10, 0, 10, 5), (10, 0, 0, 0, -5), (5, 0, 10, 10, 5), (5, 10, 0, 0, -5), (5, 5, 0, 10, 5), (5, 5, 10, 0, -5)],
+)
+def test_of_equal_magnitudes_the_first_counts(above: int, below: int, left: int, right: int, expected: int) -> None:
+    picture = torch.tensor([[5, above, 5], [left, 5, right], [5, below, 5]], dtype=torch.uint8)
+    assert neighbour_difference(picture)[1, 1].item() == expected
+
+
+def test_statistics_are_those_of_the_whole_picture_with_its_three_channels() -> None:
+    picture = torch.full((3, 8, 8), 100, dtype=torch.uint8)
+    picture[0, 4, 4] = 200  # 5 of 192 differences are not 0: 100 once, -100 four times
+    mean, deviation = -300 / 192, (5 * 100**2 / 192 - (300 / 192) ** 2) ** 0.5
+    only_edges = torch.zeros(3, 8, 8)
+    only_edges[0, [4, 3, 5, 4, 4], [4, 4, 4, 3, 5]] = 1
+    above_the_rest = abs(mean) / deviation * 1.01
+    assert torch.equal(weight_map(picture, alpha=above_the_rest), only_edges)
+    assert weight_map(picture, alpha=abs(mean) / deviation * 0.99).all()
+    only_centre = (100 - mean) / deviation * 0.999
+    assert weight_map(picture, alpha=only_centre).nonzero().tolist() == [[0, 4, 4]]
+    assert weight_map(picture, alpha=(100 - mean) / deviation * 1.001).sum() == 0
+
+
+def test_alpha_zero_and_constant_pictures_select_everything() -> None:
+    assert weight_map(random_picture(3, 9, 7), alpha=0).all()
+    assert weight_map(torch.full((3, 9, 7), 0.3), alpha=1 / 3).all()
+    assert weight_map(torch.zeros(3, 1, 1), alpha=1 / 3).all()
+
+
+def test_brightness_and_contrast_do_not_matter() -> None:
+    picture = random_picture(3, 20, 30).double()
+    torch.testing.assert_close(weight_map(picture / 255 - 4, alpha=0.2), weight_map(picture, alpha=0.2))
+
+
+def test_no_gradient() -> None:
+    assert not weight_map(torch.rand(3, 4, 4, requires_grad=True), alpha=0.2).requires_grad
+
+
+def test_unusable_input_is_refused() -> None:
+    with pytest.raises(ConfigError, match="at least 0"):
+        weight_map(random_picture(3, 4, 4), alpha=-0.1)
+    with pytest.raises(ConfigError, match="at least 0"):
+        weight_map(random_picture(3, 4, 4), alpha=float("nan"))
+    with pytest.raises(ValueError, match="3, H, W"):
+        weight_map(random_picture(1, 4, 4), alpha=0.2)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 23), st.integers(1, 23), st.integers(0, 2**31))
+def test_any_size(height: int, width: int, seed: int) -> None:
+    batch = random_picture(2, 2, 3, height, width, seed=seed)
+    selected = weight_map(batch, alpha=1 / 4)
+    assert selected.shape == batch.shape
+    assert selected.dtype == torch.float32
+    assert ((selected == 0) | (selected == 1)).all()
+    assert torch.equal(selected[1, 0], weight_map(batch[1, 0], alpha=1 / 4))
+    assert torch.equal(selected, weight_map(batch.float(), alpha=1 / 4))
+    assert torch.equal(neighbour_difference(255 - batch.int()), -neighbour_difference(batch))
