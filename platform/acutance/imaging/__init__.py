@@ -2,12 +2,14 @@
 
 `colour` has luminance; `resize` MATLAB's two bicubic resizes; `detail` DSRGAN's detail extraction E (compiled
 for CPUs in `detail_compiled`); `frequency` HFA's high-pass filter and measures of fine structure; `weightmap`
-the values whose loss should count, by their difference from neighbours.
+the values whose loss should count, by their difference from neighbours; `gms` where two pictures' edges differ,
+as a map and as HFA's masks.
 """
 
 from acutance.imaging.colour import rgb_to_y
 from acutance.imaging.detail import EXTRACTORS, detail_of, exact_detail, extract_detail
 from acutance.imaging.frequency import high_frequency_energy, high_frequency_share, highpass
+from acutance.imaging.gms import gms_map, hard_mask, soft_mask
 from acutance.imaging.resize import imresize, imresize_uint8
 from acutance.imaging.weightmap import neighbour_difference, weight_map
 
@@ -16,6 +18,8 @@ __all__ = [
     "detail_of",
     "exact_detail",
     "extract_detail",
+    "gms_map",
+    "hard_mask",
     "high_frequency_energy",
     "high_frequency_share",
     "highpass",
@@ -23,5 +27,6 @@ __all__ = [
     "imresize_uint8",
     "neighbour_difference",
     "rgb_to_y",
+    "soft_mask",
     "weight_map",
 ]
