@@ -1,9 +1,9 @@
 """Pure functions on pictures as tensors (..., C, H, W): no state, no files, no Ray.
 
 `colour` has luminance; `resize` MATLAB's two bicubic resizes; `detail` DSRGAN's detail extraction E (compiled
-for CPUs in `detail_compiled`); `frequency` HFA's high-pass filter and measures of fine structure; `weightmap`
-the values whose loss should count, by their difference from neighbours; `gms` where two pictures' edges differ,
-as a map and as HFA's masks.
+for CPUs in `detail_compiled`) and `smoothers` what the paper compares it with; `frequency` HFA's high-pass
+filter and measures of fine structure; `weightmap` the values whose loss should count, by their difference from
+neighbours; `gms` where two pictures' edges differ, as a map and as HFA's masks.
 """
 
 from acutance.imaging.colour import rgb_to_y
@@ -11,6 +11,7 @@ from acutance.imaging.detail import EXTRACTORS, detail_of, exact_detail, extract
 from acutance.imaging.frequency import high_frequency_energy, high_frequency_share, highpass
 from acutance.imaging.gms import gms_map, hard_mask, soft_mask
 from acutance.imaging.resize import imresize, imresize_uint8
+from acutance.imaging.smoothers import guided_filter_detail, least_squares_detail
 from acutance.imaging.weightmap import neighbour_difference, weight_map
 
 __all__ = [
@@ -19,12 +20,14 @@ __all__ = [
     "exact_detail",
     "extract_detail",
     "gms_map",
+    "guided_filter_detail",
     "hard_mask",
     "high_frequency_energy",
     "high_frequency_share",
     "highpass",
     "imresize",
     "imresize_uint8",
+    "least_squares_detail",
     "neighbour_difference",
     "rgb_to_y",
     "soft_mask",

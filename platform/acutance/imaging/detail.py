@@ -170,21 +170,33 @@ def exact_detail(
     Raises:
         ConfigError, ValueError: as `extract_detail`.
     """
-    from scipy import sparse
-    from scipy.sparse.linalg import spsolve
-
     _check(luma, alpha=alpha, lam=lam, gamma=gamma, eps=eps, iterations=1)
     luma = luma.to(torch.float64)
     v_h, v_v = vector_field(luma, alpha)
     a_h, a_v = edge_weights(v_h, gamma, eps), edge_weights(v_v, gamma, eps)
-    height, width = luma.shape[-2:]
+    return solve_exactly(right_side(a_h * v_h, a_v * v_v, lam), lam * a_h, lam * a_v)
+
+
+def solve_exactly(right: Tensor, weight_h: Tensor, weight_v: Tensor) -> Tensor:
+    """Solve (E + Dh'AhDh + Dv'AvDv) x = right by a sparse factorisation.
+
+    Args:
+        right: (1, H, W) float64, on the CPU.
+        weight_h, weight_v: (1, H, W-1) and (1, H-1, W), the diagonals of Ah and Av.
+
+    Returns:
+        (1, H, W) float64.
+    """
+    from scipy import sparse
+    from scipy.sparse.linalg import spsolve
+
+    height, width = right.shape[-2:]
     d_h = sparse.kron(sparse.identity(height), _difference(width))
     d_v = sparse.kron(_difference(height), sparse.identity(width))
-    smoothness = sum(d.T @ sparse.diags(a.numpy().ravel()) @ d for d, a in ((d_h, a_h), (d_v, a_v)))
-    system = sparse.identity(height * width) + lam * smoothness
-    right = right_side(a_h * v_h, a_v * v_v, lam).numpy().ravel()
-    x = spsolve(system.tocsc(), right, permc_spec="MMD_AT_PLUS_A")
-    return torch.from_numpy(np.asarray(x)).reshape(luma.shape)
+    smoothness = sum(d.T @ sparse.diags(a.numpy().ravel()) @ d for d, a in ((d_h, weight_h), (d_v, weight_v)))
+    system = sparse.identity(height * width) + smoothness
+    x = spsolve(system.tocsc(), right.numpy().ravel(), permc_spec="MMD_AT_PLUS_A")
+    return torch.from_numpy(np.asarray(x)).reshape(right.shape)
 
 
 def _difference(n: int) -> Any:
