@@ -3,11 +3,13 @@
 `colour` has luminance; `resize` MATLAB's two bicubic resizes; `detail` DSRGAN's detail extraction E (compiled
 for CPUs in `detail_compiled`) and `smoothers` what the paper compares it with; `frequency` HFA's high-pass
 filter and measures of fine structure; `weightmap` the values whose loss should count, by their difference from
-neighbours; `gms` where two pictures' edges differ, as a map and as HFA's masks.
+neighbours; `gms` where two pictures' edges differ, as a map and as HFA's masks; `edges` the edge
+filters HFA starts from.
 """
 
 from acutance.imaging.colour import rgb_to_y
 from acutance.imaging.detail import EXTRACTORS, detail_of, exact_detail, extract_detail
+from acutance.imaging.edges import edge_filters, hessian_filters
 from acutance.imaging.frequency import high_frequency_energy, high_frequency_share, highpass
 from acutance.imaging.gms import gms_map, hard_mask, soft_mask
 from acutance.imaging.resize import imresize, imresize_uint8
@@ -17,11 +19,13 @@ from acutance.imaging.weightmap import neighbour_difference, weight_map
 __all__ = [
     "EXTRACTORS",
     "detail_of",
+    "edge_filters",
     "exact_detail",
     "extract_detail",
     "gms_map",
     "guided_filter_detail",
     "hard_mask",
+    "hessian_filters",
     "high_frequency_energy",
     "high_frequency_share",
     "highpass",
