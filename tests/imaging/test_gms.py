@@ -115,6 +115,13 @@ def test_no_gradient() -> None:
     assert not soft_mask(255 * picture, 255 * picture.flip(-1)).requires_grad
 
 
+def test_autocast_does_not_coarsen_the_masks() -> None:
+    picture, reference = random_picture(3, 30, 30).float(), random_picture(3, 30, 30, seed=1).float()
+    expected = soft_mask(picture, reference)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(soft_mask(picture, reference), expected)
+
+
 def test_unusable_input_is_refused() -> None:
     with pytest.raises(ValueError, match="differ"):
         gms_map(random_picture(3, 4, 4), random_picture(3, 4, 5))

@@ -98,22 +98,29 @@ def opening(mask: Tensor) -> Tensor:
     return functional.max_pool2d(eroded, 3, stride=1, padding=1).reshape(mask.shape)
 
 
+# Sums of shifted pictures and no convolutions below: those would run in half precision under autocast, and
+# in TF32 on a GPU, too coarse for differences of values up to 255.
+
+
 def _gradient_magnitude(rgb: Tensor) -> Tensor:
-    """(..., 1, H, W): Prewitt's gradient of the gray picture, per pixel step, borders repeated."""
+    """(..., 1, H, W): Prewitt's gradient of the gray picture, [1, 0, -1] over the mean of three lines."""
     gray = rgb_to_y(rgb, studio=False)
-    prewitt = torch.tensor([[1.0, 0.0, -1.0]] * 3, dtype=gray.dtype, device=gray.device) / 3
     padded = functional.pad(gray.reshape(-1, 1, *gray.shape[-2:]), (1, 1, 1, 1), mode="replicate")
-    gradient = functional.conv2d(padded, torch.stack([prewitt, prewitt.T])[:, None])
-    return gradient.square().sum(1).sqrt().reshape(gray.shape)
+    lines = padded[..., :-2, :] + padded[..., 1:-1, :] + padded[..., 2:, :]
+    columns = padded[..., :-2] + padded[..., 1:-1] + padded[..., 2:]
+    horizontal = (lines[..., :-2] - lines[..., 2:]) / 3
+    vertical = (columns[..., :-2, :] - columns[..., 2:, :]) / 3
+    return torch.hypot(horizontal, vertical).reshape(gray.shape)
 
 
 def _blur(mask: Tensor, sigma: float) -> Tensor:
+    """Gaussian, cut at 3 sigma, borders repeated."""
     radius = math.ceil(3 * sigma)
-    offset = torch.arange(-radius, radius + 1, dtype=mask.dtype, device=mask.device)
-    kernel = torch.exp(-((offset / sigma) ** 2) / 2)
-    kernel = kernel / kernel.sum()
-    flat = functional.pad(mask.reshape(-1, 1, *mask.shape[-2:]), (radius,) * 4, mode="replicate")
-    blurred = functional.conv2d(functional.conv2d(flat, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))
+    taps = [math.exp(-((offset / sigma) ** 2) / 2) for offset in range(-radius, radius + 1)]
+    blurred = functional.pad(mask.reshape(-1, 1, *mask.shape[-2:]), (radius,) * 4, mode="replicate")
+    for dim in (-2, -1):
+        windows = blurred.unfold(dim, len(taps), 1).unbind(-1)
+        blurred = torch.stack([tap / sum(taps) * window for tap, window in zip(taps, windows, strict=True)]).sum(0)
     return blurred.clamp(0, 1).reshape(mask.shape)  # rounding may exceed 1 by the last bit
 
 
