@@ -13,7 +13,8 @@ from acutance.data.datasets import Source
 from acutance.data.pictures import read_picture
 from acutance.errors import DataError, ModelError
 from acutance.evaluation.evaluate import evaluate, evaluate_one, tasks_of
-from acutance.evaluation.pictures import bicubic, picture_file, read_pair
+from acutance.evaluation.pictures import bicubic, bicubic_for, pair_for, picture_file, read_pair
+from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.results import GROUND_TRUTH
 from acutance.models.model_file import load_model
 from acutance.models.restore import restore
@@ -63,6 +64,23 @@ def test_the_numbers_pictures_and_progress_of_two_candidates(tmp_path: Path) -> 
             kept = read_picture(picture_file(str(tmp_path / "kept"), "made", source.name, name))
             assert np.array_equal(kept, pixels), name
         assert Path(picture_file(str(tmp_path / "kept"), "made", source.name, "gan.detail")).is_file()
+
+
+def test_workers_follow_the_rules_of_the_protocol(tmp_path: Path) -> None:
+    sources = {"Set5": made_sources(tmp_path / "pictures", [(50, 64)])}
+    evaluate(
+        {"bicubic": "bicubic"},
+        sources,
+        scale=4,
+        protocol="dsrgan",
+        metrics=["psnr_y"],
+        pictures_to=str(tmp_path / "kept"),
+    )
+    lr, truth = pair_for(PROTOCOLS["dsrgan"], "Set5", sources["Set5"][0], 4)
+    expected = {"lr": lr, "bicubic": bicubic_for(PROTOCOLS["dsrgan"], lr, truth, 4), GROUND_TRUTH: truth}
+    assert truth.shape == (48, 60, 3)
+    for name, pixels in expected.items():
+        assert np.array_equal(read_picture(picture_file(str(tmp_path / "kept"), "Set5", "made_0", name)), pixels), name
 
 
 def test_a_model_whose_file_has_changed_is_read_anew(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from acutance.data.datasets import Source
 from acutance.data.pictures import write_picture
 from acutance.errors import AcutanceError, ConfigError, DataError, ModelError
 from acutance.evaluation.metrics import METRICS, measure, unavailable
-from acutance.evaluation.pictures import LR, bicubic, picture_file, read_pair, shown_detail
+from acutance.evaluation.pictures import LR, bicubic_for, pair_for, picture_file, shown_detail
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation, Row
 from acutance.models.model_file import load_model
@@ -95,7 +95,7 @@ def evaluate(
 
     Args:
         candidates: label -> URI of a model file, or `bicubic`.
-        sources: data set -> pictures; their own LR at `scale` is used where they have one.
+        sources: data set -> pictures; their own LR at `scale` is used where they have one and the protocol allows.
         scale: how many times the candidates enlarge.
         protocol: a name of PROTOCOLS.
         metrics: names of METRICS.
@@ -153,7 +153,7 @@ def evaluate_one(
     available = _only_available(yardstick, missing)
     rows = []
     for task in tasks_of({candidate: candidate}, sources):
-        lr, truth = read_pair(task.source, scale)
+        lr, truth = _pair(task, yardstick)
         outputs = None if task.model is None else restore(network, description, lr)
         rows.append(_measured(task, outputs, truth, available))
     return _evaluation(yardstick, rows, missing)
@@ -187,17 +187,21 @@ def _perform(
     """Do one task in a worker: its row, the metrics unavailable there, and the pictures to keep by name."""
     hush()
     missing = unavailable(yardstick.metrics)
-    lr, truth = read_pair(task.source, yardstick.scale)
-    outputs = None if task.model is None else _restored(task.model, yardstick.scale, lr, call)
+    lr, truth = _pair(task, yardstick)
+    outputs = None if task.model is None else _restored(task.model, yardstick, lr, truth, call)
     row = _measured(task, outputs, truth, _only_available(yardstick, missing))
     return row, missing, _to_keep(task, outputs, lr, truth) if keep else {}
 
 
-def _restored(model: str, scale: int, lr: np.ndarray, call: str) -> Outputs:
+def _pair(task: Task, yardstick: Yardstick) -> tuple[np.ndarray, np.ndarray]:
+    return pair_for(PROTOCOLS[yardstick.protocol], task.dataset, task.source, yardstick.scale)
+
+
+def _restored(model: str, yardstick: Yardstick, lr: np.ndarray, truth: np.ndarray, call: str) -> Outputs:
     if model == BICUBIC:
-        return {"image": bicubic(lr, scale)}
+        return {"image": bicubic_for(PROTOCOLS[yardstick.protocol], lr, truth, yardstick.scale)}
     network, description = _loaded(model, call)
-    _require_scale(description, scale, model)
+    _require_scale(description, yardstick.scale, model)
     return restore(network, description, lr)
 
 

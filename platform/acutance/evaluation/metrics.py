@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from scipy.ndimage import correlate1d
+from scipy.ndimage import correlate1d, uniform_filter
 
 from acutance.errors import WeightsError
 from acutance.evaluation import niqe as _niqe
@@ -27,6 +27,7 @@ CUTOFF = 0.25
 """Detail finer than this, in units of Nyquist, counts as sharpness: what a x4 picture has lost."""
 
 Goal = Literal["maximize", "minimize", "closest to the truth"]
+View = Literal["plane", "cropped rgb", "rgb"]
 
 
 def psnr_y(restored: np.ndarray, truth: np.ndarray) -> float:
@@ -64,6 +65,47 @@ def ssim_y(restored: np.ndarray, truth: np.ndarray) -> float:
     return float(similarity.mean())
 
 
+def ssim_y_wang(restored: np.ndarray, truth: np.ndarray) -> float:
+    """Return the structural similarity as the authors' later script: of planes shrunk to about 256 pixels.
+
+    Wang's `ssim.m`: f = max(1, round(shorter side / 256)); the mean over f x f pixels, mirrored at the border,
+    of every f-th pixel; then `ssim_y`, which it equals where f is 1. Compare it with tables of this kind only.
+
+    Raises:
+        Unmeasurable: for a plane with a side of fewer than 11 pixels.
+    """
+    _require(truth, 11, "SSIM")
+    factor = max(1, math.floor(min(truth.shape) / 256 + 0.5))
+    return ssim_y(_shrunk(restored, factor), _shrunk(truth, factor))
+
+
+def psnr_rgb(restored: np.ndarray, truth: np.ndarray) -> float:
+    """Return the peak signal-to-noise ratio in dB (peak 255), of the mean squared error of all three colours.
+
+    Args:
+        restored: uint8 (h, w, 3) RGB, without the protocol's border.
+        truth: the same.
+
+    Raises:
+        Unmeasurable: for identical pictures, whose ratio is infinite, and for empty ones.
+    """
+    return psnr_y(restored.astype(np.float64), truth.astype(np.float64))
+
+
+def ssim_rgb(restored: np.ndarray, truth: np.ndarray) -> float:
+    """Return the mean of the three colours' structural similarities, each as `ssim_y` (BasicSR's SSIM of RGB).
+
+    Args:
+        restored: uint8 (h, w, 3) RGB, without the protocol's border.
+        truth: the same.
+
+    Raises:
+        Unmeasurable: for a picture with a side of fewer than 11 pixels.
+    """
+    pairs = zip(*(np.moveaxis(picture.astype(np.float64), -1, 0) for picture in (restored, truth)), strict=True)
+    return float(np.mean([ssim_y(*pair) for pair in pairs]))
+
+
 def high_frequency(plane: np.ndarray) -> float:
     """Return how much fine detail a plane holds: the RMS of its high-pass part, in grey levels.
 
@@ -82,8 +124,14 @@ def high_frequency(plane: np.ndarray) -> float:
 
 
 def _require(plane: np.ndarray, side: int, name: str) -> None:
-    if min(plane.shape) < side:
+    if min(plane.shape[:2]) < side:
         raise Unmeasurable(f"{name} needs {side} pixels on a side; {plane.shape[1]}x{plane.shape[0]} are left")
+
+
+def _shrunk(plane: np.ndarray, factor: int) -> np.ndarray:
+    # MATLAB's `imfilter` puts the centre of an even box left of its middle, scipy right of it.
+    box = uniform_filter(plane, factor, mode="reflect", origin=0 if factor % 2 else -1)
+    return box[::factor, ::factor]
 
 
 def _window(plane: np.ndarray) -> np.ndarray:
@@ -99,7 +147,7 @@ class Metric:
     Attributes:
         function: of (restored, truth), or of (restored) where no truth is needed.
         title: its name in tables.
-        on: whether it sees the protocol's plane or the whole RGB picture.
+        on: whether it sees the protocol's plane, the RGB picture without the protocol's border, or the whole one.
         needs_truth: False for a metric that judges one picture alone; the truth itself then has a value, too.
         goal: which way is better.
         unit: of its values; empty where they have none.
@@ -109,7 +157,7 @@ class Metric:
 
     function: Callable[..., float]
     title: str
-    on: Literal["plane", "rgb"]
+    on: View
     needs_truth: bool
     goal: Goal
     digits: int
@@ -120,6 +168,9 @@ class Metric:
 METRICS: dict[str, Metric] = {
     "psnr_y": Metric(psnr_y, "PSNR-Y", "plane", True, "maximize", 2, unit="dB"),
     "ssim_y": Metric(ssim_y, "SSIM-Y", "plane", True, "maximize", 4),
+    "ssim_y_wang": Metric(ssim_y_wang, "SSIM-Y (Wang)", "plane", True, "maximize", 4),
+    "psnr_rgb": Metric(psnr_rgb, "PSNR-RGB", "cropped rgb", True, "maximize", 2, unit="dB"),
+    "ssim_rgb": Metric(ssim_rgb, "SSIM-RGB", "cropped rgb", True, "maximize", 4),
     "niqe": Metric(_niqe.niqe, "NIQE", "plane", False, "minimize", 2, requirement=_niqe.PARAMETERS),
     "lpips_squeeze": Metric(
         perceptual.lpips_squeeze,
@@ -176,7 +227,12 @@ def measure(
     if truth is not None and truth.shape != restored.shape:
         raise ValueError(f"the restored picture is {restored.shape}, the truth {truth.shape}")
     pictures = [restored] if truth is None else [restored, truth]
-    views = {"rgb": pictures, "plane": [PROTOCOLS[protocol].plane(picture, scale) for picture in pictures]}
+    rules = PROTOCOLS[protocol]
+    views: dict[View, list[np.ndarray]] = {
+        "plane": [rules.plane(picture, scale) for picture in pictures],
+        "cropped rgb": [rules.cropped(picture, scale) for picture in pictures],
+        "rgb": pictures,
+    }
     values: dict[str, float | None] = {}
     reasons: dict[str, str] = {}
     for name in metrics:
