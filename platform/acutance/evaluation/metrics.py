@@ -17,6 +17,7 @@ from scipy.ndimage import correlate1d, uniform_filter
 from acutance.errors import WeightsError
 from acutance.evaluation import niqe as _niqe
 from acutance.evaluation import perceptual
+from acutance.evaluation.png import compressed_size
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.unmeasurable import Unmeasurable
 from acutance.evaluation.weights import find_weights
@@ -184,6 +185,7 @@ METRICS: dict[str, Metric] = {
     "high_frequency": Metric(
         high_frequency, "fine detail", "plane", False, "closest to the truth", 2, unit="grey levels"
     ),
+    "compressed_size": Metric(compressed_size, "PNG size", "rgb", False, "closest to the truth", 0, unit="bytes"),
 }
 
 

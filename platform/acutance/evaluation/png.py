@@ -1,0 +1,54 @@
+"""The size of a picture as PNG, a measure of how much detail it holds that needs no truth.
+
+The size depends on the writer, so there is one, fixed: filter SUB in every row, zlib at level 1 with run lengths
+only, as OpenCV writes by default. Others choose a filter for each row, and their files are smaller by a fifth.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import numpy as np
+
+from acutance.evaluation.unmeasurable import Unmeasurable
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+SUB = 1
+RGB_OF_8_BITS = (8, 2, 0, 0, 0)
+
+
+def compressed_size(picture: np.ndarray) -> float:
+    """Return the bytes of a picture's PNG file, all of its chunks counted.
+
+    Args:
+        picture: uint8 (H, W, 3) RGB.
+
+    Raises:
+        Unmeasurable: for an empty picture.
+    """
+    if not picture.size:
+        raise Unmeasurable("an empty picture has no PNG")
+    return float(len(png_bytes(picture)))
+
+
+def png_bytes(picture: np.ndarray) -> bytes:
+    """Return a whole PNG file of a picture, uint8 (H, W, 3) RGB: one IDAT chunk, nothing that is optional."""
+    height, width, _ = picture.shape
+    compressor = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
+    pixels = compressor.compress(_filtered(picture)) + compressor.flush()
+    header = struct.pack(">IIBBBBB", width, height, *RGB_OF_8_BITS)
+    return SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
+
+
+def _filtered(picture: np.ndarray) -> bytes:
+    """Each row as its filter's number and the differences from the pixel to the left, modulo 256."""
+    rows = np.empty((picture.shape[0], 1 + picture.shape[1] * 3), np.uint8)
+    rows[:, 0] = SUB
+    rows[:, 1:4] = picture[:, 0]
+    rows[:, 4:] = (picture[:, 1:] - picture[:, :-1]).reshape(len(picture), -1)
+    return rows.tobytes()
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

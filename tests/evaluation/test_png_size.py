@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from made_for_evaluation import benchmark, picture
+from PIL import Image
+
+from acutance.data.pictures import read_picture
+from acutance.evaluation.metrics import measure
+from acutance.evaluation.pictures import bicubic
+from acutance.evaluation.png import compressed_size, png_bytes
+from acutance.evaluation.unmeasurable import Unmeasurable
+
+
+def chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and content of each chunk after the signature."""
+    start = 8
+    while start < len(png):
+        (length,) = struct.unpack(">I", png[start : start + 4])
+        yield png[start + 4 : start + 8], png[start + 8 : start + 8 + length]
+        start += 12 + length
+
+
+def rows(png: bytes) -> bytes:
+    """The filtered rows, as they were before zlib."""
+    return zlib.decompress(b"".join(content for kind, content in chunks(png) if kind == b"IDAT"))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (33, 20)])
+def test_the_file_is_one_that_others_read(shape: tuple[int, int]) -> None:
+    shown = picture(40, 40)[: shape[0], : shape[1]]
+    png = png_bytes(shown)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png))), shown)
+    assert compressed_size(shown) == len(png)
+    assert [kind for kind, _ in chunks(png)] == [b"IHDR", b"IDAT", b"IEND"]
+
+
+def test_the_writer_is_opencvs(data_root: Path) -> None:
+    for source in benchmark(data_root, "Set5"):
+        shown = read_picture(source.path)
+        theirs = cv2.imencode(".png", shown[..., ::-1])[1].tobytes()
+        assert rows(png_bytes(shown)) == rows(theirs)
+        assert compressed_size(shown) == pytest.approx(len(theirs), rel=0.005)
+
+
+def test_set14_takes_the_share_of_its_raw_bytes_that_was_measured_before(data_root: Path) -> None:
+    folder = data_root / "benchmarks" / "Set14"
+    raw = sharp = blurred = 0.0
+    for file in sorted((folder / "LRx2").glob("*.png")):
+        x2 = folder / "HRx2" / file.name
+        truth = read_picture(x2 if x2.exists() else folder / "HR" / file.name)
+        raw += truth.size
+        sharp += compressed_size(truth)
+        blurred += compressed_size(bicubic(read_picture(file), 2))
+    assert sharp / raw == pytest.approx(0.604, abs=0.001)
+    assert blurred / raw == pytest.approx(0.537, abs=0.001)
+
+
+def test_a_flat_picture_takes_few_bytes_and_noise_more_than_its_own() -> None:
+    flat = np.full((64, 64, 3), 90, np.uint8)
+    assert 57 < compressed_size(flat) < 400
+    noise = np.random.default_rng(0).integers(0, 256, flat.shape, np.uint8)
+    assert compressed_size(noise) > noise.size
+
+
+def test_an_empty_picture_has_no_value_but_a_reason() -> None:
+    with pytest.raises(Unmeasurable, match="empty"):
+        compressed_size(np.zeros((0, 5, 3), np.uint8))
+
+
+def test_the_whole_picture_is_measured_and_the_truth_as_well() -> None:
+    shown = picture(24, 24)
+    for truth in (None, shown):
+        found = measure(shown, truth, metrics=["compressed_size"], protocol="wdsr", scale=4)
+        assert found.values == {"compressed_size": compressed_size(shown)}
