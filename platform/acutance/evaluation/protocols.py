@@ -64,7 +64,7 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "dsrgan": Protocol(
         "Y and border as y_crop4; the truth cut to multiples of 12 (Set5, Set14) or the scale, the LR made of it;\n"
-        "bicubic enlarges the unrounded LR. As DSRGAN's Table II: psnr_y with ssim_y_wang, in no other SSIM.",
+        "bicubic enlarges the unrounded LR. As DSRGAN's Table II: read psnr_y and ssim_y_wang, not ssim_y.",
         rounded=True,
         crop=1,
         multiples={"Set5": 12, "Set14": 12},
