@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from acutance.errors import WeightsError
 from acutance.evaluation.metrics import METRICS, unavailable
-from acutance.evaluation.weights import KNOWN, find_weights
+from acutance.evaluation.weights import KNOWN, fetch_weights, find_weights
+from file_server import FileServer, serving
 
 NAME = "niqe_pris_params.npz"
 
@@ -59,3 +63,76 @@ def test_metrics_with_their_files_are_available() -> None:
 
 def test_every_requirement_says_where_it_is_published() -> None:
     assert {m.requirement for m in METRICS.values() if m.requirement} <= set(KNOWN)
+
+
+CONTENT = b"parameters" * 1000
+CACHE = Path(".cache/acutance/weights")
+
+
+@pytest.fixture
+def published(no_weights: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    """A server on this machine stands in for the place where the NIQE parameters are published."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serving() as server:
+        server.files[f"/{NAME}"] = CONTENT
+        there = replace(KNOWN[NAME], url=f"{server.url}/{NAME}", sha256=hashlib.sha256(CONTENT).hexdigest()[:8])
+        monkeypatch.setitem(KNOWN, NAME, there)
+        yield server
+
+
+def test_a_file_that_is_nowhere_is_downloaded_when_asked_for(published: FileServer, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=f"acutance data fetch {NAME}"):
+        find_weights(NAME)
+    assert unavailable(["niqe"])
+    assert published.asked == []
+    assert fetch_weights(NAME) == tmp_path / CACHE / NAME
+    assert find_weights(NAME).read_bytes() == CONTENT
+    assert fetch_weights(NAME) == tmp_path / CACHE / NAME
+    assert len(published.asked) == 1
+
+
+def test_a_file_that_is_here_is_not_downloaded(
+    published: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / NAME).touch()
+    monkeypatch.setenv("ACUTANCE_WEIGHTS", str(tmp_path))
+    assert fetch_weights(NAME) == tmp_path / NAME
+    assert published.asked == []
+
+
+def test_a_failed_download_says_where_to_put_the_file_and_where_it_is_published(
+    published: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = {
+        "404": {"url": f"{published.url}/gone.npz"},
+        "no connection": {"url": f"http://127.0.0.1:9/{NAME}"},
+        "not the published": {"sha256": "00000000"},
+    }
+    for message, wrong in failures.items():
+        with monkeypatch.context() as once:
+            once.setitem(KNOWN, NAME, replace(KNOWN[NAME], **wrong))
+            with pytest.raises(WeightsError, match=message) as caught:
+                fetch_weights(NAME)
+        assert NAME in caught.value.what
+        assert "127.0.0.1" in str(caught.value.where)
+        assert str(tmp_path / CACHE / NAME) in str(caught.value.fix)
+        assert "BasicSR" in str(caught.value.fix)
+        assert list((tmp_path / CACHE).iterdir()) == []
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_a_file_that_nobody_knows_is_not_looked_for_elsewhere() -> None:
+    with pytest.raises(WeightsError, match=r"unknown\.pth is not here"):
+        fetch_weights("unknown.pth")
+
+
+def test_the_addresses_are_those_of_torchvision(data_root: Path) -> None:
+    from torchvision.models import AlexNet_Weights, SqueezeNet1_1_Weights, VGG16_Weights, VGG19_Weights
+
+    kinds = (SqueezeNet1_1_Weights, AlexNet_Weights, VGG16_Weights, VGG19_Weights)
+    urls = {kind.IMAGENET1K_V1.url for kind in kinds}
+    assert {known.url for name, known in KNOWN.items() if name != NAME} == urls
+    digits = {known.sha256 for name, known in KNOWN.items() if name.endswith(".pth")}
+    assert digits == {"b8a52dc0", "7be5be79", "397923af", "dcbb9e9d"}
+    parameters = (data_root / "metrics" / NAME).read_bytes()
+    assert hashlib.sha256(parameters).hexdigest() == KNOWN[NAME].sha256

@@ -71,3 +71,31 @@ def data_list(as_json: Json = False) -> None:
         as_json,
         table_of("data set", "here", "pictures", "", rows=rows),
     )
+
+
+@data.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="a data set, or a file of weights that a metric names")],
+    as_json: Json = False,
+) -> None:
+    """Download a data set into ACUTANCE_DATA, or a file of weights into the cache; goes on where it stopped.
+
+    \b
+    acutance data fetch niqe_pris_params.npz
+    ACUTANCE_DATA=~/pictures acutance data fetch DIV2K_valid
+    """
+    from acutance.data.fetch import fetch_dataset
+    from acutance.errors import ConfigError
+    from acutance.evaluation.weights import KNOWN, fetch_weights
+    from acutance.schema import nearest
+    from acutance.work import catalogue_for
+
+    catalogue = catalogue_for()
+    if name not in KNOWN and name not in catalogue.entries:
+        valid = [*KNOWN, *catalogue.entries]
+        raise ConfigError(f"nothing is called {name!r}{nearest(name, valid)}", fix="see `acutance data list`")
+    place = str(fetch_weights(name)) if name in KNOWN else fetch_dataset(catalogue, name)
+    if as_json:
+        show({"name": name, "place": place}, True, None)
+    else:
+        sys.stdout.write(place + "\n")  # one line, however long, for `$(acutance data fetch ...)`

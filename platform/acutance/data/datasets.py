@@ -29,11 +29,20 @@ class Packaged(Strict):
     distribution: str | None = None
 
 
+class Archive(Strict):
+    """A published .zip of a dataset: what it holds is the sub-folder `holds`, unpacked into the dataset's folder."""
+
+    url: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    holds: str
+
+
 class Entry(Strict):
     """One dataset of the catalogue: either `packaged` pictures or a `folder`.
 
     `hr` is the sub-folder of the pictures themselves. `lr` names, per scale, the sub-folder of low-resolution
-    pictures of the same stem; `hr_for` a sub-folder whose pictures stand in for those of `hr` at that scale.
+    pictures of the same stem, followed by `lr_suffix`, in which `{scale}` stands for the scale; `hr_for` a sub-folder
+    whose pictures stand in for those of `hr` at that scale. `archives` is what may be downloaded into the folder.
     """
 
     about: str
@@ -43,12 +52,16 @@ class Entry(Strict):
     folder: str | None = None
     hr: str = "."
     lr: dict[int, str] = Field(default_factory=dict)
+    lr_suffix: str = ""
     hr_for: dict[int, str] = Field(default_factory=dict)
+    archives: list[Archive] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _one_place(self) -> Entry:
         if bool(self.packaged) == bool(self.folder):
             raise ValueError("a dataset has either 'packaged' pictures or a 'folder'")
+        if self.archives and not self.folder:
+            raise ValueError("'archives' need a 'folder' to be unpacked into")
         return self
 
 
@@ -105,11 +118,20 @@ class Catalogue:
         if "/" in name or Path(name).is_dir():
             folder = Path(name).expanduser().absolute()
             return _folder_sources(folder, "give the path of a local folder of pictures")
-        raise ConfigError(
-            f"no dataset is called {name!r}{nearest(name, self.entries)}",
-            where=self.file,
-            fix="choose one of its datasets, or give a folder as ./NAME",
-        )
+        raise self._unknown(name)
+
+    def entry(self, name: str) -> Entry:
+        """Return the entry of a name; ConfigError for one that is not in the catalogue."""
+        if name not in self.entries:
+            raise self._unknown(name)
+        return self.entries[name]
+
+    def place(self, name: str) -> str:
+        """Return the folder of a dataset, present or not, or the distributions that it is inside of."""
+        entry = self.entry(name)
+        if entry.packaged:
+            return "inside " + ", ".join(sorted({p.distribution or p.package for p in entry.packaged}))
+        return str(_root() / str(entry.folder))
 
     def listing(self) -> list[Listed]:
         """Return one row a dataset, present or not."""
@@ -120,19 +142,26 @@ class Catalogue:
             found = self.find(name)
         except DataError as error:
             return Listed(name, False, 0, f"{error.what}{f': {error.where}' if error.where else ''}", entry.about)
-        if entry.packaged:
-            where = "inside " + ", ".join(sorted({p.distribution or p.package for p in entry.packaged}))
-        else:
-            where = str(_root() / str(entry.folder))
-        return Listed(name, True, len(found), where, entry.about)
+        return Listed(name, True, len(found), self.place(name), entry.about)
+
+    def _unknown(self, name: str) -> ConfigError:
+        return ConfigError(
+            f"no dataset is called {name!r}{nearest(name, self.entries)}",
+            where=self.file,
+            fix="choose one of its datasets, or give a folder as ./NAME",
+        )
 
     def _entry_sources(self, name: str, entry: Entry) -> list[Source]:
         if entry.packaged:
             return _named([_packaged_path(picture, name) for picture in entry.packaged])
         folder = _root() / str(entry.folder)
-        fix = f"put {name} there ({entry.source}), or point {ROOT_VARIABLE} at what holds {entry.folder}"
+        fetch = f"run `acutance data fetch {name}`, or " if entry.archives else ""
+        fix = f"{fetch}put {name} there ({entry.source}), or point {ROOT_VARIABLE} at what holds {entry.folder}"
         sources = _folder_sources(folder / entry.hr, fix)
-        lr = {scale: _by_name(folder / below, fix) for scale, below in entry.lr.items()}
+        alone = f"{fix}, or name {folder / entry.hr} in place of {name} to use the pictures without their LR"
+        lr = {scale: _lr_by_name(folder / below, entry, scale, alone) for scale, below in entry.lr.items()}
+        for scale, paths in lr.items():
+            _require_all(sources, paths, folder / entry.lr[scale], f"complete it from {entry.source}")
         hr = {scale: _by_name(folder / below, fix) for scale, below in entry.hr_for.items()}
         return [Source(s.name, s.path, _of(s.name, lr), _of(s.name, hr)) for s in sources]
 
@@ -194,6 +223,19 @@ def _named(paths: list[Path], folder: Path | None = None) -> list[Source]:
 
 def _by_name(folder: Path, fix: str) -> dict[str, Path]:
     return {source.name: source.path for source in _folder_sources(folder, fix)}
+
+
+def _lr_by_name(folder: Path, entry: Entry, scale: int, fix: str) -> dict[str, Path]:
+    suffix = entry.lr_suffix.replace("{scale}", str(scale))
+    return {name.removesuffix(suffix): path for name, path in _by_name(folder, fix).items() if name.endswith(suffix)}
+
+
+def _require_all(sources: list[Source], lr: dict[str, Path], folder: Path, fix: str) -> None:
+    """A data set whose LR is there in part would be measured on a mixture of its own LR and ours."""
+    missing = [source.name for source in sources if source.name not in lr]
+    if missing:
+        what = f"the LR of {len(missing)} of {len(sources)} pictures is missing, the first that of {missing[0]}"
+        raise DataError(what, where=str(folder), fix=fix)
 
 
 def _of(name: str, by_scale: dict[int, dict[str, Path]]) -> dict[int, Path]:

@@ -1,18 +1,44 @@
-"""Finds parameter and weight files that are published elsewhere. Nothing is downloaded from here."""
+"""Finds parameter and weight files that are published elsewhere; downloads one only when asked to."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
-from acutance.errors import WeightsError
+from acutance.download import download_with_progress
+from acutance.errors import AcutanceError, WeightsError
 
-KNOWN: dict[str, str] = {
-    "niqe_pris_params.npz": "basicsr/metrics/niqe_pris_params.npz of github.com/XPixelGroup/BasicSR (12 kB)",
-    "squeezenet1_1-b8a52dc0.pth": "torchvision's SqueezeNet 1.1 (5 MB, download.pytorch.org/models)",
-    "alexnet-owt-7be5be79.pth": "torchvision's AlexNet (233 MB, download.pytorch.org/models)",
-    "vgg16-397923af.pth": "torchvision's VGG16 (528 MB, download.pytorch.org/models)",
-    "vgg19-dcbb9e9d.pth": "torchvision's VGG19 (548 MB, download.pytorch.org/models)",
+
+@dataclass(frozen=True)
+class Published:
+    """Where a file is published; `sha256` may be the first digits alone, as in torch hub's file names."""
+
+    about: str
+    url: str
+    sha256: str
+
+
+def _torchvision(file: str, about: str) -> Published:
+    sha256 = Path(file).stem.rpartition("-")[2]
+    return Published(about, f"https://download.pytorch.org/models/{file}", sha256)
+
+
+KNOWN: dict[str, Published] = {
+    "niqe_pris_params.npz": Published(
+        "basicsr/metrics/niqe_pris_params.npz of github.com/XPixelGroup/BasicSR (12 kB)",
+        "https://raw.githubusercontent.com/XPixelGroup/BasicSR/master/basicsr/metrics/niqe_pris_params.npz",
+        "2a7c182a68c9e7f1b2e2e5ec723279d6f65d912b6fcaf37eb2bf03d7367c4296",
+    ),
+    **{
+        file: _torchvision(file, f"torchvision's {model}, download.pytorch.org/models")
+        for file, model in {
+            "squeezenet1_1-b8a52dc0.pth": "SqueezeNet 1.1 (5 MB)",
+            "alexnet-owt-7be5be79.pth": "AlexNet (233 MB)",
+            "vgg16-397923af.pth": "VGG16 (528 MB)",
+            "vgg19-dcbb9e9d.pth": "VGG19 (548 MB)",
+        }.items()
+    },
 }
 """File name -> where it is published."""
 
@@ -31,13 +57,35 @@ def find_weights(name: str) -> Path:
     Raises:
         WeightsError: when it is nowhere; names the file, where to put it and where it is published.
     """
-    for folder in folders():
-        for candidate in (folder / name, *sorted(folder.glob(f"*/{name}"))):
-            if candidate.is_file():
-                return candidate
-    published = f" (published as {KNOWN[name]})" if name in KNOWN else ""
+    found = _found(name)
+    if found:
+        return found
+    fetch = f"run `acutance data fetch {name}`, or " if name in KNOWN else ""
+    published = f" (published as {KNOWN[name].about})" if name in KNOWN else ""
     raise WeightsError(
         f"the file {name} is not here",
         where=os.pathsep.join(str(folder) for folder in folders()),
-        fix=f"put it{published} into a folder and set ACUTANCE_WEIGHTS to that folder",
+        fix=f"{fetch}put it{published} into a folder and set ACUTANCE_WEIGHTS to that folder",
     )
+
+
+def fetch_weights(name: str) -> Path:
+    """Return the path of a file of `KNOWN`; one that is nowhere is downloaded into our own cache.
+
+    Raises:
+        WeightsError: for a file that is not in `KNOWN`, or when the download fails; names the file, where to put
+            it and where it is published.
+    """
+    if name not in KNOWN:
+        return find_weights(name)
+    published = KNOWN[name]
+    try:
+        return _found(name) or download_with_progress(published.url, folders()[-1] / name, sha256=published.sha256)
+    except AcutanceError as error:
+        fix = f"{error.fix or 'make the folder writable'}; it is published as {published.about}"
+        raise WeightsError(error.what, where=error.where, fix=fix) from error
+
+
+def _found(name: str) -> Path | None:
+    places = (place for folder in folders() for place in (folder / name, *sorted(folder.glob(f"*/{name}"))))
+    return next((place for place in places if place.is_file()), None)

@@ -1,0 +1,142 @@
+"""Downloads of published files: resumed, checked, and never half there.
+
+What has arrived so far lies beside the target as `NAME.part`; the target itself appears only when it is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import requests
+
+from acutance.console import progress
+from acutance.errors import DataError, UnreachableError
+
+CHUNK = 1 << 20
+TIMEOUT = (10.0, 60.0)
+"""Seconds to connect, and between two pieces of the answer."""
+
+OnProgress = Callable[[int, int | None], None]
+"""Called with the bytes that are here and the size of the whole file, None where the server does not tell."""
+
+
+def download(url: str, target: Path, *, sha256: str | None, on_progress: OnProgress | None = None) -> Path:
+    """Download a file to `target`, going on where an earlier attempt stopped; return `target`.
+
+    Args:
+        url: http:// or https://.
+        target: where the file goes; a file that is there is replaced, and only by a whole one.
+        sha256: its checksum in hexadecimal, or the first digits of it. Without one every attempt starts
+            again, because nothing would tell the halves of two different files.
+        on_progress: told of every megabyte.
+
+    Raises:
+        UnreachableError: when the server does not answer, refuses, or the connection is cut; what arrived is kept.
+        DataError: for a wrong checksum (nothing is kept), or a folder that cannot be written.
+    """
+    part = target.with_name(f"{target.name}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if sha256 is None:
+            part.unlink(missing_ok=True)
+        with _failures_named(url, target):
+            _complete(url, target, part, on_progress)
+        _check(url, target, part, sha256)
+        os.replace(part, target)
+    except OSError as error:
+        raise DataError(f"{target.name} cannot be written: {error.strerror}", where=str(target.parent)) from error
+    return target
+
+
+def download_with_progress(url: str, target: Path, *, sha256: str | None) -> Path:
+    """Download as `download` does, with a progress bar on standard error."""
+    with progress(target.name, 100) as update:
+
+        def shown(done: int, total: int | None) -> None:
+            percent = 100 * done // total if total else 0
+            update(percent, f"{done / 1e6:.1f} of {total / 1e6:.1f} MB" if total else f"{done / 1e6:.1f} MB")
+
+        return download(url, target, sha256=sha256, on_progress=shown)
+
+
+def shown_address(url: str) -> str:
+    """Return host and path of an address: what may be printed; a user name, a password or a query may not."""
+    address = urlsplit(url)
+    host = address.netloc.rpartition("@")[2]
+    return f"{host}{address.path}"
+
+
+def _complete(url: str, target: Path, part: Path, on_progress: OnProgress | None) -> None:
+    """Fetch what is missing of `part`."""
+    here = part.stat().st_size if part.is_file() else 0
+    with _answer(url, here) as response:
+        if here and response.headers.get("Content-Range") == f"bytes */{here}":
+            return None  # all of it had arrived before
+        if here and not _goes_on(response, here):
+            part.unlink()
+            if response.status_code != HTTPStatus.OK:
+                return _complete(url, target, part, on_progress)
+            here = 0
+        if not response.ok:
+            status = f"{response.status_code} {response.reason}"
+            raise UnreachableError(f"{target.name} cannot be downloaded: the server answered {status}")
+        length = response.headers.get("Content-Length")
+        total = here + int(length) if length and "Content-Encoding" not in response.headers else None
+        with open(part, "ab") as file:
+            for chunk in response.iter_content(CHUNK):
+                file.write(chunk)
+                here += len(chunk)
+                if on_progress:
+                    on_progress(here, total)
+    if total is not None and here != total:
+        raise requests.ConnectionError
+    return None
+
+
+def _answer(url: str, start: int) -> requests.Response:
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+    return requests.get(url, headers=headers, stream=True, timeout=TIMEOUT)
+
+
+def _goes_on(response: requests.Response, start: int) -> bool:
+    """Tell whether an answer can be appended; failures other than a refused range are the caller's."""
+    if response.status_code == HTTPStatus.PARTIAL_CONTENT:
+        return response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+    return response.status_code not in {HTTPStatus.OK, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
+
+
+def _check(url: str, target: Path, part: Path, sha256: str | None) -> None:
+    if sha256 is None:
+        return
+    with open(part, "rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if not found.startswith(sha256.lower()):
+        part.unlink()
+        raise DataError(
+            f"what was downloaded is not the published {target.name}: its SHA-256 is {found}, not {sha256}",
+            where=shown_address(url),
+            fix=f"try again, or get the file elsewhere and put it at {target}",
+        )
+
+
+@contextmanager
+def _failures_named(url: str, target: Path) -> Iterator[None]:
+    """Say of a failure which address it was and what to do; the library's own words may hold a password."""
+    fix = f"run the same command again to go on, or put the file at {target} by hand"
+    try:
+        yield
+    except UnreachableError as error:
+        fix = f"get the file elsewhere and put it at {target}"
+        raise UnreachableError(error.what, where=shown_address(url), fix=fix) from None
+    except requests.Timeout:
+        what = f"{target.name} cannot be downloaded: the server does not answer in time"
+        raise UnreachableError(what, where=shown_address(url), fix=fix) from None
+    except requests.RequestException as error:
+        what = f"{target.name} cannot be downloaded: no connection, or it was cut ({type(error).__name__})"
+        raise UnreachableError(what, where=shown_address(url), fix=fix) from None
