@@ -9,9 +9,10 @@ from pathlib import Path
 from acutance import storage
 from acutance.console import progress
 from acutance.data import Source
-from acutance.errors import ModelError
+from acutance.errors import ConfigError, ModelError
 from acutance.evaluation.evaluate import BICUBIC, evaluate, tasks_of
-from acutance.evaluation.metrics import METRICS, unavailable
+from acutance.evaluation.metrics import unavailable
+from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.report import csv_text
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation
 from acutance.evaluation.sheet import picture_sheet, strips_of
@@ -19,13 +20,14 @@ from acutance.fingerprint import file_sha256, fingerprint
 from acutance.models.model_file import load_model
 from acutance.registry import Decision, Verdict, promote, resolve_model, tracking, user
 from acutance.registry.resolve import CANDIDATE, find_version
+from acutance.schema import nearest
 from acutance.training.plan import StageJob
 from acutance.work import Work, catalogue_for, open_work
 
 EXAM = "acutance.exam"
 """The tag of a model version that says how it is examined: data sets, protocol, metrics, gate."""
 
-EVALUATION_VERSION = 1
+EVALUATION_VERSION = 2
 """Counts changes of the evaluation's code after which equal models give other numbers."""
 
 
@@ -146,9 +148,21 @@ def evaluate_model(
     pictures = {name: catalogue_for().find(name) for name in datasets}
     title = f"{reference}{f' against {against}' if against else ''}: x{scale}"
     evaluation, folder, _ = measure_models(
-        root, candidates, pictures, protocol=protocol, metrics=metrics or list(METRICS), scale=scale, title=title
+        root,
+        candidates,
+        pictures,
+        protocol=protocol,
+        metrics=metrics or _metrics_of(protocol),
+        scale=scale,
+        title=title,
     )
     return evaluation, folder
+
+
+def _metrics_of(protocol: str) -> list[str]:
+    if protocol not in PROTOCOLS:
+        raise ConfigError(f"there is no protocol {protocol!r}{nearest(protocol, PROTOCOLS)}", where="--protocol")
+    return list(PROTOCOLS[protocol].metrics)
 
 
 def promote_model(name: str, root: str) -> Decision:

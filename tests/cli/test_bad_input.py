@@ -135,10 +135,23 @@ def test_a_dry_run_needs_no_data_and_writes_nothing(here: Here, tmp_path: Path) 
 def test_every_command_has_help_with_an_example(here: Here) -> None:
     for command in ("run", "prepare", "train", "evaluate", "tune", "upscale", "doctor", "schema", "models list",
                     "models show", "models promote", "models rollback", "jobs submit", "jobs list", "jobs status",
-                    "jobs logs", "jobs stop", "data list"):  # fmt: skip
+                    "jobs logs", "jobs stop", "data list", "data fetch"):  # fmt: skip
         done = here(*command.split(), "--help")
         assert done.returncode == 0
         assert f"acutance {command}" in done.stdout.replace("\n", " "), command
+
+
+def test_the_help_of_evaluate_tells_each_protocol(here: Here) -> None:
+    from acutance.evaluation.protocols import PROTOCOLS
+
+    printed = here("evaluate", "--help").stdout
+    assert all(f"{name} " in printed for name in PROTOCOLS)
+
+
+@pytest.mark.e2e
+def test_an_unknown_protocol_is_named(here: Here, ray_here: None) -> None:
+    done = here("evaluate", "bicubic", "--on", "photographs_heldout", "--protocol", "y_crop")
+    refused(done, "did you mean 'y_crop4'?")
 
 
 def test_the_schema_is_json_schema(here: Here) -> None:

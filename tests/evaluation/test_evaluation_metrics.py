@@ -173,3 +173,9 @@ def test_a_window_larger_than_what_is_left_has_no_value_but_a_reason() -> None:
 def test_pictures_of_different_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="truth"):
         measure(picture(40, 40), picture(40, 44), metrics=["psnr_y"], protocol="y_crop4", scale=4)
+
+
+def test_every_protocol_measures_known_metrics() -> None:
+    for protocol in PROTOCOLS.values():
+        assert protocol.metrics
+        assert set(protocol.metrics) <= METRICS.keys()

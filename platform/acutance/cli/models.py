@@ -22,8 +22,8 @@ def evaluate(
     model: ModelReference,
     on: Annotated[list[str], typer.Option("--on", metavar="DATASET...", help="names of data sets, or folders")],
     against: Annotated[str | None, typer.Option(metavar="MODEL", help="another model, on the same pictures")] = None,
-    protocol: Annotated[str, typer.Option(help="y_crop4: Y rounded to uint8, a border of `scale` cropped")] = "y_crop4",
-    metric: Annotated[list[str] | None, typer.Option("--metric", help="default: all")] = None,
+    protocol: Annotated[str, typer.Option(help="y_crop4, dsrgan, rgb_crop4 or wdsr; see above")] = "y_crop4",
+    metric: Annotated[list[str] | None, typer.Option("--metric", help="default: those the protocol is for")] = None,
     scale: Annotated[int, typer.Option(help="for MODEL = bicubic; a model knows its own")] = 4,
     address: Address = None,
     storage: Storage = None,
@@ -34,7 +34,16 @@ def evaluate(
     \b
     acutance evaluate models:/quickstart-x4@champion --on photographs_heldout
     acutance evaluate models:/quickstart-x4/2 --against models:/quickstart-x4/1 --on Set5 Set14
-    acutance evaluate bicubic --on Set5 Set14 BSD100 --json
+    acutance evaluate bicubic --on Set5 Set14 BSD100 --protocol dsrgan --json
+
+    \b
+    y_crop4    Y rounded to whole grey levels, a border of `scale` pixels cut; LPIPS on the whole RGB picture:
+               4PP-EUSR's tables.
+    dsrgan     Y as y_crop4, Wang's SSIM with its downsampling, the truth cut to multiples of 12 (Set5, Set14),
+               bicubic of the unrounded LR: DSRGAN's Table II.
+    rgb_crop4  RGB and Y, a border of `scale` pixels cut, the truth cut to multiples of 12: ESRGAN-DP's
+               released settings.
+    wdsr       RGB, a border of `scale` + 6 pixels cut: the tables of WDSR and of the weight map.
     """
     from acutance.evaluation.compare import differences
     from acutance.evaluation.report import table

@@ -18,6 +18,7 @@ class Protocol:
 
     Attributes:
         description: two lines for the user.
+        metrics: what its tables show, and what is measured where nothing else is asked for.
         rounded: Y is rounded to whole grey levels, as MATLAB's rgb2ycbcr returns it for uint8.
         crop: pixels cut from each side, in multiples of the scale.
         margin: pixels cut from each side beyond that, whatever the scale.
@@ -29,6 +30,7 @@ class Protocol:
     """
 
     description: str
+    metrics: tuple[str, ...]
     rounded: bool
     crop: int
     margin: int = 0
@@ -59,12 +61,14 @@ PROTOCOLS: dict[str, Protocol] = {
     "y_crop4": Protocol(
         "Y of BT.601 studio range, rounded to whole grey levels; a border of `scale` pixels (4 at x4) is\n"
         "cut before PSNR, SSIM and NIQE. LPIPS sees the whole RGB picture. As the tables of 4PP-EUSR.",
+        metrics=("psnr_y", "ssim_y", "niqe", "lpips_squeeze", "high_frequency"),
         rounded=True,
         crop=1,
     ),
     "dsrgan": Protocol(
         "Y and border as y_crop4; the truth cut to multiples of 12 (Set5, Set14) or the scale, the LR made of it;\n"
         "bicubic enlarges the unrounded LR. As DSRGAN's Table II: read psnr_y and ssim_y_wang, not ssim_y.",
+        metrics=("psnr_y", "ssim_y_wang", "niqe", "lpips_squeeze"),
         rounded=True,
         crop=1,
         multiples={"Set5": 12, "Set14": 12},
@@ -74,6 +78,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "rgb_crop4": Protocol(
         "RGB: read psnr_rgb and ssim_rgb; a border of `scale` pixels (4 at x4) is cut; Y beside it as y_crop4's.\n"
         "The truth is cut to multiples of 12 and the LR made of it. As ESRGAN-DP's released settings.",
+        metrics=("psnr_rgb", "ssim_rgb", "psnr_y", "ssim_y", "lpips_squeeze"),
         rounded=True,
         crop=1,
         multiple=12,
@@ -82,6 +87,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "wdsr": Protocol(
         "RGB: read psnr_rgb and ssim_rgb; a border of `scale` + 6 pixels (8 at x2) is cut, from Y as well.\n"
         "The LR is the data set's own. As WDSR and the weight map's tables.",
+        metrics=("psnr_rgb", "ssim_rgb", "compressed_size"),
         rounded=True,
         crop=1,
         margin=6,
