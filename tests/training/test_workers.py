@@ -59,6 +59,7 @@ def work(rank: int, port: int, folder: str) -> None:
     for step in range(3):
         mine.step({name: tensor[rank * 2 : rank * 2 + 2] for name, tensor in batch(step).items()})
     save_file(weights(mine), Path(folder) / f"{rank}.safetensors")
+    dist.barrier()
     dist.destroy_process_group()
 
 
