@@ -4,10 +4,11 @@
 for CPUs in `detail_compiled`) and `smoothers` what the paper compares it with; `frequency` HFA's high-pass
 filter and measures of fine structure; `weightmap` the values whose loss should count, by their difference from
 neighbours; `gms` where two pictures' edges differ, as a map and as HFA's masks; `edges` the edge
-filters HFA starts from.
+filters HFA starts from; `degradations` noise, blur and JPEG.
 """
 
 from acutance.imaging.colour import rgb_to_y
+from acutance.imaging.degradations import awgn, blur, gaussian_kernel, jpeg, random_kernel
 from acutance.imaging.detail import EXTRACTORS, detail_of, exact_detail, extract_detail
 from acutance.imaging.edges import edge_filters, hessian_filters
 from acutance.imaging.frequency import high_frequency_energy, high_frequency_share, highpass
@@ -18,10 +19,13 @@ from acutance.imaging.weightmap import neighbour_difference, weight_map
 
 __all__ = [
     "EXTRACTORS",
+    "awgn",
+    "blur",
     "detail_of",
     "edge_filters",
     "exact_detail",
     "extract_detail",
+    "gaussian_kernel",
     "gms_map",
     "guided_filter_detail",
     "hard_mask",
@@ -31,8 +35,10 @@ __all__ = [
     "highpass",
     "imresize",
     "imresize_uint8",
+    "jpeg",
     "least_squares_detail",
     "neighbour_difference",
+    "random_kernel",
     "rgb_to_y",
     "soft_mask",
     "weight_map",
