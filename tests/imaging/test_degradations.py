@@ -138,6 +138,8 @@ def test_random_kernels_are_as_kair_draws_them() -> None:
     assert all(kernel.double().sum().item() == pytest.approx(1, abs=1e-6) for kernel in kernels)
     round_ones = sum(torch.allclose(kernel, kernel.T, atol=1e-7) for kernel in kernels)
     assert 160 < round_ones < 240  # 200 +- 10
+    sharpest = gaussian_kernel(7, sigma_x=0.2, sigma_y=0.2).max()
+    assert max(kernel.max() for kernel in kernels) == sharpest < 1  # 7 % of the isotropic ones are limited to it
     assert torch.equal(random_kernel(11), kernels[11])
     assert not any(torch.equal(a, b) for a, b in pairwise(kernels) if a.shape == b.shape)
 
