@@ -64,8 +64,7 @@ def _choice_model(name: str, target: Callable[..., Any], skip: int, common: type
     fields: dict[str, Any] = {
         p.name: (_settings_type(hints[p.name]), ... if p.default is p.empty else p.default) for p in parameters
     }
-    default = name if len(fields) == 0 else ...
-    fields["type"] = (Literal[name], default if default is not ... else ...)
+    fields["type"] = (Literal[name], ...)
     model = create_model(f"{name}_settings", __base__=common, **fields)
     model._parameters = tuple(p.name for p in parameters)
     return model

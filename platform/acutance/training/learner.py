@@ -112,7 +112,10 @@ class Learner:
         return {**batch, **made}
 
     def _verdict(self, adversary: Adversary, outputs: Batch, batch: Batch) -> tuple[Tensor, Tensor, Form]:
-        """Return the logits that the generator's adversarial term sees; the discriminator itself stays as it is."""
+        """Return the logits that the generator's adversarial term sees.
+
+        The discriminator's weights stay as they are; its running statistics move with each pass, as in BasicSR.
+        """
         adversary.network.train().requires_grad_(False)
         real = adversary.network(batch[target_of(adversary.on)])
         return real, adversary.network(outputs[adversary.on]), adversary.form
