@@ -78,6 +78,8 @@ def test_a_killed_worker_and_a_killed_driver_change_no_bit(tmp_path: Path) -> No
         os.kill(workers[1], signal.SIGKILL)
         wait_for(lambda: checkpoints("gan") >= 1, 300)
         driver.kill()
+        for worker in processes(mark, "RayTrainWorker"):  # or they might end the stage before Ray ends them
+            os.kill(worker, signal.SIGKILL)
         driver.wait()
     finally:
         driver.kill()
