@@ -62,11 +62,13 @@ def train_stage(
         batch = {name: t.to(device, non_blocking=True) for name, t in stream.batch(learner.taken, rank, world).items()}
         losses.add(learner.step(batch))
         last = learner.taken == stage.steps
-        if learner.taken % stage.report_every == 0 or last:
-            newest = losses.flush(learner.taken)
-            if on_report:
-                on_report(learner.taken, newest, learner)
-        if rank == 0 and (learner.taken % stage.checkpoint_every == 0 or last):
+        reports = last or learner.taken % stage.report_every == 0
+        keeps = last or learner.taken % stage.checkpoint_every == 0
+        if reports or keeps:
+            newest = losses.flush(learner.taken)  # before a checkpoint: steps behind it are not taken again
+        if reports and on_report:
+            on_report(learner.taken, newest, learner)
+        if keeps and rank == 0:
             checkpoint.write(folder, learner, job.fingerprint)
     if rank == 0:
         _finish(job, learner, time.perf_counter() - started)
