@@ -33,17 +33,18 @@ def evaluate(
 
     \b
     acutance evaluate models:/quickstart-x4@champion --on photographs_heldout
-    acutance evaluate models:/quickstart-x4/2 --against models:/quickstart-x4/1 --on Set5 Set14
+    acutance evaluate models:/NAME/2 --against models:/NAME/1 --on Set5
     acutance evaluate bicubic --on Set5 Set14 BSD100 --protocol dsrgan --json
 
     \b
-    y_crop4    Y rounded to whole grey levels, a border of `scale` pixels cut; LPIPS on the whole RGB picture:
-               4PP-EUSR's tables.
-    dsrgan     Y as y_crop4, Wang's SSIM with its downsampling, the truth cut to multiples of 12 (Set5, Set14),
+    y_crop4    Y in whole grey levels, a border of `scale` pixels cut;
+               LPIPS of whole RGB pictures: 4PP-EUSR's tables.
+    dsrgan     Y as y_crop4, Wang's SSIM, truths cut to multiples of 12,
                bicubic of the unrounded LR: DSRGAN's Table II.
-    rgb_crop4  RGB and Y, a border of `scale` pixels cut, the truth cut to multiples of 12: ESRGAN-DP's
-               released settings.
-    wdsr       RGB, a border of `scale` + 6 pixels cut: the tables of WDSR and of the weight map.
+    rgb_crop4  RGB and Y, a border of `scale` pixels cut, truths cut to
+               multiples of 12: ESRGAN-DP's released settings.
+    wdsr       RGB, a border of `scale` + 6 pixels cut: the tables of
+               WDSR and of the weight map.
     """
     from acutance.evaluation.compare import differences
     from acutance.evaluation.report import table
