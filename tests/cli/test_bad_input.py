@@ -13,7 +13,6 @@ from PIL import Image
 
 from command_line import REPOSITORY, Here
 
-pytestmark = pytest.mark.e2e
 QUICKSTART = "pipelines/quickstart.yaml"
 
 
