@@ -6,15 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from made_for_training import learner_of
 from torch import Tensor, nn
 
 from acutance.errors import TrainingError
-from acutance.losses import TERMS
-from acutance.losses.objective import Objective
-from acutance.models import DISCRIMINATORS, NETWORKS
-from acutance.pipeline import Optimiser, Stage
+from acutance.pipeline import Optimiser
 from acutance.training import checkpoint
-from acutance.training.learner import Learner
 
 GAN: dict[str, Any] = {
     "network": {"type": "dsrgan", "blocks": 1, "channels": 8, "growth": 4, "detail_blocks": 1},
@@ -34,15 +31,6 @@ GAN: dict[str, Any] = {
     "patch": 32,
     "ema": 0.9,
 }
-
-
-def learner_of(settings: dict[str, Any]) -> Learner:
-    torch.manual_seed(0)
-    stage = Stage.model_validate(settings)
-    network = NETWORKS[stage.network.type](**stage.network.arguments())
-    judges = {n: DISCRIMINATORS[d.network.type](**d.network.arguments()) for n, d in stage.discriminators.items()}
-    terms = [(t.name, TERMS[t.type](**t.arguments()), t.on, t.weight) for t in stage.objective]
-    return Learner(stage, network, Objective(terms), judges)
 
 
 def batch_of(step: int, patch: int = 32) -> dict[str, Tensor]:

@@ -9,13 +9,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from made_for_training import learner_of
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from acutance.losses import TERMS
-from acutance.losses.objective import Objective
-from acutance.models import DISCRIMINATORS, NETWORKS
-from acutance.pipeline import Stage
 from acutance.training.learner import Learner
 
 SETTINGS: dict[str, Any] = {
@@ -28,15 +25,6 @@ SETTINGS: dict[str, Any] = {
     "steps": 3,
     "ema": 0.9,
 }
-
-
-def learner() -> Learner:
-    torch.manual_seed(0)
-    stage = Stage.model_validate(SETTINGS)
-    network = NETWORKS[stage.network.type](**stage.network.arguments())
-    judges = {n: DISCRIMINATORS[d.network.type](**d.network.arguments()) for n, d in stage.discriminators.items()}
-    terms = [(t.name, TERMS[t.type](**t.arguments()), t.on, t.weight) for t in stage.objective]
-    return Learner(stage, network, Objective(terms), judges)
 
 
 def batch(step: int) -> dict[str, Tensor]:
@@ -55,7 +43,7 @@ def weights(taken: Learner) -> dict[str, Tensor]:
 def work(rank: int, port: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    mine = learner()
+    mine = learner_of(SETTINGS)
     for step in range(3):
         mine.step({name: tensor[rank * 2 : rank * 2 + 2] for name, tensor in batch(step).items()})
     save_file(weights(mine), Path(folder) / f"{rank}.safetensors")
@@ -67,7 +55,7 @@ def test_two_workers_equal_one_with_the_joint_batch(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     mp.spawn(work, (port, str(tmp_path)), nprocs=2)
-    alone = learner()
+    alone = learner_of(SETTINGS)
     for step in range(3):
         alone.step(batch(step))
     first, second = (load_file(tmp_path / f"{rank}.safetensors") for rank in range(2))

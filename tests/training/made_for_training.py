@@ -1,0 +1,23 @@
+"""A learner from a stage's settings, without shards or files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from acutance.losses import TERMS
+from acutance.losses.objective import Objective
+from acutance.models import DISCRIMINATORS, NETWORKS
+from acutance.pipeline import Stage
+from acutance.training.learner import Learner
+
+
+def learner_of(settings: dict[str, Any]) -> Learner:
+    """Return a learner at step 0; the same settings give the same weights."""
+    torch.manual_seed(0)
+    stage = Stage.model_validate(settings)
+    network = NETWORKS[stage.network.type](**stage.network.arguments())
+    judges = {n: DISCRIMINATORS[d.network.type](**d.network.arguments()) for n, d in stage.discriminators.items()}
+    terms = [(t.name, TERMS[t.type](**t.arguments()), t.on, t.weight) for t in stage.objective]
+    return Learner(stage, network, Objective(terms), judges)
