@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ from acutance.schema import nearest
 
 BICUBIC = "bicubic"
 """The candidate that needs no model: MATLAB's bicubic enlargement."""
+
+LEAST_AT_ONCE = 16
+"""Tasks submitted ahead on a small cluster; on a large one, two for each of its CPUs."""
 
 Sources = Mapping[str, Sequence[Source]]
 """Data set -> its pictures."""
@@ -113,23 +117,19 @@ def evaluate(
     yardstick = _yardstick(scale, protocol, metrics)
     tasks = tasks_of(candidates, sources)
     remote, keep, this_call = ray.remote(num_cpus=1)(_perform), pictures_to is not None, uuid.uuid4().hex
-    index = {remote.remote(task, yardstick, this_call, keep): i for i, task in enumerate(tasks)}
     rows: dict[int, Row] = {}
     missing: dict[str, str] = {}
     try:
-        for reference in _as_completed(list(index)):
+        for i, reference in _as_completed(lambda i: remote.remote(tasks[i], yardstick, this_call, keep), len(tasks)):
             row, lacking, pictures = ray.get(reference)
-            rows[index[reference]] = row
+            rows[i] = row
             missing |= lacking
             for name, pixels in pictures.items():
                 write_picture(picture_file(str(pictures_to), row.dataset, row.picture, name), pixels)
             if on_progress:
-                on_progress(len(rows), str(tasks[index[reference]]))
+                on_progress(len(rows), str(tasks[i]))
     except ray.exceptions.RayTaskError as error:
         raise error.cause if isinstance(error.cause, AcutanceError) else error from None
-    finally:
-        for reference in index:
-            ray.cancel(reference)
     return _evaluation(yardstick, [rows[i] for i in range(len(tasks))], missing)
 
 
@@ -173,12 +173,21 @@ def _only_available(yardstick: Yardstick, missing: Mapping[str, str]) -> Yardsti
     return replace(yardstick, metrics=tuple(name for name in yardstick.metrics if name not in missing))
 
 
-def _as_completed(references: list[Any]) -> Iterator[Any]:
+def _as_completed(submit: Callable[[int], Any], count: int) -> Iterator[tuple[int, Any]]:
+    """Submit tasks 0 to count - 1, a bounded number at a time, and yield each with its reference as it ends.
+
+    Whoever stops listening leaves but a few tasks to run out. They are not cancelled: `ray.cancel` on a task that is
+    just ending aborts the driver (Ray 2.60, a failed check in its task manager).
+    """
     import ray
 
-    while references:
-        ready, references = ray.wait(references)
-        yield from ready
+    waiting = iter(range(count))
+    at_once = max(LEAST_AT_ONCE, 2 * int(ray.cluster_resources().get("CPU", 0)))
+    running = {submit(i): i for i in islice(waiting, at_once)}
+    while running:
+        for reference in ray.wait(list(running))[0]:
+            yield running.pop(reference), reference
+            running |= {submit(i): i for i in islice(waiting, 1)}
 
 
 def _perform(
