@@ -98,6 +98,7 @@ class Stage(Strict):
     patch: PositiveInt = Field(default=128, description="side of the HR patch in pixels")
     augment: bool = Field(default=True, description="flips and transposition, drawn once for all columns")
     ema: float | None = Field(default=None, gt=0, lt=1, description="decay of the averaged weights that are kept")
+    seed: int | None = Field(default=None, description="of weights and batches; the pipeline's where left out")
     checkpoint_every: PositiveInt = 1000
     report_every: PositiveInt = 50
 

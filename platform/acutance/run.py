@@ -54,9 +54,14 @@ def prepare_data(work: Work) -> Manifest:
     return manifest
 
 
-def train_stages(work: Work, only: str | None = None) -> list[StageJob]:
-    """Train the stages that are not done; the caller has connected to Ray and the shards are there."""
-    jobs = work.jobs(only)
+def train_stages(work: Work, only: str | None = None, *, before: bool = False) -> list[StageJob]:
+    """Train the stages that are not done; the caller has connected to Ray and the shards are there.
+
+    Args:
+        only: one stage, with those it needs.
+        before: just those it needs, not the stage itself.
+    """
+    jobs = [job for job in work.jobs(only) if not (before and job.name == only)]
     todo = [job for job in jobs if not job.done()]
     if todo:
         with _recorded(work, todo) as trackers, _shown(todo) as on_progress:

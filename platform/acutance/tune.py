@@ -1,27 +1,36 @@
-"""A campaign from end to end: what the trials share is made once, trials run, the front is drawn and recorded."""
+"""A campaign from end to end: what the trials share is made once, trials run, the outcome is shown and recorded."""
 
 from __future__ import annotations
 
+import math
 import tempfile
+import time
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from optuna import Study
+
 from acutance import campaign as campaigns
 from acutance import storage
-from acutance.campaign import Campaign
-from acutance.console import progress
+from acutance.campaign import Campaign, Search
 from acutance.data import Source
+from acutance.errors import ConfigError
 from acutance.fingerprint import fingerprint
-from acutance.pipeline import Pipeline
 from acutance.registry import tracking
 from acutance.run import prepare_data, train_stages
 from acutance.training.loop import Losses
-from acutance.training.plan import StageJob
-from acutance.tuning.report import pareto_front, pareto_picture
-from acutance.tuning.search import TrialResult, search
+from acutance.tuning.board import Board
+from acutance.tuning.lease import alone
+from acutance.tuning.ledger import Ledger
+from acutance.tuning.report import best, pareto_front, pareto_picture
+from acutance.tuning.search import Listener, search, worker_resources
+from acutance.tuning.study import Attempt, attempts, open_storage, open_study, study_address
 from acutance.tuning.trial import TrialSetup
 from acutance.work import Work, catalogue_for, plan, storage_root
+
+ENDINGS: dict[str, tracking.Status] = {"complete": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
 
 
 @dataclass(frozen=True)
@@ -29,24 +38,60 @@ class CampaignWork:
     """A campaign with the pipeline that it searches."""
 
     file: Path
-    campaign: Campaign
+    search: Search
     base: Work
 
+    @property
+    def campaign(self) -> Campaign:
+        """The settings."""
+        return self.search.campaign
+
+    @cached_property
     def fingerprint(self) -> str:
-        """Return the fingerprint of all that determines the campaign."""
-        settings = self.campaign.model_dump(mode="json", by_alias=True, exclude={"concurrency", "pipeline"})
-        return fingerprint({"campaign": settings, "stages": [job.fingerprint for job in self.base.jobs()]})
+        """What determines the campaign, whatever it may spend: a study goes on with more trials."""
+        settings = self.campaign.model_dump(
+            mode="json", by_alias=True, exclude={"concurrency", "pipeline", "budget", "tables"}
+        )
+        points = [point.values for point in self.search.points or []]
+        stages = [job.fingerprint for job in self.base.jobs()]
+        return fingerprint({"campaign": settings, "points": points, "stages": stages})
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        table = f"-{self.search.table}" if self.search.table else ""
+        return f"{self.file.stem}{table}-{self.fingerprint[:8]}"
+
+    @property
+    def folder(self) -> str:
+        """URI of the folder of reports."""
+        return storage.join(self.base.root, "campaigns", self.name)
+
+    @property
+    def wanted(self) -> int:
+        """How many trials there are to be."""
+        return len(self.search.points) if self.search.points is not None else self.campaign.budget.trials
+
+    @property
+    def steps(self) -> int:
+        """The steps of a trial that is not stopped."""
+        return self.base.pipeline.stages[self.campaign.stage].steps
+
+    def study(self) -> Study:
+        """Open the study."""
+        return open_study(open_storage(study_address(self.base.root)), self.name, self.campaign.objectives)
 
 
 @dataclass(frozen=True)
 class CampaignOutcome:
-    """What a campaign came to; `front` holds the numbers of the trials on the Pareto front."""
+    """What a campaign came to; `front` holds the numbers of the trials on the Pareto front, `winner` one of them."""
 
-    trials: list[TrialResult]
+    study: str
+    trials: list[Attempt]
     front: list[int]
+    winner: int | None
     picture: str
     run_id: str
-    fresh: bool
 
 
 @dataclass(frozen=True)
@@ -55,17 +100,21 @@ class OpenTrialRun:
 
     uri: str
     parent: str
+    study: str
 
-    def __call__(self, job: StageJob, values: dict[str, Any]) -> TrialTracker:
+    def __call__(self, number: int, values: dict[str, Any]) -> TrialRun:
         client = tracking.client_of(self.uri)
-        run = tracking.stage_run(client, self.parent, f"trial {job.fingerprint[:6]}", job.fingerprint, values)
-        return TrialTracker(tracking.StageTracker(self.uri, run))
+        mark = fingerprint([self.study, number])
+        tags = {"acutance.trial": f"{self.study}/{number}"}
+        run = tracking.stage_run(client, self.parent, f"trial {number}", mark, values, tags=tags)
+        return TrialRun(run, tracking.StageTracker(self.uri, run))
 
 
 @dataclass(frozen=True)
-class TrialTracker:
+class TrialRun:
     """Where a trial's losses and scores go."""
 
+    run: str
     stage: tracking.StageTracker
 
     def metrics(self, rows: list[tuple[int, Losses]]) -> None:
@@ -78,95 +127,126 @@ def _plain(name: str) -> str:
     return "".join(c if c.isalnum() or c in "_-. /" else "_" for c in name)
 
 
-def open_campaign(file: str, overrides: list[str], root: str | None) -> CampaignWork:
-    """Read a search space and the pipeline it names.
+def open_campaign(file: str, overrides: list[str], root: str | None, table: str | None = None) -> CampaignWork:
+    """Read a search space, or one of its tables, and the pipeline it names.
 
     Raises:
         ConfigError: see `acutance.campaign.load`.
     """
-    campaign, pipeline_file, base = campaigns.load(file, overrides)
-    work = Work(pipeline_file, base, catalogue_for(str(pipeline_file)), storage_root(root))
-    return CampaignWork(Path(file), campaign, work)
+    found = campaigns.load(file, overrides, table=table)
+    work = Work(found.file, found.base, catalogue_for(str(found.file)), storage_root(root))
+    return CampaignWork(Path(file), found, work)
 
 
 def plan_campaign(work: CampaignWork) -> dict[str, Any]:
     """Return what a campaign would do, without doing it and without data present."""
     settings = work.campaign.model_dump(mode="json", by_alias=True)
-    return {**plan(work.base, work.campaign.stage), "config": {"campaign": settings}}
+    rows = [{"row": p.row, "seed": p.seed, "values": p.values} for p in work.search.points or []]
+    planned = plan(work.base, work.campaign.stage)
+    return {**planned, "config": {"campaign": settings}, "trials": work.wanted, "rows": rows}
 
 
 def finished(work: CampaignWork) -> CampaignOutcome | None:
-    """Return what an earlier run of the very same campaign came to; None when it has not ended."""
-    result = storage.join(_folder(work), "campaign.json")
-    if not storage.exists(result):
+    """Return what an earlier run of the campaign came to; None where there is something left to do."""
+    noted = storage.join(work.folder, "campaign.json")
+    if not storage.exists(noted):
         return None
-    known = storage.read_json(result)
-    trials = [TrialResult(**trial) for trial in known["trials"]]
-    return CampaignOutcome(trials, known["front"], storage.join(_folder(work), "pareto.png"), known["run"], False)
+    trials = attempts(work.study())
+    if len(trials) < work.wanted or any(trial.state == "running" for trial in trials):
+        return None
+    return _outcome(work, trials, storage.read_json(noted)["run"])
 
 
-def run_campaign(work: CampaignWork) -> CampaignOutcome:
-    """Run a campaign; the caller has connected to Ray."""
+def run_campaign(work: CampaignWork, *, resume: bool = False) -> CampaignOutcome:
+    """Run a campaign; the caller has connected to Ray.
+
+    Args:
+        resume: go on with a study that holds trials already.
+
+    Raises:
+        ConfigError: when the study holds trials and `resume` is not asked for, or another process is at work on it.
+    """
+    study = work.study()
+    known = attempts(study)
+    if known and not resume:
+        ended = sum(attempt.state != "running" for attempt in known)
+        raise ConfigError(
+            f"this campaign was begun before: {ended} of {work.wanted} trials have ended",
+            where=work.name,
+            fix="--resume goes on with it",
+        )
+    with alone(study):
+        client = tracking.connect(work.base.root)
+        prepare_data(work.base)
+        train_stages(work.base, work.campaign.stage, before=True)
+        tags = {"acutance.kind": "campaign", "acutance.study": work.name}
+        run = tracking.pipeline_run(client, work.campaign.title, work.file.stem, work.fingerprint, tags)
+        try:
+            _search(work, study, client, run)
+        except BaseException as error:
+            tracking.finish_children(client, run)
+            tracking.finish(client, run, "FAILED" if isinstance(error, Exception) else "KILLED")
+            raise
+        return _recorded(work, client, run, attempts(study))
+
+
+def _search(work: CampaignWork, study: Study, client: Any, run: str) -> None:
     campaign, base = work.campaign, work.base
-    tracking.connect(base.root)
-    prepare_data(base)
-    for stage in base.pipeline.upstream(campaign.stage):
-        train_stages(base, stage)
-    client = tracking.connect(base.root)
-    run = tracking.pipeline_run(
-        client, campaign.title, work.file.stem, work.fingerprint(), {"acutance.kind": "campaign"}
-    )
+    resources = worker_resources(campaign.resources.cpus, campaign.resources.gpus)
     setup = TrialSetup(
         campaign=campaign.model_dump(mode="json", by_alias=True),
-        pipeline=_settings(base.pipeline),
-        dataset=base.dataset,
+        pipeline=base.pipeline.model_dump(mode="json", by_alias=True),
+        catalogue=base.catalogue,
+        trained_on=base.pictures,
         root=base.root,
-        pictures=_pictures(work),
-        steps=base.pipeline.stages[campaign.stage].steps,
-        open_tracker=OpenTrialRun(client.tracking_uri, run),
+        measured_on=_pictures(work),
+        resources=resources,
+        open_tracker=OpenTrialRun(client.tracking_uri, run, work.name),
     )
-    try:
-        with progress("trials", campaign.trials) as update:
-            ended: list[TrialResult] = []
+    hours = campaign.budget.hours
+    ledger = Ledger(study, work.search, work.steps, time.time() + 3600 * hours if hours else math.inf)
+    board = Board(campaign.objectives, campaign.judge, attempts(study), work.wanted, work.steps, campaign.concurrency)
 
-            def on_trial(result: TrialResult) -> None:
-                ended.append(result)
-                update(len(ended), _line(result))
+    def on_end(attempt: Attempt, trial_run: str) -> None:
+        board.on_end(attempt)
+        if trial_run:
+            tracking.finish(client, trial_run, ENDINGS[attempt.state])
 
-            trials = search(campaign, setup, f"{work.file.stem}-{work.fingerprint()}", on_trial=on_trial)
-    except BaseException as error:
-        tracking.finish_children(client, run)
-        tracking.finish(client, run, "FAILED" if isinstance(error, Exception) else "KILLED")
-        raise
-    return _recorded(work, client, run, trials)
+    with board.shown():
+        search(ledger, work.search, setup, Listener(board.on_report, on_end))
 
 
-def _recorded(work: CampaignWork, client: Any, run: str, trials: list[TrialResult]) -> CampaignOutcome:
-    goals = work.campaign.objectives
-    front = [result.number for result in pareto_front(trials, goals)]
-    picture = storage.join(_folder(work), "pareto.png")
-    storage.write_bytes(picture, pareto_picture(trials, goals, work.campaign.title))
+def _recorded(work: CampaignWork, client: Any, run: str, trials: list[Attempt]) -> CampaignOutcome:
+    outcome = _outcome(work, trials, run)
+    storage.write_bytes(outcome.picture, pareto_picture(trials, work.campaign.objectives, work.campaign.title))
     with tempfile.TemporaryDirectory() as scratch:
         local = Path(scratch) / "pareto.png"
-        local.write_bytes(storage.read_bytes(picture))
+        local.write_bytes(storage.read_bytes(outcome.picture))
         tracking.log_file(client, run, local)
-    rows = [
-        {"trial": t.number, **t.values, **t.scores, "step": t.step, "on the front": t.number in front} for t in trials
-    ]
-    tracking.log_table(client, run, "trials.json", rows)
+    tracking.log_table(client, run, "trials.json", [_row(trial, outcome.front) for trial in trials])
     tracking.finish_children(client, run)
     tracking.finish(client, run)
-    known = {"trials": [asdict(trial) for trial in trials], "front": front, "run": run}
-    storage.write_json(storage.join(_folder(work), "campaign.json"), known)
-    return CampaignOutcome(trials, front, picture, run, True)
+    storage.write_json(storage.join(work.folder, "campaign.json"), {"run": run, "study": work.name})
+    return outcome
 
 
-def _folder(work: CampaignWork) -> str:
-    return storage.join(work.base.root, "campaigns", f"{work.file.stem}-{work.fingerprint()}")
+def _outcome(work: CampaignWork, trials: list[Attempt], run: str) -> CampaignOutcome:
+    goals = work.campaign.objectives
+    winner = best(trials, goals, work.campaign.judge)
+    return CampaignOutcome(
+        study=work.name,
+        trials=trials,
+        front=[attempt.number for attempt in pareto_front(trials, goals)],
+        winner=winner.number if winner else None,
+        picture=storage.join(work.folder, "pareto.png"),
+        run_id=run,
+    )
 
 
-def _settings(pipeline: Pipeline) -> dict[str, Any]:
-    return pipeline.model_dump(mode="json", by_alias=True)
+def _row(trial: Attempt, front: list[int]) -> dict[str, Any]:
+    named = {"trial": trial.number, "row": trial.row, "seed": trial.seed} if trial.row else {"trial": trial.number}
+    ended = {"step": trial.step, "state": trial.state, "reason": trial.reason, "on the front": trial.number in front}
+    return {**named, **trial.values, **trial.scores, **ended}
 
 
 def _pictures(work: CampaignWork) -> dict[str, list[Source]]:
@@ -174,6 +254,14 @@ def _pictures(work: CampaignWork) -> dict[str, list[Source]]:
     return {name: work.base.catalogue.find(name) for name in names}
 
 
-def _line(result: TrialResult) -> str:
-    scores = ", ".join(f"{name} {value:.3f}" for name, value in result.scores.items())
-    return f"trial {result.number}: {scores}{' (stopped)' if result.stopped else ''}"
+def as_dict(outcome: CampaignOutcome) -> dict[str, Any]:
+    """Return the outcome as JSON-like values; a score that is not finite is None."""
+    content = asdict(outcome)
+    for trial in content["trials"]:
+        trial["history"] = {step: _finite(scores) for step, scores in trial["history"].items()}
+        trial |= {"scores": list(trial["history"].values())[-1] if trial["history"] else {}}
+    return content
+
+
+def _finite(scores: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in scores.items()}

@@ -10,7 +10,7 @@ from typing import Any
 
 from acutance import pipeline as pipelines
 from acutance import storage
-from acutance.data import Catalogue, Source, dataset_fingerprint, load_catalogue, shards_folder
+from acutance.data import Catalogue, Checked, Source, checked, dataset_fingerprint, load_catalogue, shards_folder
 from acutance.errors import DataError
 from acutance.pipeline import Pipeline
 from acutance.training.plan import StageJob, parameter_counts, plan_stages
@@ -33,10 +33,14 @@ class Work:
         return self.file.stem
 
     @cached_property
+    def pictures(self) -> Checked:
+        """The names and checksums of the training pictures; all of them are read for it, once."""
+        return checked(self.catalogue.find(self.pipeline.data.train), self.pipeline.scale)
+
+    @property
     def dataset(self) -> str:
-        """The fingerprint of the shard set; all training pictures are read for it, once."""
-        sources = self.catalogue.find(self.pipeline.data.train)
-        return dataset_fingerprint(self.pipeline.data, self.pipeline.scale, sources)
+        """The fingerprint of the shard set."""
+        return dataset_fingerprint(self.pipeline.data, self.pipeline.scale, self.pictures)
 
     def shards(self) -> str:
         """Return the URI of the shard set's folder."""
@@ -44,7 +48,7 @@ class Work:
 
     def jobs(self, only: str | None = None) -> list[StageJob]:
         """Return the stage jobs in order."""
-        return plan_stages(self.pipeline, self.dataset, self.root, only=only)
+        return plan_stages(self.pipeline, self.pictures, self.root, only=only)
 
     def held_out(self) -> dict[str, list[Source]]:
         """Return the pictures of each data set that models are measured on."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from acutance.data import DataSettings, dataset_fingerprint, load_catalogue, read_picture
+from acutance.data import DataSettings, checked, dataset_fingerprint, load_catalogue, read_picture
 from acutance.data.cutting import corners, crop_to_multiple, cut, layers, starts
 from acutance.data.datasets import Source
 from acutance.data.settings import columns_of
@@ -139,7 +139,7 @@ def test_the_fingerprint_depends_on_contents_and_settings_not_on_places(tmp_path
         path = tmp_path / folder / "a.png"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
-        return dataset_fingerprint(settings(**changes), scale, [Source(name, path)])
+        return dataset_fingerprint(settings(**changes), scale, checked([Source(name, path)], scale))
 
     first = of("here")
     assert first == of("there") == of("here", train="another")
@@ -154,4 +154,4 @@ def test_the_fingerprint_depends_on_contents_and_settings_not_on_places(tmp_path
     assert len({first, *others}) == 7
     assert first == of("here", detail={"type": "lgs", "alpha": 4.0})  # the default, written out
     with pytest.raises(DataError, match="cannot be read"):
-        dataset_fingerprint(settings(), 4, [Source("a", tmp_path / "absent.png")])
+        checked([Source("a", tmp_path / "absent.png")], 4)

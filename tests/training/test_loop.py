@@ -43,7 +43,7 @@ class Book:
 
 def job_in(folder: Path) -> StageJob:
     pipeline = pipelines.load(REPOSITORY / "pipelines" / "quickstart.yaml", SETTINGS, profile="smoke")
-    return next(job for job in plan_stages(pipeline, "data", str(folder)) if job.name == "fidelity")
+    return next(job for job in plan_stages(pipeline, [("a", "0")], str(folder)) if job.name == "fidelity")
 
 
 @pytest.fixture(autouse=True)

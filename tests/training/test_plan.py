@@ -14,8 +14,8 @@ from command_line import REPOSITORY
 QUICKSTART = REPOSITORY / "pipelines" / "quickstart.yaml"
 
 
-def plan(*overrides: str, root: str = "/out", dataset: str = "data") -> dict[str, StageJob]:
-    return {job.name: job for job in plan_stages(pipelines.load(QUICKSTART, overrides), dataset, root)}
+def plan(*overrides: str, root: str = "/out", checksum: str = "0") -> dict[str, StageJob]:
+    return {job.name: job for job in plan_stages(pipelines.load(QUICKSTART, overrides), [("a", checksum)], root)}
 
 
 def test_a_fingerprint_depends_on_what_determines_the_weights_and_on_nothing_else() -> None:
@@ -29,10 +29,17 @@ def test_a_fingerprint_depends_on_what_determines_the_weights_and_on_nothing_els
     for changed in (
         plan("stages.highpass.steps=3"),
         plan("seed=1"),
-        plan(dataset="other"),
+        plan(checksum="1"),
     ):
         assert changed["gan"].fingerprint != plain["gan"].fingerprint
     assert plan("stages.gan.steps=3")["fidelity"].fingerprint == plain["fidelity"].fingerprint
+
+
+def test_detail_layers_count_for_the_stages_that_read_them_alone() -> None:
+    plain, other = plan(), plan("data.detail.alpha=2")
+    changed = {name for name in plain if plain[name].fingerprint != other[name].fingerprint}
+    assert changed == {"gan"}
+    assert plain["gan"].shards != other["gan"].shards
 
 
 def test_a_weights_file_counts_by_its_content(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -120,29 +119,32 @@ def tune(
     search_space: Annotated[str, typer.Argument(metavar="SEARCH_SPACE", help="e.g. search_spaces/quickstart.yaml")],
     overrides: Overrides = None,
     trials: Annotated[int | None, typer.Option(help="how many, in place of the file's number")] = None,
+    table: Annotated[str | None, typer.Option(metavar="NAME", help="run one of the file's tables instead")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with a campaign that was begun before")] = False,
     address: Address = None,
     storage: Storage = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Search a stage's numbers: trials, a Pareto front, everything in MLflow.
+    """Search a stage's numbers, or run a paper's own table: trials, a Pareto front, everything in MLflow.
 
     \b
     acutance tune search_spaces/quickstart.yaml
     acutance tune search_spaces/quickstart.yaml --trials 12 sampler.type=random
+    acutance tune search_spaces/quickstart.yaml --trials 12 --resume
     """
     from acutance import tune as campaigns
 
-    extra = [f"trials={trials}"] if trials is not None else []
-    work = campaigns.open_campaign(search_space, [*(overrides or []), *extra], storage)
+    extra = [f"budget.trials={trials}"] if trials is not None else []
+    work = campaigns.open_campaign(search_space, [*(overrides or []), *extra], storage, table)
     if dry_run:
         show_plan(campaigns.plan_campaign(work), as_json)
         return
     outcome = campaigns.finished(work)
     if outcome is None:
         with ray_at(address):
-            outcome = campaigns.run_campaign(work)
+            outcome = campaigns.run_campaign(work, resume=resume)
     else:
         say("everything is done already")
-    show(asdict(outcome), as_json, campaign_table(work, outcome))
+    show(campaigns.as_dict(outcome), as_json, campaign_table(work, outcome))
     say(f"Pareto front: {outcome.picture}\nMLflow run:   {outcome.run_id}")

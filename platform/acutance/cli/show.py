@@ -101,20 +101,24 @@ def _program() -> str:
 
 
 def campaign_table(work: Any, outcome: Any) -> Any:
+    """Return the trials of a campaign in a table; those on the Pareto front bear a star."""
     from acutance.tuning.report import heading
 
-    goals, names = work.campaign.objectives, list(work.campaign.parameters)
+    goals = work.campaign.objectives
+    paths = list(dict.fromkeys(path for trial in outcome.trials for path in trial.values))
     rows = [
         (
             f"{trial.number}{' *' if trial.number in outcome.front else ''}",
-            *(_short(trial.values[name]) for name in names),
-            f"{trial.step}{' stopped' if trial.stopped else ''}",
-            *(f"{trial.scores[goal.name]:.3f}" for goal in goals),
+            *([trial.row] if trial.row else []),
+            *(_short(trial.values.get(path, "")) for path in paths),
+            f"{trial.step}{'' if trial.state == 'complete' else ' ' + trial.state}",
+            *(_short(trial.scores.get(goal.name, "")) for goal in goals),
         )
         for trial in outcome.trials
     ]
-    headings = [".".join(name.split(".")[-2:]) for name in names]
-    return table_of("trial", *headings, "steps", *(heading(goal) for goal in goals), rows=rows)
+    named = ["row"] if any(trial.row for trial in outcome.trials) else []
+    headings = [".".join(path.split(".")[-2:]) for path in paths]
+    return table_of("trial", *named, *headings, "steps", *(heading(goal) for goal in goals), rows=rows)
 
 
 def differences_table(compared: dict[str, list[Any]]) -> Any:

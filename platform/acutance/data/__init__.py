@@ -10,7 +10,7 @@ from acutance.data.degradations import DEGRADATIONS
 from acutance.data.manifest import SHARD_VERSION, Manifest, read_manifest
 from acutance.data.pictures import PictureError, encode_png, read_picture, write_picture
 from acutance.data.prepare import is_prepared, prepare, shards_folder
-from acutance.data.settings import DataSettings, SubImages, dataset_fingerprint
+from acutance.data.settings import Checked, DataSettings, SubImages, checked, dataset_fingerprint
 from acutance.data.shards import default_scratch, open_columns
 from acutance.data.stream import Stream
 
@@ -18,6 +18,7 @@ __all__ = [
     "DEGRADATIONS",
     "SHARD_VERSION",
     "Catalogue",
+    "Checked",
     "DataSettings",
     "Listed",
     "Manifest",
@@ -25,6 +26,7 @@ __all__ = [
     "Source",
     "Stream",
     "SubImages",
+    "checked",
     "dataset_fingerprint",
     "default_scratch",
     "encode_png",

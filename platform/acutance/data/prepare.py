@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from acutance import errors, storage
 from acutance.data.datasets import Catalogue
 from acutance.data.manifest import MANIFEST, SHARD_VERSION, Manifest, read_manifest, write_manifest
-from acutance.data.settings import DataSettings, checksums, columns_of, dataset_fingerprint
+from acutance.data.settings import DataSettings, checked, columns_of, dataset_fingerprint
 from acutance.data.shard_task import Part, Picture, Report, Task, run_task
 from acutance.errors import DataError
 
@@ -35,12 +35,14 @@ def prepare(
     root: str,
     *,
     on_progress: OnProgress | None = None,
+    alone: bool = False,
 ) -> Manifest:
     """Make the shard set of `settings`, or return at once when it is there.
 
     The caller has connected to Ray; pictures and storage have the same paths on every node.
 
     Args:
+        alone: do it all in this process, which holds CPUs that Ray Data would wait for.
         scale: how many times smaller LR is than HR.
         root: a folder or s3:// prefix; the set is written to `shards/<fingerprint>/` in it.
         on_progress: called with (pictures done, pictures in all, what was done).
@@ -54,16 +56,17 @@ def prepare(
             left; then there is no manifest.
     """
     sources = catalogue.find(settings.train)
-    sums = checksums(sources, scale)
-    mark = dataset_fingerprint(settings, scale, sources, sums=sums)
+    sums = checked(sources, scale)
+    mark = dataset_fingerprint(settings, scale, sums)
     folder = shards_folder(root, mark)
     if is_prepared(root, mark):
         return read_manifest(folder)
     pictures = [
         Picture(name=source.name, path=str(source.hr_path(scale)), sha256=sha256)
-        for source, sha256 in zip(sources, sums, strict=True)
+        for source, (_, sha256) in zip(sources, sums, strict=True)
     ]
-    parts = _run(_tasks(pictures, settings, scale, folder), on_progress or (lambda *_: None))
+    tasks = _tasks(pictures, settings, scale, folder)
+    parts = _parts(tasks, _done_here(tasks) if alone else _reports(tasks), on_progress or (lambda *_: None))
     manifest = _manifest(settings, scale, mark, parts)
     if not manifest.rows:
         raise _nothing_left(settings, manifest)
@@ -80,12 +83,12 @@ def _tasks(pictures: list[Picture], settings: DataSettings, scale: int, folder: 
     ]
 
 
-def _run(tasks: list[Task], on_progress: OnProgress) -> list[Part]:
-    """Run all tasks; return their parts in order."""
+def _parts(tasks: list[Task], reports: Iterator[Report], on_progress: OnProgress) -> list[Part]:
+    """Return the tasks' parts in order, from reports in any order."""
     total, done = sum(len(task.pictures) for task in tasks), 0
     parts: dict[int, Part] = {}
     on_progress(0, total, f"{len(tasks)} shards to make")
-    for report in _reports(tasks):
+    for report in reports:
         if report.part is None:
             kind, what, where, fix = report.failure or ("AcutanceError", "a task gave no result", None, None)
             raise getattr(errors, kind)(what, where=where, fix=fix)
@@ -93,6 +96,11 @@ def _run(tasks: list[Task], on_progress: OnProgress) -> list[Part]:
         done += len(tasks[report.number].pictures)
         on_progress(done, total, f"{'kept' if report.kept else 'made'} shard {report.number}")
     return [parts[task.number] for task in tasks]
+
+
+def _done_here(tasks: list[Task]) -> Iterator[Report]:
+    for task in tasks:
+        yield Report.model_validate_json(run_task({"task": task.model_dump_json()})["report"])
 
 
 def _reports(tasks: list[Task]) -> Iterator[Report]:

@@ -16,6 +16,9 @@ from acutance.fingerprint import file_sha256, fingerprint
 from acutance.imaging.detail import EXTRACTORS
 from acutance.schema import Strict, choice_of
 
+Checked = list[tuple[str, str]]
+"""The name and the checksum of each picture of a training set."""
+
 
 class SubImages(Strict):
     """How a picture is cut: squares of `size` HR pixels, one every `stride`, the last at the border."""
@@ -65,41 +68,43 @@ def columns_of(settings: DataSettings, scale: int) -> dict[str, Column]:
     return columns
 
 
-def dataset_fingerprint(
-    settings: DataSettings, scale: int, sources: Sequence[Source], *, sums: Sequence[str] | None = None
-) -> str:
-    """Return the fingerprint of the shard set that these settings make of these pictures.
-
-    It depends on the pictures' names and contents and on all other settings, not on where the pictures lie.
-
-    Args:
-        sums: `checksums(sources, scale)`, where known already.
-
-    Raises:
-        ConfigError: when the sub-images do not fit the scale.
-        DataError: when a file cannot be read.
-    """
-    columns_of(settings, scale)
-    if sums is None:
-        sums = checksums(sources, scale)
-    return fingerprint(
-        {
-            "version": SHARD_VERSION,
-            "settings": settings.model_dump(mode="json", exclude={"train"}),
-            "scale": scale,
-            "sources": [[s.name, sha] for s, sha in zip(sources, sums, strict=True)],
-        }
-    )
-
-
-def checksums(sources: Sequence[Source], scale: int) -> list[str]:
-    """Return the SHA-256 of each picture's file.
+def checked(sources: Sequence[Source], scale: int) -> Checked:
+    """Return the name and the SHA-256 of each picture's file.
 
     Raises:
         DataError: when a file cannot be read.
     """
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda source: _checksum(str(source.hr_path(scale))), sources))
+        sums = pool.map(lambda source: _checksum(str(source.hr_path(scale))), sources)
+        return [(source.name, sha256) for source, sha256 in zip(sources, sums, strict=True)]
+
+
+def dataset_fingerprint(settings: DataSettings, scale: int, pictures: Checked) -> str:
+    """Return the fingerprint of the shard set that these settings make of these pictures.
+
+    It depends on the pictures' names and contents and on all other settings, not on where the pictures lie.
+
+    Raises:
+        ConfigError: when the sub-images do not fit the scale.
+    """
+    detail = settings.detail.model_dump(mode="json") if settings.detail else None
+    return fingerprint({"pictures": pictures_fingerprint(settings, scale, pictures), "detail": detail})
+
+
+def pictures_fingerprint(settings: DataSettings, scale: int, pictures: Checked) -> str:
+    """Return the fingerprint of a shard set's pictures alone: a stage that reads no detail depends on no more.
+
+    Raises:
+        ConfigError: when the sub-images do not fit the scale.
+    """
+    columns_of(settings, scale)
+    content = {
+        "version": SHARD_VERSION,
+        "settings": settings.model_dump(mode="json", exclude={"train", "detail"}),
+        "scale": scale,
+        "sources": pictures,
+    }
+    return fingerprint(content)
 
 
 def _checksum(path: str) -> str:

@@ -7,9 +7,11 @@ damaged one (a disk's fault) is an error, not a silent return to an older state.
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import Tensor
 
 from acutance import storage
 from acutance.errors import TrainingError
@@ -43,16 +45,34 @@ def resume(folder: str, learner: Learner, fingerprint: str, device: str) -> int:
     if not names:
         return 0
     uri = storage.join(folder, names[-1])
-    content = storage.read_bytes(uri)
-    try:
-        tensors = {name: tensor.to(device) for name, tensor in load(content).items()}
-        length = int.from_bytes(content[:8], "little")
-        values = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["acutance"])
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise TrainingError(
-            "this checkpoint is damaged", where=uri, fix="delete it; training goes on from the one before"
-        ) from error
+    tensors, values = _read(uri, device)
     if values["fingerprint"] != fingerprint:
         raise TrainingError("this checkpoint belongs to other settings", where=uri, fix="delete its folder")
     learner.load_state(tensors, values)
     return learner.taken
+
+
+def go_on_from(folder: str, learner: Learner, device: str) -> None:
+    """Load the newest checkpoint of another job with the same networks; the optimisers keep their own settings.
+
+    Raises:
+        TrainingError: when there is none, or it is damaged.
+    """
+    names = storage.names(folder)
+    if not names:
+        raise TrainingError("there is no checkpoint to go on from", where=folder, fix="train that one again")
+    own = {name: player.optimiser.state_dict()["param_groups"] for name, player in learner.players().items()}
+    tensors, values = _read(storage.join(folder, names[-1]), device)
+    learner.load_state(tensors, {**values, "optimisers": own})
+
+
+def _read(uri: str, device: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    content = storage.read_bytes(uri)
+    try:
+        tensors = {name: tensor.to(device) for name, tensor in load(content).items()}
+        length = int.from_bytes(content[:8], "little")
+        return tensors, json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["acutance"])
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise TrainingError(
+            "this checkpoint is damaged", where=uri, fix="delete it; training goes on from the one before"
+        ) from error

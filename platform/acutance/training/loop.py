@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -12,15 +13,13 @@ import torch.distributed as dist
 from acutance import storage
 from acutance.data.shards import open_columns, read_manifest
 from acutance.data.stream import Stream
-from acutance.losses import TERMS
-from acutance.losses.objective import target_of
 from acutance.models import NETWORKS
 from acutance.models.model_file import save_model
 from acutance.pipeline import Stage
 from acutance.training import checkpoint
 from acutance.training.build import build_learner, seed_everything
 from acutance.training.learner import Learner
-from acutance.training.plan import StageJob
+from acutance.training.plan import StageJob, columns_read
 
 Losses = dict[str, float]
 
@@ -32,6 +31,15 @@ class Tracker(Protocol):
         """Record (step, losses) rows."""
 
 
+@dataclass(frozen=True)
+class Report:
+    """What a training says of itself now and then: steps taken, the newest losses, and the learner as it is."""
+
+    step: int
+    losses: Losses
+    learner: Learner
+
+
 def train_stage(
     job: StageJob,
     *,
@@ -40,12 +48,25 @@ def train_stage(
 ) -> None:
     """Train a stage to its end and write its model file; do nothing when that is done.
 
-    Every worker of a process group calls this with the same job; worker 0 writes. The batches, the random numbers and
-    hence the weights of step s are a function of the job and s, so a run that was killed ends as one that was not.
-
     Args:
         tracker: receives each step's losses, averaged over the workers (worker 0 only).
         on_report: called by every worker every `report_every` steps and at the end.
+    """
+    for report in reports_of(job, tracker=tracker):
+        if on_report:
+            on_report(report.step, report.losses, report.learner)
+
+
+def reports_of(job: StageJob, *, tracker: Tracker | None = None, at: Collection[int] = ()) -> Iterator[Report]:
+    """Train a stage as it is iterated over: every `report_every` steps, and at the end, it stops for its listener.
+
+    Every worker of a process group iterates over the same job; worker 0 writes. The batches, the random numbers and
+    hence the weights of step s are a function of the job and s, so a run that was killed ends as one that was not.
+    Who stops listening stops the training. The model file is written after the last report.
+
+    Args:
+        tracker: as for `train_stage`.
+        at: further steps to report at.
     """
     if job.done():
         return
@@ -53,8 +74,8 @@ def train_stage(
     device = _device()
     stage = Stage.model_validate(job.settings)
     learner = build_learner(job, device)
-    folder = storage.join(job.folder, "checkpoints")
-    checkpoint.resume(folder, learner, job.fingerprint, device)
+    if not checkpoint.resume(job.checkpoints, learner, job.fingerprint, device) and job.continues:
+        checkpoint.go_on_from(job.continues, learner, device)
     stream = _stream(job, stage, device)
     started, losses = time.perf_counter(), _LossLog(rank, tracker, learner.taken)
     while learner.taken < stage.steps:
@@ -62,14 +83,14 @@ def train_stage(
         batch = {name: t.to(device, non_blocking=True) for name, t in stream.batch(learner.taken, rank, world).items()}
         losses.add(learner.step(batch))
         last = learner.taken == stage.steps
-        reports = last or learner.taken % stage.report_every == 0
+        reports = last or learner.taken % stage.report_every == 0 or learner.taken in at
         keeps = last or learner.taken % stage.checkpoint_every == 0
         if reports or keeps:
             newest = losses.flush(learner.taken)  # before a checkpoint: steps behind it are not taken again
-        if reports and on_report:
-            on_report(learner.taken, newest, learner)
+        if reports:
+            yield Report(learner.taken, newest, learner)
         if keeps and rank == 0:
-            checkpoint.write(folder, learner, job.fingerprint)
+            checkpoint.write(job.checkpoints, learner, job.fingerprint)
     if rank == 0:
         _finish(job, learner, time.perf_counter() - started)
     _wait_for_all()
@@ -97,7 +118,7 @@ def _finish(job: StageJob, learner: Learner, seconds: float) -> None:
 
 def _stream(job: StageJob, stage: Stage, device: str) -> Stream:
     manifest = read_manifest(job.shards)
-    columns = open_columns(job.shards, sorted(_columns_read(stage)))
+    columns = open_columns(job.shards, sorted(columns_read(stage)))
     divisors = {name: manifest.columns[name].divisor for name in columns}
     return Stream(
         columns,
@@ -108,15 +129,6 @@ def _stream(job: StageJob, stage: Stage, device: str) -> Stream:
         seed=job.seed,
         augment=stage.augment,
     )
-
-
-def _columns_read(stage: Stage) -> set[str]:
-    """Return the shard columns that a stage's network, terms and derivations read."""
-    read = set(NETWORKS[stage.network.type].inputs)
-    read |= {target_of(term.on) for term in stage.objective if TERMS[term.type].reads == "outputs"}
-    read |= {target_of(d.on) for d in stage.discriminators.values()}
-    read |= {made.of for made in stage.derive.values()}
-    return read - set(stage.derive)
 
 
 class _LossLog:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,18 @@ import torch
 from torch import nn
 
 from acutance import storage
+from acutance.data.settings import Checked, dataset_fingerprint, pictures_fingerprint
 from acutance.errors import WeightsError
 from acutance.fingerprint import file_sha256, fingerprint
+from acutance.losses import TERMS
+from acutance.losses.objective import target_of
 from acutance.models import DISCRIMINATORS, NETWORKS
 from acutance.pipeline import Pipeline, Stage
 
 TRAINING_VERSION = 1
 """Counts changes of the training code after which equal settings give other weights."""
 
-_NOT_DETERMINING = {"needs", "checkpoint_every", "report_every"}
+_NOT_DETERMINING = {"needs", "checkpoint_every", "report_every", "seed"}
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class StageJob:
         folder: URI of the stage's own folder: checkpoints, `model.safetensors`, `done.json`.
         sources: what it starts from or looks through -> URI of that model or weights file.
         description: what the model file says of itself besides its network.
+        continues: URI of the folder of checkpoints whose newest it goes on from while it has none of its own.
     """
 
     name: str
@@ -42,6 +46,12 @@ class StageJob:
     fingerprint: str
     sources: dict[str, str] = field(default_factory=dict)
     description: dict[str, Any] = field(default_factory=dict)
+    continues: str | None = None
+
+    @property
+    def checkpoints(self) -> str:
+        """URI of the folder of its checkpoints."""
+        return storage.join(self.folder, "checkpoints")
 
     @property
     def model(self) -> str:
@@ -53,11 +63,11 @@ class StageJob:
         return storage.exists(storage.join(self.folder, "done.json"))
 
 
-def plan_stages(pipeline: Pipeline, dataset: str, root: str, *, only: str | None = None) -> list[StageJob]:
+def plan_stages(pipeline: Pipeline, pictures: Checked, root: str, *, only: str | None = None) -> list[StageJob]:
     """Return the jobs of a pipeline in order.
 
     Args:
-        dataset: fingerprint of the shard set.
+        pictures: names and checksums of the training pictures.
         root: URI of the storage root.
         only: one stage; then it and what it needs.
 
@@ -66,12 +76,15 @@ def plan_stages(pipeline: Pipeline, dataset: str, root: str, *, only: str | None
     """
     jobs: dict[str, StageJob] = {}
     for name in pipeline.order(only):
-        jobs[name] = _job(pipeline, name, dataset, root, jobs)
+        jobs[name] = _job(pipeline, name, pictures, root, jobs)
     return list(jobs.values())
 
 
-def _job(pipeline: Pipeline, name: str, dataset: str, root: str, before: dict[str, StageJob]) -> StageJob:
+def _job(pipeline: Pipeline, name: str, pictures: Checked, root: str, before: dict[str, StageJob]) -> StageJob:
     stage = pipeline.stages[name]
+    seed = pipeline.seed if stage.seed is None else stage.seed
+    dataset = dataset_fingerprint(pipeline.data, pipeline.scale, pictures)
+    reads_detail = any(column.endswith("_detail") for column in columns_read(stage))
     settings = stage.model_dump(mode="json")
     detail = pipeline.data.detail.model_dump(mode="json") if pipeline.data.detail else None
     files = sorted(source for source in stage.reads() if source not in before)
@@ -79,8 +92,8 @@ def _job(pipeline: Pipeline, name: str, dataset: str, root: str, before: dict[st
         "version": TRAINING_VERSION,
         "stage": _without_paths({k: v for k, v in settings.items() if k not in _NOT_DETERMINING}, files),
         "scale": pipeline.scale,
-        "seed": pipeline.seed,
-        "dataset": dataset,
+        "seed": seed,
+        "dataset": dataset if reads_detail else pictures_fingerprint(pipeline.data, pipeline.scale, pictures),
         "upstream": {source: before[source].fingerprint for source in stage.reads() if source in before},
         "files": [_checksum(source, name) for source in files],
     }
@@ -89,7 +102,7 @@ def _job(pipeline: Pipeline, name: str, dataset: str, root: str, before: dict[st
         name=name,
         settings=settings,
         scale=pipeline.scale,
-        seed=pipeline.seed,
+        seed=seed,
         shards=storage.join(root, "shards", dataset),
         folder=storage.join(root, "stages", mark),
         fingerprint=mark,
@@ -102,6 +115,32 @@ def _job(pipeline: Pipeline, name: str, dataset: str, root: str, before: dict[st
             "dataset": dataset,
         },
     )
+
+
+def going_on_from(job: StageJob, model: str, root: str) -> StageJob:
+    """Return a job that takes up weights and optimisers where another one ended, with its own numbers.
+
+    Args:
+        model: the other one's model file.
+    """
+    folder = model.rpartition("/")[0]
+    mark = fingerprint({"job": job.fingerprint, "goes on from": folder.rpartition("/")[2]})
+    return replace(
+        job,
+        fingerprint=mark,
+        folder=storage.join(root, "stages", mark),
+        description={**job.description, "fingerprint": mark},
+        continues=storage.join(folder, "checkpoints"),
+    )
+
+
+def columns_read(stage: Stage) -> set[str]:
+    """Return the shard columns that a stage's network, terms and derivations read."""
+    read = set(NETWORKS[stage.network.type].inputs)
+    read |= {target_of(term.on) for term in stage.objective if TERMS[term.type].reads == "outputs"}
+    read |= {target_of(d.on) for d in stage.discriminators.values()}
+    read |= {made.of for made in stage.derive.values()}
+    return read - set(stage.derive)
 
 
 def _without_paths(content: Any, files: list[str]) -> Any:

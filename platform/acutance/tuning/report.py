@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 import io
+import math
+from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
 from acutance.campaign import Goal
 from acutance.evaluation.metrics import METRICS
-from acutance.tuning.search import TrialResult
+from acutance.tuning.rules import dominates, judged
+from acutance.tuning.study import Attempt
 
 
-def pareto_front(results: list[TrialResult], goals: list[Goal]) -> list[TrialResult]:
+def whole(attempts: Sequence[Attempt], goals: Sequence[Goal]) -> list[Attempt]:
+    """Return the trials that were trained to their end and have all scores; stopped ones are not compared with them."""
+    finite = [a for a in attempts if all(math.isfinite(a.scores.get(goal.name, math.nan)) for goal in goals)]
+    return [attempt for attempt in finite if attempt.state == "complete"]
+
+
+def pareto_front(attempts: Sequence[Attempt], goals: Sequence[Goal]) -> list[Attempt]:
     """Return the trials that no other one beats in every objective, best in the first objective first."""
-    points = {result.number: _losses(result, goals) for result in results}
+    points = {a.number: tuple(goal.loss(a.scores[goal.name]) for goal in goals) for a in whole(attempts, goals)}
+    front = [a for a in attempts if a.number in points and not _beaten(points[a.number], points)]
+    return sorted(front, key=lambda attempt: points[attempt.number])
 
-    def beaten(mine: tuple[float, ...]) -> bool:
-        return any(other != mine and all(o <= m for o, m in zip(other, mine, strict=True)) for other in points.values())
 
-    front = [result for result in results if not beaten(points[result.number])]
-    return sorted(front, key=lambda result: points[result.number])
+def _beaten(point: tuple[float, ...], points: dict[int, tuple[float, ...]]) -> bool:
+    return any(dominates(other, point) for other in points.values())
+
+
+def best(attempts: Sequence[Attempt], goals: Sequence[Goal], judge: str) -> Attempt | None:
+    """Return the trial that the judge likes best; among equals the one found first."""
+    candidates = whole(attempts, goals)
+    losses = judged(judge, goals, {attempt.number: attempt.scores for attempt in candidates})
+    return min(candidates, key=lambda attempt: (losses[attempt.number], attempt.number), default=None)
 
 
 def pareto_picture(
-    results: list[TrialResult], goals: list[Goal], title: str, before: dict[str, float] | None = None
+    attempts: Sequence[Attempt], goals: Sequence[Goal], title: str, before: dict[str, float] | None = None
 ) -> bytes:
     """Draw the first two objectives of every trial and their Pareto front; return a PNG.
 
@@ -33,7 +49,8 @@ def pareto_picture(
     figure = Figure(figsize=(7.5, 5), layout="constrained")
     axes = figure.subplots()
     first, second = goals[0], goals[1] if len(goals) > 1 else goals[0]
-    front = pareto_front(results, goals)
+    front = pareto_front(attempts, goals)
+    scored = [attempt for attempt in attempts if all(goal.name in attempt.scores for goal in goals)]
     axes.plot(
         [r.scores[first.name] for r in front],
         [r.scores[second.name] for r in front],
@@ -41,14 +58,14 @@ def pareto_picture(
         color="tab:red",
         zorder=1,
     )
-    for stopped, marker, label in ((False, "o", "trial"), (True, "x", "trial stopped early")):
-        shown = [r for r in results if r.stopped is stopped]
+    for state, marker, label in (("complete", "o", "trial"), ("stopped", "x", "trial stopped early")):
+        shown = [attempt for attempt in scored if attempt.state == state]
         xs, ys = [r.scores[first.name] for r in shown], [r.scores[second.name] for r in shown]
         colours = ["tab:red" if r in front else "tab:blue" for r in shown]
         axes.scatter(xs, ys, c=colours, marker=marker, s=55, label=label if shown else None, zorder=2)
-    for result in results:
-        place = (result.scores[first.name], result.scores[second.name])
-        axes.annotate(f"{result.number}", place, xytext=(6, 4), textcoords="offset points", fontsize=9)
+    for attempt in scored:
+        place = (attempt.scores[first.name], attempt.scores[second.name])
+        axes.annotate(f"{attempt.number}", place, xytext=(6, 4), textcoords="offset points", fontsize=9)
     if before:
         axes.scatter([before[first.name]], [before[second.name]], c="grey", marker="s", s=55, label="before the stage")
     axes.set_xlabel(f"{heading(first)}, {first.on}")
@@ -59,10 +76,6 @@ def pareto_picture(
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=130)
     return content.getvalue()
-
-
-def _losses(result: TrialResult, goals: list[Goal]) -> tuple[float, ...]:
-    return tuple(result.scores[goal.name] if goal.goal == "minimize" else -result.scores[goal.name] for goal in goals)
 
 
 def heading(goal: Goal) -> str:

@@ -1,158 +1,181 @@
-"""Ray Tune runs the trials, Optuna proposes them, ASHA stops the worse ones early."""
+"""Ray Tune runs the trials; what to try and whom to stop, it asks the ledger."""
 
 from __future__ import annotations
 
 import contextlib
-import math
+import json
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import optuna
 import ray
 from ray import tune
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
-from ray.tune.search import ConcurrencyLimiter
-from ray.tune.search.optuna import OptunaSearch
+from ray.tune.execution.placement_groups import PlacementGroupFactory
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
 
-from acutance import storage
-from acutance.campaign import Asha, Campaign, Sampler
+from acutance.campaign import Search
 from acutance.errors import TrainingError
-from acutance.tuning.trial import TrialSetup, run_trial
+from acutance.tuning.ledger import Assignment, Ledger
+from acutance.tuning.study import Attempt
+from acutance.tuning.trial import StageTrial, TrialSetup, upstream_of
 
-OnTrial = Callable[["TrialResult"], None]
+RETRIES = 3
+"""How many times a trial starts again after its process died or failed."""
+
+LOST = f"its process died or failed {RETRIES + 1} times"
+
+OnReport = Callable[[int, int, dict[str, float]], None]
+"""Called with a trial's number, its step and its newest losses."""
+
+OnEnd = Callable[[Attempt, str], None]
+"""Called with a trial that has ended, and the id of its MLflow run ('' where there is none)."""
 
 
 @dataclass(frozen=True)
-class TrialResult:
-    """What a trial came to.
+class Listener:
+    """Who hears of trials."""
 
-    Attributes:
-        values: dotted path inside the stage -> value tried.
-        scores: objective -> value at `step`.
-        stopped: whether the scheduler stopped it before its last step.
-    """
-
-    number: int
-    values: dict[str, Any]
-    scores: dict[str, float]
-    step: int
-    stopped: bool
-    model: str
+    on_report: OnReport
+    on_end: OnEnd
 
 
-def search(campaign: Campaign, setup: TrialSetup, name: str, *, on_trial: OnTrial | None = None) -> list[TrialResult]:
-    """Run a campaign's trials; the caller has connected to Ray.
-
-    Args:
-        name: of the campaign's folder below `<root>/campaigns`.
-        on_trial: called as each trial ends.
-
-    Returns:
-        The trials in the order in which they were proposed.
+def search(ledger: Ledger, plan: Search, setup: TrialSetup, listener: Listener) -> None:
+    """Run a campaign's trials until the ledger has no more; the caller has connected to Ray.
 
     Raises:
-        TrainingError: when no trial ended well.
+        TrainingError: when Ray gave up.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    folder = storage.join(setup.root, "campaigns", name)
-    results: dict[str, TrialResult] = {}
-    tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(run_trial, setup=setup), {"CPU": campaign.cpus_per_trial, **_gpu()}),
-        tune_config=tune.TuneConfig(
-            search_alg=ConcurrencyLimiter(_searcher(campaign), max_concurrent=campaign.concurrency),
-            scheduler=_scheduler(campaign, setup.steps),
-            num_samples=campaign.trials,
-            reuse_actors=True,
-        ),
-        run_config=tune.RunConfig(
-            name="ray",
-            storage_path=folder if storage.is_remote(folder) else str(Path(folder).absolute()),
-            verbose=0,
-            callbacks=[_Watch(campaign, setup.steps, results, on_trial)],
-        ),
-    )
-    with contextlib.redirect_stdout(None):
-        grid = tuner.fit()
-    if not results:
-        first = next((str(error) for error in grid.errors), "")
-        raise TrainingError(
-            f"no trial ended well: {first.strip().splitlines()[-1] if first.strip() else 'none reported a score'}",
-            where=folder,
-            fix="run the stage once by itself: acutance train",
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # its own CSV, JSON and TensorBoard files
+    campaign = plan.campaign
+    conductor = _Conductor(ledger, setup, campaign.concurrency, listener)
+    bundles = PlacementGroupFactory([setup.resources] * campaign.resources.workers)
+    # Ray's own files are of no use to a restart: the study and the stages' checkpoints are.
+    with tempfile.TemporaryDirectory(prefix="acutance-tune-") as scratch, contextlib.redirect_stdout(None):
+        tuner = tune.Tuner(
+            tune.with_resources(tune.with_parameters(StageTrial, setup=setup), bundles),
+            tune_config=tune.TuneConfig(
+                search_alg=_Proposer(conductor),
+                scheduler=_Judge(conductor),
+                num_samples=-1,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name="trials",
+                storage_path=scratch,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=RETRIES),
+            ),
         )
-    return sorted(results.values(), key=lambda result: result.number)
+        try:
+            tuner.fit()
+        except Exception as error:
+            raise TrainingError(f"the search stopped: {error}", fix="go on with --resume") from error
 
 
-def _searcher(campaign: Campaign) -> OptunaSearch:
-    return OptunaSearch(
-        space={name: parameter.distribution() for name, parameter in campaign.parameters.items()},
-        metric=[goal.name for goal in campaign.objectives],
-        mode=["max" if goal.goal == "maximize" else "min" for goal in campaign.objectives],
-        sampler=_sampler(campaign.sampler),
-    )
+class _Conductor:
+    """Between Ray Tune's two extension points and the ledger; knows which of Ray's trials has which number."""
 
-
-def _sampler(sampler: Sampler) -> optuna.samplers.BaseSampler:
-    match sampler.type:
-        case "tpe":
-            return optuna.samplers.TPESampler(seed=sampler.seed, n_startup_trials=4)
-        case "nsgaii":
-            return optuna.samplers.NSGAIISampler(seed=sampler.seed)
-        case "random":
-            return optuna.samplers.RandomSampler(seed=sampler.seed)
-
-
-def _scheduler(campaign: Campaign, steps: int) -> TrialScheduler:
-    if not isinstance(campaign.scheduler, Asha):
-        return FIFOScheduler()
-    first = campaign.objectives[0]
-    return AsyncHyperBandScheduler(
-        time_attr="step",
-        metric=first.name,
-        mode="max" if first.goal == "maximize" else "min",
-        max_t=steps,
-        grace_period=min(campaign.scheduler.first_rung, steps),
-        reduction_factor=campaign.scheduler.reduction_factor,
-    )
-
-
-class _Watch(tune.Callback):
-    """Collects trials as they end."""
-
-    def __init__(
-        self, campaign: Campaign, steps: int, results: dict[str, TrialResult], on_trial: OnTrial | None
-    ) -> None:
-        self.campaign, self.steps, self.results, self.on_trial = campaign, steps, results, on_trial
+    def __init__(self, ledger: Ledger, setup: TrialSetup, concurrency: int, listener: Listener) -> None:
+        self.ledger, self.setup, self.concurrency, self.listener = ledger, setup, concurrency, listener
         self.numbers: dict[str, int] = {}
+        self.runs: dict[int, str] = {}
+        self.claims: dict[int, set[str]] = {}
+        self.held: Assignment | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Tune stores its callbacks for a restart; whoever is told of trials lives in this process alone."""
-        return {**self.__dict__, "on_trial": None}
+        """Ray keeps copies of what it is given; they are never used."""
+        return {}
 
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.numbers.setdefault(trial.trial_id, len(self.numbers))
+    def propose(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return the next trial's config, None to be asked again, FINISHED where there is nothing more."""
+        if len(self.ledger.live) - (self.held is not None) >= self.concurrency:
+            return None
+        assignment = self.held or self.ledger.ask()
+        if assignment == "done":
+            return Searcher.FINISHED
+        if assignment == "wait":
+            return None
+        assert isinstance(assignment, Assignment)
+        needed = upstream_of(self.setup, assignment)
+        if any(needed & claimed for claimed in self.claims.values()):
+            self.held = assignment  # another trial is training what this one starts from
+            return None
+        self.held, self.claims[assignment.number] = None, needed
+        self.numbers[trial_id] = assignment.number
+        return {"assignment": assignment.to_json()}
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        last = trial.last_result
-        scores = {goal.name: float(last.get(goal.name, math.nan)) for goal in self.campaign.objectives}
-        if not all(math.isfinite(score) for score in scores.values()):
-            return
-        values = self.campaign.decode({name: trial.config[name] for name in self.campaign.parameters})
-        short = len(self.campaign.path_of(""))
-        result = TrialResult(
-            number=self.numbers[trial.trial_id],
-            values={path[short:]: value for path, value in values.items()},
-            scores=scores,
-            step=int(last["step"]),
-            stopped=int(last["step"]) < self.steps,
-            model=str(last["model"]),
-        )
-        self.results[trial.trial_id] = result
-        if self.on_trial:
-            self.on_trial(result)
+    def hear(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Take note of a result; return whether the trial goes on."""
+        number = self.numbers[trial_id]
+        if number not in self.ledger.live:
+            return False
+        if self.ledger.late():
+            del self.ledger.live[number]  # stays interrupted in the study, for a campaign with more hours
+            return False
+        report = json.loads(result["report"])
+        if "failed" in report:
+            self._end(number, self.ledger.fail(number, report["failed"]))
+            return False
+        self.claims.pop(number, None)
+        self.runs[number] = report["run"]
+        self.ledger.note(number, model=report["model"])
+        self.listener.on_report(number, report["step"], report["losses"])
+        if report["scores"]:
+            reason = self.ledger.report(number, report["step"], report["scores"], report["spread"])
+            if reason is not None:
+                self._end(number, self.ledger.end(number, reason))
+                return False
+        return True
+
+    def complete(self, trial_id: str, error: bool) -> None:
+        """End a trial that trained to its end, or that Ray gave up."""
+        number = self.numbers.pop(trial_id, None)
+        if number in self.ledger.live:
+            self._end(number, self.ledger.fail(number, LOST) if error else self.ledger.end(number))
+
+    def _end(self, number: int, attempt: Attempt) -> None:
+        self.claims.pop(number, None)
+        self.listener.on_end(attempt, self.runs.pop(number, ""))
 
 
-def _gpu() -> dict[str, int]:
-    return {"GPU": 1} if ray.cluster_resources().get("GPU", 0) >= 1 else {}
+class _Proposer(Searcher):
+    """Ray Tune's searcher."""
+
+    def __init__(self, conductor: _Conductor) -> None:
+        super().__init__()
+        self.conductor = conductor
+
+    def suggest(self, trial_id: str) -> Any:
+        return self.conductor.propose(trial_id)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        self.conductor.complete(trial_id, error)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the study is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the study is the state."""
+
+
+class _Judge(FIFOScheduler):
+    """Ray Tune's scheduler."""
+
+    def __init__(self, conductor: _Conductor) -> None:
+        super().__init__()
+        self.conductor = conductor
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        goes_on = self.conductor.hear(trial.trial_id, result)
+        return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
+
+
+def worker_resources(cpus: int, gpus: float | None) -> dict[str, float]:
+    """Return what Ray reserves for a worker; unasked, one GPU where the cluster has any."""
+    if gpus is None:
+        gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
+    return {"CPU": cpus, **({"GPU": gpus} if gpus else {})}

@@ -1,29 +1,44 @@
-"""One trial: a stage trained with suggested values in one process, scored at its rungs."""
+"""One trial: a stage trained with suggested values, measured where it may be stopped."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from statistics import fmean, pstdev
+from typing import Any, Protocol
 
-import torch
 from ray import tune
+from torch import nn
 
-from acutance import storage
 from acutance.campaign import Campaign, Goal
-from acutance.data import Source
+from acutance.data import Catalogue, Checked, Source, prepare
+from acutance.errors import AcutanceError
 from acutance.evaluation.evaluate import evaluate_one
 from acutance.evaluation.metrics import METRICS
 from acutance.evaluation.results import Evaluation
-from acutance.pipeline import resolve
-from acutance.training.learner import Learner
-from acutance.training.loop import Losses, Tracker, describe, train_stage
-from acutance.training.plan import StageJob, plan_stages
+from acutance.models.model_file import load_model
+from acutance.pipeline import Pipeline, resolve
+from acutance.quiet import hush
+from acutance.training.loop import Losses, describe
+from acutance.training.plan import StageJob, going_on_from, plan_stages
+from acutance.tuning.ledger import Assignment
+from acutance.tuning.workers import Workers
 
-Scores = dict[str, float]
 
-OpenTracker = Callable[[StageJob, dict[str, Any]], Tracker]
-"""Called in the trial's process with its job and the values tried; returns where its losses and scores go."""
+class TrialTracker(Protocol):
+    """Where a trial's losses and scores go."""
+
+    @property
+    def run(self) -> str:
+        """Return the id of its MLflow run."""
+
+    def metrics(self, rows: list[tuple[int, Losses]]) -> None:
+        """Record (step, losses or scores) rows."""
+
+
+OpenTracker = Callable[[int, dict[str, Any]], TrialTracker]
+"""Called in the trial's process with its number and values."""
 
 
 @dataclass(frozen=True)
@@ -33,74 +48,123 @@ class TrialSetup:
     Attributes:
         campaign: as `Campaign.model_validate` takes it.
         pipeline: the pipeline's settings without any suggestion.
-        dataset: fingerprint of the shard set.
+        trained_on: names and checksums of the training pictures.
         root: URI of the storage root.
-        pictures: data set -> the pictures that objectives are measured on.
-        steps: of a trial that is not stopped.
+        measured_on: data set -> the pictures that objectives are measured on.
+        resources: of each worker.
     """
 
     campaign: dict[str, Any]
     pipeline: dict[str, Any]
-    dataset: str
+    catalogue: Catalogue
+    trained_on: Checked
     root: str
-    pictures: dict[str, list[Source]]
-    steps: int
+    measured_on: dict[str, list[Source]]
+    resources: dict[str, float]
     open_tracker: OpenTracker
 
 
-def run_trial(config: dict[str, Any], setup: TrialSetup) -> None:
-    """Train one trial and report its objectives to Ray Tune every `report_every` steps.
+class StageTrial(tune.Trainable):
+    """Ray Tune's trial: each `step` trains to the next report. The process serves one trial after another."""
 
-    What was measured in an earlier run of the same settings is reported first; training goes on behind it.
+    def setup(self, config: dict[str, Any], setup: TrialSetup) -> None:  # type: ignore[override]
+        """Bring up the workers."""
+        hush()
+        self.shared, self.campaign = setup, Campaign.model_validate(setup.campaign)
+        self.workers = Workers(self.campaign.resources.workers, setup.resources)
+        self.reset_config(config)
 
-    Args:
-        config: parameter -> suggested value, as Optuna gave it.
-    """
-    campaign = Campaign.model_validate(setup.campaign)
-    torch.set_num_threads(campaign.cpus_per_trial)
-    values = campaign.decode(config)
-    job = trial_job(campaign, setup, values)
-    book = storage.join(job.folder, "scores.json")
-    scores: dict[str, Scores] = storage.read_json(book) if storage.exists(book) else {}
-    tracker = setup.open_tracker(job, values)
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take up another trial."""
+        self.assignment = Assignment.from_json(new_config["assignment"])
+        self.jobs: list[StageJob] = []
+        return True
 
-    def report(step: int) -> None:
-        tune.report({"step": step, "model": job.model, **scores[str(step)]})
+    def step(self) -> dict[str, Any]:
+        """Train every seed to the next report; return what is to be told, as JSON.
 
-    def score(step: int, _: Losses, learner: Learner) -> None:
-        if str(step) in scores:
-            return
-        scores[str(step)] = measure(learner, job, campaign, setup)
-        storage.write_json(book, scores)
-        tracker.metrics([(step, scores[str(step)])])
-        report(step)
+        A mistake that would come again is told as `failed`. Others are raised, and Ray tries again.
+        """
+        try:
+            if not self.jobs:
+                self._begin()
+            told, ended = self._advance()
+        except AcutanceError as error:
+            told, ended = {"failed": str(error)}, True
+        return {"report": json.dumps(told), "done": ended}
 
-    for step in sorted(scores, key=int):
-        report(int(step))
-    train_stage(job, tracker=tracker, on_report=score)
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Nothing: a stage keeps its own checkpoints."""
+        return {}
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Nothing: a stage goes on from its own checkpoints."""
+
+    def _begin(self) -> None:
+        first = pipeline_of(self.shared, self.assignment)
+        prepare(first.data, first.scale, self.shared.catalogue, self.shared.root, alone=True)
+        for job in _before(self.shared, first):
+            self.workers.train(job)
+        pipelines = [pipeline_of(self.shared, self.assignment, seed) for seed in range(self.campaign.seeds)]
+        jobs = [_stage_job(self.shared, pipeline, self.assignment.parent) for pipeline in pipelines]
+        self.tracker = self.shared.open_tracker(self.assignment.number, self.assignment.values)
+        self.workers.begin(jobs, [self.assignment.looks] * len(jobs), self.tracker)
+        self.jobs = jobs
+
+    def _advance(self) -> tuple[dict[str, Any], bool]:
+        reports = [self.workers.advance(index) for index in range(len(self.jobs))]
+        step = reports[0].step if reports[0] else self.assignment.looks[-1]
+        told: dict[str, Any] = {"step": step, "model": self.jobs[0].model, "run": self.tracker.run}
+        told |= {"losses": reports[0].losses if reports[0] else {}, "scores": {}, "spread": {}}
+        if step in self.assignment.looks and step not in self.assignment.history:
+            # Without a report the stage was trained to its end before this trial began.
+            learners = zip(reports, self.jobs, strict=True)
+            told |= self._measured(step, [r.learner.kept if r else load_model(job.model)[0] for r, job in learners])
+        return told, reports[0] is None
+
+    def _measured(self, step: int, networks: list[nn.Module]) -> dict[str, dict[str, float]]:
+        each = [self._measure(network, job) for network, job in zip(networks, self.jobs, strict=True)]
+        scores = {name: fmean(one[name] for one in each) for name in each[0]}
+        spread = {name: pstdev(one[name] for one in each) for name in each[0]} if len(each) > 1 else {}
+        self.assignment.history[step] = scores
+        self.tracker.metrics([(step, scores)])
+        return {"scores": scores, "spread": spread}
+
+    def _measure(self, network: nn.Module, job: StageJob) -> dict[str, float]:
+        evaluation = evaluate_one(
+            network,
+            describe(job),
+            self.shared.measured_on,
+            scale=job.scale,
+            protocol=self.shared.pipeline["evaluate"]["protocol"],
+            metrics=sorted({goal.metric for goal in self.campaign.objectives}),
+        )
+        return {goal.name: objective(evaluation, goal) for goal in self.campaign.objectives}
 
 
-def trial_job(campaign: Campaign, setup: TrialSetup, values: dict[str, Any]) -> StageJob:
-    """Return the stage job of a trial: the campaign's stage with the suggested values."""
-    pipeline = resolve(setup.pipeline, values, f"trial of {campaign.title}")
-    return next(
-        job
-        for job in plan_stages(pipeline, setup.dataset, setup.root, only=campaign.stage)
-        if job.name == campaign.stage
-    )
+def pipeline_of(shared: TrialSetup, assignment: Assignment, seed: int = 0) -> Pipeline:
+    """Return the pipeline of a trial: the suggested values, its length, and the n-th seed of those it trains with."""
+    stage = shared.pipeline["stages"][shared.campaign["stage"]]
+    first = shared.pipeline["seed"] if stage["seed"] is None else stage["seed"]
+    place = f"stages.{shared.campaign['stage']}"
+    values = {f"{place}.seed": first + seed, f"{place}.steps": assignment.looks[-1], **assignment.values}
+    return resolve(shared.pipeline, values, f"trial {assignment.number}")
 
 
-def measure(learner: Learner, job: StageJob, campaign: Campaign, setup: TrialSetup) -> Scores:
-    """Return the objectives of a network as it is now."""
-    evaluation = evaluate_one(
-        learner.kept,
-        describe(job),
-        setup.pictures,
-        scale=job.scale,
-        protocol=setup.pipeline["evaluate"]["protocol"],
-        metrics=sorted({goal.metric for goal in campaign.objectives}),
-    )
-    return {goal.name: objective(evaluation, goal) for goal in campaign.objectives}
+def upstream_of(shared: TrialSetup, assignment: Assignment) -> set[str]:
+    """Return the fingerprints of the stages that a trial would have to train first."""
+    return {job.fingerprint for job in _before(shared, pipeline_of(shared, assignment))}
+
+
+def _before(shared: TrialSetup, pipeline: Pipeline) -> list[StageJob]:
+    jobs = plan_stages(pipeline, shared.trained_on, shared.root, only=shared.campaign["stage"])
+    return [job for job in jobs if job.name != shared.campaign["stage"] and not job.done()]
+
+
+def _stage_job(shared: TrialSetup, pipeline: Pipeline, parent: str | None) -> StageJob:
+    jobs = plan_stages(pipeline, shared.trained_on, shared.root, only=shared.campaign["stage"])
+    job = next(job for job in jobs if job.name == shared.campaign["stage"])
+    return going_on_from(job, parent, shared.root) if parent else job
 
 
 def objective(evaluation: Evaluation, goal: Goal, candidate: str = "candidate") -> float:

@@ -1,0 +1,186 @@
+"""What a search space file may say: which numbers of which stage to search, for what, how, and with what means."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from acutance.campaign.parameters import Parameter
+from acutance.campaign.tables import TableSettings
+from acutance.evaluation.metrics import METRICS
+from acutance.schema import Strict, nearest
+
+DOMINANCE = "dominance"
+
+
+class Goal(Strict):
+    """A metric of the evaluation, on a data set, to be made large or small.
+
+    A metric that should come close to the truth's own value (fine detail) counts by its distance to it.
+    """
+
+    metric: str
+    on: str
+    goal: Literal["maximize", "minimize"]
+
+    @property
+    def name(self) -> str:
+        """How tables and studies call it."""
+        return f"{self.metric} on {self.on}"
+
+    def loss(self, value: float) -> float:
+        """Return a value so that smaller is better."""
+        return value if self.goal == "minimize" else -value
+
+
+class Sampler(Strict):
+    """Who proposes the next trial."""
+
+    type: Literal["tpe", "gp", "cmaes", "nsgaii", "random", "grid"] = "tpe"
+    seed: int = 0
+    startup: PositiveInt = Field(
+        default=10, description="random trials before the first that is thought about; of nsgaii, its population"
+    )
+
+
+class Asha(Strict):
+    """Asynchronous successive halving: at each rung only the best share of those that reached it goes on.
+
+    Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020, in the form that stops.
+    """
+
+    type: Literal["asha"]
+    reduction_factor: float = Field(default=3, gt=1, description="one in so many goes on from a rung")
+    first_rung: PositiveInt = Field(description="steps before a trial can be stopped")
+    judge: str = Field(default="", description="the objective that decides, or `dominance`; the first where left out")
+
+
+class Median(Strict):
+    """Stops a trial whose best score so far is worse than the median of the others' scores at the same step.
+
+    Golovin et al., "Google Vizier", KDD 2017, section 3.5.1.
+    """
+
+    type: Literal["median"]
+    every: PositiveInt = Field(description="steps between two looks")
+    after: PositiveInt = Field(default=4, description="finished trials before anything is stopped")
+    judge: str = Field(default="", description="the objective that decides, or `dominance`; the first where left out")
+
+
+class Pbt(Strict):
+    """Population based training: every so often the worst copy the best, weights and all, and change their numbers.
+
+    Jaderberg et al., "Population Based Training of Neural Networks", 2017, in generations: all members of one have
+    ended before the next begins. `budget.trials` counts the members of all generations together.
+    """
+
+    type: Literal["pbt"]
+    population: PositiveInt = 4
+    every: PositiveInt = Field(description="steps of a generation")
+    quantile: float = Field(default=0.25, gt=0, le=0.5, description="share that copies, and share that is copied")
+    resample: float = Field(default=0.25, ge=0, le=1, description="chance of a fresh value; else it is nudged")
+    judge: str = Field(default="", description="the objective that decides, or `dominance`; the first where left out")
+
+
+Scheduler = Annotated[Asha | Median | Pbt, Field(discriminator="type")]
+
+
+class Budget(Strict):
+    """How much a campaign may spend."""
+
+    trials: PositiveInt = 10
+    steps: PositiveInt | None = Field(default=None, description="of each trial; the stage's own where left out")
+    hours: PositiveFloat | None = Field(default=None, description="then no new trial starts and running ones stop")
+
+
+class Resources(Strict):
+    """What each trial gets."""
+
+    cpus: PositiveInt = Field(default=1, description="of each worker")
+    gpus: NonNegativeFloat | None = Field(
+        default=None, description="of each worker, also a fraction; 1 where there are GPUs, else 0"
+    )
+    workers: PositiveInt = Field(default=1, description="processes that train a trial together")
+
+
+class Campaign(Strict):
+    """A search space file."""
+
+    title: str
+    pipeline: str = Field(description="the pipeline's file, from the repository's root")
+    stage: str
+    profile: str | None = None
+    overrides: dict[str, Any] = Field(default_factory=dict, description="dotted path -> value, for every trial")
+    parameters: dict[str, Parameter] = Field(
+        default_factory=dict,
+        description="dotted path inside the stage, or from the top (data. or stages.) -> what values it may take",
+    )
+    objectives: list[Goal] = Field(min_length=1)
+    sampler: Sampler = Sampler()
+    scheduler: Scheduler | None = None
+    budget: Budget = Budget()
+    seeds: PositiveInt = Field(default=1, description="trainings a point, with seeds of their own; scores are means")
+    resources: Resources = Resources()
+    concurrency: PositiveInt = Field(default=2, description="trials at the same time")
+    tables: dict[str, TableSettings] = Field(default_factory=dict, description="a paper's own tables")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Campaign:
+        problems = [problem for goal in self.objectives for problem in _goal_problems(goal)]
+        names = [goal.name for goal in self.objectives]
+        if doubled := {name for name in names if names.count(name) > 1}:
+            problems.append(f"objectives: {', '.join(sorted(doubled))} is named twice")
+        judge = self.scheduler.judge if self.scheduler else ""
+        if judge and judge not in (*names, DOMINANCE):
+            problems.append(f"scheduler.judge: there is no objective {judge!r}{nearest(judge, [*names, DOMINANCE])}")
+        if isinstance(self.scheduler, Pbt) and self.sampler.type == "grid":
+            problems.append("scheduler: population based training draws its own values; a grid has no use for it")
+        if self.sampler.type == "cmaes" and len(self.objectives) > 1:
+            problems.append("sampler.type: cmaes searches for one objective; tpe, gp and nsgaii for several")
+        if isinstance(self.scheduler, Pbt) and self.seeds > 1:
+            problems.append("seeds: population based training copies one set of weights; use one seed")
+        if self.resources.workers > 1 and (self.resources.gpus or 1) < 1:
+            problems.append("resources: workers that train together need a GPU each, not a part of one")
+        problems += [problem for name, parameter in self.parameters.items() for problem in self._when(name, parameter)]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _when(self, name: str, parameter: Any) -> list[str]:
+        """A condition may look at parameters that were named before, and only for values that they can have."""
+        names = list(self.parameters)
+        before, problems = names[: names.index(name)], []
+        for other, values in parameter.when.items():
+            if other not in before:
+                problems.append(f"parameters.{name}.when: no parameter {other!r} comes before{nearest(other, before)}")
+                continue
+            possible = getattr(self.parameters[other], "choice", None)
+            if possible is None:
+                problems.append(f"parameters.{name}.when: {other} is a range; a condition needs a `choice`")
+            elif strange := [value for value in values if value not in possible]:
+                choices = ", ".join(map(str, possible))
+                problems.append(f"parameters.{name}.when: {other} is never {strange[0]!r}; it is one of {choices}")
+        return problems
+
+    @property
+    def judge(self) -> str:
+        """The objective by which trials are stopped and the winner is chosen, or `dominance`."""
+        return (self.scheduler.judge if self.scheduler else "") or self.objectives[0].name
+
+    def path_of(self, parameter: str) -> str:
+        """Return the dotted path of a parameter inside the pipeline."""
+        from_top = parameter.startswith(("data.", "stages.", "scale", "seed"))
+        return parameter if from_top else f"stages.{self.stage}.{parameter}"
+
+    def placed(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return values by their paths inside the pipeline."""
+        return {self.path_of(name): value for name, value in values.items()}
+
+
+def _goal_problems(goal: Goal) -> list[str]:
+    if goal.metric not in METRICS:
+        return [f"objectives: there is no metric {goal.metric!r}{nearest(goal.metric, METRICS)}"]
+    if METRICS[goal.metric].goal == "closest to the truth" and goal.goal == "maximize":
+        return [f"objectives: {goal.metric} counts by its distance to the truth; minimize that"]
+    return []

@@ -1,0 +1,68 @@
+"""A paper's own table as a fixed grid: its rows, what is measured, and what the paper printed."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from pydantic import Field, PositiveInt, model_validator
+
+from acutance.evaluation.metrics import METRICS
+from acutance.schema import Strict, nearest
+
+
+class ColumnSettings(Strict):
+    """One column: a metric of one data set."""
+
+    metric: str
+    on: str
+
+    @property
+    def name(self) -> str:
+        """How the table calls it."""
+        return f"{self.metric} on {self.on}"
+
+
+class TableSettings(Strict):
+    """A table: either `vary`, every combination of some values, or `rows`, each with its own."""
+
+    about: str = Field(default="", description="what the table shows, and at what budget the paper made it")
+    stage: str | None = Field(default=None, description="the stage that is measured; the campaign's where left out")
+    overrides: dict[str, Any] = Field(default_factory=dict, description="dotted path -> value, for every row")
+    vary: dict[str, list[Any]] = Field(default_factory=dict, description="path -> values; a row for each combination")
+    rows: dict[str, dict[str, Any]] = Field(default_factory=dict, description="row -> path -> value")
+    columns: list[ColumnSettings] = Field(min_length=1)
+    published: dict[str, list[float | None]] = Field(
+        default_factory=dict,
+        description="row -> the paper's value for each column; rows of other methods are printed, not run",
+    )
+    baseline: str | None = Field(default=None, description="the row from which differences are counted")
+    seeds: PositiveInt = Field(default=1, description="trainings a row")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> TableSettings:
+        problems = []
+        if bool(self.vary) == bool(self.rows):
+            problems.append("a table has either 'vary' or 'rows'")
+        for column in self.columns:
+            if column.metric not in METRICS:
+                problems.append(f"columns: there is no metric {column.metric!r}{nearest(column.metric, METRICS)}")
+        for row, values in self.published.items():
+            if len(values) != len(self.columns):
+                problems.append(f"published.{row}: {len(values)} values for {len(self.columns)} columns")
+        if self.baseline is not None and self.baseline not in self.points():
+            problems.append(f"baseline: there is no row {self.baseline!r}{nearest(self.baseline, self.points())}")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def points(self) -> dict[str, dict[str, Any]]:
+        """Return the rows that are run: name -> path -> value. Rows of `vary` are named by their values."""
+        if self.rows:
+            return self.rows
+        combinations = itertools.product(*self.vary.values())
+        return {", ".join(map(_named, values)): dict(zip(self.vary, values, strict=True)) for values in combinations}
+
+
+def _named(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

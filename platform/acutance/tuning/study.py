@@ -1,0 +1,145 @@
+"""The study: everything proposed, measured and decided, in an Optuna storage that outlives every process.
+
+Optuna Dashboard opens it. Of several objectives Optuna keeps final values alone, so the scores on the way are
+attributes of the trial, `scores.STEP`; of a single one they are intermediate values as well.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from acutance import storage
+from acutance.campaign import Goal
+from acutance.errors import ConfigError, UnreachableError
+
+ADDRESS_VARIABLE = "ACUTANCE_STUDIES"
+SCORES = "scores."
+STATES = {
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "running",
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "stopped",
+    TrialState.FAIL: "failed",
+}
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One trial as the study knows it.
+
+    Attributes:
+        state: running (or interrupted), complete, stopped (by the scheduler) or failed.
+        values: dotted path inside the pipeline -> value.
+        row, seed: of a table, which row with which seed.
+        history: step -> objective -> value.
+        spread: objective -> standard deviation over the seeds of this trial, where it has several.
+        model: URI of the model file of its first seed.
+        reason: why it was stopped or failed.
+        parent: of population based training, the trial whose weights it went on from.
+        seconds: it has taken, None while it runs.
+    """
+
+    number: int
+    state: str
+    values: dict[str, Any]
+    row: str = ""
+    seed: int | None = None
+    history: dict[int, dict[str, float]] = field(default_factory=dict)
+    spread: dict[str, float] = field(default_factory=dict)
+    model: str = ""
+    reason: str = ""
+    parent: int | None = None
+    seconds: float | None = None
+
+    @property
+    def step(self) -> int:
+        """The last step that was measured, 0 where there is none."""
+        return max(self.history, default=0)
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Objective -> value at `step`."""
+        return self.history.get(self.step, {})
+
+
+def study_address(root: str) -> str:
+    """Return where studies are kept: ACUTANCE_STUDIES, else `studies.db` in a local storage root.
+
+    Raises:
+        ConfigError: when the root is remote and the variable is not set: a database cannot lie in an object store.
+    """
+    address = os.environ.get(ADDRESS_VARIABLE)
+    if address:
+        return address
+    if storage.is_remote(root):
+        raise ConfigError(
+            "a study needs a database, and the storage has none",
+            where=root,
+            fix=f"set {ADDRESS_VARIABLE} to one, such as postgresql+psycopg2://HOST/NAME or sqlite:////shared/studies.db",
+        )
+    Path(root).mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{Path(root).absolute() / 'studies.db'}"
+
+
+def open_storage(address: str) -> BaseStorage:
+    """Open an Optuna storage: a database by its URL, or a journal by the path of a file ending in .journal.
+
+    Raises:
+        UnreachableError: when the database does not answer; its address is not printed, it may hold a password.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    if address.endswith(".journal"):
+        return JournalStorage(JournalFileBackend(address))
+    try:
+        waits = {"connect_args": {"timeout": 60}} if address.startswith("sqlite") else {"pool_pre_ping": True}
+        return RDBStorage(address, engine_kwargs=waits)
+    except (SQLAlchemyError, ImportError) as error:
+        raise UnreachableError(
+            f"the database of studies does not open: {str(error).strip().splitlines()[0]}",
+            where=f"{address.partition('://')[0]}://... ({ADDRESS_VARIABLE})",
+            fix="start it, or unset the variable to keep studies below the storage root",
+        ) from None
+
+
+def open_study(storage: BaseStorage, name: str, goals: Sequence[Goal]) -> optuna.Study:
+    """Return the study of this name, made where it is not there."""
+    return optuna.create_study(
+        storage=storage, study_name=name, directions=[goal.goal for goal in goals], load_if_exists=True
+    )
+
+
+def attempts(study: optuna.Study) -> list[Attempt]:
+    """Return the trials in the order in which they were proposed."""
+    return [attempt(trial) for trial in study.get_trials(deepcopy=False)]
+
+
+def attempt(trial: FrozenTrial) -> Attempt:
+    """Return a trial as the study knows it."""
+    noted = trial.user_attrs
+    history = {int(key.removeprefix(SCORES)): scores for key, scores in noted.items() if key.startswith(SCORES)}
+    return Attempt(
+        number=trial.number,
+        state=STATES[trial.state],
+        values=noted.get("values", {}),
+        row=noted.get("row", ""),
+        seed=noted.get("seed"),
+        history={step: {n: math.nan if v is None else v for n, v in history[step].items()} for step in sorted(history)},
+        spread=noted.get("spread", {}),
+        model=noted.get("model", ""),
+        reason=noted.get("reason", ""),
+        parent=noted.get("parent"),
+        seconds=trial.duration.total_seconds() if trial.duration else None,
+    )
