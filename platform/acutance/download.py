@@ -22,11 +22,16 @@ CHUNK = 1 << 20
 TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and between two pieces of the answer."""
 
+CHECKSUMS = {"sha256": "SHA-256", "md5": "MD5"}
+"""The kinds of checksum, by hashlib's name and as they are written."""
+
 OnProgress = Callable[[int, int | None], None]
 """Called with the bytes that are here and the size of the whole file, None where the server does not tell."""
 
 
-def download(url: str, target: Path, *, sha256: str | None, on_progress: OnProgress | None = None) -> Path:
+def download(
+    url: str, target: Path, *, sha256: str | None, md5: str | None = None, on_progress: OnProgress | None = None
+) -> Path:
     """Download a file to `target`, going on where an earlier attempt stopped; return `target`.
 
     Args:
@@ -34,6 +39,7 @@ def download(url: str, target: Path, *, sha256: str | None, on_progress: OnProgr
         target: where the file goes; a file that is there is replaced, and only by a whole one.
         sha256: its checksum in hexadecimal, or the first digits of it. Without one every attempt starts
             again, because nothing would tell the halves of two different files.
+        md5: the same for a file whose publisher gives no better one.
         on_progress: told of every megabyte.
 
     Raises:
@@ -43,18 +49,18 @@ def download(url: str, target: Path, *, sha256: str | None, on_progress: OnProgr
     part = target.with_name(f"{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if sha256 is None:
+        if sha256 is None and md5 is None:
             part.unlink(missing_ok=True)
         with _failures_named(url, target):
             _complete(url, target, part, on_progress)
-        _check(url, target, part, sha256)
+        _check(url, target, part, {"sha256": sha256, "md5": md5})
         os.replace(part, target)
     except OSError as error:
         raise DataError(f"{target.name} cannot be written: {error.strerror}", where=str(target.parent)) from error
     return target
 
 
-def download_with_progress(url: str, target: Path, *, sha256: str | None) -> Path:
+def download_with_progress(url: str, target: Path, *, sha256: str | None, md5: str | None = None) -> Path:
     """Download as `download` does, with a progress bar on standard error."""
     with progress(target.name, 100) as update:
 
@@ -62,7 +68,13 @@ def download_with_progress(url: str, target: Path, *, sha256: str | None) -> Pat
             percent = 100 * done // total if total else 0
             update(percent, f"{done / 1e6:.1f} of {total / 1e6:.1f} MB" if total else f"{done / 1e6:.1f} MB")
 
-        return download(url, target, sha256=sha256, on_progress=shown)
+        return download(url, target, sha256=sha256, md5=md5, on_progress=shown)
+
+
+def checksum(file: Path, kind: str) -> str:
+    """Return a file's checksum in hexadecimal; `kind` is one of `CHECKSUMS`."""
+    with open(file, "rb") as content:
+        return hashlib.file_digest(content, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
 
 
 def shown_address(url: str) -> str:
@@ -111,18 +123,19 @@ def _goes_on(response: requests.Response, start: int) -> bool:
     return response.status_code not in {HTTPStatus.OK, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
 
 
-def _check(url: str, target: Path, part: Path, sha256: str | None) -> None:
-    if sha256 is None:
-        return
-    with open(part, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(sha256.lower()):
-        part.unlink()
-        raise DataError(
-            f"what was downloaded is not the published {target.name}: its SHA-256 is {found}, not {sha256}",
-            where=shown_address(url),
-            fix=f"try again, or get the file elsewhere and put it at {target}",
-        )
+def _check(url: str, target: Path, part: Path, expected: dict[str, str | None]) -> None:
+    for kind, digits in expected.items():
+        if digits is None:
+            continue
+        found = checksum(part, kind)
+        if not found.startswith(digits.lower()):
+            part.unlink()
+            named = f"its {CHECKSUMS[kind]} is {found}, not {digits}"
+            raise DataError(
+                f"what was downloaded is not the published {target.name}: {named}",
+                where=shown_address(url),
+                fix=f"try again, or get the file elsewhere and put it at {target}",
+            )
 
 
 @contextmanager

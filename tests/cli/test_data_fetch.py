@@ -70,9 +70,37 @@ def test_a_name_of_neither_and_no_folder_for_data(here: Here) -> None:
     assert "ACUTANCE_DATA is not set" in done.stderr
 
 
+def test_the_list_tells_what_the_pictures_are_for(here: Here, data_root: Path) -> None:
+    done = here("data", "list", "--json", ACUTANCE_DATA=str(data_root))
+    rows = {row["name"]: row for row in json.loads(done.stdout)["datasets"]}
+    assert {name for name, row in rows.items() if row["kind"] == "scored"} == {"AVA", "TID2013"}
+    assert {name for name, row in rows.items() if row["kind"] == "classified"} == {
+        "CIFAR10",
+        "CIFAR100",
+        "CIFAR10_subset",
+    }
+    subset = rows["CIFAR10_subset"]
+    assert (subset["present"], subset["pictures"]) == (True, 3261)
+    assert (rows["Set5"]["kind"], rows["Set5"]["pictures"]) == ("pictures", 5)
+    table = here("data", "list", ACUTANCE_DATA=str(data_root)).stdout
+    assert next(line.split()[:4] for line in table.splitlines() if "CIFAR10_subset" in line) == [
+        "CIFAR10_subset",
+        "classified",
+        "yes",
+        "3261",
+    ]
+
+
+def test_scored_pictures_are_not_downloaded(here: Here, tmp_path: Path) -> None:
+    done = here("data", "fetch", "TID2013", ACUTANCE_DATA=str(tmp_path))
+    assert done.returncode == 2
+    for words in ("there is no mos_with_names.txt", "www.ponomarenko.info", str(tmp_path / "TID2013")):
+        assert words in done.stderr
+
+
 def test_help_has_an_example_and_the_list_a_line_for_each(here: Here, tmp_path: Path) -> None:
     assert f"acutance data fetch {NAME}" in here("data", "fetch", "--help").stdout
     done = here("data", "list", "--json", ACUTANCE_DATA=str(tmp_path))
     absent = {row["name"]: row["where"] for row in json.loads(done.stdout)["datasets"] if not row["present"]}
-    assert absent.keys() >= {"DIV2K_train", "DIV2K_valid", "Flickr2K", "Urban100", "General100"}
+    assert absent.keys() >= {"DIV2K_train", "REDS_val", "SIDD_train", "AVA", "TID2013", "CIFAR10", "CIFAR100"}
     assert all("\n" not in where and len(where) < len(str(tmp_path)) + 80 for where in absent.values())

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from acutance.download import download, shown_address
+from acutance.download import checksum, download, shown_address
 from acutance.errors import DataError, UnreachableError
 from file_server import FileServer, serving
 
 CONTENT = random.Random(0).randbytes(3_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+MD5 = hashlib.md5(CONTENT).hexdigest()
 CUT = 1_200_000
 
 
@@ -106,6 +107,25 @@ def test_a_wrong_checksum_leaves_nothing(server: FileServer, target: Path) -> No
     assert caught.value.where == shown_address(f"{server.url}/models/a.bin")
     assert str(target) in str(caught.value.fix)
     assert left(target) == set()
+
+
+def test_an_md5_is_checked_and_gone_on_with(server: FileServer, target: Path) -> None:
+    url = f"{server.url}/models/a.bin"
+    with pytest.raises(DataError, match=f"its MD5 is {MD5}, not 000"):
+        download(url, target, sha256=None, md5="0" * 32)
+    assert left(target) == set()
+    target.with_name("a.bin.part").write_bytes(CONTENT[:CUT])
+    download(url, target, sha256=None, md5=MD5)
+    assert server.asked[-1] == ("/models/a.bin", f"bytes={CUT}-")
+    assert target.read_bytes() == CONTENT
+
+
+def test_two_checksums_must_both_be_right(server: FileServer, target: Path) -> None:
+    for sums in ({"sha256": SHA256, "md5": "0" * 32}, {"sha256": "0" * 64, "md5": MD5}):
+        with pytest.raises(DataError, match="not the published"):
+            download(f"{server.url}/models/a.bin", target, **sums)
+    download(f"{server.url}/models/a.bin", target, sha256=SHA256, md5=MD5)
+    assert checksum(target, "md5") == MD5
 
 
 def test_a_part_of_another_file_is_found_out_and_removed(server: FileServer, target: Path) -> None:

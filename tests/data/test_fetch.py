@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import tarfile
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 from PIL import Image
 
 from acutance.data import Catalogue, load_catalogue
+from acutance.data.classified import CIFAR
 from acutance.data.fetch import fetch_dataset
 from acutance.errors import ConfigError, DataError, UnreachableError
 from file_server import FileServer, serving
@@ -56,7 +59,7 @@ def server(root: Path) -> Iterator[FileServer]:
 def catalogue_of(server: FileServer, tmp_path: Path, hr: bytes = HR, holds: str = "HR") -> Catalogue:
     def archive(name: str, content: bytes, holds: str) -> str:
         sha256 = hashlib.sha256(content).hexdigest()
-        return f"{{url: '{server.url}/{name}', sha256: {sha256}, holds: {holds}}}"
+        return f"{{url: '{server.url}/{name}', checksum: 'sha256:{sha256}', holds: {holds}}}"
 
     path = tmp_path / "datasets.yaml"
     path.write_text(
@@ -134,7 +137,10 @@ def shipped() -> Catalogue:
     return load_catalogue(REPOSITORY / "pipelines" / "datasets.yaml")
 
 
-@pytest.mark.parametrize("name", ["Urban100", "General100", "Flickr2K", "BSD100"])
+@pytest.mark.parametrize(
+    "name",
+    ["Urban100", "General100", "Flickr2K", "BSD100", "REDS_val", "SIDD_train", "TID2013", "AVA", "CIFAR10_subset"],
+)
 def test_what_may_not_be_downloaded_says_where_it_is_published(root: Path, shipped: Catalogue, name: str) -> None:
     with pytest.raises(DataError, match=f"{name} cannot be downloaded") as caught:
         fetch_dataset(shipped, name)
@@ -152,7 +158,8 @@ def test_installed_pictures_need_no_download_and_unknown_names_are_refused(shipp
 def test_every_archive_gives_a_folder_that_its_dataset_reads(shipped: Catalogue) -> None:
     for name, entry in shipped.entries.items():
         if entry.archives:
-            assert {archive.holds for archive in entry.archives} == {entry.hr, *entry.lr.values()}, name
+            read = {entry.hr, *entry.lr.values()} if entry.kind == "pictures" else {CIFAR[entry.layout].folder}
+            assert {archive.holds for archive in entry.archives} == read, name
             assert all(archive.url.startswith("https://") for archive in entry.archives)
 
 
@@ -189,3 +196,93 @@ def test_general100_is_its_bitmaps(root: Path, shipped: Catalogue) -> None:
     (root / "General100").mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(root / "General100" / "im_1.bmp")
     assert [source.name for source in shipped.find("General100")] == ["im_1"]
+
+
+BATCHES = "cifar-10-batches-bin"
+MEMBERS = {
+    f"{BATCHES}/batches.meta.txt": b"cat\ndog\n\n",
+    **{f"{BATCHES}/data_batch_{number}.bin": bytes(3073) for number in range(1, 6)},
+    f"{BATCHES}/test_batch.bin": bytes(3073),
+    f"{BATCHES}/readme.html": b"",
+}
+
+
+def tarred(files: dict[str, bytes], link: str | None = None) -> bytes:
+    """Pack files as .tar.gz; `link` is a member that points outside."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        if link:
+            member = tarfile.TarInfo(link)
+            member.type, member.linkname = tarfile.SYMTYPE, "../../../.."
+            archive.addfile(member)
+    return file.getvalue()
+
+
+@pytest.fixture
+def small_cifar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of one record."""
+    monkeypatch.setitem(CIFAR, "cifar10", replace(CIFAR["cifar10"], records={"train": 1, "test": 1}))
+
+
+def cifar_catalogue(server: FileServer, tmp_path: Path, content: bytes) -> Catalogue:
+    server.files["/cifar.tar.gz"] = content
+    md5 = hashlib.md5(content).hexdigest()
+    archive = f"{{url: '{server.url}/cifar.tar.gz', checksum: 'md5:{md5}', holds: {BATCHES}}}"
+    path = tmp_path / "datasets.yaml"
+    path.write_text(
+        "datasets:\n  Ten: {about: small pictures, source: example.org, licence: none, folder: ten, layout: cifar10,\n"
+        f"    archives: [{archive}]}}\n"
+    )
+    return load_catalogue(path)
+
+
+def test_a_tar_of_classified_pictures(server: FileServer, root: Path, tmp_path: Path, small_cifar: None) -> None:
+    catalogue = cifar_catalogue(server, tmp_path, tarred({**MEMBERS, "../outside": b"", "other/file": b""}))
+    assert fetch_dataset(catalogue, "Ten") == str(root / "ten")
+    assert files(root) == {f"ten/{name}" for name in MEMBERS}
+    assert not list(tmp_path.rglob("outside"))
+    assert catalogue.classified("Ten", "train").pixels.shape == (5, 32, 32, 3)
+    fetch_dataset(catalogue, "Ten")
+    assert len(server.asked) == 1
+
+
+def test_another_tar_is_not_unpacked(server: FileServer, root: Path, tmp_path: Path) -> None:
+    catalogue = cifar_catalogue(server, tmp_path, tarred(MEMBERS))
+    server.files["/cifar.tar.gz"] = tarred({f"{BATCHES}/evil": b"evil"})
+    with pytest.raises(DataError, match="its MD5 is"):
+        fetch_dataset(catalogue, "Ten")
+    assert files(root) == set()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (tarred(MEMBERS)[:200], "damaged"),
+        (b"no tar", "damaged"),
+        (tarred(MEMBERS, link=f"{BATCHES}/link"), "damaged: .*outside the destination"),
+        (tarred({f"{BATCHES}/../../../outside": b""}), "damaged: .*outside the destination"),
+        (tarred({"other/file": b""}), f"does not hold {BATCHES}"),
+    ],
+)
+def test_a_tar_that_cannot_be_unpacked_leaves_no_file(
+    server: FileServer, root: Path, tmp_path: Path, content: bytes, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        fetch_dataset(cifar_catalogue(server, tmp_path, content), "Ten")
+    assert files(root) == {"ten/cifar.tar.gz"}
+    assert not list(tmp_path.rglob("outside"))
+
+
+def test_what_is_there_in_part_says_how_to_get_it_again(
+    server: FileServer, root: Path, tmp_path: Path, small_cifar: None
+) -> None:
+    catalogue = cifar_catalogue(server, tmp_path, tarred(MEMBERS))
+    fetch_dataset(catalogue, "Ten")
+    (root / "ten" / BATCHES / "data_batch_4.bin").write_bytes(bytes(3000))
+    with pytest.raises(DataError, match=r"data_batch_4.bin has 3,000 bytes, not 3,073") as caught:
+        fetch_dataset(catalogue, "Ten")
+    assert f"remove {BATCHES} from {root / 'ten'}" in str(caught.value.fix)

@@ -57,7 +57,7 @@ def schema(of: Annotated[str, typer.Argument(metavar="pipeline|search-space")]) 
 
 @data.command("list")
 def data_list(as_json: Json = False) -> None:
-    """List the data sets that have a name, and whether they are here.
+    """List the data sets that have a name: what their pictures are for, and whether they are here.
 
     \b
     ACUTANCE_DATA=~/pictures acutance data list
@@ -65,11 +65,11 @@ def data_list(as_json: Json = False) -> None:
     from acutance.work import catalogue_for
 
     found = catalogue_for().listing()
-    rows = [(r.name, "yes" if r.present else "no", r.pictures or "", r.where) for r in found]
+    rows = [(r.name, r.kind, "yes" if r.present else "no", r.pictures or "", r.where) for r in found]
     show(
         {"datasets": [vars(row) for row in found]},
         as_json,
-        table_of("data set", "here", "pictures", "", rows=rows),
+        table_of("data set", "kind", "here", "pictures", "", rows=rows),
     )
 
 

@@ -1,85 +1,28 @@
 """Which pictures a dataset's name stands for: the catalogue of `pipelines/datasets.yaml`, or any folder.
 
 A catalogue entry lists pictures packaged inside installed Python distributions, or a folder below the one
-that the environment variable ACUTANCE_DATA names. Nothing is opened here; `read_picture` does that.
+that the environment variable ACUTANCE_DATA names. No picture is opened here; `read_picture` does that.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import Field, model_validator
-
-from acutance.data.pictures import EXTENSIONS
+from acutance.data.classified import Classified, count_classified, read_classified
+from acutance.data.entries import KINDS, Entry, Kind, Layout, Packaged, layout_in
+from acutance.data.folders import Source, entry_sources, folder_sources, named
+from acutance.data.scored import READERS, Scored
 from acutance.errors import ConfigError, DataError
 from acutance.schema import Strict, load_yaml, nearest, validate
 
 ROOT_VARIABLE = "ACUTANCE_DATA"
-
-
-class Packaged(Strict):
-    """A picture inside an installed package; `distribution` is what to install where that differs in name."""
-
-    package: str
-    file: str
-    distribution: str | None = None
-
-
-class Archive(Strict):
-    """A published .zip of a dataset: what it holds is the sub-folder `holds`, unpacked into the dataset's folder."""
-
-    url: str
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    holds: str
-
-
-class Entry(Strict):
-    """One dataset of the catalogue: either `packaged` pictures or a `folder`.
-
-    `hr` is the sub-folder of the pictures themselves. `lr` names, per scale, the sub-folder of low-resolution
-    pictures of the same stem, followed by `lr_suffix`, in which `{scale}` stands for the scale; `hr_for` a sub-folder
-    whose pictures stand in for those of `hr` at that scale. `archives` is what may be downloaded into the folder.
-    """
-
-    about: str
-    source: str
-    licence: str
-    packaged: list[Packaged] | None = None
-    folder: str | None = None
-    hr: str = "."
-    lr: dict[int, str] = Field(default_factory=dict)
-    lr_suffix: str = ""
-    hr_for: dict[int, str] = Field(default_factory=dict)
-    archives: list[Archive] = Field(default_factory=list)
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Entry:
-        if bool(self.packaged) == bool(self.folder):
-            raise ValueError("a dataset has either 'packaged' pictures or a 'folder'")
-        if self.archives and not self.folder:
-            raise ValueError("'archives' need a 'folder' to be unpacked into")
-        return self
-
-
-@dataclass(frozen=True)
-class Source:
-    """One picture of a dataset: where it lies, and its stored low-resolution versions by scale.
-
-    `hr_paths` holds, by scale, the picture that replaces `path` as ground truth at that scale.
-    """
-
-    name: str
-    path: Path
-    lr_paths: dict[int, Path] = field(default_factory=dict)
-    hr_paths: dict[int, Path] = field(default_factory=dict)
-
-    def hr_path(self, scale: int) -> Path:
-        """Return the ground truth at a scale."""
-        return self.hr_paths.get(scale, self.path)
+HELD = {"pictures": "pictures to restore", "scored": "scored pictures", "classified": "classified pictures"}
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -87,6 +30,7 @@ class Listed:
     """One row of the list of datasets; `where` is its place, or why it is not there."""
 
     name: str
+    kind: Kind
     present: bool
     pictures: int
     where: str
@@ -108,17 +52,41 @@ class Catalogue:
         """Return the pictures of a dataset, or of a folder given by its path, sorted by name.
 
         Raises:
-            ConfigError: for a name that is neither in the catalogue nor a folder.
-            DataError: for data that is not on this machine, and for a folder without pictures.
+            ConfigError: for a name that is neither in the catalogue nor a folder, or of scored or classified pictures.
+            DataError: for data that is not on this machine, all or in part, and for a folder without pictures.
         """
-        if name in self.entries:
-            return self._entry_sources(name, self.entries[name])
-        if "://" in name:
-            raise ConfigError("pictures are read from local folders", where=name, fix="copy them to one")
-        if "/" in name or Path(name).is_dir():
-            folder = Path(name).expanduser().absolute()
-            return _folder_sources(folder, "give the path of a local folder of pictures")
-        raise self._unknown(name)
+        if name not in self.entries:
+            return folder_sources(self._given(name), "give the path of a local folder of pictures")
+        entry = self._entry_of(name, "pictures")
+        if entry.packaged:
+            return named([_packaged_path(picture, name) for picture in entry.packaged])
+        return entry_sources(Path(self.place(name)), name, entry, self._remedy(name))
+
+    def scored(self, name: str) -> list[Scored]:
+        """Return the scored pictures of a dataset, or of a folder in the layout of one, in the published order.
+
+        Raises:
+            ConfigError: for a name that is neither in the catalogue nor a folder, or of other pictures.
+            DataError: for data that is not on this machine, all or in part, or is not what was published.
+        """
+        return self._read(name, "scored", lambda place, layout: READERS[layout](place))
+
+    def classified(self, name: str, split: str) -> Classified:
+        """Return a split ("train", "val" or "test") of the classified pictures of a dataset, or of a path.
+
+        Raises:
+            ConfigError: for a name that is neither in the catalogue nor a path, or of other pictures, and for a split
+                that the dataset does not have.
+            DataError: for data that is not on this machine, all or in part, or is not what was published.
+        """
+        return self._read(name, "classified", lambda place, layout: read_classified(place, layout, split))
+
+    def count(self, name: str) -> int:
+        """Return the number of pictures of a dataset, of whichever kind; raises as reading them would."""
+        kind = self.entry(name).kind
+        if kind == "scored":
+            return len(self.scored(name))
+        return self._read(name, kind, count_classified) if kind == "classified" else len(self.find(name))
 
     def entry(self, name: str) -> Entry:
         """Return the entry of a name; ConfigError for one that is not in the catalogue."""
@@ -127,11 +95,11 @@ class Catalogue:
         return self.entries[name]
 
     def place(self, name: str) -> str:
-        """Return the folder of a dataset, present or not, or the distributions that it is inside of."""
+        """Return the folder or file of a dataset, present or not, or the distributions that it is inside of."""
         entry = self.entry(name)
         if entry.packaged:
             return "inside " + ", ".join(sorted({p.distribution or p.package for p in entry.packaged}))
-        return str(_root() / str(entry.folder))
+        return str(_root() / str(entry.folder or entry.file))
 
     def listing(self) -> list[Listed]:
         """Return one row a dataset, present or not."""
@@ -139,10 +107,37 @@ class Catalogue:
 
     def _row(self, name: str, entry: Entry) -> Listed:
         try:
-            found = self.find(name)
+            count = self.count(name)
         except DataError as error:
-            return Listed(name, False, 0, f"{error.what}{f': {error.where}' if error.where else ''}", entry.about)
-        return Listed(name, True, len(found), self.place(name), entry.about)
+            where = f"{error.what}{f': {error.where}' if error.where else ''}"
+            return Listed(name, entry.kind, False, 0, where, entry.about)
+        return Listed(name, entry.kind, True, count, self.place(name), entry.about)
+
+    def _read(self, name: str, kind: Kind, read: Callable[[Path, Layout], T]) -> T:
+        if name not in self.entries:
+            place = self._given(name)
+            return read(place, _layout_of_kind(place, kind))
+        entry, place = self._entry_of(name, kind), Path(self.place(name))
+        try:
+            return read(place, entry.layout)
+        except DataError as error:
+            fix = "; ".join(part for part in (error.fix, self._remedy(name)) if part)
+            raise DataError(error.what, where=error.where, fix=fix) from error
+
+    def _entry_of(self, name: str, kind: Kind) -> Entry:
+        entry = self.entries[name]
+        if entry.kind != kind:
+            what = f"{name} is a dataset of {HELD[entry.kind]} ({entry.layout}), not of {HELD[kind]}"
+            raise ConfigError(what, where=self.file, fix="choose another; `acutance data list` tells their kinds")
+        return entry
+
+    def _given(self, name: str) -> Path:
+        """Return the path that is given in place of a name."""
+        if "://" in name:
+            raise ConfigError("pictures are read from local folders", where=name, fix="copy them to one")
+        if "/" in name or Path(name).exists():
+            return Path(name).expanduser().absolute()
+        raise self._unknown(name)
 
     def _unknown(self, name: str) -> ConfigError:
         return ConfigError(
@@ -151,19 +146,11 @@ class Catalogue:
             fix="choose one of its datasets, or give a folder as ./NAME",
         )
 
-    def _entry_sources(self, name: str, entry: Entry) -> list[Source]:
-        if entry.packaged:
-            return _named([_packaged_path(picture, name) for picture in entry.packaged])
-        folder = _root() / str(entry.folder)
+    def _remedy(self, name: str) -> str:
+        entry = self.entries[name]
         fetch = f"run `acutance data fetch {name}`, or " if entry.archives else ""
-        fix = f"{fetch}put {name} there ({entry.source}), or point {ROOT_VARIABLE} at what holds {entry.folder}"
-        sources = _folder_sources(folder / entry.hr, fix)
-        alone = f"{fix}, or name {folder / entry.hr} in place of {name} to use the pictures without their LR"
-        lr = {scale: _lr_by_name(folder / below, entry, scale, alone) for scale, below in entry.lr.items()}
-        for scale, paths in lr.items():
-            _require_all(sources, paths, folder / entry.lr[scale], f"complete it from {entry.source}")
-        hr = {scale: _by_name(folder / below, fix) for scale, below in entry.hr_for.items()}
-        return [Source(s.name, s.path, _of(s.name, lr), _of(s.name, hr)) for s in sources]
+        held = entry.folder or entry.file
+        return f"{fetch}put {name} there ({entry.source}), or point {ROOT_VARIABLE} at what holds {held}"
 
 
 def load_catalogue(path: str | Path) -> Catalogue:
@@ -173,6 +160,15 @@ def load_catalogue(path: str | Path) -> Catalogue:
         ConfigError: naming the file and the key that is wrong.
     """
     return Catalogue(validate(_File, load_yaml(path), str(path)).datasets, str(path))
+
+
+def _layout_of_kind(place: Path, kind: Kind) -> Layout:
+    layout = layout_in(place)
+    if KINDS[layout] != kind:
+        layouts = ", ".join(layout for layout, of in KINDS.items() if of == kind)
+        what = f"there are no {HELD[kind]} in a known layout ({layouts})"
+        raise DataError(what, where=str(place), fix="give the path of a data set as it is published")
+    return layout
 
 
 def _root() -> Path:
@@ -196,47 +192,3 @@ def _packaged_path(picture: Packaged, dataset: str) -> Path:
         where=str(places[0]) if places else picture.package,
         fix=f"pip install {picture.distribution or picture.package}",
     )
-
-
-def _folder_sources(folder: Path, fix: str) -> list[Source]:
-    if not folder.is_dir():
-        raise DataError("there is no such folder", where=str(folder), fix=fix)
-    paths = [p for p in folder.rglob("*") if _is_picture(p.relative_to(folder)) and p.is_file()]
-    if not paths:
-        raise DataError(f"no picture ({' '.join(EXTENSIONS)}) is in this folder", where=str(folder), fix=fix)
-    return _named(paths, folder)
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS and not any(part.startswith(".") for part in path.parts)
-
-
-def _named(paths: list[Path], folder: Path | None = None) -> list[Source]:
-    """Name pictures by their path without extension; those that would share a name keep the extension."""
-    full = [path.relative_to(folder) if folder else Path(path.name) for path in paths]
-    short = [name.with_suffix("") for name in full]
-    shared = Counter(short)
-    names = [name if shared[bare] > 1 else bare for name, bare in zip(full, short, strict=True)]
-    sources = [Source(name.as_posix(), path) for name, path in zip(names, paths, strict=True)]
-    return sorted(sources, key=lambda source: source.name)
-
-
-def _by_name(folder: Path, fix: str) -> dict[str, Path]:
-    return {source.name: source.path for source in _folder_sources(folder, fix)}
-
-
-def _lr_by_name(folder: Path, entry: Entry, scale: int, fix: str) -> dict[str, Path]:
-    suffix = entry.lr_suffix.replace("{scale}", str(scale))
-    return {name.removesuffix(suffix): path for name, path in _by_name(folder, fix).items() if name.endswith(suffix)}
-
-
-def _require_all(sources: list[Source], lr: dict[str, Path], folder: Path, fix: str) -> None:
-    """A data set whose LR is there in part would be measured on a mixture of its own LR and ours."""
-    missing = [source.name for source in sources if source.name not in lr]
-    if missing:
-        what = f"the LR of {len(missing)} of {len(sources)} pictures is missing, the first that of {missing[0]}"
-        raise DataError(what, where=str(folder), fix=fix)
-
-
-def _of(name: str, by_scale: dict[int, dict[str, Path]]) -> dict[int, Path]:
-    return {scale: paths[name] for scale, paths in by_scale.items() if name in paths}

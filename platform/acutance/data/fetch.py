@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
+import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
 from rich.markup import escape
 
 from acutance.console import say
-from acutance.data.datasets import Archive, Catalogue, Entry
-from acutance.download import download_with_progress
+from acutance.data.datasets import Catalogue
+from acutance.data.entries import Archive, Entry
+from acutance.download import CHECKSUMS, checksum, download_with_progress
 from acutance.errors import DataError
-from acutance.fingerprint import file_sha256
+
+DAMAGES = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError)
+"""What the libraries raise on an archive that is not whole, or that would write elsewhere."""
 
 
 def fetch_dataset(catalogue: Catalogue, name: str) -> str:
@@ -26,38 +32,46 @@ def fetch_dataset(catalogue: Catalogue, name: str) -> str:
             are missing all the same.
         UnreachableError: when a server does not answer.
     """
-    entry = catalogue.entry(name)
-    if not entry.folder:
-        catalogue.find(name)
-        return catalogue.place(name)
-    folder = Path(catalogue.place(name))
+    entry, place = catalogue.entry(name), catalogue.place(name)
+    if entry.packaged:
+        catalogue.count(name)
+        return place
     if not entry.archives:
-        _require(catalogue, name, entry, folder)
-    missing = [archive for archive in entry.archives if not (folder / archive.holds).is_dir()]
+        _require(catalogue, name, entry, place)
+        return place
+    missing = [archive for archive in entry.archives if not (Path(place) / archive.holds).is_dir()]
     if missing:
         say(escape(f"{name}: {entry.about}; {entry.licence}; {entry.source}"))
     for archive in missing:
-        _fetch(archive, folder)
-    catalogue.find(name)
-    return str(folder)
-
-
-def _require(catalogue: Catalogue, name: str, entry: Entry, folder: Path) -> None:
+        _fetch(archive, Path(place))
     try:
-        catalogue.find(name)
+        catalogue.count(name)
     except DataError as error:
+        held = " or ".join(archive.holds for archive in entry.archives)
+        fix = f"remove {held} from {place} and run the same command again"
+        raise DataError(error.what, where=error.where, fix=fix) from error
+    return place
+
+
+def _require(catalogue: Catalogue, name: str, entry: Entry, place: str) -> None:
+    try:
+        catalogue.count(name)
+    except DataError as error:
+        into = "into" if entry.folder else "at"
         raise DataError(
             f"{name} cannot be downloaded from here: {error.what}",
             where=error.where,
-            fix=f"it is published at {entry.source} ({entry.licence}); put it into {folder}",
+            fix=f"it is published at {entry.source} ({entry.licence}); put it {into} {place}",
         ) from error
 
 
 def _fetch(archive: Archive, folder: Path) -> None:
     file = folder / archive.url.rpartition("/")[2]
+    kind, _, digits = archive.checksum.partition(":")
     if not file.is_file():
-        download_with_progress(archive.url, file, sha256=archive.sha256)
-    elif file_sha256(file) != archive.sha256:
+        sums = {known: digits if known == kind else None for known in CHECKSUMS}
+        download_with_progress(archive.url, file, sha256=sums["sha256"], md5=sums["md5"])
+    elif checksum(file, kind) != digits:
         raise DataError("this is not the published archive", where=str(file), fix="remove it and try again")
     aside = folder / f".{file.name}.unpacked"
     try:
@@ -73,13 +87,24 @@ def _fetch(archive: Archive, folder: Path) -> None:
 
 
 def _unpack(file: Path, holds: str, aside: Path) -> None:
-    """Unpack the members below `holds`; `extract` itself keeps every member inside `aside`."""
+    """Unpack the members below `holds`, none of which gets outside `aside`."""
     try:
-        with zipfile.ZipFile(file) as packed:
-            members = [member for member in packed.namelist() if member.startswith(f"{holds}/")]
-            for member in members:
-                packed.extract(member, aside)
-    except (zipfile.BadZipFile, EOFError, RuntimeError) as error:
+        _unzip(file, holds, aside) if file.suffix == ".zip" else _untar(file, holds, aside)
+    except DAMAGES as error:
         raise DataError(f"the archive is damaged: {error}", where=str(file), fix="remove it and try again") from error
     if not (aside / holds).is_dir():
         raise DataError(f"the archive does not hold {holds}", where=str(file), fix="mend `holds` in the catalogue")
+
+
+def _unzip(file: Path, holds: str, aside: Path) -> None:
+    with zipfile.ZipFile(file) as packed:
+        for member in packed.namelist():
+            if member.startswith(f"{holds}/"):
+                packed.extract(member, aside)
+
+
+def _untar(file: Path, holds: str, aside: Path) -> None:
+    with tarfile.open(file, "r:gz") as packed:
+        for member in packed:
+            if member.name.startswith(f"{holds}/"):
+                packed.extract(member, aside, filter="data")
