@@ -75,3 +75,8 @@ def test_the_schema_names_every_choice() -> None:
     text = str(Pipeline.model_json_schema())
     for name in ("rrdbnet", "dsrgan", "perceptual", "relativistic_average", "lgs", "bicubic"):
         assert name in text
+
+
+def test_a_pair_that_is_too_short_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"stages.gan.optimiser.betas"):
+        pipelines.load(QUICKSTART, ["stages.gan.optimiser.betas=[0.9]"])

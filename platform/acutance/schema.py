@@ -170,7 +170,7 @@ def validate(model: type[SettingsT], content: Any, where: str) -> SettingsT:
 def _mistake(model: type[BaseModel], mistake: Any, content: Any) -> str:
     path, node = [], content
     for part in mistake["loc"]:
-        if isinstance(node, list) and isinstance(part, int):
+        if isinstance(node, list) and isinstance(part, int) and part < len(node):
             node = node[part]
             path.append(str(node.get("name", node.get("type", part))) if isinstance(node, dict) else str(part))
         elif isinstance(node, dict) and part in node:

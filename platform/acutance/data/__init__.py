@@ -1,15 +1,18 @@
 """Pictures become shards, and shards a stream of batches.
 
-`datasets` says which pictures a name stands for; `pictures` reads them; `degradations` make LR pictures;
+`datasets` says which pictures a name stands for (`entries` what a catalogue may say, `folders` how files pair up),
+`scored` and `classified` read pictures with scores or classes; `pictures` reads single ones; `degradations` make LR pictures;
 `cutting` makes the layers of a whole picture and its sub-images; `prepare` does that with Ray Data; `shards`
 is what is stored; `stream` is what training sees. Nothing here imports Ray before `prepare` has work to do.
 """
 
+from acutance.data.classified import Classified
 from acutance.data.datasets import Catalogue, Listed, Source, load_catalogue
 from acutance.data.degradations import DEGRADATIONS
 from acutance.data.manifest import SHARD_VERSION, Manifest, read_manifest
 from acutance.data.pictures import PictureError, encode_png, read_picture, write_picture
 from acutance.data.prepare import is_prepared, prepare, shards_folder
+from acutance.data.scored import Scored
 from acutance.data.settings import Checked, DataSettings, SubImages, checked, dataset_fingerprint
 from acutance.data.shards import default_scratch, open_columns
 from acutance.data.stream import Stream
@@ -19,10 +22,12 @@ __all__ = [
     "SHARD_VERSION",
     "Catalogue",
     "Checked",
+    "Classified",
     "DataSettings",
     "Listed",
     "Manifest",
     "PictureError",
+    "Scored",
     "Source",
     "Stream",
     "SubImages",
