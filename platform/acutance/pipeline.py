@@ -265,9 +265,9 @@ def load(
 
     Args:
         path: the YAML file.
-        overrides: `key=value` texts, applied after the profile.
-        profile: a named set of overrides from the file's `profiles`.
-        values: dotted path -> value, applied last (a trial of a search).
+        overrides: `key=value` texts, applied last.
+        profile: a named set of overrides from the file's `profiles`, applied first.
+        values: dotted path -> value, applied after the profile (a trial of a search).
 
     Raises:
         ConfigError: naming the file, the dotted path and the nearest valid name of each mistake.
@@ -279,8 +279,8 @@ def load(
         if profile not in profiles:
             raise ConfigError(f"there is no profile {profile!r}{nearest(profile, profiles)}", where=str(path))
         changes += list(profiles[profile].items())
-    changes += [parse_override(text) for text in overrides]
     changes += list((values or {}).items())
+    changes += [parse_override(text) for text in overrides]
     return _changed(content, changes, str(path))
 
 

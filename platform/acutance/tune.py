@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from typing import Any
 from optuna import Study
 
 from acutance import campaign as campaigns
+from acutance import pipeline as pipelines
 from acutance import storage
 from acutance.campaign import Campaign, Search
 from acutance.data import Source
-from acutance.errors import ConfigError
+from acutance.errors import ConfigError, TrainingError
 from acutance.fingerprint import fingerprint
 from acutance.registry import tracking
 from acutance.run import prepare_data, train_stages
@@ -241,6 +242,19 @@ def _outcome(work: CampaignWork, trials: list[Attempt], run: str) -> CampaignOut
         picture=storage.join(work.folder, "pareto.png"),
         run_id=run,
     )
+
+
+def winners_work(work: CampaignWork, outcome: CampaignOutcome) -> Work:
+    """Return the campaign's pipeline with the winner's values, at the length of the pipeline's file.
+
+    Raises:
+        TrainingError: when no trial was trained to its end.
+    """
+    if outcome.winner is None:
+        raise TrainingError("the campaign has no winner", where=outcome.study, fix="look at why its trials failed")
+    values = {**work.campaign.overrides, **outcome.trials[outcome.winner].values}
+    pipeline = pipelines.load(work.search.file, profile=work.campaign.profile, values=values)
+    return replace(work.base, pipeline=pipeline, trial=f"{outcome.study}/{outcome.winner}")
 
 
 def _row(trial: Attempt, front: list[int]) -> dict[str, Any]:

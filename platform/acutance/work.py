@@ -14,18 +14,24 @@ from acutance.data import Catalogue, Checked, Source, checked, dataset_fingerpri
 from acutance.errors import DataError
 from acutance.pipeline import Pipeline
 from acutance.training.plan import StageJob, parameter_counts, plan_stages
+from acutance.tuning.study import attempt_named, study_address
 
 DEFAULT_STORAGE = "outputs"
 
 
 @dataclass(frozen=True)
 class Work:
-    """A pipeline with the data sets it names and where its outputs go."""
+    """A pipeline with the data sets it names and where its outputs go.
+
+    Attributes:
+        trial: STUDY/NUMBER of the trial whose values it has, empty where it has its own.
+    """
 
     file: Path
     pipeline: Pipeline
     catalogue: Catalogue
     root: str
+    trial: str = ""
 
     @property
     def name(self) -> str:
@@ -55,14 +61,18 @@ class Work:
         return {name: self.catalogue.find(name) for name in self.pipeline.evaluate.on}
 
 
-def open_work(file: str, overrides: list[str], profile: str | None, root: str | None) -> Work:
+def open_work(file: str, overrides: list[str], profile: str | None, root: str | None, trial: str | None = None) -> Work:
     """Read a pipeline and the catalogue beside it.
 
+    Args:
+        trial: STUDY/NUMBER of a trial whose values the pipeline gets, beneath the overrides.
+
     Raises:
-        ConfigError: see `acutance.pipeline.load`.
+        ConfigError: see `acutance.pipeline.load`; or there is no such trial.
     """
-    pipeline = pipelines.load(file, overrides, profile=profile)
-    return Work(Path(file), pipeline, catalogue_for(file), storage_root(root))
+    values = attempt_named(study_address(storage_root(root)), trial).values if trial else {}
+    pipeline = pipelines.load(file, overrides, profile=profile, values=values)
+    return Work(Path(file), pipeline, catalogue_for(file), storage_root(root), trial or "")
 
 
 def storage_root(given: str | None) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from acutance.cli.options import Address, DryRun, Json, Overrides, PipelineFile, Profile, StageName, Storage, ray_at
 from acutance.cli.show import campaign_table, show, show_outcome, show_plan, table_of
 from acutance.console import say
+
+if TYPE_CHECKING:
+    from acutance.work import Work
 
 app = typer.Typer()
 
@@ -18,6 +21,9 @@ def run(
     pipeline: PipelineFile,
     overrides: Overrides = None,
     profile: Profile = None,
+    from_trial: Annotated[
+        str | None, typer.Option(metavar="STUDY/NUMBER", help="take the values that a trial of a campaign had")
+    ] = None,
     address: Address = None,
     storage: Storage = None,
     dry_run: DryRun = False,
@@ -29,14 +35,20 @@ def run(
     acutance run pipelines/quickstart.yaml
     acutance run pipelines/quickstart.yaml stages.gan.objective.adversarial.weight=0.01
     acutance run pipelines/quickstart.yaml --profile smoke --dry-run
+    acutance run pipelines/quickstart.yaml --from-trial quickstart-b1624847/3
     """
-    from acutance import run as runs
     from acutance.work import open_work, plan
 
-    work = open_work(pipeline, overrides or [], profile, storage)
+    work = open_work(pipeline, overrides or [], profile, storage, from_trial)
     if dry_run:
         show_plan(plan(work), as_json)
         return
+    _run(work, address, as_json)
+
+
+def _run(work: Work, address: str | None, as_json: bool) -> None:
+    from acutance import run as runs
+
     outcome = runs.finished(work)
     if outcome is None:
         with ray_at(address):
@@ -121,6 +133,9 @@ def tune(
     trials: Annotated[int | None, typer.Option(help="how many, in place of the file's number")] = None,
     table: Annotated[str | None, typer.Option(metavar="NAME", help="run one of the file's tables instead")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with a campaign that was begun before")] = False,
+    then: Annotated[
+        Literal["run"] | None, typer.Option(help="run: train the winner at full length, register it")
+    ] = None,
     address: Address = None,
     storage: Storage = None,
     dry_run: DryRun = False,
@@ -132,6 +147,7 @@ def tune(
     acutance tune search_spaces/quickstart.yaml
     acutance tune search_spaces/quickstart.yaml --trials 12 sampler.type=random
     acutance tune search_spaces/quickstart.yaml --trials 12 --resume
+    acutance tune search_spaces/quickstart.yaml --then run
     """
     from acutance import tune as campaigns
 
@@ -148,3 +164,5 @@ def tune(
         say("everything is done already")
     show(campaigns.as_dict(outcome), as_json, campaign_table(work, outcome))
     say(f"Pareto front: {outcome.picture}\nMLflow run:   {outcome.run_id}")
+    if then == "run":
+        _run(campaigns.winners_work(work, outcome), address, as_json)

@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from acutance import storage
 from acutance.campaign import Goal
 from acutance.errors import ConfigError, UnreachableError
+from acutance.schema import nearest
 
 ADDRESS_VARIABLE = "ACUTANCE_STUDIES"
 SCORES = "scores."
@@ -119,6 +120,23 @@ def open_study(storage: BaseStorage, name: str, goals: Sequence[Goal]) -> optuna
     return optuna.create_study(
         storage=storage, study_name=name, directions=[goal.goal for goal in goals], load_if_exists=True
     )
+
+
+def attempt_named(address: str, name: str) -> Attempt:
+    """Return the trial that STUDY/NUMBER names.
+
+    Raises:
+        ConfigError: naming the studies, or the numbers, that there are.
+    """
+    storage = open_storage(address)
+    study, _, number = name.rpartition("/")
+    names = optuna.study.get_all_study_names(storage)
+    if study not in names:
+        raise ConfigError(f"there is no study {study!r}{nearest(study, names)}", where=name, fix="write STUDY/NUMBER")
+    found = attempts(optuna.load_study(study_name=study, storage=storage))
+    if not number.isdigit() or int(number) >= len(found):
+        raise ConfigError(f"the study has no trial {number!r}", where=name, fix=f"it has 0 to {len(found) - 1}")
+    return found[int(number)]
 
 
 def attempts(study: optuna.Study) -> list[Attempt]:

@@ -1,0 +1,229 @@
+"""Campaigns of seconds under Ray Tune: seeds, workers, shared stages, killed trials and drivers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from ruamel.yaml import YAML
+
+from acutance import tune
+from acutance.data import prepare, write_picture
+from acutance.models.model_file import load_model
+from acutance.tune import CampaignOutcome, CampaignWork
+from command_line import REPOSITORY, environment
+
+pytestmark = pytest.mark.e2e
+
+RATES = {"optimiser.learning_rate": [1e-4, 1e-3]}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two pictures to train on and one to measure on."""
+    folder, draw = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for name in ("train/a", "train/b", "test/c"):
+        coarse = draw.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        write_picture(folder / f"{name}.png", np.kron(coarse, np.ones((8, 8, 1), np.uint8)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    import ray
+
+    ray.init(address="local", num_cpus=4, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def search_space(folder: Path, pictures: Path, *, steps: int = 6, **changes: Any) -> str:
+    """Write a search space over a network of a few thousand weights."""
+    content = {
+        "title": "Made",
+        "pipeline": str(REPOSITORY / "pipelines" / "quickstart.yaml"),
+        "stage": "fidelity",
+        "profile": "smoke",
+        "overrides": {
+            "data.train": str(pictures / "train"),
+            "data.subimages": {"size": 48, "stride": 48},
+            "evaluate.on": [str(pictures / "test")],
+            "stages.highpass.patch": 32,
+            "stages.fidelity.patch": 32,
+            "stages.fidelity.batch": 4,
+            "stages.fidelity.report_every": 2,
+            "stages.gan.patch": 32,
+            "stages.gan.discriminators.image.network.size": 32,
+            "stages.gan.discriminators.detail.network.size": 32,
+            "stages.gan.batch": 4,
+        },
+        "objectives": [{"metric": "psnr_y", "on": str(pictures / "test"), "goal": "maximize"}],
+        "budget": {"steps": steps},
+        "tables": {"rates": {"vary": RATES, "columns": [{"metric": "psnr_y", "on": str(pictures / "test")}]}},
+        **changes,
+    }
+    path = folder / "space.yaml"
+    with open(path, "w") as file:
+        YAML().dump(content, file)
+    return str(path)
+
+
+def opened(folder: Path, pictures: Path, table: str | None = "rates", **changes: Any) -> CampaignWork:
+    """Open a campaign whose shards are made."""
+    work = tune.open_campaign(search_space(folder, pictures, **changes), [], str(folder / "out"), table)
+    prepare(work.base.pipeline.data, 4, work.base.catalogue, work.base.root, alone=True)
+    return work
+
+
+def scores(outcome: CampaignOutcome) -> list[float]:
+    return [next(iter(trial.scores.values())) for trial in outcome.trials]
+
+
+def weights(outcome: CampaignOutcome) -> list[np.ndarray]:
+    networks = [load_model(trial.model)[0] for trial in outcome.trials]
+    return [np.concatenate([p.detach().numpy().ravel() for p in network.parameters()]) for network in networks]
+
+
+def test_a_trial_trains_with_several_workers_and_several_seeds(tmp_path: Path, pictures: Path, cluster: None) -> None:
+    import ray
+
+    one, two, seeds, table = (
+        opened(folder, pictures, table=name, **changes)
+        for folder, name, changes in (
+            (tmp_path / "one", "rates", {}),
+            (tmp_path / "two", "rates", {"resources": {"workers": 2}}),
+            (
+                tmp_path / "seeds",
+                None,
+                {"seeds": 2, "sampler": {"type": "grid"},
+                 "parameters": {"optimiser.learning_rate": {"choice": [1e-3]}}},
+            ),
+            (
+                tmp_path / "table",
+                "rates",
+                {"tables": {"rates": {"vary": {"optimiser.learning_rate": [1e-3]}, "seeds": 2,
+                                      "columns": [{"metric": "psnr_y", "on": str(pictures / "test")}]}}},
+            ),
+        )
+        if folder.mkdir() is None
+    )  # fmt: skip
+    alone, together = tune.run_campaign(one), tune.run_campaign(two)
+    for mine, shared in zip(weights(alone), weights(together), strict=True):
+        np.testing.assert_allclose(mine, shared, atol=2e-5)
+    averaged, each = tune.run_campaign(seeds), tune.run_campaign(table)
+    assert scores(averaged)[0] == pytest.approx(np.mean(scores(each)), abs=1e-9)
+    assert next(iter(averaged.trials[0].spread.values())) == pytest.approx(np.std(scores(each)), abs=1e-9)
+    assert scores(each)[0] != scores(each)[1]
+    assert scores(each)[0] == scores(alone)[1]
+    time.sleep(1)
+    assert ray.available_resources()["CPU"] == 4  # nothing holds on to a worker
+
+
+def test_what_trials_share_is_made_once_and_what_they_do_not_share_by_the_first(
+    tmp_path: Path, pictures: Path, cluster: None
+) -> None:
+    columns = [{"metric": "psnr_y", "on": str(pictures / "test")}]
+    vary = {"data.detail.alpha": [2, 4], "stages.fidelity.steps": [2, 4]}
+    work = opened(tmp_path, pictures, stage="gan", tables={"rates": {"vary": vary, "columns": columns}}, concurrency=4)
+    outcome = tune.run_campaign(work)
+    assert [trial.state for trial in outcome.trials] == ["complete"] * 4
+    assert len(list((tmp_path / "out" / "shards").iterdir())) == 2
+    stages = [json.loads(file.read_text())["stage"] for file in (tmp_path / "out" / "stages").glob("*/done.json")]
+    # The two lengths of `fidelity`, and that of the file; one high-pass network; four trials.
+    assert sorted(stages) == ["fidelity"] * 3 + ["gan"] * 4 + ["highpass"]
+
+
+def marked(mark: str, words: str) -> list[int]:
+    """Return the processes that inherited a mark in their environment and have these words in their name."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            inherited = f"ACUTANCE_TEST={mark}".encode() in (folder / "environ").read_bytes().split(b"\0")
+            if inherited and words.encode() in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, "what was waited for did not come"
+        time.sleep(0.05)
+
+
+@pytest.mark.timeout(900)
+def test_killed_trials_and_a_killed_driver_change_no_bit(tmp_path: Path, pictures: Path, cluster: None) -> None:
+    columns = [{"metric": "psnr_y", "on": str(pictures / "test")}]
+    changes: dict[str, Any] = {
+        "tables": {"rates": {"vary": {"optimiser.learning_rate": [1e-4, 1e-3, 2e-3]}, "columns": columns}},
+        "steps": 400,
+    }
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    undisturbed = tune.run_campaign(opened(whole, pictures, **changes))
+    work = opened(broken, pictures, **changes)
+    mark = str(os.getpid())
+    command = [
+        sys.executable, "-m", "acutance", "tune", str(broken / "space.yaml"), "--table", "rates",
+        "--storage", str(broken / "out"), "--json",
+    ]  # fmt: skip
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    driver = subprocess.Popen(command, env=environment(ACUTANCE_TEST=mark), cwd=REPOSITORY, **quiet)
+    checkpoints = lambda: {file.parent.parent.name for file in (broken / "out" / "stages").glob("*/checkpoints/*")}  # noqa: E731
+    wait_for(checkpoints)
+    for process in marked(mark, "StageTrial")[:1]:
+        os.kill(process, signal.SIGKILL)
+    wait_for(lambda: any(attempt.state == "complete" for attempt in tune.attempts(work.study())))
+    driver.kill()
+    driver.wait()
+    ended = {a.number: a.seconds for a in tune.attempts(work.study()) if a.state == "complete"}
+    assert len(ended) < 3, "the driver was killed too late"
+    wait_for(lambda: not marked(mark, "StageTrial"))
+
+    refused = subprocess.run(command, env=environment(), cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "--resume goes on with it" in refused.stderr
+    resumed = tune.run_campaign(work, resume=True)
+    assert [trial.state for trial in resumed.trials] == ["complete"] * 3
+    assert {number: resumed.trials[number].seconds for number in ended} == ended  # not run again
+    assert scores(resumed) == scores(undisturbed)
+    for mine, theirs in zip(weights(resumed), weights(undisturbed), strict=True):
+        assert (mine == theirs).all()
+    client = MlflowClient(f"sqlite:///{broken}/out/mlflow.db")
+    parent = client.get_run(resumed.run_id)
+    runs = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{resumed.run_id}'")
+    assert len(runs) == 3
+    assert {run.info.status for run in [parent, *runs]} == {"FINISHED"}
+    for run in runs:
+        steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "total")]
+        assert sorted(steps) == list(range(1, 401))
+
+
+def test_one_driver_at_a_time(tmp_path: Path, pictures: Path) -> None:
+    from acutance.errors import ConfigError
+    from acutance.tuning.lease import DRIVER, alone
+
+    work = opened(tmp_path, pictures)
+    study = work.study()
+    with alone(study), pytest.raises(ConfigError, match="running already"), alone(work.study()):
+        pass
+    elsewhere = {"machine": "another", "pid": 1, "beat": time.time() - 30}
+    work.study().set_user_attr(DRIVER, elsewhere)
+    with pytest.raises(ConfigError, match="process 1 on another"), alone(work.study()):
+        pass
+    work.study().set_user_attr(DRIVER, {**elsewhere, "beat": time.time() - 90})
+    with alone(work.study()):
+        pass
