@@ -12,11 +12,18 @@ from acutance.errors import AcutanceError, WeightsError
 
 @dataclass(frozen=True)
 class Published:
-    """Where a file is published; `sha256` may be the first digits alone, as in torch hub's file names."""
+    """Where a file is published; `sha256` may be the first digits alone, as in torch hub's file names.
+
+    A file whose checksum nobody knows has None: it is never downloaded, only ever put there by hand.
+    """
 
     about: str
     url: str
-    sha256: str
+    sha256: str | None
+
+    def __str__(self) -> str:
+        by_hand = f", to be fetched by hand, since its checksum is not known: {self.url}"
+        return self.about if self.sha256 else self.about + by_hand
 
 
 def _torchvision(file: str, about: str) -> Published:
@@ -29,6 +36,11 @@ KNOWN: dict[str, Published] = {
         "basicsr/metrics/niqe_pris_params.npz of github.com/XPixelGroup/BasicSR (12 kB)",
         "https://raw.githubusercontent.com/XPixelGroup/BasicSR/master/basicsr/metrics/niqe_pris_params.npz",
         "2a7c182a68c9e7f1b2e2e5ec723279d6f65d912b6fcaf37eb2bf03d7367c4296",
+    ),
+    "model.mat": Published(
+        "model.mat of github.com/chaoma99/sr-metric",
+        "https://raw.githubusercontent.com/chaoma99/sr-metric/master/model.mat",
+        None,
     ),
     **{
         file: _torchvision(file, f"torchvision's {model}, download.pytorch.org/models")
@@ -60,8 +72,9 @@ def find_weights(name: str) -> Path:
     found = _found(name)
     if found:
         return found
-    fetch = f"run `acutance data fetch {name}`, or " if name in KNOWN else ""
-    published = f" (published as {KNOWN[name].about})" if name in KNOWN else ""
+    known = KNOWN.get(name)
+    fetch = f"run `acutance data fetch {name}`, or " if known and known.sha256 else ""
+    published = f" (published as {known})" if known else ""
     raise WeightsError(
         f"the file {name} is not here",
         where=os.pathsep.join(str(folder) for folder in folders()),
@@ -73,10 +86,10 @@ def fetch_weights(name: str) -> Path:
     """Return the path of a file of `KNOWN`; one that is nowhere is downloaded into our own cache.
 
     Raises:
-        WeightsError: for a file that is not in `KNOWN`, or when the download fails; names the file, where to put
-            it and where it is published.
+        WeightsError: for a file that is not in `KNOWN` or has no known checksum, or when the download fails; names
+            the file, where to put it and where it is published.
     """
-    if name not in KNOWN:
+    if name not in KNOWN or KNOWN[name].sha256 is None:
         return find_weights(name)
     published = KNOWN[name]
     try:
