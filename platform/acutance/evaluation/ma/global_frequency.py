@@ -23,6 +23,9 @@ C2 = (0.03 * 255) ** 2
 WINDOW = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
 WINDOW /= WINDOW.sum()
 
+Moments = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""A plane (h, w), its mean and its variance under WINDOW, (h - 10, w - 10)."""
+
 
 def global_frequency(plane: np.ndarray) -> np.ndarray:
     """Return the 45 features of the picture's own scale.
@@ -44,10 +47,10 @@ def global_frequency(plane: np.ndarray) -> np.ndarray:
     fine, coarse = (_divided_bands(levels, level) for level in range(LEVELS))
     shapes = [*shape(fine.reshape(ORIENTATIONS, -1)), *shape(coarse.reshape(ORIENTATIONS, -1))]
     shapes += [shape(np.concatenate([one.ravel(), other.ravel()])) for one, other in zip(fine, coarse, strict=True)]
-    truth = _Windowed(highpass)
+    finest = _with_moments(highpass)
     enlarged = np.concatenate([levels[0], _enlarged(levels[1], highpass.shape)])
-    scales = [_structure(_Windowed(band), truth) for band in enlarged]
-    orientations = [_structure(one, other) for one, other in combinations([_Windowed(band) for band in fine], 2)]
+    scales = [_structure(_with_moments(band), finest) for band in enlarged]
+    orientations = [_structure(*pair) for pair in combinations([_with_moments(band) for band in fine], 2)]
     return np.array([*shapes, *scales, *orientations])
 
 
@@ -103,18 +106,16 @@ def _enlarged(bands: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     return bands
 
 
-class _Windowed:
-    """A plane with its mean and variance under a Gaussian window."""
-
-    def __init__(self, plane: np.ndarray) -> None:
-        self.plane, self.mean = plane, _window(plane)
-        self.variance = _window(plane**2) - self.mean**2
+def _with_moments(plane: np.ndarray) -> Moments:
+    mean = _window(plane)
+    return plane, mean, _window(plane**2) - mean**2
 
 
-def _structure(one: _Windowed, other: _Windowed) -> float:
+def _structure(one: Moments, other: Moments) -> float:
     """The mean of SSIM's product of contrast and structure; negative where one plane inverts the other."""
-    covariance = _window(one.plane * other.plane) - one.mean * other.mean
-    return float(((2 * covariance + C2) / (one.variance + other.variance + C2)).mean())
+    (plane, mean, variance), (other_plane, other_mean, other_variance) = one, other
+    covariance = _window(plane * other_plane) - mean * other_mean
+    return float(((2 * covariance + C2) / (variance + other_variance + C2)).mean())
 
 
 def _window(plane: np.ndarray) -> np.ndarray:
