@@ -22,24 +22,21 @@ CHUNK = 1 << 20
 TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and between two pieces of the answer."""
 
-CHECKSUMS = {"sha256": "SHA-256", "md5": "MD5"}
-"""The kinds of checksum, by hashlib's name and as they are written."""
+CHECKSUMS = {"sha256": "SHA-256", "md5": "MD5", "git": "git object name"}
+"""The kinds of checksum and how they are called; `git` is what `git hash-object` says of a file."""
 
 OnProgress = Callable[[int, int | None], None]
 """Called with the bytes that are here and the size of the whole file, None where the server does not tell."""
 
 
-def download(
-    url: str, target: Path, *, sha256: str | None, md5: str | None = None, on_progress: OnProgress | None = None
-) -> Path:
+def download(url: str, target: Path, checksum: str, *, on_progress: OnProgress | None = None) -> Path:
     """Download a file to `target`, going on where an earlier attempt stopped; return `target`.
 
     Args:
         url: http:// or https://.
         target: where the file goes; a file that is there is replaced, and only by a whole one.
-        sha256: its checksum in hexadecimal, or the first digits of it. Without one every attempt starts
-            again, because nothing would tell the halves of two different files.
-        md5: the same for a file whose publisher gives no better one.
+        checksum: as its publisher or a mirror gives it, a kind of `CHECKSUMS`, a colon and the hexadecimal digits,
+            or the first of them.
         on_progress: told of every megabyte.
 
     Raises:
@@ -49,18 +46,16 @@ def download(
     part = target.with_name(f"{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if sha256 is None and md5 is None:
-            part.unlink(missing_ok=True)
         with _failures_named(url, target):
             _complete(url, target, part, on_progress)
-        _check(url, target, part, {"sha256": sha256, "md5": md5})
+        _check(url, target, part, checksum)
         os.replace(part, target)
     except OSError as error:
         raise DataError(f"{target.name} cannot be written: {error.strerror}", where=str(target.parent)) from error
     return target
 
 
-def download_with_progress(url: str, target: Path, *, sha256: str | None, md5: str | None = None) -> Path:
+def download_with_progress(url: str, target: Path, checksum: str) -> Path:
     """Download as `download` does, with a progress bar on standard error."""
     with progress(target.name, 100) as update:
 
@@ -68,13 +63,18 @@ def download_with_progress(url: str, target: Path, *, sha256: str | None, md5: s
             percent = 100 * done // total if total else 0
             update(percent, f"{done / 1e6:.1f} of {total / 1e6:.1f} MB" if total else f"{done / 1e6:.1f} MB")
 
-        return download(url, target, sha256=sha256, md5=md5, on_progress=shown)
+        return download(url, target, checksum, on_progress=shown)
 
 
-def checksum(file: Path, kind: str) -> str:
+def checksum_of(file: Path, kind: str) -> str:
     """Return a file's checksum in hexadecimal; `kind` is one of `CHECKSUMS`."""
+    digest = hashlib.new("sha1" if kind == "git" else kind, usedforsecurity=False)
+    if kind == "git":
+        digest.update(f"blob {file.stat().st_size}\0".encode())
     with open(file, "rb") as content:
-        return hashlib.file_digest(content, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
+        while chunk := content.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def shown_address(url: str) -> str:
@@ -123,19 +123,16 @@ def _goes_on(response: requests.Response, start: int) -> bool:
     return response.status_code not in {HTTPStatus.OK, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
 
 
-def _check(url: str, target: Path, part: Path, expected: dict[str, str | None]) -> None:
-    for kind, digits in expected.items():
-        if digits is None:
-            continue
-        found = checksum(part, kind)
-        if not found.startswith(digits.lower()):
-            part.unlink()
-            named = f"its {CHECKSUMS[kind]} is {found}, not {digits}"
-            raise DataError(
-                f"what was downloaded is not the published {target.name}: {named}",
-                where=shown_address(url),
-                fix=f"try again, or get the file elsewhere and put it at {target}",
-            )
+def _check(url: str, target: Path, part: Path, checksum: str) -> None:
+    kind, _, digits = checksum.partition(":")
+    found = checksum_of(part, kind)
+    if not found.startswith(digits.lower()):
+        part.unlink()
+        raise DataError(
+            f"what was downloaded is not the published {target.name}: its {CHECKSUMS[kind]} is {found}, not {digits}",
+            where=shown_address(url),
+            fix=f"try again, or get the file elsewhere and put it at {target}",
+        )
 
 
 @contextmanager

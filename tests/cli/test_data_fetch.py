@@ -27,7 +27,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def known_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(KNOWN, NAME, replace(KNOWN[NAME], url=url, sha256=hashlib.sha256(CONTENT).hexdigest()))
+    monkeypatch.setitem(
+        KNOWN, NAME, replace(KNOWN[NAME], url=url, checksum=f"sha256:{hashlib.sha256(CONTENT).hexdigest()}")
+    )
 
 
 def test_weights_go_into_the_cache(here: Here, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

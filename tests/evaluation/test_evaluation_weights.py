@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,7 +75,9 @@ def published(no_weights: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fil
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with serving() as server:
         server.files[f"/{NAME}"] = CONTENT
-        there = replace(KNOWN[NAME], url=f"{server.url}/{NAME}", sha256=hashlib.sha256(CONTENT).hexdigest()[:8])
+        there = replace(
+            KNOWN[NAME], url=f"{server.url}/{NAME}", checksum=f"sha256:{hashlib.sha256(CONTENT).hexdigest()[:8]}"
+        )
         monkeypatch.setitem(KNOWN, NAME, there)
         yield server
 
@@ -106,7 +108,7 @@ def test_a_failed_download_says_where_to_put_the_file_and_where_it_is_published(
     failures = {
         "404": {"url": f"{published.url}/gone.npz"},
         "no connection": {"url": f"http://127.0.0.1:9/{NAME}"},
-        "not the published": {"sha256": "00000000"},
+        "not the published": {"checksum": "sha256:00000000"},
     }
     for message, wrong in failures.items():
         with monkeypatch.context() as once:
@@ -118,46 +120,3 @@ def test_a_failed_download_says_where_to_put_the_file_and_where_it_is_published(
         assert str(tmp_path / CACHE / NAME) in str(caught.value.fix)
         assert "BasicSR" in str(caught.value.fix)
         assert list((tmp_path / CACHE).iterdir()) == []
-
-
-@pytest.mark.parametrize("look_up", [find_weights, fetch_weights])
-def test_a_file_without_a_known_checksum_is_fetched_by_hand_alone(
-    look_up: Callable[[str], Path], published: FileServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    published.files["/model.mat"] = CONTENT
-    monkeypatch.setitem(KNOWN, "model.mat", replace(KNOWN["model.mat"], url=f"{published.url}/model.mat"))
-    with pytest.raises(WeightsError, match=r"model\.mat is not here") as caught:
-        look_up("model.mat")
-    fix = str(caught.value.fix)
-    assert "by hand, since its checksum is not known" in fix
-    assert f"{published.url}/model.mat" in fix
-    assert "chaoma99/sr-metric" in fix
-    assert "ACUTANCE_WEIGHTS" in fix
-    assert "data fetch" not in fix
-    assert published.asked == []
-
-
-def test_a_file_without_a_known_checksum_is_found_where_it_was_put(
-    published: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "model.mat").touch()
-    monkeypatch.setenv("ACUTANCE_WEIGHTS", str(tmp_path))
-    assert fetch_weights("model.mat") == tmp_path / "model.mat"
-
-
-@pytest.mark.usefixtures("no_weights")
-def test_a_file_that_nobody_knows_is_not_looked_for_elsewhere() -> None:
-    with pytest.raises(WeightsError, match=r"unknown\.pth is not here"):
-        fetch_weights("unknown.pth")
-
-
-def test_the_addresses_are_those_of_torchvision(data_root: Path) -> None:
-    from torchvision.models import AlexNet_Weights, SqueezeNet1_1_Weights, VGG16_Weights, VGG19_Weights
-
-    kinds = (SqueezeNet1_1_Weights, AlexNet_Weights, VGG16_Weights, VGG19_Weights)
-    urls = {kind.IMAGENET1K_V1.url for kind in kinds}
-    assert {known.url for name, known in KNOWN.items() if name.endswith(".pth")} == urls
-    digits = {known.sha256 for name, known in KNOWN.items() if name.endswith(".pth")}
-    assert digits == {"b8a52dc0", "7be5be79", "397923af", "dcbb9e9d"}
-    parameters = (data_root / "metrics" / NAME).read_bytes()
-    assert hashlib.sha256(parameters).hexdigest() == KNOWN[NAME].sha256

@@ -14,7 +14,7 @@ from rich.markup import escape
 from acutance.console import say
 from acutance.data.datasets import Catalogue
 from acutance.data.entries import Archive, Entry
-from acutance.download import CHECKSUMS, checksum, download_with_progress
+from acutance.download import checksum_of, download_with_progress
 from acutance.errors import DataError
 
 DAMAGES = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError)
@@ -69,9 +69,8 @@ def _fetch(archive: Archive, folder: Path) -> None:
     file = folder / archive.url.rpartition("/")[2]
     kind, _, digits = archive.checksum.partition(":")
     if not file.is_file():
-        sums = {known: digits if known == kind else None for known in CHECKSUMS}
-        download_with_progress(archive.url, file, sha256=sums["sha256"], md5=sums["md5"])
-    elif checksum(file, kind) != digits:
+        download_with_progress(archive.url, file, archive.checksum)
+    elif checksum_of(file, kind) != digits:
         raise DataError("this is not the published archive", where=str(file), fix="remove it and try again")
     aside = folder / f".{file.name}.unpacked"
     try:

@@ -12,35 +12,28 @@ from acutance.errors import AcutanceError, WeightsError
 
 @dataclass(frozen=True)
 class Published:
-    """Where a file is published; `sha256` may be the first digits alone, as in torch hub's file names.
-
-    A file whose checksum nobody knows has None: it is never downloaded, only ever put there by hand.
-    """
+    """Where a file is published; of its checksum the first digits may do, as in torch hub's file names."""
 
     about: str
     url: str
-    sha256: str | None
-
-    def __str__(self) -> str:
-        by_hand = f", to be fetched by hand, since its checksum is not known: {self.url}"
-        return self.about if self.sha256 else self.about + by_hand
+    checksum: str
 
 
 def _torchvision(file: str, about: str) -> Published:
     sha256 = Path(file).stem.rpartition("-")[2]
-    return Published(about, f"https://download.pytorch.org/models/{file}", sha256)
+    return Published(about, f"https://download.pytorch.org/models/{file}", f"sha256:{sha256}")
 
 
 KNOWN: dict[str, Published] = {
     "niqe_pris_params.npz": Published(
         "basicsr/metrics/niqe_pris_params.npz of github.com/XPixelGroup/BasicSR (12 kB)",
         "https://raw.githubusercontent.com/XPixelGroup/BasicSR/master/basicsr/metrics/niqe_pris_params.npz",
-        "2a7c182a68c9e7f1b2e2e5ec723279d6f65d912b6fcaf37eb2bf03d7367c4296",
+        "sha256:2a7c182a68c9e7f1b2e2e5ec723279d6f65d912b6fcaf37eb2bf03d7367c4296",
     ),
     "model.mat": Published(
         "model.mat of github.com/chaoma99/sr-metric",
         "https://raw.githubusercontent.com/chaoma99/sr-metric/master/model.mat",
-        None,
+        "git:a852aefb6a49e52703044fee4fa60c3f5b8d5adc",
     ),
     **{
         file: _torchvision(file, f"torchvision's {model}, download.pytorch.org/models")
@@ -72,9 +65,8 @@ def find_weights(name: str) -> Path:
     found = _found(name)
     if found:
         return found
-    known = KNOWN.get(name)
-    fetch = f"run `acutance data fetch {name}`, or " if known and known.sha256 else ""
-    published = f" (published as {known})" if known else ""
+    fetch = f"run `acutance data fetch {name}`, or " if name in KNOWN else ""
+    published = f" (published as {KNOWN[name].about})" if name in KNOWN else ""
     raise WeightsError(
         f"the file {name} is not here",
         where=os.pathsep.join(str(folder) for folder in folders()),
@@ -86,14 +78,14 @@ def fetch_weights(name: str) -> Path:
     """Return the path of a file of `KNOWN`; one that is nowhere is downloaded into our own cache.
 
     Raises:
-        WeightsError: for a file that is not in `KNOWN` or has no known checksum, or when the download fails; names
-            the file, where to put it and where it is published.
+        WeightsError: for a file that is not in `KNOWN`, or when the download fails; names the file, where to put
+            it and where it is published.
     """
-    if name not in KNOWN or KNOWN[name].sha256 is None:
+    if name not in KNOWN:
         return find_weights(name)
     published = KNOWN[name]
     try:
-        return _found(name) or download_with_progress(published.url, folders()[-1] / name, sha256=published.sha256)
+        return _found(name) or download_with_progress(published.url, folders()[-1] / name, published.checksum)
     except AcutanceError as error:
         fix = f"{error.fix or 'make the folder writable'}; it is published as {published.about}"
         raise WeightsError(error.what, where=error.where, fix=fix) from error
