@@ -76,8 +76,8 @@ class Evaluation:
         gaps = [abs(a - b) for a, b in pairs if a is not None and b is not None]
         return math.fsum(gaps) / len(gaps) if gaps else None
 
-    def summary(self) -> list[dict[str, Any]]:
-        """Return the means: one {dataset, candidate, pictures, metrics} a data set and candidate."""
+    def means(self, candidate: str) -> list[dict[str, Any]]:
+        """Return a candidate's means: one {dataset, candidate, pictures, metrics} a data set."""
         return [
             {
                 "dataset": dataset,
@@ -86,16 +86,20 @@ class Evaluation:
                 "metrics": {name: self.mean(candidate, name, dataset) for name in self.metrics},
             }
             for dataset in self.datasets
-            for candidate in self.candidates
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data: `rows` are the means, `pictures` the single values; none is NaN or infinite."""
+        """Return plain data: `rows` are the candidates' means, `truth` the truth's own, `pictures` the single values.
+
+        None is NaN or infinite.
+        """
+        rivals = [name for name in self.candidates if name != GROUND_TRUTH]
         return {
             "protocol": self.protocol,
             "scale": self.scale,
             "metrics": list(self.metrics),
-            "rows": self.summary(),
+            "rows": [row for candidate in rivals for row in self.means(candidate)],
+            "truth": self.means(GROUND_TRUTH),
             "pictures": [asdict(row) for row in self.rows],
             "unavailable": dict(self.unavailable),
         }
