@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK := requirements/lock.txt
 STAMP := $(VENV)/.installed
+PEERS := .tools/peers
 UV := $(shell command -v uv || echo .tools/bin/uv)
 
 .PHONY: help demo test test-fast check format lock bench clean
@@ -46,7 +47,13 @@ lock: ## compile requirements/lock.txt anew from pyproject.toml
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --no-annotate \
 	  --custom-compile-command "make lock" pyproject.toml -o $(LOCK)
 
-bench: $(STAMP) ## the speed comparisons of benchmarks/
+$(PEERS)/.installed: benchmarks/peers.txt $(STAMP)
+	@echo "installing what the benchmarks compare with into $(PEERS)"
+	@$(UV) pip install --quiet --no-deps --require-hashes --no-build-isolation-package basicsr \
+	  --python $(BIN)/python --target $(PEERS) -r benchmarks/peers.txt
+	@touch $@
+
+bench: $(PEERS)/.installed ## the speed comparisons of benchmarks/
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
 
 clean: ## remove the environment and every output

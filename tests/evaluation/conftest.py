@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from made_for_evaluation import build_backbone
+
+from acutance.evaluation import niqe, perceptual
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept() -> Iterator[None]:
+    """No test meets the parameters that another has loaded from elsewhere."""
+    yield
+    niqe._pristine.cache_clear()
+    perceptual._network.cache_clear()
 
 
 @pytest.fixture
@@ -19,3 +33,24 @@ def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ACUTANCE_WEIGHTS", raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture(scope="session")
+def made_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with files for every metric, of random weights: features alone, without a classifier."""
+    folder = tmp_path_factory.mktemp("weights")
+    for name, backbone in perceptual.BACKBONES.items():
+        weights = {f"features.{key}": tensor for key, tensor in build_backbone(name).state_dict().items()}
+        torch.save(weights, folder / backbone.file)
+    window = np.exp(-(np.arange(-3, 4) ** 2) / (2 * (7 / 6) ** 2))
+    window = np.outer(window, window) / window.sum() ** 2
+    photographs = {"mu_pris_param": np.ones((1, 36)), "cov_pris_param": np.eye(36), "gaussian_window": window}
+    np.savez(folder / niqe.PARAMETERS, **photographs)
+    return folder
+
+
+@pytest.fixture
+def made_weights(made_files: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Parameter files of random weights are where metrics look first."""
+    monkeypatch.setenv("ACUTANCE_WEIGHTS", str(made_files))
+    return made_files

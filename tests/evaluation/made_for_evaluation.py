@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torchvision
 from scipy.ndimage import gaussian_filter
+from torch import nn
 
 from acutance.data.datasets import Source
 from acutance.data.pictures import write_picture
@@ -58,3 +60,17 @@ def model_file(path: Path, *, scale: int = 4) -> str:
     }
     save_model(str(path), network, description)
     return str(path)
+
+
+def build_backbone(name: str) -> nn.Module:
+    """The features of a classifier with random weights, as torchvision numbers them; nothing else of it is built."""
+    models = torchvision.models
+    with torch.device("meta"):
+        classifier = {"squeeze": models.squeezenet1_1, "alex": models.alexnet, "vgg": models.vgg16}[name]()
+    features = classifier.features.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in features.parameters():
+            fan_in = parameter[0].numel()
+            parameter.normal_(0, (2 / fan_in) ** 0.5 if parameter.ndim > 1 else 0.05, generator=generator)
+    return features

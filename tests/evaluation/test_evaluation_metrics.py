@@ -14,6 +14,7 @@ from acutance.evaluation.metrics import (
     measure,
     psnr_rgb,
     psnr_y,
+    share_of_high_frequencies,
     ssim_rgb,
     ssim_y,
     ssim_y_wang,
@@ -127,9 +128,27 @@ def test_fine_detail_is_in_grey_levels_and_ignores_brightness() -> None:
     assert high_frequency(np.full((48, 64), 77.0)) == pytest.approx(0, abs=1e-9)
 
 
+def test_share_of_high_frequencies_of_known_planes() -> None:
+    rows, columns = np.indices((48, 64))
+    finest, coarse = np.where((rows + columns) % 2, 10.0, -10.0), 10 * np.cos(np.pi * (columns + 0.5) / 4)
+    assert share_of_high_frequencies(finest + 90) == pytest.approx(1, abs=0.01)
+    assert share_of_high_frequencies(coarse + 90) == pytest.approx(0, abs=1e-12)
+    # Of two waves along a mirrored row the energies add, and a wave of amplitude a has a^2.
+    fine = np.cos(np.pi * 3 / 4 * (columns + 0.5))
+    assert share_of_high_frequencies(7 * fine + coarse) == pytest.approx(49 / 149, abs=1e-12)
+
+
+def test_the_share_of_high_frequencies_falls_with_blur_and_ignores_contrast() -> None:
+    noisy, truth = planes()
+    values = [share_of_high_frequencies(plane) for plane in (gaussian_filter(truth, 1.0), truth, noisy)]
+    assert values == sorted(values)
+    assert share_of_high_frequencies(3 * truth - 40) == pytest.approx(values[1], rel=1e-9)
+
+
 def test_a_slope_is_no_fine_detail_though_its_ends_differ() -> None:
     slope = np.repeat(np.linspace(0, 255, 128)[None], 96, axis=0)
     assert high_frequency(slope) < 0.5
+    assert share_of_high_frequencies(slope) < 1e-4
 
 
 def test_the_protocol_rounds_and_crops() -> None:
@@ -159,7 +178,7 @@ def test_a_picture_that_the_crop_eats_up_has_no_value_but_a_reason(side: int) ->
 @pytest.mark.usefixtures("weights")
 def test_without_a_truth_only_the_metrics_that_need_none_are_measured() -> None:
     found = measure(picture(210, 210), None, metrics=METRICS, protocol="y_crop4", scale=4)
-    assert set(found.values) == {"niqe", "high_frequency", "compressed_size"}
+    assert set(found.values) == {"niqe", "high_frequency", "high_frequency_share", "compressed_size"}
 
 
 def test_a_window_larger_than_what_is_left_has_no_value_but_a_reason() -> None:

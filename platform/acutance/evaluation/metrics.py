@@ -8,20 +8,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import torch
-from scipy.ndimage import correlate1d, uniform_filter
 
 from acutance.errors import WeightsError
 from acutance.evaluation import niqe as _niqe
 from acutance.evaluation import perceptual
+from acutance.evaluation.inputs import is_picture, require_pictures, require_planes
 from acutance.evaluation.png import compressed_size
 from acutance.evaluation.protocols import PROTOCOLS
+from acutance.evaluation.ssim import ssim_rgb, ssim_y, ssim_y_wang
 from acutance.evaluation.unmeasurable import Unmeasurable
 from acutance.evaluation.weights import find_weights
-from acutance.imaging.frequency import high_frequency_energy
+from acutance.imaging.frequency import high_frequency_energy, high_frequency_share
 
 PEAK = 255.0
 CUTOFF = 0.25
@@ -40,44 +42,10 @@ def psnr_y(restored: np.ndarray, truth: np.ndarray) -> float:
 
     Raises:
         Unmeasurable: for identical planes, whose ratio is infinite, and for empty ones.
+        ValueError: for what are not two planes of one size.
     """
-    _require(truth, 1, "PSNR")
-    error = float(np.mean((restored - truth) ** 2))
-    if error == 0:
-        raise Unmeasurable("the picture equals the truth: its PSNR is infinite")
-    return 10 * math.log10(PEAK**2 / error)
-
-
-def ssim_y(restored: np.ndarray, truth: np.ndarray) -> float:
-    """Return the structural similarity of two planes, 1 for identical ones.
-
-    Wang et al., IEEE TIP 2004: Gaussian window 11x11 of sigma 1.5, its valid region only, K = (0.01, 0.03),
-    L = 255; without the automatic downsampling of the authors' later script.
-
-    Raises:
-        Unmeasurable: for a plane with a side of fewer than 11 pixels.
-    """
-    _require(truth, 11, "SSIM")
-    c1, c2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
-    mu_r, mu_t = _window(restored), _window(truth)
-    variances = _window(restored**2) - mu_r**2 + _window(truth**2) - mu_t**2
-    covariance = _window(restored * truth) - mu_r * mu_t
-    similarity = (2 * mu_r * mu_t + c1) * (2 * covariance + c2) / ((mu_r**2 + mu_t**2 + c1) * (variances + c2))
-    return float(similarity.mean())
-
-
-def ssim_y_wang(restored: np.ndarray, truth: np.ndarray) -> float:
-    """Return the structural similarity as the authors' later script: of planes shrunk to about 256 pixels.
-
-    Wang's `ssim.m`: f = max(1, round(shorter side / 256)); the mean over f x f pixels, mirrored at the border,
-    of every f-th pixel; then `ssim_y`, which it equals where f is 1. Compare it with tables of this kind only.
-
-    Raises:
-        Unmeasurable: for a plane with a side of fewer than 11 pixels.
-    """
-    _require(truth, 11, "SSIM")
-    factor = max(1, math.floor(min(truth.shape) / 256 + 0.5))
-    return ssim_y(_shrunk(restored, factor), _shrunk(truth, factor))
+    require_planes("PSNR", restored, truth)
+    return _psnr(restored, truth)
 
 
 def psnr_rgb(restored: np.ndarray, truth: np.ndarray) -> float:
@@ -89,22 +57,17 @@ def psnr_rgb(restored: np.ndarray, truth: np.ndarray) -> float:
 
     Raises:
         Unmeasurable: for identical pictures, whose ratio is infinite, and for empty ones.
+        ValueError: for what are not two pictures of one size.
     """
-    return psnr_y(restored.astype(np.float64), truth.astype(np.float64))
+    require_pictures("PSNR", restored, truth)
+    return _psnr(restored, truth)
 
 
-def ssim_rgb(restored: np.ndarray, truth: np.ndarray) -> float:
-    """Return the mean of the three colours' structural similarities, each as `ssim_y` (BasicSR's SSIM of RGB).
-
-    Args:
-        restored: uint8 (h, w, 3) RGB, without the protocol's border.
-        truth: the same.
-
-    Raises:
-        Unmeasurable: for a picture with a side of fewer than 11 pixels.
-    """
-    pairs = zip(*(np.moveaxis(picture.astype(np.float64), -1, 0) for picture in (restored, truth)), strict=True)
-    return float(np.mean([ssim_y(*pair) for pair in pairs]))
+def _psnr(restored: np.ndarray, truth: np.ndarray) -> float:
+    error = float(np.mean((restored.astype(np.float64) - truth) ** 2))
+    if error == 0:
+        raise Unmeasurable("the picture equals the truth: its PSNR is infinite")
+    return 10 * math.log10(PEAK**2 / error)
 
 
 def high_frequency(plane: np.ndarray) -> float:
@@ -117,28 +80,31 @@ def high_frequency(plane: np.ndarray) -> float:
 
     Raises:
         Unmeasurable: for an empty plane.
+        ValueError: for what is not a plane.
     """
-    _require(plane, 1, "high-frequency energy")
-    # Mirrored, the plane has no jump from its last pixel to its first: the periodic transform would count it.
-    mirrored = np.pad(plane, [(0, side) for side in plane.shape], mode="symmetric")
-    return float(high_frequency_energy(torch.from_numpy(mirrored)[None], cutoff=CUTOFF).sqrt())
+    require_planes("fine detail", plane)
+    return float(high_frequency_energy(_mirrored(plane), cutoff=CUTOFF).sqrt())
 
 
-def _require(plane: np.ndarray, side: int, name: str) -> None:
-    if min(plane.shape[:2]) < side:
-        raise Unmeasurable(f"{name} needs {side} pixels on a side; {plane.shape[1]}x{plane.shape[0]} are left")
+def share_of_high_frequencies(plane: np.ndarray) -> float:
+    """Return which share of a plane's spectral energy lies beyond half the Nyquist frequency, the mean left out.
+
+    Unlike `high_frequency` it does not depend on contrast: 0 for a constant plane, 1 for the finest checkerboard.
+
+    Args:
+        plane: Y, float64 (h, w).
+
+    Raises:
+        Unmeasurable: for an empty plane.
+        ValueError: for what is not a plane.
+    """
+    require_planes("the share of high frequencies", plane)
+    return float(high_frequency_share(_mirrored(plane), radius=0.5))
 
 
-def _shrunk(plane: np.ndarray, factor: int) -> np.ndarray:
-    # MATLAB's `imfilter` puts the centre of an even box left of its middle, scipy right of it.
-    box = uniform_filter(plane, factor, mode="reflect", origin=0 if factor % 2 else -1)
-    return box[::factor, ::factor]
-
-
-def _window(plane: np.ndarray) -> np.ndarray:
-    weights = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
-    weights /= weights.sum()
-    return correlate1d(correlate1d(plane, weights, axis=0), weights, axis=1)[5:-5, 5:-5]
+def _mirrored(plane: np.ndarray) -> torch.Tensor:
+    """Its mirrored double: from its last pixel to its first it has no jump, which a periodic transform would count."""
+    return torch.from_numpy(np.pad(plane, [(0, side) for side in plane.shape], mode="symmetric"))[None]
 
 
 @dataclass(frozen=True)
@@ -166,6 +132,12 @@ class Metric:
     requirement: str | None = None
 
 
+def _lpips(network: perceptual.Network) -> Metric:
+    function = partial(perceptual.lpips, network=network)
+    requirement = perceptual.BACKBONES[network].file
+    return Metric(function, f"LPIPS ({network})", "rgb", True, "minimize", 4, requirement=requirement)
+
+
 METRICS: dict[str, Metric] = {
     "psnr_y": Metric(psnr_y, "PSNR-Y", "plane", True, "maximize", 2, unit="dB"),
     "ssim_y": Metric(ssim_y, "SSIM-Y", "plane", True, "maximize", 4),
@@ -173,17 +145,14 @@ METRICS: dict[str, Metric] = {
     "psnr_rgb": Metric(psnr_rgb, "PSNR-RGB", "cropped rgb", True, "maximize", 2, unit="dB"),
     "ssim_rgb": Metric(ssim_rgb, "SSIM-RGB", "cropped rgb", True, "maximize", 4),
     "niqe": Metric(_niqe.niqe, "NIQE", "plane", False, "minimize", 2, requirement=_niqe.PARAMETERS),
-    "lpips_squeeze": Metric(
-        perceptual.lpips_squeeze,
-        "LPIPS (squeeze)",
-        "rgb",
-        True,
-        "minimize",
-        4,
-        requirement=perceptual.BACKBONE,
-    ),
+    "lpips_squeeze": _lpips("squeeze"),
+    "lpips_alex": _lpips("alex"),
+    "lpips_vgg": _lpips("vgg"),
     "high_frequency": Metric(
         high_frequency, "fine detail", "plane", False, "closest to the truth", 2, unit="grey levels"
+    ),
+    "high_frequency_share": Metric(
+        share_of_high_frequencies, "share of high frequencies", "plane", False, "closest to the truth", 5
     ),
     "compressed_size": Metric(compressed_size, "PNG size", "rgb", False, "closest to the truth", 0, unit="bytes"),
 }
@@ -223,12 +192,16 @@ def measure(
         scale: the scale of the restoration; the protocol's border depends on it.
 
     Raises:
-        ValueError: for pictures of different sizes.
+        ValueError: for what is not uint8 (H, W, 3), and for pictures of different sizes.
         WeightsError: for a metric whose parameter file is missing or wrong.
     """
+    named = {"restored picture": restored} if truth is None else {"restored picture": restored, "truth": truth}
+    for name, picture in named.items():
+        if not is_picture(picture):
+            raise ValueError(f"the {name} must be uint8 (H, W, 3), not {picture.dtype} {picture.shape}")
     if truth is not None and truth.shape != restored.shape:
         raise ValueError(f"the restored picture is {restored.shape}, the truth {truth.shape}")
-    pictures = [restored] if truth is None else [restored, truth]
+    pictures = list(named.values())
     rules = PROTOCOLS[protocol]
     views: dict[View, list[np.ndarray]] = {
         "plane": [rules.plane(picture, scale) for picture in pictures],

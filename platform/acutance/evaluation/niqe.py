@@ -11,10 +11,10 @@ from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from scipy.ndimage import correlate1d
 from scipy.special import gamma
 
 from acutance.errors import WeightsError
+from acutance.evaluation.inputs import require_planes
 from acutance.evaluation.unmeasurable import Unmeasurable
 from acutance.evaluation.weights import find_weights
 from acutance.imaging.resize import imresize
@@ -22,7 +22,7 @@ from acutance.imaging.resize import imresize
 PARAMETERS = "niqe_pris_params.npz"
 BLOCK = 96
 ROUNDING = 1e-9
-SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))
+"""In a flat area the mean differs from the value by rounding alone: below this it is 0, or its sign would count."""
 SHAPES = np.arange(0.2, 10.001, 0.001)
 """The shapes alpha that a generalised Gaussian may have: the table of the authors' estimator."""
 
@@ -35,16 +35,18 @@ def niqe(luma: np.ndarray) -> float:
 
     Raises:
         Unmeasurable: for a picture of fewer than two blocks of 96x96, or one whose blocks are flat.
+        ValueError: for what is not a plane.
         WeightsError: when the parameter file is not found.
     """
+    require_planes("NIQE", luma, side=0)
     rows, columns = luma.shape[0] // BLOCK, luma.shape[1] // BLOCK
     if rows * columns < 2:
         size = f"{luma.shape[1]}x{luma.shape[0]}"
         raise Unmeasurable(f"NIQE needs two blocks of {BLOCK}x{BLOCK} pixels; {size} are left after the crop")
     mean, covariance, window = _pristine()
-    plane = luma[: rows * BLOCK, : columns * BLOCK].astype(np.float64)
-    full = _features(_blocks(_normalised(plane, window), BLOCK))
-    half = _features(_blocks(_normalised(_halved(plane), window), BLOCK // 2))
+    plane = np.ascontiguousarray(luma[: rows * BLOCK, : columns * BLOCK], dtype=np.float64)
+    full = _features(plane, window, BLOCK)
+    half = _features(_halved(plane), window, BLOCK // 2)
     features = np.concatenate([full, half], axis=1)
     measured = features[~np.isnan(features).any(axis=1)]
     if len(measured) < 2:
@@ -69,54 +71,35 @@ def _pristine() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         ) from error
 
 
-def _normalised(plane: np.ndarray, window: np.ndarray) -> np.ndarray:
-    """Mean subtracted, contrast normalised: (x - mu) / (sigma + 1).
-
-    In a flat area the mean differs from the value by rounding alone: it must be 0, or its sign would count.
-    """
-    mu = _smooth(plane, window)
-    sigma = np.sqrt(np.abs(_smooth(plane**2, window) - mu**2))
-    normalised = (plane - mu) / (sigma + 1)
-    return np.where(np.abs(normalised) < ROUNDING, 0.0, normalised)
-
-
-def _smooth(plane: np.ndarray, window: np.ndarray) -> np.ndarray:
-    return correlate1d(correlate1d(plane, window, axis=0, mode="nearest"), window, axis=1, mode="nearest")
-
-
 def _halved(plane: np.ndarray) -> np.ndarray:
-    return imresize(torch.from_numpy(plane)[None], 0.5)[0].numpy()
+    return np.ascontiguousarray(imresize(torch.from_numpy(plane)[None], 0.5)[0].numpy())
 
 
-def _blocks(plane: np.ndarray, side: int) -> np.ndarray:
-    """(H, W) -> (blocks, side, side)."""
-    height, width = plane.shape
-    cut = plane.reshape(height // side, side, width // side, side)
-    return cut.transpose(0, 2, 1, 3).reshape(-1, side, side)
+def _features(plane: np.ndarray, window: np.ndarray, side: int) -> np.ndarray:
+    """The 18 features of each block, (blocks, 18): two of its values, four each of its products with four neighbours.
+
+    They come from the picture whose mean is subtracted and whose contrast is normalised.
+    """
+    from acutance.evaluation import compiled  # numba takes half a second to import
+
+    normalised = compiled.contrast_normalised(plane, window, ROUNDING)
+    alpha, left, right = _fit(compiled.signed_moments(normalised, side), side**2)
+    offset = (right - left) * gamma(2 / alpha) / gamma(1 / alpha)
+    values = np.stack([alpha[:, 0], (left[:, 0] + right[:, 0]) / 2], axis=1)
+    products = np.stack([alpha, offset, left, right], axis=2)[:, 1:]
+    return np.concatenate([values, products.reshape(-1, 16)], axis=1)
 
 
-def _features(blocks: np.ndarray) -> np.ndarray:
-    """The 18 features of each block: two of its values, four each of its products with four neighbours."""
-    alpha, left, right = _fit(blocks)
-    features = [alpha, (left + right) / 2]
-    for shift in SHIFTS:
-        alpha, left, right = _fit(blocks * np.roll(blocks, shift, axis=(1, 2)))
-        features += [alpha, (right - left) * gamma(2 / alpha) / gamma(1 / alpha), left, right]
-    return np.stack(features, axis=1)
-
-
-def _fit(blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Fit an asymmetric generalised Gaussian to each block by its moments: shape, left and right scale.
+def _fit(sums: np.ndarray, pixels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fit an asymmetric generalised Gaussian to each of `signed_moments`: shape, left and right scale.
 
     A block without values on one side has no scale there: NaN, as the authors' code has it.
     """
-    flat = blocks.reshape(len(blocks), -1)
-    squares = flat**2
+    negative, positive, below, above, size = np.moveaxis(sums, 2, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        left = np.sqrt(np.where(flat < 0, squares, 0).sum(axis=1) / (flat < 0).sum(axis=1))
-        right = np.sqrt(np.where(flat > 0, squares, 0).sum(axis=1) / (flat > 0).sum(axis=1))
+        left, right = np.sqrt(below / negative), np.sqrt(above / positive)
         skew = left / right
-        ratio = np.abs(flat).mean(axis=1) ** 2 / squares.mean(axis=1)
+        ratio = (size / pixels) ** 2 / ((below + above) / pixels)
         ratio *= (skew**3 + 1) * (skew + 1) / (skew**2 + 1) ** 2
     alpha = SHAPES[_nearest(ratio)]
     spread = np.sqrt(gamma(1 / alpha) / gamma(3 / alpha))

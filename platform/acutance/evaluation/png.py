@@ -11,7 +11,7 @@ import zlib
 
 import numpy as np
 
-from acutance.evaluation.unmeasurable import Unmeasurable
+from acutance.evaluation.inputs import require_pictures
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 SUB = 1
@@ -26,9 +26,9 @@ def compressed_size(picture: np.ndarray) -> float:
 
     Raises:
         Unmeasurable: for an empty picture.
+        ValueError: for what is no such picture.
     """
-    if not picture.size:
-        raise Unmeasurable("an empty picture has no PNG")
+    require_pictures("PNG size", picture)
     return float(len(png_bytes(picture)))
 
 
