@@ -130,12 +130,12 @@ def test_fine_detail_is_in_grey_levels_and_ignores_brightness() -> None:
 
 def test_share_of_high_frequencies_of_known_planes() -> None:
     rows, columns = np.indices((48, 64))
-    finest, coarse = np.where((rows + columns) % 2, 10.0, -10.0), 10 * np.cos(np.pi * (columns + 0.5) / 4)
+    finest = np.where((rows + columns) % 2, 10.0, -10.0)
     assert share_of_high_frequencies(finest + 90) == pytest.approx(1, abs=0.01)
-    assert share_of_high_frequencies(coarse + 90) == pytest.approx(0, abs=1e-12)
-    # Of two waves along a mirrored row the energies add, and a wave of amplitude a has a^2.
-    fine = np.cos(np.pi * 3 / 4 * (columns + 0.5))
-    assert share_of_high_frequencies(7 * fine + coarse) == pytest.approx(49 / 149, abs=1e-12)
+    # Waves of which a mirrored row holds whole periods: their energies add, and an amplitude a has a^2.
+    below, beyond = (np.cos(np.pi * share * (columns + 0.5)) for share in (31 / 64, 33 / 64))
+    assert share_of_high_frequencies(10 * below + 90) == pytest.approx(0, abs=1e-12)
+    assert share_of_high_frequencies(10 * below + 7 * beyond) == pytest.approx(49 / 149, abs=1e-12)
 
 
 def test_the_share_of_high_frequencies_falls_with_blur_and_ignores_contrast() -> None:

@@ -55,6 +55,15 @@ def test_identical_pictures_are_at_distance_0(network: Network) -> None:
     assert lpips(shown, shown, network=network) == 0
 
 
+def test_features_that_vanish_are_at_distance_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = {
+        f"features.{name}": torch.zeros_like(tensor) for name, tensor in build_backbone("squeeze").state_dict().items()
+    }
+    torch.save(nothing, tmp_path / BACKBONES["squeeze"].file)
+    monkeypatch.setenv("ACUTANCE_WEIGHTS", str(tmp_path))
+    assert lpips(picture(40, 40), picture(40, 40, seed=1), network="squeeze") == 0
+
+
 @pytest.mark.usefixtures("made_weights")
 def test_a_view_of_a_picture_is_measured_like_its_copy() -> None:
     shown, other = picture(60, 80), picture(60, 80, seed=1)

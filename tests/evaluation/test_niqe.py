@@ -11,7 +11,8 @@ from scipy.special import gamma
 
 from acutance.data.pictures import read_picture
 from acutance.errors import WeightsError
-from acutance.evaluation.niqe import niqe
+from acutance.evaluation.compiled import contrast_normalised
+from acutance.evaluation.niqe import ROUNDING, niqe
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.unmeasurable import Unmeasurable
 from acutance.imaging.resize import imresize
@@ -112,6 +113,13 @@ def test_a_flat_part_does_not_spoil_the_rest_nor_do_its_rounding_errors_count() 
     image[:96, :96] = 97
     assert np.isfinite(first)
     assert niqe(image) == pytest.approx(first, abs=0.2)
+
+
+@pytest.mark.parametrize("level", [16, 97, 111, 111.37, 235])
+def test_a_flat_area_has_no_contrast_not_even_by_rounding(level: float) -> None:
+    window = np.exp(-(np.arange(-3, 4) ** 2) / (2 * (7 / 6) ** 2))
+    normalised = contrast_normalised(np.full((60, 70), level), window / window.sum(), ROUNDING)
+    assert np.array_equal(normalised, np.zeros((60, 70)))
 
 
 def test_a_damaged_parameter_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
