@@ -45,5 +45,6 @@ class Quickstart:
         self.root, self.result, self.messages = root, result, messages
 
     def mean(self, candidate: str, metric: str) -> float:
-        rows = self.result["evaluation"]["rows"]
+        evaluation = self.result["evaluation"]
+        rows = [*evaluation["rows"], *evaluation["truth"]]
         return next(row["metrics"][metric] for row in rows if row["candidate"] == candidate)

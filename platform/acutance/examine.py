@@ -6,16 +6,19 @@ import json
 import tempfile
 from pathlib import Path
 
+from rich.markup import escape
+
 from acutance import storage
-from acutance.console import progress
+from acutance.console import progress, say
 from acutance.data import Source
-from acutance.errors import ConfigError, ModelError
+from acutance.errors import ConfigError, ModelError, WeightsError
 from acutance.evaluation.evaluate import BICUBIC, evaluate, tasks_of
-from acutance.evaluation.metrics import unavailable
+from acutance.evaluation.metrics import METRICS, unavailable
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.report import csv_text
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation
 from acutance.evaluation.sheet import picture_sheet, strips_of
+from acutance.evaluation.weights import fetch_weights
 from acutance.fingerprint import file_sha256, fingerprint
 from acutance.models.model_file import load_model
 from acutance.registry import Decision, Verdict, promote, resolve_model, tracking, user
@@ -145,6 +148,11 @@ def evaluate_model(
             candidates[label] = model_file(named, root)
     if "model" in candidates:
         scale = int(load_model(candidates["model"])[1]["scale"])
+    for file in (file for name in metrics or [] if name in METRICS for file in METRICS[name].requires):
+        try:
+            fetch_weights(file)  # a metric that was asked for by name; those of a protocol are taken as they are there
+        except WeightsError as error:
+            say(f"{escape(str(error))}")
     pictures = {name: catalogue_for().find(name) for name in datasets}
     title = f"{reference}{f' against {against}' if against else ''}: x{scale}"
     evaluation, folder, _ = measure_models(

@@ -46,7 +46,7 @@ def test_values_are_those_of_the_restored_pictures(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_weights")
 def test_metrics_without_files_are_unavailable_and_have_no_number(tmp_path: Path) -> None:
     evaluation = run(tmp_path, {"made": made_sources(tmp_path, [(48, 64)])}, tuple(METRICS))
-    assert set(evaluation.unavailable) == {"niqe", "lpips_squeeze", "lpips_alex", "lpips_vgg"}
+    assert set(evaluation.unavailable) == {"niqe", "ma", "pi", "lpips_squeeze", "lpips_alex", "lpips_vgg"}
     restored, truth = evaluation.rows
     assert restored.metrics["niqe"] is None
     assert restored.metrics["lpips_squeeze"] is None

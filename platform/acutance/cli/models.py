@@ -22,7 +22,7 @@ def evaluate(
     model: ModelReference,
     on: Annotated[list[str], typer.Option("--on", metavar="DATASET...", help="names of data sets, or folders")],
     against: Annotated[str | None, typer.Option(metavar="MODEL", help="another model, on the same pictures")] = None,
-    protocol: Annotated[str, typer.Option(help="y_crop4, dsrgan, rgb_crop4 or wdsr; see above")] = "y_crop4",
+    protocol: Annotated[str, typer.Option(help="y_crop4, dsrgan, rgb_crop4, wdsr or hfa; see above")] = "y_crop4",
     metric: Annotated[list[str] | None, typer.Option("--metric", help="default: those the protocol is for")] = None,
     scale: Annotated[int, typer.Option(help="for MODEL = bicubic; a model knows its own")] = 4,
     address: Address = None,
@@ -45,6 +45,8 @@ def evaluate(
                multiples of 12: ESRGAN-DP's released settings.
     wdsr       RGB, a border of `scale` + 6 pixels cut: the tables of
                WDSR and of the weight map.
+    hfa        Y in float and RGB, both of the whole picture; LPIPS of
+               AlexNet: HFA's tables.
     """
     from acutance.evaluation.compare import differences
     from acutance.evaluation.report import table

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from acutance.errors import WeightsError
+from acutance.evaluation import ma as _ma
 from acutance.evaluation import niqe as _niqe
 from acutance.evaluation import perceptual
 from acutance.evaluation.inputs import is_picture, require_pictures, require_planes
@@ -119,7 +120,7 @@ class Metric:
         goal: which way is better.
         unit: of its values; empty where they have none.
         digits: after the point, in tables.
-        requirement: the parameter file without which it is unavailable.
+        requires: the parameter files without which it is unavailable.
     """
 
     function: Callable[..., float]
@@ -129,13 +130,13 @@ class Metric:
     goal: Goal
     digits: int
     unit: str = ""
-    requirement: str | None = None
+    requires: tuple[str, ...] = ()
 
 
 def _lpips(network: perceptual.Network) -> Metric:
     function = partial(perceptual.lpips, network=network)
-    requirement = perceptual.BACKBONES[network].file
-    return Metric(function, f"LPIPS ({network})", "rgb", True, "minimize", 4, requirement=requirement)
+    backbone = perceptual.BACKBONES[network].file
+    return Metric(function, f"LPIPS ({network})", "rgb", True, "minimize", 4, requires=(backbone,))
 
 
 METRICS: dict[str, Metric] = {
@@ -144,7 +145,11 @@ METRICS: dict[str, Metric] = {
     "ssim_y_wang": Metric(ssim_y_wang, "SSIM-Y (Wang)", "plane", True, "maximize", 4),
     "psnr_rgb": Metric(psnr_rgb, "PSNR-RGB", "cropped rgb", True, "maximize", 2, unit="dB"),
     "ssim_rgb": Metric(ssim_rgb, "SSIM-RGB", "cropped rgb", True, "maximize", 4),
-    "niqe": Metric(_niqe.niqe, "NIQE", "plane", False, "minimize", 2, requirement=_niqe.PARAMETERS),
+    "niqe": Metric(_niqe.niqe, "NIQE", "plane", False, "minimize", 2, requires=(_niqe.PARAMETERS,)),
+    "ma": Metric(_ma.ma, "Ma", "plane", False, "maximize", 2, requires=(_ma.PARAMETERS,)),
+    "pi": Metric(
+        _ma.perceptual_index, "PI", "plane", False, "minimize", 2, requires=(_ma.PARAMETERS, _niqe.PARAMETERS)
+    ),
     "lpips_squeeze": _lpips("squeeze"),
     "lpips_alex": _lpips("alex"),
     "lpips_vgg": _lpips("vgg"),
@@ -170,10 +175,9 @@ def unavailable(metrics: Iterable[str]) -> dict[str, str]:
     """Return metric -> reason for those whose parameter file is not on this machine."""
     missing: dict[str, str] = {}
     for name in metrics:
-        requirement = METRICS[name].requirement
         try:
-            if requirement:
-                find_weights(requirement)
+            for file in METRICS[name].requires:
+                find_weights(file)
         except WeightsError as error:
             missing[name] = f"{error.what}; {error.fix}"
     return missing
