@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 from made_for_evaluation import build_backbone
+from made_for_ma import grown_forests, made_fields
+from scipy.io import savemat
 
-from acutance.evaluation import niqe, perceptual
+from acutance.evaluation import ma, niqe, perceptual
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +48,7 @@ def made_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     window = np.outer(window, window) / window.sum() ** 2
     photographs = {"mu_pris_param": np.ones((1, 36)), "cov_pris_param": np.eye(36), "gaussian_window": window}
     np.savez(folder / niqe.PARAMETERS, **photographs)
+    savemat(folder / ma.PARAMETERS, {"model": made_fields(grown_forests())}, oned_as="column")
     return folder
 
 

@@ -1,7 +1,6 @@
 """Ma's forests, linear map and parameter file, and the perceptual index.
 
-The authors' file is too large to be here. Its layout is that of `regRF_train` of randomforest-matlab, which
-`regRF_predict` reads; so are the files that are written here, of forests that scikit-learn has grown.
+The authors' file is too large to be here: forests that scikit-learn has grown stand in for it.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from made_for_evaluation import picture
+from made_for_ma import cells, grown_forests, made_fields
 from scipy.io import savemat
 from sklearn.ensemble import RandomForestRegressor
 
@@ -25,57 +25,15 @@ from acutance.evaluation.niqe import niqe
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.unmeasurable import Unmeasurable
 
-LINEAR = np.array([[-1.5], [0.4], [0.5], [0.3]])
-SPARE = 30
-"""Nodes that are allocated and not used, as in the authors' file."""
-
 
 @pytest.fixture(scope="module")
 def grown() -> list[RandomForestRegressor]:
-    """A forest for each family of features. scikit-learn compares in float32: so the features are made of it."""
-    random = np.random.default_rng(0)
-    forests = []
-    for seed, count in enumerate(FEATURES.values()):
-        seen = random.standard_normal((150, count)).astype(np.float32)
-        scores = 5 + 2 * np.tanh(seen[:, 0] + seen[:, -1] * seen[:, 1]) + 0.1 * random.standard_normal(150)
-        forests.append(RandomForestRegressor(9, min_samples_leaf=3, random_state=seed).fit(seen, scores))
-    return forests
+    return grown_forests()
 
 
 @pytest.fixture
 def fields(grown: list[RandomForestRegressor]) -> dict[str, Any]:
-    return {"rf": cells([in_authors_layout(forest) for forest in grown]), "linear": LINEAR}
-
-
-def cells(parts: list[dict[str, Any]]) -> np.ndarray:
-    """A MATLAB cell array, as a column."""
-    column = np.empty((len(parts), 1), dtype=object)
-    column[:, 0] = parts
-    return column
-
-
-def in_authors_layout(forest: RandomForestRegressor) -> dict[str, Any]:
-    """Nodes by trees; daughters and features counted from 1, 0 in a leaf."""
-    trees = [tree.tree_ for tree in forest.estimators_]
-    nodes = max(tree.node_count for tree in trees) + SPARE
-
-    def table(column: Callable[[Any], np.ndarray], kind: type) -> np.ndarray:
-        padded = [np.pad(column(tree), (0, nodes - tree.node_count)) for tree in trees]
-        return np.stack(padded, axis=1).astype(kind)
-
-    return {
-        "lDau": table(lambda tree: tree.children_left + 1, np.int32),
-        "rDau": table(lambda tree: tree.children_right + 1, np.int32),
-        # the authors' compiled code packs two node states of a byte into each character
-        "nodestatus": np.full((nodes, len(trees)), "\ufdfd"),
-        "nrnodes": float(nodes),
-        "upper": table(lambda tree: tree.threshold, np.float64),
-        "avnode": table(lambda tree: tree.value[:, 0, 0], np.float64),
-        "mbest": table(lambda tree: np.where(tree.feature < 0, 0, tree.feature + 1), np.int32),
-        "ndtree": np.array([[tree.node_count] for tree in trees], dtype=np.int32),
-        "ntree": float(len(trees)),
-        "coef": np.zeros((2, 1)),
-    }
+    return made_fields(grown)
 
 
 @pytest.fixture

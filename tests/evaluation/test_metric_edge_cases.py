@@ -112,7 +112,7 @@ def test_what_identical_pictures_give(name: str) -> None:
 
 def test_what_constant_pictures_give() -> None:
     found = measure(flat(77), flat(90), metrics=METRICS, protocol="y_crop4", scale=4)
-    assert [name for name, value in found.values.items() if value is None] == ["niqe"]
+    assert [name for name, value in found.values.items() if value is None] == ["niqe", "ma", "pi"]
     assert "flat" in found.reasons["niqe"]
     assert found.values["high_frequency"] == pytest.approx(0, abs=1e-9)
     assert found.values["high_frequency_share"] == 0

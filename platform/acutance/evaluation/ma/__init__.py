@@ -12,6 +12,7 @@ import math
 import numpy as np
 from scipy.ndimage import correlate1d
 
+from acutance.evaluation.inputs import require_planes
 from acutance.evaluation.ma.forest import predict
 from acutance.evaluation.ma.global_frequency import global_frequency
 from acutance.evaluation.ma.local_frequency import local_frequency
@@ -69,6 +70,7 @@ def features(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         Unmeasurable: for a constant plane, for one with a side of fewer than 45 pixels, or of fewer than 25 blocks
             of 5x5 at a quarter of its size: the authors' code fails there, too.
     """
+    require_planes("Ma's metric", plane)
     height, width = plane.shape
     blocks = math.prod(math.ceil((length >> SCALES - 1) / SIDE) for length in plane.shape)
     if min(plane.shape) < MINIMUM_SIDE or blocks < BLOCKS:
