@@ -93,8 +93,8 @@ PROTOCOLS: dict[str, Protocol] = {
         margin=6,
     ),
     "hfa": Protocol(
-        "Y in float and RGB, both of the whole picture; LPIPS of AlexNet. The LR or degraded picture is the data set's\n"
-        "own. As HFA's tables: psnr_y of denoising and deblurring, psnr_rgb and lpips_alex of x4.",
+        "Y in float and RGB, both of the whole picture; LPIPS of AlexNet. The LR, or what is degraded, is the data\n"
+        "set's own. As HFA's tables: psnr_y of denoising and deblurring, psnr_rgb and lpips_alex of x4.",
         metrics=("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "lpips_alex"),
         rounded=False,
         crop=0,
