@@ -27,30 +27,6 @@ def bicubic_row(data_root: Path, dataset: str, protocol: str, *metrics: str) -> 
     return list(np.mean(np.array(rows, float), axis=0))
 
 
-@pytest.mark.parametrize(
-    ("dataset", "published"),
-    [("Set5", (28.418, 0.810, 8.540)), ("Set14", (26.091, 0.705, 7.764)), ("BSD100", (25.957, 0.669, 7.712))],
-)
-@pytest.mark.usefixtures("weights")
-def test_y_crop4_gives_the_bicubic_row_of_4pp_eusr(
-    dataset: str, published: tuple[float, float, float], data_root: Path
-) -> None:
-    psnr, ssim, niqe = bicubic_row(data_root, dataset, "y_crop4", "psnr_y", "ssim_y", "niqe")
-    assert psnr == pytest.approx(published[0], abs=0.01)
-    assert ssim == pytest.approx(published[1], abs=0.002)
-    assert niqe == pytest.approx(published[2], abs=0.06)
-
-
-@pytest.mark.parametrize(
-    ("dataset", "published"), [("Set5", (28.386, 0.8249)), ("Set14", (26.097, 0.7853)), ("BSD100", (25.961, 0.6675))]
-)
-def test_dsrgan_gives_its_table_ii_to_the_last_digit(
-    dataset: str, published: tuple[float, float], data_root: Path
-) -> None:
-    psnr, ssim = bicubic_row(data_root, dataset, "dsrgan", "psnr_y", "ssim_y_wang")
-    assert (round(psnr, 3), round(ssim, 4)) == published
-
-
 def test_rgb_crop4_comes_as_near_to_the_bicubic_row_of_esrgan_dp_as_its_lr_allows(data_root: Path) -> None:
     psnr, ssim = bicubic_row(data_root, "Set5", "rgb_crop4", "psnr_rgb", "ssim_rgb")
     assert psnr == pytest.approx(26.69, abs=0.03)
