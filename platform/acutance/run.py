@@ -14,12 +14,13 @@ from mlflow import MlflowClient
 
 from acutance import storage
 from acutance.console import progress, say
-from acutance.data import Manifest, prepare, read_picture
+from acutance.data import Manifest, prepare, read_manifest, read_picture
 from acutance.evaluation.metrics import unavailable
 from acutance.evaluation.results import Evaluation
 from acutance.examine import EVALUATION_VERSION, EXAM, evaluate_models
 from acutance.fingerprint import fingerprint
 from acutance.registry import log_model, tracking
+from acutance.registry.card import DataSet, Facts, Training
 from acutance.training.launch import train
 from acutance.training.loop import Losses
 from acutance.training.plan import StageJob
@@ -154,10 +155,37 @@ def register_model(work: Work, jobs: list[StageJob], evaluation: Evaluation, fol
         model.write_bytes(storage.read_bytes(job.model))
         tracking.log_file(client, run, sheet)
         example = read_picture(source.hr_path(work.pipeline.scale))
-        paper = work.pipeline.paper.model_dump() if work.pipeline.paper else None
-        version = log_model(client, run, model, registered.name, example, tags=tags, metrics=means, paper=paper)
+        facts = _facts(work, job, evaluation)
+        version = log_model(
+            client, run, model, registered.name, example, tags=tags, metrics=means, facts=facts, sheet=sheet
+        )
     _close(client, run)
     return run, version
+
+
+def _facts(work: Work, job: StageJob, evaluation: Evaluation) -> Facts:
+    """Return what the model card says beyond what the model says of itself."""
+    shards, stage = read_manifest(work.shards()), work.pipeline.stages[job.name]
+    settings = {"steps": stage.steps, "batch": stage.batch, "patch": stage.patch, "seed": job.seed}
+    training = Training(
+        data=_data_set(work, work.pipeline.data.train, len(shards.sources)),
+        fingerprint=work.dataset,
+        samples=shards.rows,
+        settings=settings,
+        starts={part: Path(source).name for part, source in stage.network.init.items()},
+    )
+    return Facts(
+        paper=work.pipeline.paper.model_dump() if work.pipeline.paper else None,
+        training=training,
+        evaluation=evaluation,
+        candidate=job.name,
+        measured_on=tuple(_data_set(work, name, len(evaluation.pictures(name))) for name in evaluation.datasets),
+    )
+
+
+def _data_set(work: Work, name: str, pictures: int) -> DataSet:
+    entry = work.catalogue.entries.get(name)
+    return DataSet(name, pictures, entry.about, entry.licence) if entry else DataSet(name, pictures)
 
 
 def train_all(work: Work, only: str | None = None) -> list[StageJob]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import time
 from pathlib import Path
 from typing import Any
 
@@ -111,16 +113,99 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
         ({"network": {"type": "rrdbnett"}}, "did you mean 'rrdbnet'"),
         ({"network": {**SETTINGS["rrdbnet"], "bloks": 2}}, "did you mean 'blocks'"),
         ({"network": {**SETTINGS["rrdbnet"], "blocks": "two"}}, "does not fit"),
-        ({"network": None}, "format"),
         ({"format": 2}, "format 2"),
+        ({"network": None}, "network: Input should be a valid dictionary"),
+        ({"network": []}, "network: Input should be a valid dictionary"),
+        ({"scale": "4"}, "scale: Input should be a valid integer"),
+        ({"scale": 0}, "scale: Input should be greater than 0"),
+        ({"notes": "none"}, "notes: Input should be a valid list"),
+        ({"detail": {"type": "lgss"}}, "detail"),
+        ({"detail": {"type": "lgs", "alfa": 1}}, "did you mean 'alpha'"),
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(saved: Path, change: dict[str, Any], message: str) -> None:
-    tensors = safetensors.torch.load(saved.read_bytes())
-    text = json.dumps({"format": 1, **describe(SETTINGS["rrdbnet"]), **change})
-    safetensors.torch.save_file(tensors, saved, metadata={"acutance": text})
+    described(saved, json.dumps({"format": 1, **describe(SETTINGS["rrdbnet"]), **change}))
     with pytest.raises(ModelError, match=message):
         load_model(str(saved))
+
+
+def described(saved: Path, text: str) -> None:
+    """Give a model file another description, whatever its text."""
+    safetensors.torch.save_file(safetensors.torch.load(saved.read_bytes()), saved, metadata={"acutance": text})
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "null", "[]", "7", '"text"', "{}", '{"format": 1', "[" * 100_000, "9" * 9999]
+)
+def test_a_description_that_is_no_description_is_refused(saved: Path, text: str) -> None:
+    described(saved, text)
+    with pytest.raises(ModelError, match="not a model of ours"):
+        load_model(str(saved))
+
+
+@pytest.mark.parametrize("missing", ["network", "scale"])
+def test_a_description_that_says_too_little_is_refused(saved: Path, missing: str) -> None:
+    says = {"format": 1, **describe(SETTINGS["rrdbnet"])}
+    del says[missing]
+    described(saved, json.dumps(says))
+    with pytest.raises(ModelError, match=f"{missing}: this key is missing"):
+        load_model(str(saved))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"blocks": 100_000},
+        {"blocks": 10**15},
+        {"channels": 5_000},
+        {"growth": 10**6},
+        {"type": "dsrgan", "detail_blocks": 10**12},
+        {"type": "dsrgan", "detail_blocks": 5_000},
+        {"type": "dsrgan", "detail_taps": [10**12]},
+    ],
+)
+def test_a_small_file_that_asks_for_a_huge_network_costs_nothing(saved: Path, change: dict[str, Any]) -> None:
+    described(saved, json.dumps({"format": 1, **describe({**SETTINGS["rrdbnet"], **change})}))
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    with pytest.raises(ModelError, match=r"larger than the file|more than the file"):
+        load_model(str(saved))
+    assert time.monotonic() - started < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000, "kilobytes"
+
+
+@pytest.mark.parametrize("size", [2**63 - 1, 2**40, 10**8, 1, 0])
+def test_a_header_that_lies_about_its_length_is_refused(saved: Path, size: int) -> None:
+    saved.write_bytes(size.to_bytes(8, "little") + saved.read_bytes()[8:])
+    with pytest.raises(ModelError, match="not a model of ours"):
+        load_model(str(saved))
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        {"dtype": "F32", "shape": [10**9], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [0, 2**50]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [4, 0]},
+        {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]},
+        {"dtype": "O", "shape": [1], "data_offsets": [0, 4]},
+        {"dtype": "F8_E8M0", "shape": [4], "data_offsets": [0, 4]},
+        "text",
+    ],
+)
+def test_tensors_that_lie_are_refused(tmp_path: Path, tensor: Any) -> None:
+    text = json.dumps({"format": 1, **describe(SETTINGS["rrdbnet"])})
+    header = json.dumps({"__metadata__": {"acutance": text}, "conv_first.weight": tensor}).encode()
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(ModelError, match=r"damaged or does not fit[\s\S]*m\.safetensors"):
+        load_model(str(path))
+
+
+def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
+    network = build_network(SETTINGS["rrdbnet"])
+    torch.save(network.state_dict(), tmp_path / "m.safetensors")
+    with pytest.raises(ModelError, match="not a model of ours"):
+        load_model(str(tmp_path / "m.safetensors"))
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,12 @@ from mlflow.exceptions import MlflowException
 
 from acutance.errors import ModelError
 from acutance.fingerprint import file_sha256
-from acutance.models.model_file import load_model
+from acutance.models.model_file import build_network, load_model, save_model
 from acutance.models.restore import restore
 from acutance.registry import log_model, promote
-from acutance.registry.package import model_card, save_package
+from acutance.registry.card import Facts
+from acutance.registry.imports import needs
+from acutance.registry.package import CODE, save_package
 from acutance.registry.promotion import Verdict
 
 NAME = "sr-x2-test"
@@ -56,7 +58,9 @@ def test_package_holds_all_it_should_and_no_pickle(model_file: ModelFile, pictur
         assert not (folder / name).exists(), "a stranger's project file was taken along"
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert {"MLmodel", "README.md", "served_model.py", "input_example.json", "requirements.txt"} <= files
-    assert "artifacts/model.safetensors" in files
+    assert {"artifacts/model.safetensors", "LICENSE", "code/acutance/models/rrdbnet.py"} <= files
+    assert "sheet.png" not in files
+    assert "END OF TERMS AND CONDITIONS" in (folder / "LICENSE").read_text()
     assert not [name for name in files if name.endswith((".pkl", ".pickle", ".pt", ".pth"))]
     assert "acutance" not in (folder / "requirements.txt").read_text(), "an index may hold a stranger of that name"
     assert "+" not in (folder / "requirements.txt").read_text()
@@ -80,19 +84,84 @@ def test_packaging_and_loading_print_nothing(model_file: ModelFile, tmp_path: Pa
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_card_says_what_it_is() -> None:
-    description = {"title": "Sharp", "scale": 4, "stage": "gan", "network": {"type": "rrdbnet", "blocks": 23}}
-    paper = {"title": "A Paper", "authors": "A. Author", "year": 2021}
-    card = model_card("sr-x4", {**description, "notes": ["small"]}, paper=paper, metrics={"psnr_y": 27.12344})
-    for text in (
-        "# sr-x4",
-        "Sharp, x4.",
-        "A. Author, *A Paper*, 2021",
-        "blocks=23",
-        "| psnr_y | 27.1234 |",
-        "* small",
-    ):
-        assert text in card
+ELSEWHERE = """
+import importlib.util, json, sys
+sys.path.append(sys.argv[1])  # without -S its .pth files would bring the editable install back
+import mlflow.pyfunc, numpy as np, torch
+assert importlib.util.find_spec("acutance") is None
+seen = []
+watched = {"socket.connect", "socket.getaddrinfo", "pickle.find_class", "subprocess.Popen", "os.system"}
+sys.addaudithook(lambda event, _: seen.append(event) if event in watched else None)
+torch.set_num_threads(1)
+served = mlflow.pyfunc.load_model(sys.argv[2])
+np.save(sys.argv[4], served.predict(np.load(sys.argv[3])))
+ours = [module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "acutance"]
+print(json.dumps({"seen": seen, "ours": ours}))
+"""
+
+
+def test_package_runs_where_acutance_is_not_installed(
+    model_file: ModelFile, picture: np.ndarray, tmp_path: Path
+) -> None:
+    package, given, made = tmp_path / "package", tmp_path / "given.npy", tmp_path / "made.npy"
+    save_package(package, model_file(1), picture, "# card\n")
+    np.save(given, picture[None])
+    site_packages = str(Path(np.__file__).parents[1])
+    command = [sys.executable, "-I", "-S", "-c", ELSEWHERE, site_packages, str(package), str(given), str(made)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["seen"] == [], "it reached for the network, ran a command or unpickled something"
+    assert len(found["ours"]) > 15
+    assert all(Path(file).is_relative_to(package / "code") for file in found["ours"])
+    assert np.array_equal(np.load(made)[0], restore(*load_model(str(model_file(1))), picture)["image"])
+
+
+def test_code_is_chosen_by_what_is_imported() -> None:
+    files, requirements = needs(CODE)
+    rooms = {file.parts[1] for file in files}
+    assert Path("acutance/imaging/detail_compiled.py") in files, "imported inside a function"
+    assert not rooms & {"cli", "cluster", "data", "evaluation", "registry", "run.py", "training", "tuning"}
+    pinned = dict(line.split("==") for line in requirements)
+    assert {"mlflow", "numba", "numpy", "pydantic", "ruamel.yaml", "safetensors", "torch"} <= pinned.keys()
+    assert not pinned.keys() & {"acutance", "mlflow-skinny", "optuna", "ray"}
+
+
+def test_what_a_new_import_brings_is_found(tmp_path: Path) -> None:
+    (tmp_path / "later.py").write_text(
+        "import os.path\n"
+        "def late():\n"
+        "    from acutance import fingerprint\n"
+        "    import PIL.Image as image, no_such_package\n"
+    )
+    files, requirements = needs(tmp_path / "later.py")
+    assert [str(file) for file in files] == ["acutance/__init__.py", "acutance/fingerprint.py", "acutance/quiet.py"]
+    assert [line.split("==")[0] for line in requirements] == ["pillow"]
+
+
+def test_network_that_makes_no_picture_is_refused(
+    client: MlflowClient, run_id: str, tmp_path: Path, picture: np.ndarray
+) -> None:
+    settings = {"type": "highpass", "channels": 4, "kernel": 3}
+    save_model(str(tmp_path / "m.safetensors"), build_network(settings), {"network": settings, "scale": 1})
+    with pytest.raises(ModelError, match="makes no picture"):
+        log_model(client, run_id, tmp_path / "m.safetensors", NAME, picture)
+    assert client.search_registered_models() == []
+
+
+def test_registered_package_has_its_card_and_sheet(
+    client: MlflowClient, run_id: str, model_file: ModelFile, picture: np.ndarray, tmp_path: Path
+) -> None:
+    (tmp_path / "made.png").write_bytes(b"a picture")
+    facts = Facts(paper={"title": "A Paper", "authors": "A. Author", "year": 2021})
+    version = log_model(client, run_id, model_file(1), NAME, picture, facts=facts, sheet=tmp_path / "made.png")
+    folder = Path(client.get_model_version_download_uri(NAME, str(version.version)).removeprefix("file://"))
+    card = (folder / "README.md").read_text()
+    assert (folder / "sheet.png").read_bytes() == b"a picture"
+    assert "![held-out pictures, restored](sheet.png)" in card
+    assert "A. Author, *A Paper*, 2021" in card
+    assert "How it was made" in version.description
+    assert "sheet.png" not in version.description, "where it is shown there is no such file"
 
 
 def test_version_is_the_candidate_and_says_where_it_comes_from(

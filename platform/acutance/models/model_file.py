@@ -8,16 +8,20 @@ The header's metadata holds `acutance`: a JSON description with `format`, `netwo
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
-from torch import nn
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from acutance import storage
 from acutance.errors import ConfigError, ModelError
+from acutance.imaging.detail import EXTRACTORS
 from acutance.models import NETWORKS
 from acutance.schema import choice_of, nearest, validate
 
@@ -59,17 +63,21 @@ def load_model(uri: str) -> tuple[nn.Module, dict[str, Any]]:
         The network on the CPU, in eval mode and frozen, and its description.
 
     Raises:
-        ModelError: when the file is missing, damaged, of another origin, or does not fit its own description.
+        ModelError: when the file is missing, damaged, of another origin, or does not fit its own description. A
+            description that asks for more than the file holds costs neither the memory nor the time it asks for.
     """
     content = _read(uri)
     description = _description(content, uri)
     try:
         tensors = safetensors.torch.load(content)
         # Initial values are overwritten at once; drawing them must not move the caller's random numbers.
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _NoLargerThan(tensors) as bounds:
+            bounds.check(description["network"])
             network = build_network(description["network"])
         network.load_state_dict(tensors)
-    except (safetensors.SafetensorError, RuntimeError, ConfigError) as error:
+        if detail := description.get("detail"):
+            validate(choice_of(EXTRACTORS, skip=1), detail, "detail")
+    except (safetensors.SafetensorError, RuntimeError, ConfigError, KeyError, ValueError) as error:
         raise ModelError(
             f"this model file is damaged or does not fit its description: {str(error)[:300]}",
             where=uri,
@@ -85,17 +93,66 @@ def _read(uri: str) -> bytes:
         raise ModelError("there is no readable model file here", where=uri, fix="check the path") from None
 
 
+class _Description(BaseModel):
+    """What a description must say, and of which types; it may say more. `load_model` returns it as it is."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    format: int
+    network: dict[str, Any]
+    scale: PositiveInt
+    detail: dict[str, Any] | None = None
+    stage: str = ""
+    fingerprint: str = ""
+    title: str = ""
+    notes: list[str] = Field(default_factory=list)
+
+
 def _description(content: bytes, uri: str) -> dict[str, Any]:
     try:
         size = int.from_bytes(content[:8], "little")
         description = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][KEY])
-        version, network = description["format"], description["network"]
+        version = description["format"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise ModelError("this file is not a model of ours, or it is damaged", where=uri, fix=REMEDY) from None
-    if version != FORMAT or not isinstance(network, dict):
+    if version != FORMAT:
         raise ModelError(
             f"this model file has format {version!r}; this software reads {FORMAT}",
             where=uri,
             fix="update the software",
         )
+    try:
+        validate(_Description, description, uri)
+    except ConfigError as error:
+        raise ModelError(f"this model file describes itself wrongly: {error.what}", where=uri, fix=REMEDY) from None
     return description
+
+
+class _NoLargerThan(TorchFunctionMode):
+    """While it is on, no network is built that needs clearly more tensors or values than a file holds.
+
+    A description is a few bytes that can ask for any size; layers reserve their weights by `torch.empty`. Twice what
+    is there leaves room for layers that a constructor makes and drops.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.tensors = 2 * len(tensors) + 64
+        self.values = 2 * sum(tensor.numel() for tensor in tensors.values()) + 2**16
+
+    def check(self, settings: Any) -> None:
+        """Raise ConfigError for a whole number in settings that is larger than all that the file holds."""
+        if isinstance(settings, (dict, list)):
+            for part in settings.values() if isinstance(settings, dict) else settings:
+                self.check(part)
+        elif isinstance(settings, int) and settings > self.values:
+            raise ConfigError(f"{settings:.3g} of anything is more than the file holds weights for")
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is torch.empty:
+            sizes = args[0] if args and not isinstance(args[0], int) else args
+            self.tensors -= 1
+            self.values -= math.prod(sizes)
+            if min(self.tensors, self.values) < 0:
+                raise ConfigError("the network is larger than the file's weights")
+        return function(*args, **(kwargs or {}))

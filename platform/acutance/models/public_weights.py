@@ -9,7 +9,8 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from acutance import storage
 from acutance.errors import WeightsError
@@ -18,6 +19,8 @@ from acutance.models.rrdbnet import RRDBNet
 Naming = Callable[[str, int], str]
 NESTS = ("params_ema", "params")
 SHOWN = 5
+DENSE_LAYERS = 5
+ESRGAN_GROWTH = 32
 
 ESRGAN_REPOSITORY = {
     "conv_body": "trunk_conv",
@@ -55,9 +58,41 @@ def load_public_weights(network: RRDBNet, path: str) -> None:
     network.load_state_dict({name: found[their] for name, their in theirs.items()})
 
 
-def public_state_dict(network: RRDBNet) -> dict[str, Tensor]:
-    """Return the weights on the CPU under BasicSR's names, for other software to read."""
+def public_state_dict(network: nn.Module) -> dict[str, Tensor]:
+    """Return the weights on the CPU by name, which for an RRDBNet are BasicSR's, for other software to read."""
     return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+
+
+def esrgan_state_dict(network: RRDBNet) -> dict[str, Tensor]:
+    """Return `public_state_dict`, of a network with a growth below 32 filled up with zeros to 32.
+
+    Readers of ESRGAN files take the growth of 32 for granted. The channels that are added are 0 and weigh nothing, so
+    the picture is the same.
+
+    Raises:
+        WeightsError: when no ESRGAN file can hold this network: a growth above 32, or a bicubic skip.
+    """
+    state = public_state_dict(network)
+    growth = len(state["body.0.rdb1.conv1.bias"])
+    if growth > ESRGAN_GROWTH or network.skip != "none":
+        what = f"growth {growth}" if growth > ESRGAN_GROWTH else f"skip {network.skip}"
+        raise WeightsError(
+            f"no ESRGAN file can hold a network with {what}: what reads it would make another picture",
+            fix="write a .safetensors or an .onnx",
+        )
+    return {name: _widened(name, tensor, growth) for name, tensor in state.items()}
+
+
+def _widened(name: str, tensor: Tensor, growth: int) -> Tensor:
+    """Fill up a dense block's convolution: conv k reads the block's input and k - 1 times `growth` channels."""
+    layer = re.search(r"\.rdb\d\.conv(\d)\.", name)
+    if not layer:
+        return tensor
+    number, more = int(layer[1]), ESRGAN_GROWTH - growth
+    if tensor.ndim > 1:
+        first, *grown = tensor.split([tensor.shape[1] - (number - 1) * growth] + [growth] * (number - 1), dim=1)
+        tensor = torch.cat([first, *(F.pad(part, (0, 0, 0, 0, 0, more)) for part in grown)], dim=1)
+    return F.pad(tensor, (0, 0) * (tensor.ndim - 1) + (0, more)) if number < DENSE_LAYERS else tensor
 
 
 def _basicsr(name: str, blocks: int) -> str:

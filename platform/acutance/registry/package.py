@@ -1,14 +1,19 @@
-"""Model packages: an MLflow model of the weights, the code that runs them, and a card that describes it."""
+"""Model packages: an MLflow model of the weights, the code that runs them, and a card that describes it.
+
+A package runs wherever its `requirements.txt` is installed. Acutance itself is not among them (on a package index an
+installer would take whatever bears that name): the files that loading and restoring import lie in `code/`, which
+MLflow puts first on the path. A process that has Acutance imported already stays with its own.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
-from importlib.metadata import version as installed
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any
 
 import mlflow.pyfunc
 import numpy as np
@@ -19,18 +24,32 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import Schema, TensorSpec
 
+from acutance.errors import ModelError
 from acutance.fingerprint import file_sha256
 from acutance.models.model_file import load_model
+from acutance.models.restore import restore
 from acutance.registry.address import answers
+from acutance.registry.card import SHEET, Facts, model_card, shortened
+from acutance.registry.imports import HOME, needs
 from acutance.registry.resolve import CANDIDATE, CHAMPION, SHA256, WEIGHTS, registered, versions_of
 from acutance.registry.tracking import FINGERPRINT, GIT_COMMIT, finite, git_commit
 
 PICTURES = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), name=None)
 SIGNATURE = ModelSignature(inputs=Schema([PICTURES]), outputs=Schema([PICTURES]))
-REQUIREMENTS = ("mlflow", "numpy", "safetensors", "torch")
-"""Not acutance itself: on a package index an installer would take whatever bears that name."""
-
+CODE = Path(__file__).with_name("served_model.py")
 EXAMPLE_SIDE = 32
+DESCRIPTION_LENGTH = 5000
+"""MLflow's databases hold no longer description of a version."""
+
+NOTICE = """Licensed under the Apache License, Version 2.0 (the "License"); you may not use these files except in
+compliance with the License. You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software distributed under the License is distributed on
+an "AS IS" BASIS, WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the
+specific language governing permissions and limitations under the License.
+"""
 
 
 def log_model(
@@ -42,7 +61,8 @@ def log_model(
     *,
     tags: Mapping[str, str] | None = None,
     metrics: Mapping[str, float] | None = None,
-    paper: Mapping[str, Any] | None = None,
+    facts: Facts | None = None,
+    sheet: Path | None = None,
 ) -> ModelVersion:
     """Package a model file and register it as a version with the alias `candidate`.
 
@@ -53,16 +73,19 @@ def log_model(
         run_id: of the run that made the model.
         model_file: a local model file.
         name: the registered model's; it is created where it is not there.
-        example: a picture, uint8 (h,w,3) RGB, of which the package keeps a corner.
+        example: a picture, uint8 (h,w,3) RGB, of which the package keeps a corner; the model must restore it.
         tags: of the version, besides its fingerprint, its checksum and the git commit.
         metrics: means over the held-out pictures.
-        paper: title, authors and year of what it follows, for the card.
+        facts: of its run, for the card.
+        sheet: a PNG of held-out pictures that the card shows.
 
     Raises:
-        ModelError: when the file is no model of ours, or reads more than a picture.
+        ModelError: when the file is no model of ours, reads more than a picture or makes none.
         UnreachableError: when the registry does not answer.
     """
-    _, description = load_model(str(model_file))
+    network, description = load_model(str(model_file))
+    if "image" not in restore(network, description, _corner(example)):
+        raise ModelError("this network makes no picture", where=str(model_file), fix="register a stage that does")
     checksum = file_sha256(model_file)
     mark = str(description.get("fingerprint") or checksum[:16])
     marks = {**(tags or {}), FINGERPRINT: mark, SHA256: checksum}
@@ -71,19 +94,32 @@ def log_model(
     with answers(client.tracking_uri):
         version = _registered_before(client, name, mark)
         if version is None:
-            card = model_card(name, description, paper=paper, metrics=metrics)
-            model_id = _log(client, run_id, name, model_file=Path(model_file), example=example, card=card, tags=marks)
+            card = model_card(name, network, description, facts or Facts(), sheet=sheet is not None)
+
+            def save(folder: Path, model: Model) -> None:
+                save_package(folder, Path(model_file), example, card, model, sheet=sheet)
+
+            model_id = _log(client, run_id, name, save=save, tags=marks)
             _note_metrics(client, run_id, model_id, metrics or {})
             # Not `models:/<id>`: over SQLite MLflow would look that up in its module-level store.
             source = client.get_logged_model(model_id).artifact_location
-            version = client.create_model_version(name, source, run_id, tags=marks, description=card, model_id=model_id)
+            text = shortened(card, DESCRIPTION_LENGTH)
+            version = client.create_model_version(name, source, run_id, tags=marks, description=text, model_id=model_id)
         number = str(version.version)
         if str(registered(client, name).aliases.get(CHAMPION)) != number:
             client.set_registered_model_alias(name, CANDIDATE, number)
         return client.get_model_version(name, number)
 
 
-def save_package(folder: Path, model_file: Path, example: np.ndarray, card: str, model: Model | None = None) -> None:
+def save_package(
+    folder: Path,
+    model_file: Path,
+    example: np.ndarray,
+    card: str,
+    model: Model | None = None,
+    *,
+    sheet: Path | None = None,
+) -> None:
     """Write a model package: uint8 (N,h,w,3) RGB in, uint8 (N,H,W,3) out.
 
     Args:
@@ -91,57 +127,41 @@ def save_package(folder: Path, model_file: Path, example: np.ndarray, card: str,
         example: uint8 (h,w,3).
         card: Markdown for its README.md.
         model: MLflow's record to fill in; a new one where left out.
+        sheet: a PNG to lie beside the card.
     """
+    files, requirements = needs(CODE)
     with tempfile.TemporaryDirectory() as scratch:
         weights = shutil.copyfile(model_file, Path(scratch) / Path(WEIGHTS).name)
+        for file in files:
+            (Path(scratch) / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(HOME.parent / file, Path(scratch) / file)
         mlflow.pyfunc.save_model(
             str(folder),
             mlflow_model=model or Model(),
-            python_model=str(Path(__file__).with_name("served_model.py")),
+            python_model=str(CODE),
+            code_paths=[str(Path(scratch) / HOME.name)],
             artifacts={"model": str(weights)},
             signature=SIGNATURE,
-            input_example=np.ascontiguousarray(example[None, :EXAMPLE_SIDE, :EXAMPLE_SIDE]),
-            pip_requirements=requirements(),
+            input_example=_corner(example)[None],
+            pip_requirements=requirements,
         )
     (folder / "README.md").write_text(card, encoding="utf-8")
+    (folder / "LICENSE").write_text(_licence(), encoding="utf-8")
+    if sheet:
+        shutil.copyfile(sheet, folder / SHEET)
 
 
-def requirements() -> list[str]:
-    """Return the exact versions a package was made with; local builds (`+cpu`) count as their release."""
-    return [f"{package}=={installed(package).split('+')[0]}" for package in REQUIREMENTS]
+def _corner(picture: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(picture[:EXAMPLE_SIDE, :EXAMPLE_SIDE])
 
 
-def model_card(
-    name: str,
-    description: Mapping[str, Any],
-    *,
-    paper: Mapping[str, Any] | None = None,
-    metrics: Mapping[str, float] | None = None,
-) -> str:
-    """Return a short Markdown text: what the model is, from where, how good, how to run it."""
-    scale = description.get("scale")
-    lines = [f"# {name}", "", f"{description.get('title') or 'An image restorer'}, x{scale}."]
-    if paper:
-        lines += ["", f"After: {paper.get('authors')}, *{paper.get('title')}*, {paper.get('year')}."]
-    network = description["network"]
-    arguments = ", ".join(f"{key}={value}" for key, value in network.items() if key != "type")
-    lines += ["", f"Network: {network['type']} ({arguments}); stage {description.get('stage')}."]
-    if metrics:
-        lines += ["", "| metric | mean on held-out pictures |", "|---|---|"]
-        lines += [f"| {metric} | {value:.4f} |" for metric, value in sorted(metrics.items())]
-    if notes := description.get("notes"):
-        lines += ["", *(f"* {note}" for note in notes)]
-    lines += [
-        "",
-        f"Pictures are uint8 RGB of any size, (N, h, w, 3) in and {scale} times as high and wide out:",
-        "",
-        f"    acutance upscale models:/{name}@{CHAMPION} IN OUT",
-        f"    mlflow models serve -m models:/{name}@{CHAMPION} --env-manager local   # where acutance is installed",
-        "",
-        "The code of the package is under the Apache License 2.0; for the weights, mind the terms of the",
-        "pictures they were trained on.",
-    ]
-    return "\n".join(lines) + "\n"
+def _licence() -> str:
+    """Return the licence of the checkout or of the installed package; its notice where the code came alone."""
+    places = [HOME.parents[1] / "LICENSE"]
+    with contextlib.suppress(PackageNotFoundError):
+        files = distribution("acutance").files or []
+        places += [Path(str(file.locate())) for file in files if file.name == "LICENSE"]
+    return next((place.read_text(encoding="utf-8") for place in places if place.is_file()), NOTICE)
 
 
 def _registered_before(client: MlflowClient, name: str, fingerprint: str) -> ModelVersion | None:
@@ -160,9 +180,7 @@ def _log(
     run_id: str,
     name: str,
     *,
-    model_file: Path,
-    example: np.ndarray,
-    card: str,
+    save: Callable[[Path, Model], None],
     tags: Mapping[str, str],
 ) -> str:
     """Store a package and tie it to its run; return the model's id. A failure leaves nothing behind."""
@@ -171,7 +189,7 @@ def _log(
     try:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "package"
-            save_package(folder, model_file, example, card, Model(run_id=run_id, model_id=model_id))
+            save(folder, Model(run_id=run_id, model_id=model_id))
             client.log_model_artifacts(model_id, str(folder))
         client.finalize_logged_model(model_id, "READY")
     except BaseException:
