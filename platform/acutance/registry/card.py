@@ -182,8 +182,9 @@ def _licences(facts: Facts) -> list[str]:
 
 
 def _choice(settings: Mapping[str, Any]) -> str:
-    """Return `type (argument=value, ...)`."""
-    arguments = ", ".join(f"{key}={value}" for key, value in settings.items() if key != "type")
+    """Return `type (argument=value, ...)`, without what is left to the network itself."""
+    said = {key: value for key, value in settings.items() if key != "type" and value is not None}
+    arguments = ", ".join(f"{key}={value}" for key, value in said.items())
     return f"{settings['type']} ({arguments})" if arguments else str(settings["type"])
 
 
