@@ -50,7 +50,9 @@ def facts() -> Facts:
 
 
 def card(known: Facts) -> str:
-    return model_card("sr-x4", build_network(NETWORK), {**DESCRIPTION, "network": {**NETWORK, "taps": None}}, known, sheet=True)
+    return model_card(
+        "sr-x4", build_network(NETWORK), {**DESCRIPTION, "network": {**NETWORK, "taps": None}}, known, sheet=True
+    )
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_network_that_no_esrgan_file_can_hold_is_refused(tmp_path: Path, change:
 
 
 @pytest.mark.parametrize(
-    "settings", [{**RRDBNET, "growth": 4, "skip": "bicubic", "scale": 2}, {**DSRGAN, "fusion": "product"}]
+    "settings", [{**RRDBNET, "blocks": 1, "growth": 4, "skip": "bicubic", "scale": 2}, {**DSRGAN, "fusion": "product"}]
 )
 def test_onnx_is_the_network_at_every_size(tmp_path: Path, settings: dict[str, Any]) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
@@ -129,6 +129,8 @@ def test_onnx_is_the_network_at_every_size(tmp_path: Path, settings: dict[str, A
     assert json.loads(session.get_modelmeta().custom_metadata_map["acutance"]) == description
     assert str(Path(export.__file__).parents[1]).encode() not in (tmp_path / "net.onnx").read_bytes()
     assert any("made by" in note for note in exported.notes) is (settings["type"] == "dsrgan")
+    nn.init.constant_(next(network.parameters()), float("nan"))
+    assert np.isnan(export._apart((tmp_path / "net.onnx").read_bytes(), network, description)), "it would be written"
 
 
 class Unwritable(nn.Module):
@@ -150,6 +152,7 @@ def test_network_that_cannot_be_a_graph_is_refused(tmp_path: Path, monkeypatch: 
 
 
 def test_graph_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "_require_packages", lambda: None)
     monkeypatch.setattr(export, "_graph", lambda *_: b"a graph")
     model = written(tmp_path, DSRGAN)
     for apart in (2e-4, float("nan")):
@@ -163,6 +166,14 @@ def test_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else name)
     with pytest.raises(ModelError, match=r"not installed: onnxscript\n[\s\S]*pip install onnxscript \(the extra"):
         export_model(written(tmp_path, DSRGAN), str(tmp_path / "net.onnx"))
+
+
+def test_detail_that_nobody_can_make_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    settings = {**DSRGAN, "fusion": "none"}
+    save_model(str(tmp_path / "m.safetensors"), build_network(settings), {"network": settings, "scale": 4})
+    with pytest.raises(ModelError, match="does not say how it is made"):
+        export_model(str(tmp_path / "m.safetensors"), str(tmp_path / "net.onnx"))
 
 
 @pytest.mark.parametrize(("output", "format"), [("net.onx", None), ("net", None), ("net.onnx", "onnxx")])

@@ -18,16 +18,17 @@ from torch import Tensor, nn
 
 from acutance import storage
 from acutance.errors import ConfigError, ModelError, WeightsError
+from acutance.imaging.detail import EXTRACTORS
 from acutance.models.model_file import KEY, load_model
 from acutance.models.public_weights import ESRGAN_GROWTH, esrgan_state_dict, public_state_dict
 from acutance.models.rrdbnet import RRDBNet
 from acutance.schema import nearest
 
 TOLERANCE = 1e-4
-EXAMPLE_SIZE = (13, 17)
+EXAMPLE_SIZE = (35, 43)
 """Odd sides: a network that folds the picture then shows the exporter how it fills them up."""
 
-CHECKED_SIZES = ((24, 20), (11, 30))
+CHECKED_SIZES = ((40, 32), (33, 44))
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,14 @@ def _pth(model: str, network: nn.Module, description: Mapping[str, Any]) -> Writ
 
 def _onnx(model: str, network: nn.Module, description: Mapping[str, Any]) -> Written:
     """A graph for pictures of any size, compared with the network before it is written."""
-    with _quiet():
-        content = _graph(network, description)
-        apart = _apart(content, network)
+    _require_packages()
+    try:
+        with _quiet():
+            content = _graph(network, description)
+            apart = _apart(content, network, description)
+    except Exception as error:  # the exporter and onnxruntime raise almost anything
+        cause = str(error.__cause__ or error).strip().splitlines()[0]
+        raise ModelError(f"this network cannot be written as ONNX: {cause}", fix="choose another format") from error
     if not apart <= TOLERANCE:
         raise ModelError(
             f"under onnxruntime the network differs by {apart:.2g} from what PyTorch makes of it",
@@ -129,25 +135,20 @@ def _onnx(model: str, network: nn.Module, description: Mapping[str, Any]) -> Wri
 
 
 def _graph(network: nn.Module, description: Mapping[str, Any]) -> bytes:
-    _require_packages()
-    example = _random(network, EXAMPLE_SIZE)
+    example = _example(network, description, 2, *EXAMPLE_SIZE)
     with torch.no_grad():
         outputs = list(network(*example))
     sides = {0: "batch", 2: "height", 3: "width"}
-    try:
-        program = torch.onnx.export(
-            _Listed(network),
-            tuple(example),
-            input_names=list(network.inputs),  # type: ignore[arg-type]
-            output_names=outputs,
-            dynamic_shapes=((sides,) * len(example),),
-            custom_translation_table={torch.ops.aten.remainder.Scalar: _remainder},
-            dynamo=True,
-            verbose=False,
-        )
-    except torch.onnx.OnnxExporterError as error:
-        cause = str(error.__cause__ or error).strip().splitlines()[0]
-        raise ModelError(f"this network cannot be written as ONNX: {cause}", fix="choose another format") from error
+    program = torch.onnx.export(
+        _Listed(network),
+        tuple(example),
+        input_names=list(network.inputs),  # type: ignore[arg-type]
+        output_names=outputs,
+        dynamic_shapes=((sides,) * len(example),),
+        custom_translation_table={torch.ops.aten.remainder.Scalar: _remainder},
+        dynamo=True,
+        verbose=False,
+    )
     assert program is not None
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()  # stack traces: paths of this machine, in a file for others
@@ -173,27 +174,35 @@ def _remainder(value: Any, divisor: Any) -> Any:
     return opset18.Mod(value, opset18.CastLike(divisor, value))
 
 
-def _apart(content: bytes, network: nn.Module) -> float:
+def _apart(content: bytes, network: nn.Module, description: Mapping[str, Any]) -> float:
     """Return the largest difference between the graph and the network, at sizes other than the exported one."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    largest = 0.0
+    apart = []
     for size in CHECKED_SIZES:
-        inputs = _random(network, size)
+        inputs = _example(network, description, 1, *size)
         found = session.run(None, {i.name: x.numpy() for i, x in zip(session.get_inputs(), inputs, strict=True)})
         with torch.no_grad():
             expected = [output.numpy() for output in network(*inputs).values()]
-        differences = (np.abs(a - b).max() for a, b in zip(found, expected, strict=True))
-        largest = max(largest, *map(float, differences))
-    return largest
+        apart += [np.abs(a - b).max() for a, b in zip(found, expected, strict=True)]
+    return float(np.max(apart))
 
 
-def _random(network: nn.Module, size: tuple[int, int]) -> list[Tensor]:
-    """Return what the network reads, two of each; a batch of one would be taken for a constant."""
-    numbers = torch.Generator().manual_seed(0)
+def _example(network: nn.Module, description: Mapping[str, Any], count: int, height: int, width: int) -> list[Tensor]:
+    """Return what the network reads of so many pictures; one alone the exporter would take for a constant."""
+    pictures = torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(0))
     names: tuple[str, ...] = network.inputs  # type: ignore[assignment]
-    return [torch.rand(2, 1 if name.endswith("_detail") else 3, *size, generator=numbers) for name in names]
+    if unknown := set(names) - {"lr", "hr", "lr_detail", "hr_detail"}:
+        raise ModelError(f"a picture alone cannot feed this network's {', '.join(sorted(unknown))}")
+    return [_detail(pictures, description.get("detail")) if name.endswith("_detail") else pictures for name in names]
+
+
+def _detail(pictures: Tensor, settings: Mapping[str, Any] | None) -> Tensor:
+    if not settings:
+        raise ModelError("the network reads a detail layer and the model does not say how it is made")
+    arguments = {name: value for name, value in settings.items() if name != "type"}
+    return torch.exp2(EXTRACTORS[settings["type"]](pictures * 255, **arguments).float())
 
 
 def _require_packages() -> None:
