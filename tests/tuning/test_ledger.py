@@ -198,3 +198,12 @@ def test_a_generation_waits_for_the_one_before() -> None:
     for _ in range(4):
         asked(ledger)
     assert ledger.ask() == "wait"
+
+
+def test_cma_es_serves_one_objective() -> None:
+    campaign = campaign_of(sampler={"type": "cmaes", "startup": 2}, budget={"trials": 6})
+    ledger, study = ledger_of(campaign)
+    for _ in range(6):
+        trial = asked(ledger)
+        played(ledger, trial, trial.values["stages.gan.optimiser.learning_rate"])
+    assert len({trial.params["optimiser.learning_rate"] for trial in study.trials}) == 6

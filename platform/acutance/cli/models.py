@@ -130,6 +130,42 @@ def models_show(name: ModelName, storage: Storage = None, as_json: Json = False)
     show({"name": name, "versions": [vars(version) for version in found]}, as_json, table)
 
 
+@app.command("export")
+def models_export(
+    model: ModelReference,
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="a file, or s3://bucket/key")],
+    form: Annotated[
+        str | None, typer.Option("--format", help="safetensors, pth or onnx; default: by OUTPUT's suffix")
+    ] = None,
+    storage: Storage = None,
+    as_json: Json = False,
+) -> None:
+    """Write a model for other software.
+
+    \b
+    acutance models export models:/quickstart-x4@champion sr.onnx
+    acutance models export models:/NAME/2 s3://bucket/sr.safetensors
+    acutance models export pipelines/NAME.yaml:STAGE sr.pth
+
+    \b
+    safetensors  the model file itself: weights, and how to build the
+                 network in the header's metadata.
+    pth          BasicSR's, for spandrel, chaiNNer and what else reads
+                 ESRGAN files; of other networks a plain state dict.
+    onnx         any height, width and batch; compared with PyTorch under
+                 onnxruntime before it is written (the extra `export`).
+    """
+    from acutance.examine import model_file
+    from acutance.registry.export import export_model
+    from acutance.work import storage_root
+
+    exported = export_model(model_file(model, storage_root(storage)), output, form)
+    show(asdict(exported), as_json, f"{exported.uri}: {exported.format}, {exported.bytes:,} bytes")
+    if not as_json:
+        for note in exported.notes:
+            say(f"  {note}")
+
+
 @app.command("promote")
 def models_promote(name: ModelName, address: Address = None, storage: Storage = None, as_json: Json = False) -> None:
     """Make the candidate the champion if it is not worse on the held-out pictures; exit code 1 where it is refused.

@@ -20,7 +20,6 @@ from optuna.trial import TrialState
 from acutance.campaign import Asha, Median, Pbt, Search
 from acutance.campaign.parameters import suggest
 from acutance.campaign.settings import Sampler
-from acutance.errors import ConfigError
 from acutance.tuning.population import member
 from acutance.tuning.rules import looks, stops
 from acutance.tuning.study import SCORES, Attempt, attempts
@@ -63,9 +62,6 @@ class Ledger:
     Args:
         steps: of a trial that is not stopped.
         give_up_at: time (as `time.time()`) after which nothing is proposed and every trial is interrupted.
-
-    Raises:
-        ConfigError: when the sampler needs a package that is not installed.
     """
 
     def __init__(self, study: Study, search: Search, steps: int, give_up_at: float = math.inf) -> None:
@@ -185,9 +181,6 @@ def sampler_of(sampler: Sampler, before: int = 0) -> optuna.samplers.BaseSampler
 
     Args:
         before: trials that the study holds.
-
-    Raises:
-        ConfigError: when it needs a package that is not installed.
     """
     seed, startup = sampler.seed + before, sampler.startup
     match sampler.type:
@@ -196,10 +189,6 @@ def sampler_of(sampler: Sampler, before: int = 0) -> optuna.samplers.BaseSampler
         case "gp":
             return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup)
         case "cmaes":
-            try:
-                import cmaes  # noqa: F401
-            except ImportError:
-                raise ConfigError("the sampler cmaes needs the package cmaes", fix="pip install cmaes") from None
             return optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=startup)
         case "nsgaii":
             return optuna.samplers.NSGAIISampler(seed=seed, population_size=startup)
