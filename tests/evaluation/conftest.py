@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +12,6 @@ from made_for_ma import grown_forests, made_fields
 from scipy.io import savemat
 
 from acutance.evaluation import ma, niqe, perceptual
-
-
-@pytest.fixture(autouse=True)
-def nothing_kept() -> Iterator[None]:
-    """No test meets the parameters that another has loaded from elsewhere."""
-    yield
-    niqe._pristine.cache_clear()
-    perceptual._network.cache_clear()
 
 
 @pytest.fixture

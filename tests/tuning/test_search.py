@@ -25,6 +25,9 @@ from command_line import REPOSITORY, environment
 
 pytestmark = pytest.mark.e2e
 
+TRIAL = "ray::ResourceTrainable"
+"""How the process of a trial calls itself: Ray Tune wraps it in a class of this name."""
+
 RATES = {"optimiser.learning_rate": [1e-4, 1e-3]}
 
 
@@ -128,7 +131,7 @@ def test_a_trial_trains_with_several_workers_and_several_seeds(tmp_path: Path, p
     assert scores(each)[0] != scores(each)[1]
     assert scores(each)[0] == scores(alone)[1]
     wait_for(lambda: ray.available_resources()["CPU"] == 4)
-    assert not processes("ray::StageTrial") + processes("ray::Peer")  # nothing holds on to a worker
+    assert not processes(TRIAL) + processes("ray::Peer")  # nothing holds on to a worker
 
 
 def test_what_trials_share_is_made_once_and_what_they_do_not_share_by_the_first(
@@ -181,7 +184,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("workers", "victim"), [(1, "ray::StageTrial"), (2, "ray::Peer")])
+@pytest.mark.parametrize(("workers", "victim"), [(1, TRIAL), (2, "ray::Peer")])
 def test_killed_trials_workers_and_drivers_change_no_bit(
     tmp_path: Path, pictures: Path, cluster: None, workers: int, victim: str
 ) -> None:
@@ -212,7 +215,7 @@ def test_killed_trials_workers_and_drivers_change_no_bit(
     driver.wait()
     ended = {a.number: a.seconds for a in tune.attempts(work.study()) if a.state == "complete"}
     assert len(ended) == 1, "the driver was killed too late"
-    wait_for(lambda: not processes("ray::StageTrial", mark) + processes("ray::Peer", mark))
+    wait_for(lambda: not processes(TRIAL, mark) + processes("ray::Peer", mark))
 
     refused = subprocess.run(command, env=environment(), cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert refused.returncode == 2

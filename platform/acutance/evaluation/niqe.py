@@ -7,6 +7,7 @@ parameters, a Gaussian fitted to 125 pristine photographs, are those of the auth
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
@@ -43,7 +44,7 @@ def niqe(luma: np.ndarray) -> float:
     if rows * columns < 2:
         size = f"{luma.shape[1]}x{luma.shape[0]}"
         raise Unmeasurable(f"NIQE needs two blocks of {BLOCK}x{BLOCK} pixels; {size} are left after the crop")
-    mean, covariance, window = _pristine()
+    mean, covariance, window = _pristine(find_weights(PARAMETERS))
     plane = np.ascontiguousarray(luma[: rows * BLOCK, : columns * BLOCK], dtype=np.float64)
     full = _features(plane, window, BLOCK)
     half = _features(_halved(plane), window, BLOCK // 2)
@@ -57,9 +58,8 @@ def niqe(luma: np.ndarray) -> float:
 
 
 @cache
-def _pristine() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _pristine(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean (36,) and covariance (36, 36) of photographs; the 7x7 Gaussian is separable: its (7,) margin."""
-    path = find_weights(PARAMETERS)
     try:
         with np.load(path, allow_pickle=False) as stored:
             mean = stored["mu_pris_param"].reshape(36)

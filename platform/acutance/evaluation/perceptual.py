@@ -66,7 +66,7 @@ def distances(first: Tensor, second: Tensor, *, network: Network) -> Tensor:
         second: the same.
         network: as for `lpips`.
     """
-    parts = _network(network)
+    parts = _network(network, find_weights(BACKBONES[network].file))
     with torch.inference_mode():
         seen = [
             parts.scaling_layer(pictures.contiguous(memory_format=torch.channels_last)) for pictures in (first, second)
@@ -93,14 +93,13 @@ def _signed(picture: np.ndarray) -> Tensor:
 
 
 @cache
-def _network(name: Network) -> Any:
-    """The package's LPIPS with its own heads and the backbone from a file.
+def _network(name: Network, path: Path) -> Any:
+    """The package's LPIPS with its own heads and the backbone from a file, kept for the next picture.
 
     It is built without storage and filled afterwards: nothing is initialised, printed or downloaded.
     """
     import lpips as package
 
-    path = find_weights(BACKBONES[name].file)
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")
         network = package.LPIPS(net=name, pnet_rand=True, pretrained=False, verbose=False)
