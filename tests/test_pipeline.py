@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,25 @@ def test_the_schema_names_every_choice() -> None:
 def test_a_pair_that_is_too_short_is_named() -> None:
     with pytest.raises(ConfigError, match=r"stages.gan.optimiser.betas"):
         pipelines.load(QUICKSTART, ["stages.gan.optimiser.betas=[0.9]"])
+
+
+def test_a_gate_says_what_may_be_lost_or_must_be_gained() -> None:
+    gate = "register.gate={psnr_y: 0.1, ssim_y: {improve_by: 0.01}}"
+    assert pipelines.load(QUICKSTART, [gate]).registered.gate == {"psnr_y": 0.1, "ssim_y": {"improve_by": 0.01}}
+    changed = pipelines.load(QUICKSTART, ["register.gate.psnr_y={improve_by: 0}"]).registered.gate
+    assert json.loads(json.dumps(changed))["psnr_y"] == {"improve_by": 0}
+    described = Pipeline.model_json_schema()["$defs"]
+    assert "improve_by: 0.05" in described["Register"]["properties"]["gate"]["description"]
+    assert described["Improvement"]["properties"].keys() == {"improve_by"}
+
+
+@pytest.mark.parametrize("rule", ["better", "{improve_by: -1}", "{improve_bye: 1}", "{improve_by: 1, worse_by: 1}"])
+def test_a_gate_that_says_something_else_is_told_what_to_say(rule: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        pipelines.load(QUICKSTART, [f"register.gate.psnr_y={rule}"])
+    assert str(caught.value).startswith("register.gate.psnr_y: give how much worse it may be, such as 0.1, or {improve")
+
+
+def test_a_gate_names_metrics_that_are_measured() -> None:
+    with pytest.raises(ConfigError, match=r"register\.gate: there is no 'psnr'; did you mean 'psnr_y'"):
+        pipelines.load(QUICKSTART, ["register.gate={psnr: 0.1}"])

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
+
+from mlflow.entities.model_registry import ModelVersion
 
 from rich.markup import escape
 
@@ -22,7 +25,8 @@ from acutance.evaluation.weights import fetch_weights
 from acutance.fingerprint import file_sha256, fingerprint
 from acutance.models.model_file import load_model
 from acutance.registry import Decision, Verdict, promote, resolve_model, tracking, user
-from acutance.registry.resolve import CANDIDATE, find_version
+from acutance.registry.promotion import find_subject
+from acutance.registry.resolve import CHAMPION
 from acutance.schema import nearest
 from acutance.training.plan import StageJob
 from acutance.work import Work, catalogue_for, open_work
@@ -173,34 +177,54 @@ def _metrics_of(protocol: str) -> list[str]:
     return list(PROTOCOLS[protocol].metrics)
 
 
-def promote_model(name: str, root: str) -> Decision:
-    """Let the candidate of a registered model be examined and, if it is not worse, become the champion.
+def promote_model(reference: str, root: str, *, to: str = CHAMPION, force: str = "") -> Decision:
+    """Let a version be examined beside the holder of an alias and, if the gate opens, have the alias.
 
-    The caller has connected to Ray. The candidate's own exam (from its pipeline file) is taken by both models.
+    The caller has connected to Ray. The version's own exam (from its pipeline file) is taken by both models.
+
+    Args:
+        reference: `NAME` (its candidate), `NAME@ALIAS` or `NAME/VERSION`.
+        force: a reason to promote it whatever the exam says.
+
+    Raises:
+        ModelError: when there is no such version, or it does not say how it is examined.
     """
     client = tracking.connect(root)
-    version = find_version(client, f"models:/{name}@{CANDIDATE}")
-    if EXAM not in version.tags:
-        raise ModelError(
-            "this version does not say how it is examined", where=name, fix="register it by `acutance run`"
-        )
-    exam = json.loads(version.tags[EXAM])
+    version = find_subject(client, reference)
 
     def judge(candidate: Path, champion: Path | None) -> Verdict:
+        exam = _exam_of(version)
         rivals = {"candidate": str(candidate)} | ({"champion": str(champion)} if champion else {})
-        evaluation, _, _ = measure_models(
+        evaluation, folder, _ = measure_models(
             root,
             rivals,
             {dataset: catalogue_for().find(dataset) for dataset in exam["on"]},
             protocol=exam["protocol"],
             metrics=exam["metrics"],
             scale=exam["scale"],
-            title=f"{name}: candidate and champion",
+            title=f"{version.name}: version {version.version} and the {to}",
         )
         scores = {rival: _scores(evaluation, rival) for rival in [*rivals, GROUND_TRUTH]}
-        return Verdict(scores["candidate"], scores.get("champion"), exam["gate"], scores[GROUND_TRUTH])
+        return Verdict(
+            scores["candidate"],
+            scores.get("champion"),
+            exam["gate"],
+            scores[GROUND_TRUTH],
+            exam={key: exam[key] for key in ("on", "protocol", "scale")},
+            evidence=folder,
+        )
 
-    return promote(client, name, judge=judge, who=user())
+    subject = f"{version.name}/{version.version}"
+    return promote(client, subject, judge=judge, who=user(), to=to, force=force)
+
+
+def _exam_of(version: ModelVersion) -> dict[str, Any]:
+    if EXAM not in version.tags:
+        raise ModelError(
+            "this version does not say how it is examined", where=version.name, fix="register it by `acutance run`"
+        )
+    exam: dict[str, Any] = json.loads(version.tags[EXAM])
+    return exam
 
 
 def _scores(evaluation: Evaluation, candidate: str) -> dict[str, dict[str, float | None]]:

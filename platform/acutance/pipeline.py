@@ -10,9 +10,20 @@ import copy
 from collections.abc import Callable, Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from typing_extensions import TypedDict
 
 from acutance.data import DataSettings
 from acutance.errors import ConfigError
@@ -125,13 +136,34 @@ class Evaluate(Strict):
     metrics: list[str] = Field(default_factory=lambda: ["psnr_y", "ssim_y"])
 
 
+class Improvement(TypedDict):
+    """A metric that must improve: in the mean by this much, and by more than chance (paired bootstrap, 95 %)."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    improve_by: NonNegativeFloat
+
+
+def _one_message(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """A union would complain once for each of its kinds."""
+    try:
+        return check(value)
+    except ValidationError:
+        raise ValueError("give how much worse it may be, such as 0.1, or {improve_by: 0.05}") from None
+
+
+GateRule = Annotated[float | Improvement, WrapValidator(_one_message)]
+
+
 class Register(Strict):
-    """The registered model, and what a new version must not lose to become champion."""
+    """The registered model, and what a new version must gain or not lose to become champion."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
     stage: str
-    gate: dict[str, float] = Field(
-        default_factory=dict, description="metric -> how much worse it may be on the held-out pictures"
+    gate: dict[str, GateRule] = Field(
+        default_factory=dict,
+        description="metric -> how much worse its mean over the held-out pictures may be (0.1; 0: not at all), "
+        "or {improve_by: 0.05}: how much better it must be, and by more than chance ({improve_by: 0}: just better)",
     )
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from acutance.evaluation.compare import differences
+from acutance.evaluation.compare import difference, differences
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation, Row
 
 
@@ -40,3 +40,12 @@ def test_a_metric_that_aims_at_the_truth_is_compared_by_its_distance() -> None:
 
 def test_what_is_missing_is_left_out_and_one_picture_is_no_comparison() -> None:
     assert differences(evaluation([30, None], [29, 31]), "a", "b", "set") == []
+
+
+def test_pairs_alone_can_be_compared_and_the_order_of_two_models_only_turns_the_sign() -> None:
+    pairs = [(30.0, 29.0), (25.0, 26.5), (33.0, 31.0)]
+    forth, back = difference("psnr_y", pairs), difference("psnr_y", [(b, a) for a, b in pairs])
+    assert forth is not None
+    assert back is not None
+    assert (back.mean, back.low, back.high) == pytest.approx((-forth.mean, -forth.high, -forth.low))
+    assert difference("psnr_y", pairs[:1]) is None

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from made_for_servers import Server, free_port, mlflow_server
 from mlflow import MlflowClient
 
 from acutance.models.model_file import save_model
@@ -54,6 +55,47 @@ def storage(tmp_path: Path, empty_database: Path) -> str:
 @pytest.fixture
 def client(storage: str) -> MlflowClient:
     return connect(storage)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is on its way here: whoever left something undone is dead."""
+    monkeypatch.setattr("acutance.registry.settle.LOOK_SECONDS", 0.001)
+
+
+@pytest.fixture(scope="module")
+def module_client(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> MlflowClient:
+    """A client of a tracking store that the tests of a module share: opening one takes longer than most of them."""
+    root = tmp_path_factory.mktemp("outputs of a module")
+    shutil.copy(empty_database, root)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+            patch.delenv(name, raising=False)
+        return connect(str(root))
+
+
+@pytest.fixture
+def shared(module_client: MlflowClient) -> Iterator[MlflowClient]:
+    """The module's store, without registered models."""
+    yield module_client
+    for model in module_client.search_registered_models():
+        module_client.delete_registered_model(model.name)
+
+
+@pytest.fixture(scope="module")
+def shared_run(module_client: MlflowClient) -> str:
+    """A run in the module's store."""
+    return pipeline_run(module_client, "restorers", "quickstart", "a" * 16)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Server]:
+    """A tracking server over SQLite."""
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(empty_database, folder)
+    files = folder / "artifacts"
+    with mlflow_server(free_port(), folder, f"sqlite:///{folder}/mlflow.db", str(files)) as address:
+        yield Server(address, files)
 
 
 @pytest.fixture

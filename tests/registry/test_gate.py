@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
-from acutance.registry.gate import NO_CHAMPION, decide
+from acutance.registry.gate import NO_CHAMPION, Ruling, decide
 
 OLD = {"coffee": {"psnr_y": 27.0, "niqe": 6.0}, "rocket": {"psnr_y": 29.0, "niqe": 4.0}}
 
@@ -79,3 +80,60 @@ def test_metric_that_aims_at_the_truth_is_judged_by_its_distance() -> None:
     assert decide({"a": {"high_frequency": 6.0}}, champion, gate, truth).accepted
     assert not decide({"a": {"high_frequency": 8.0}}, champion, gate, truth).accepted
     assert not decide({"a": {"high_frequency": 4.9}}, champion, gate).accepted, "without the truth: not measured"
+
+
+SCENES = [f"scene {number}" for number in range(8)]
+
+
+def scored(values: list[float], metric: str = "psnr_y") -> dict[str, dict[str, float | None]]:
+    return {scene: {metric: value} for scene, value in zip(SCENES, values, strict=True)}
+
+
+BASE = [24.0, 25.0, 26.0, 27.0, 28.0, 29.0, 30.0, 31.0]
+STEADY = [0.2, 0.3, 0.2, 0.3, 0.2, 0.3, 0.2, 0.3]
+ERRATIC = [2.0, -1.5, 2.0, -1.5, 2.0, -1.5, 2.0, -1.5]  # the same mean
+
+
+def better(by: list[float], gate: dict[str, Any]) -> Ruling:
+    return decide(scored([a + b for a, b in zip(BASE, by, strict=True)]), scored(BASE), gate)
+
+
+@pytest.mark.parametrize(("asked", "accepted"), [(0, True), (0.25, True), (0.26, False)])
+def test_an_improvement_must_be_as_large_as_is_asked(asked: float, accepted: bool) -> None:
+    ruling = better(STEADY, {"psnr_y": {"improve_by": asked}})
+    assert ruling.accepted is accepted
+    numbers = ruling.numbers["psnr_y"]
+    assert (numbers["difference"], numbers["improve_by"]) == (pytest.approx(0.25), asked)
+    assert 0.2 <= numbers["low"] < 0.25 < numbers["high"] <= 0.3
+
+
+def test_an_improvement_must_be_more_than_chance_and_a_loss_that_is_allowed_need_not() -> None:
+    refused = better(ERRATIC, {"psnr_y": {"improve_by": 0}})
+    assert not refused.accepted
+    assert refused.numbers["psnr_y"]["difference"] == pytest.approx(0.25)
+    assert refused.reason.startswith("psnr_y is better: 27.500 -> 27.750 (better is asked; 95 % interval")
+    assert refused.numbers["psnr_y"]["low"] < 0 < refused.numbers["psnr_y"]["high"]
+    assert better(ERRATIC, {"psnr_y": 0.0}).accepted
+
+
+@pytest.mark.parametrize(("change", "accepted"), [(-0.5, True), (0.5, False), (0.0, False)])
+def test_an_improvement_of_a_metric_that_is_better_when_lower(change: float, accepted: bool) -> None:
+    assert decide(changed(psnr=0, niqe=change), OLD, {"niqe": {"improve_by": 0}}).accepted is accepted
+
+
+def test_one_metric_must_improve_while_another_may_lose_a_little() -> None:
+    gate = {"niqe": {"improve_by": 0.2}, "psnr_y": 0.1}
+    assert decide(changed(psnr=-0.1, niqe=-0.2), OLD, gate).accepted
+    assert not decide(changed(psnr=-0.2, niqe=-0.2), OLD, gate).accepted
+    assert not decide(changed(psnr=-0.1, niqe=-0.1), OLD, gate).accepted
+
+
+def test_one_picture_shows_no_improvement() -> None:
+    ruling = decide({"a": {"psnr_y": 30.0}}, {"a": {"psnr_y": 20.0}}, {"psnr_y": {"improve_by": 0.5}})
+    assert not ruling.accepted
+    assert "0.5 better is asked, and one picture cannot show it" in ruling.reason
+    assert "low" not in ruling.numbers["psnr_y"]
+
+
+def test_the_first_champion_need_not_improve_on_anything() -> None:
+    assert decide(OLD, None, {"psnr_y": {"improve_by": 0.1}}).accepted

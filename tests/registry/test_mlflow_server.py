@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import signal
-import socket
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
+from made_for_servers import Server, answers, free_port, process
 
 from acutance.errors import ModelError, UnreachableError
 from acutance.fingerprint import file_sha256
@@ -47,61 +41,6 @@ NAME = "sr-x2-served"
 ModelFile = Callable[[int], Path]
 
 
-@contextmanager
-def process(command: list[str], log: Path, ready: str, seconds: float = 240) -> Iterator[None]:
-    """Run a command until its address answers; end it and its children afterwards."""
-    folder = str(Path(sys.executable).parent)
-    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "CUDA_VISIBLE_DEVICES": ""}
-    with open(log, "wb") as out:
-        server = subprocess.Popen(
-            command, stdout=out, stderr=out, env=environment, cwd=log.parent, start_new_session=True
-        )
-    try:
-        ends = time.monotonic() + seconds
-        while not answers(ready):
-            assert server.poll() is None, log.read_text()
-            assert time.monotonic() < ends, log.read_text()
-            time.sleep(0.2)
-        yield
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
-def answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-class Server(NamedTuple):
-    """A tracking server, and where it keeps files that go through it, as they would to S3."""
-
-    address: str
-    files: Path
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Server]:
-    folder, port = tmp_path_factory.mktemp("server"), free_port()
-    (folder / "mlflow.db").write_bytes(empty_database.read_bytes())
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--workers", "1"]
-    command += ["--artifacts-destination", str(folder / "artifacts")]
-    address = f"http://127.0.0.1:{port}"
-    ready = f"{address}/api/2.0/mlflow/experiments/get?experiment_id=0"
-    with process(command, folder / "server.log", ready):
-        yield Server(address, folder / "artifacts")
-
-
 def test_everything_over_a_server_and_served(
     server: Server,
     monkeypatch: pytest.MonkeyPatch,
@@ -115,7 +54,7 @@ def test_everything_over_a_server_and_served(
     parent = pipeline_run(client, "restorers", "quickstart", "a" * 16)
     run = stage_run(client, parent, "gan", "b" * 16, {"network": {"type": "rrdbnet"}})
     assert stage_run(connect(storage), parent, "gan", "b" * 16, {"network": {"type": "other"}}) == run
-    assert client.get_run(run).data.params == {"network.type": "rrdbnet"}
+    assert client.get_run(run).data.params == {"network.type": "rrdbnet", "acutance.chosen": "yes"}
 
     for first in (1, 3):  # the second worker repeats some steps of the first
         rows = [(step, {"loss": step / 2, "bad": math.nan}) for step in range(first, first + 5)]
@@ -140,18 +79,18 @@ def test_everything_over_a_server_and_served(
 
     client.set_registered_model_alias(NAME, "champion", "1")
     decision = promote(client, NAME, judge=judge, who="ada")
-    assert (decision.accepted, decision.previous) == (True, "1")
+    assert (decision.accepted, decision.before) == (True, "1")
     assert seen == [[file_sha256(model_file(2)), file_sha256(model_file(1))]]
     assert listing(client)[0].aliases == {"candidate": "2", "champion": "2"}
-    assert rollback(client, NAME, who="ada").version == "1"
-    assert [record.decision for record in history(client, NAME)] == ["rolled back", ""]
+    assert rollback(client, NAME, who="ada").after == "1"
+    assert [decision.outcome for decision in history(client, NAME)] == ["moved outside", "accepted", "rolled back"]
     with pytest.raises(ModelError, match="versions 1, 2"):
         resolve_model(f"models:/{NAME}/3", storage)
 
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{NAME}@candidate"]
     command += ["--env-manager", "local", "--host", "127.0.0.1", "-p", str(port)]
-    with process(command, tmp_path / "serve.log", f"http://127.0.0.1:{port}/ping"):
+    with process(command, tmp_path / "serve.log", lambda: answers(f"http://127.0.0.1:{port}/ping")):
         served = invoke(port, picture[None])
         assert served.dtype == np.uint8
         assert np.array_equal(served[0], restore(*load_model(str(model_file(2))), picture)["image"])

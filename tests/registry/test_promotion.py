@@ -4,179 +4,242 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
+from made_for_registry import NAME, held, judge, never, one_story, told, version
 from mlflow import MlflowClient
 
-from acutance.errors import ModelError
-from acutance.models.model_file import load_model
-from acutance.registry import Verdict, history, listing, log_model, promote, rollback
+from acutance.errors import DataError, ModelError, UserError
+from acutance.registry import Verdict, history, listing, promote, rollback, version_records
 
-NAME = "sr-x2-test"
-
-ModelFile = Callable[[int], Path]
-Register = Callable[[int], str]
+Register = Callable[[float], str]
 
 
 @pytest.fixture
-def register(client: MlflowClient, run_id: str, model_file: ModelFile, picture: np.ndarray) -> Register:
-    return lambda seed: str(log_model(client, run_id, model_file(seed), NAME, picture).version)
+def client(shared: MlflowClient) -> MlflowClient:
+    return shared
 
 
-def quality(db: dict[int, float]) -> Callable[[Path, Path | None], Verdict]:
-    """A judge that reads the files it is given, and knows by fingerprint how good each model is."""
-
-    def score(path: Path) -> dict[str, dict[str, float | None]]:
-        seed = int(load_model(str(path))[1]["fingerprint"], 16)
-        return {"coffee": {"psnr_y": db[seed]}, "rocket": {"psnr_y": db[seed] + 2}}
-
-    return lambda new, old: Verdict(score(new), score(old) if old else None, {"psnr_y": 0.1})
+@pytest.fixture
+def register(client: MlflowClient, shared_run: str) -> Register:
+    return lambda db: version(client, shared_run, db)
 
 
-def champion(client: MlflowClient) -> str:
-    return str(client.get_model_version_by_alias(NAME, "champion").version)
-
-
-JUDGE = quality({1: 27.0, 2: 27.5, 3: 26.0, 4: 28.0})
+@pytest.fixture
+def promoted(client: MlflowClient, register: Register) -> MlflowClient:
+    """A registry whose versions 1, 2 and 3 were the champion one after the other."""
+    for db in (27.0, 27.5, 28.0):
+        register(db)
+        promote(client, NAME, judge=judge, who="ada")
+    return client
 
 
 def test_first_better_and_worse(client: MlflowClient, register: Register) -> None:
-    register(1)
-    first = promote(client, NAME, judge=JUDGE, who="ada")
-    assert (first.accepted, first.reason, first.version, first.previous) == (True, "no champion yet", "1", "")
-    register(2)
-    better = promote(client, NAME, judge=JUDGE, who="ada")
-    assert (better.accepted, better.version, better.previous) == (True, "2", "1")
+    register(27.0)
+    first = promote(client, NAME, judge=judge, who="ada")
+    assert (first.accepted, first.reason, first.version, first.before) == (True, "no champion yet", "1", "")
+    register(27.5)
+    better = promote(client, NAME, judge=judge, who="ada")
+    assert (better.accepted, better.version, better.before, better.after) == (True, "2", "1", "2")
     assert better.numbers["psnr_y"] == {
         "candidate": 28.5,
         "champion": 28.0,
+        "difference": 0.5,
+        "low": 0.5,
+        "high": 0.5,
         "worse_by": -0.5,
         "allowed": 0.1,
         "pictures": 2,
     }
-    register(3)
-    worse = promote(client, NAME, judge=JUDGE, who="bob")
-    assert (worse.accepted, worse.version, worse.previous) == (False, "3", "2")
+    register(26.0)
+    worse = promote(client, NAME, judge=judge, who="bob")
+    assert (worse.accepted, worse.version, worse.before, worse.after) == (False, "3", "2", "2")
     assert "psnr_y is worse: 28.500 -> 27.000" in worse.reason
-    assert champion(client) == "2"
+    assert held(client) == "2"
 
 
-@pytest.mark.parametrize(("seed", "outcome"), [(2, "accepted"), (3, "refused")])
-def test_decision_is_kept_either_way(client: MlflowClient, register: Register, seed: int, outcome: str) -> None:
-    register(1)
-    promote(client, NAME, judge=JUDGE, who="ada")
-    number = register(seed)
-    decision = promote(client, NAME, judge=JUDGE, who="bob")
+@pytest.mark.parametrize(("db", "outcome"), [(27.5, "accepted"), (26.0, "refused")])
+def test_decision_is_kept_either_way(client: MlflowClient, register: Register, db: float, outcome: str) -> None:
+    register(27.0)
+    promote(client, NAME, judge=judge, who="ada")
+    number = register(db)
+    decision = promote(client, NAME, judge=judge, who="bob")
     tags = client.get_model_version(NAME, number).tags
     assert tags["acutance.decision"] == outcome
     assert tags["acutance.decision.reason"] == decision.reason
-    assert (tags["acutance.decision.who"], tags["acutance.decision.previous"]) == ("bob", "1")
+    assert (tags["acutance.decision.who"], tags["acutance.decision.when"]) == ("bob", decision.when)
     assert json.loads(tags["acutance.decision.numbers"]) == decision.numbers
     run = client.get_model_version(NAME, number).run_id
-    files = [file.path for file in client.list_artifacts(run, "decisions")]
-    (file,) = [path for path in files if f"-v{number}-" in path]
+    (file,) = [file.path for file in client.list_artifacts(run, "decisions") if f"-v{number}-" in file.path]
     kept = json.loads(Path(client.download_artifacts(run, file)).read_text())
-    assert (kept["outcome"], kept["who"], kept["version"]) == (outcome, "bob", number)
+    assert (kept["outcome"], kept["who"], kept["version"], kept["from"]) == (outcome, "bob", number, "1")
+    assert (kept["exam"], kept["evidence"]) == ({"protocol": "y_crop4"}, "there")
+    assert kept["numbers"] == decision.numbers
+
+
+def test_the_trail_tells_everything_in_order(promoted: MlflowClient, register: Register) -> None:
+    register(26.0)
+    promote(promoted, NAME, judge=judge, who="bob")
+    promote(promoted, NAME, judge=judge, who="bob", force="text must stay legible")
+    rollback(promoted, NAME, who="eve", why="halos")
+    assert told(promoted) == [
+        ("accepted", "1", "", "1"),
+        ("accepted", "2", "1", "2"),
+        ("accepted", "3", "2", "3"),
+        ("refused", "4", "3", "3"),
+        ("forced", "4", "3", "4"),
+        ("rolled back", "4", "4", "3"),
+    ]
+    decisions = one_story(promoted)
+    assert [decision.who for decision in decisions] == ["ada", "ada", "ada", "bob", "bob", "eve"]
+    assert decisions[5].reason == "halos"
+    assert decisions[4].reason.startswith("text must stay legible (without force: psnr_y is worse")
+    assert decisions[4].numbers["psnr_y"]["worse_by"] == 2.0
+    assert decisions[4].to_json()["from"] == "3"
 
 
 def test_present_champion_changes_nothing_and_is_not_judged(client: MlflowClient, register: Register) -> None:
-    register(1)
-    promote(client, NAME, judge=JUDGE, who="ada")
+    register(27.0)
+    promote(client, NAME, judge=judge, who="ada")
     before = history(client, NAME)
-
-    def never(*_: object) -> Verdict:
-        raise AssertionError("judged")
-
     again = promote(client, NAME, judge=never, who="bob")
-    assert (again.accepted, again.reason) == (True, "version 1 is the champion already")
+    assert (again.accepted, again.reason, again.number) == (True, "version 1 is the champion already", 0)
     assert history(client, NAME) == before
     with pytest.raises(ModelError, match="nothing to roll back to"):
         rollback(client, NAME, who="bob")
 
 
-def test_judge_that_fails_changes_nothing(client: MlflowClient, register: Register) -> None:
-    register(1)
-    promote(client, NAME, judge=JUDGE, who="ada")
-    register(2)
-    with pytest.raises(KeyError):
-        promote(client, NAME, judge=quality({1: 1.0}), who="ada")
-    assert champion(client) == "1"
-    assert "acutance.decision" not in client.get_model_version(NAME, "2").tags
+def test_judge_that_fails_changes_nothing_but_does_not_stop_force(client: MlflowClient, register: Register) -> None:
+    register(27.0)
+    promote(client, NAME, judge=judge, who="ada")
+    register(27.5)
+
+    def blind(*_: object) -> Verdict:
+        raise DataError("the pictures are gone", fix="fetch them")
+
+    with pytest.raises(DataError):
+        promote(client, NAME, judge=blind, who="ada")
+    assert told(client) == [("accepted", "1", "", "1")]
+    forced = promote(client, NAME, judge=blind, who="ada", force="the disk broke")
+    assert forced.reason == "the disk broke (without force: not measured: the pictures are gone)"
+    assert held(client) == "2"
 
 
-def test_each_rollback_goes_one_back(client: MlflowClient, register: Register) -> None:
-    for seed in (1, 2, 4):
-        register(seed)
-        promote(client, NAME, judge=JUDGE, who="ada")
-    first = rollback(client, NAME, who="bob", why="halos on text")
-    assert (first.version, first.previous, champion(client)) == ("2", "3", "2")
-    tags = client.get_model_version(NAME, "3").tags
+def test_a_version_whose_weights_are_gone_is_not_even_forced(client: MlflowClient, register: Register) -> None:
+    (Path(client.get_model_version(NAME, register(26.5)).source) / "artifacts" / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="files of this version are gone"):
+        promote(client, NAME, judge=judge, who="ada", force="I say so")
+    assert told(client) == []
+
+
+def test_each_rollback_goes_one_back(promoted: MlflowClient) -> None:
+    first = rollback(promoted, NAME, who="bob", why="halos on text")
+    assert (first.before, first.after, held(promoted)) == ("3", "2", "2")
+    tags = promoted.get_model_version(NAME, "3").tags
     assert (tags["acutance.decision"], tags["acutance.decision.reason"]) == ("rolled back", "halos on text")
-    assert rollback(client, NAME, who="bob").version == "1"
+    assert rollback(promoted, NAME, who="bob").after == "1"
     with pytest.raises(ModelError, match="nothing to roll back to"):
-        rollback(client, NAME, who="bob")
-    assert champion(client) == "1"
+        rollback(promoted, NAME, who="bob")
+    assert held(promoted) == "1"
+    one_story(promoted)
 
 
-def test_rolled_back_version_can_be_promoted_and_rolled_back_again(client: MlflowClient, register: Register) -> None:
-    for seed in (1, 2):
-        register(seed)
-        promote(client, NAME, judge=JUDGE, who="ada")
+def test_rolled_back_version_comes_back_by_force_only(promoted: MlflowClient) -> None:
     for _ in range(2):
-        assert rollback(client, NAME, who="bob").version == "1"
-        assert promote(client, NAME, judge=JUDGE, who="bob").version == "2"
+        assert rollback(promoted, NAME, who="bob", why="halos").after == "2"
+        refused = promote(promoted, NAME, judge=never, who="cron")
+        assert (refused.outcome, held(promoted)) == ("refused", "2")
+        assert "version 3 was rolled back on" in refused.reason
+        assert "by bob (halos); --force --reason TEXT" in refused.reason
+        assert promote(promoted, NAME, judge=judge, who="bob", force="halos mended").outcome == "forced"
+        assert held(promoted) == "3"
+    one_story(promoted)
 
 
-def test_rollback_passes_over_a_deleted_version(client: MlflowClient, register: Register) -> None:
-    for seed in (1, 2, 4):
-        register(seed)
-        promote(client, NAME, judge=JUDGE, who="ada")
-    client.delete_model_version(NAME, "2")
-    assert rollback(client, NAME, who="bob").version == "1"
+def test_rolled_back_from_one_alias_may_still_win_another(promoted: MlflowClient) -> None:
+    rollback(promoted, NAME, who="bob")
+    assert promote(promoted, f"{NAME}/3", judge=judge, who="bob", to="shadow").accepted
+    assert (held(promoted), held(promoted, "shadow")) == ("2", "3")
 
 
-def test_kill_between_remembering_and_promoting_does_no_harm(
-    client: MlflowClient, register: Register, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for seed in (1, 2):
-        register(seed)
-        promote(client, NAME, judge=JUDGE, who="ada")
-    register(4)
+def test_any_version_or_alias_may_win_any_alias(promoted: MlflowClient, register: Register) -> None:
+    register(29.0)
+    assert promote(promoted, f"{NAME}/1", judge=judge, who="ada", to="shadow").before == ""
+    better = promote(promoted, f"models:/{NAME}@candidate", judge=judge, who="ada", to="shadow")
+    assert (better.before, better.numbers["psnr_y"]["champion"]) == ("1", 28.0)
+    assert promote(promoted, f"{NAME}@shadow", judge=judge, who="ada").before == "3"
+    assert promoted.get_registered_model(NAME).aliases.keys() == {"candidate", "champion", "shadow"}
+    assert rollback(promoted, NAME, who="ada", of="shadow").after == "1"
+    assert held(promoted) == "4"
+    one_story(promoted)
 
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(client, "set_registered_model_alias", killed)
-        with pytest.raises(KeyboardInterrupt):
-            promote(client, NAME, judge=JUDGE, who="ada")
-    assert champion(client) == "2"
-    assert rollback(client, NAME, who="bob").version == "1"
+@pytest.mark.parametrize("alias", ["latest", "v2", "two words", ""])
+def test_an_alias_that_mlflow_does_not_take_is_refused_before_judging(promoted: MlflowClient, alias: str) -> None:
+    with pytest.raises(UserError, match="cannot be an alias"):
+        promote(promoted, f"{NAME}/1", judge=never, who="ada", to=alias)
+
+
+def test_rollback_passes_over_a_deleted_version(promoted: MlflowClient) -> None:
+    promoted.delete_model_version(NAME, "2")
+    assert rollback(promoted, NAME, who="bob").after == "1"
+    assert held(promoted) == "1"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_alias_that_was_moved_by_hand_is_taken_as_it_is(promoted: MlflowClient, register: Register) -> None:
+    promoted.set_registered_model_alias(NAME, "champion", "1")
+    register(27.2)
+    assert promote(promoted, NAME, judge=judge, who="ada").before == "1"
+    assert told(promoted)[3:] == [("moved outside", "1", "3", "1"), ("accepted", "4", "1", "4")]
+    one_story(promoted)
+    assert [rollback(promoted, NAME, who="ada").after for _ in range(2)] == ["1", "3"]
+    promoted.delete_registered_model_alias(NAME, "champion")
+    assert promote(promoted, f"{NAME}/2", judge=judge, who="ada").reason == "no champion yet"
+
+
+def test_a_champion_from_before_the_trail_is_the_one_to_beat(client: MlflowClient, register: Register) -> None:
+    for db in (27.0, 27.5):
+        register(db)
+    client.set_registered_model_alias(NAME, "champion", "1")
+    assert promote(client, NAME, judge=judge, who="ada").before == "1"
+    assert rollback(client, NAME, who="ada").after == "1"
+    one_story(client)
+
+
+def test_a_model_made_anew_has_no_past(promoted: MlflowClient, register: Register) -> None:
+    rollback(promoted, NAME, who="ada")
+    promoted.delete_registered_model(NAME)
+    for db in (27.0, 27.5, 28.0):
+        register(db)
+    assert history(promoted, NAME) == []
+    assert promote(promoted, NAME, judge=judge, who="ada").reason == "no champion yet"
 
 
 def test_nothing_to_promote_says_what_to_do(client: MlflowClient) -> None:
     with pytest.raises(ModelError, match="acutance run PIPELINE"):
-        promote(client, NAME, judge=JUDGE, who="ada")
+        promote(client, NAME, judge=judge, who="ada")
     client.create_registered_model(NAME)
     with pytest.raises(ModelError, match="has no candidate") as caught:
-        promote(client, NAME, judge=JUDGE, who="ada")
+        promote(client, NAME, judge=judge, who="ada")
     assert "acutance run PIPELINE" in str(caught.value)
+    with pytest.raises(ModelError, match="no such version"):
+        promote(client, f"{NAME}/7", judge=judge, who="ada")
     with pytest.raises(ModelError, match="nothing to roll back to"):
         rollback(client, NAME, who="ada")
     with pytest.raises(ModelError, match="no registered model"):
         history(client, "other")
+    assert history(client, NAME) == []
 
 
-def test_listing_and_history(client: MlflowClient, register: Register) -> None:
+def test_listing_and_versions(client: MlflowClient, register: Register) -> None:
     assert listing(client) == []
-    for seed in (1, 2):
-        register(seed)
-        promote(client, NAME, judge=JUDGE, who="ada")
-    register(3)
+    for db in (27.0, 27.5):
+        register(db)
+        promote(client, NAME, judge=judge, who="ada")
+    register(26.0)
     (model,) = listing(client)
     assert (model.name, model.versions, model.aliases) == (NAME, 3, {"candidate": "3", "champion": "2"})
-    records = history(client, NAME)
+    records = version_records(client, NAME)
     assert [record.version for record in records] == ["3", "2", "1"]
     assert [record.aliases for record in records] == [["candidate"], ["champion"], []]
     assert (records[0].decision, records[1].decision, records[1].who) == ("", "accepted", "ada")
-    assert records[2].fingerprint == f"{1:016x}"

@@ -6,11 +6,11 @@ import math
 import signal
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from made_at_once import write_twice
 from mlflow import MlflowClient
 
 from acutance.errors import UserError
@@ -38,22 +38,6 @@ for start in range(1, 100_000, 10):
     steps = range(start, start + 10)
     tracker.metrics([(step, {"loss/pixel": step / 2, "loss/total": float(step)}) for step in steps])
     print(start, flush=True)
-"""
-
-WRITER = """
-import sys
-from acutance.registry.address import connect
-from acutance.registry.tracking import StageTracker, finish, pipeline_run, stage_run
-storage, mark = sys.argv[1:]
-client = connect(storage)
-print("ready", flush=True)
-sys.stdin.readline()
-run = stage_run(client, pipeline_run(client, "together", "quickstart", "0" * 16), mark, mark)
-tracker = StageTracker(client.tracking_uri, run)
-for start in range(0, 400, 20):
-    steps = range(start, start + 20)
-    tracker.metrics([(step, {f"loss/{i}": float(step) for i in range(5)}) for step in steps])
-finish(client, run)
 """
 
 
@@ -215,29 +199,8 @@ def test_killed_and_resumed_training_leaves_no_second_values(client: MlflowClien
         assert steps(client, run_id, metric) == list(range(1, reached + 31))
 
 
-def test_two_processes_write_at_once(client: MlflowClient, storage: str) -> None:
-    marks = [MARK, OTHER]
-    command = [sys.executable, "-c", WRITER, storage]
-    pipe = subprocess.PIPE
-    writers = [subprocess.Popen([*command, m], stdin=pipe, stdout=pipe, stderr=pipe, text=True) for m in marks]
-    for writer in writers:
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "ready\n"
-    for writer in writers:
-        assert writer.stdin is not None
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
-    told = [writer.communicate(timeout=120)[1] for writer in writers]
-    assert [writer.returncode for writer in writers] == [0, 0], told
-    assert told == ["", ""]
-    experiment = client.get_experiment_by_name("together")
-    assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id])
-    assert Counter(run.data.tags["acutance.kind"] for run in runs) == {"pipeline": 1, "stage": 2}
-    for run in runs:
-        if run.data.tags["acutance.kind"] == "stage":
-            assert run.info.status == "FINISHED"
-            assert steps(client, run.info.run_id, "loss/4") == list(range(400))
+def test_eight_processes_write_at_once_and_go_on_after_a_kill(client: MlflowClient, storage: str) -> None:
+    write_twice(client, storage)
 
 
 def test_commit_is_known_in_a_checkout_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

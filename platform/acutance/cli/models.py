@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -12,6 +11,10 @@ from rich.markup import escape
 from acutance.cli.options import Address, Json, ModelName, ModelReference, Storage, ray_at
 from acutance.cli.show import differences_table, show, table_of
 from acutance.console import say, stdout
+from acutance.errors import UserError
+
+if TYPE_CHECKING:
+    from acutance.registry import Decision
 
 uses = typer.Typer()
 app = typer.Typer(help="The registry: list, show, promote, roll back.", no_args_is_help=True)
@@ -116,15 +119,15 @@ def models_list(storage: Storage = None, as_json: Json = False) -> None:
 
 @app.command("show")
 def models_show(name: ModelName, storage: Storage = None, as_json: Json = False) -> None:
-    """Show a model's versions and what was decided about each.
+    """Show a model's versions and what was decided last about each.
 
     \b
     acutance models show quickstart-x4
     """
-    from acutance.registry import connect, history
+    from acutance.registry import connect, version_records
     from acutance.work import storage_root
 
-    found = history(connect(storage_root(storage)), name)
+    found = version_records(connect(storage_root(storage)), name)
     rows = [(v.version, ", ".join(v.aliases), v.created, v.decision, v.reason, v.who) for v in found]
     table = table_of("version", "aliases", "made", "decision", "reason", "by", rows=rows)
     show({"name": name, "versions": [vars(version) for version in found]}, as_json, table)
@@ -166,34 +169,90 @@ def models_export(
             say(f"  {note}")
 
 
+@app.command("history")
+def models_history(name: ModelName, storage: Storage = None, as_json: Json = False) -> None:
+    """Show every decision about a model in order: accepted, refused, forced, rolled back.
+
+    \b
+    acutance models history quickstart-x4
+    acutance models history quickstart-x4 --json   # with the numbers
+    """
+    from acutance.registry import connect, history
+    from acutance.work import storage_root
+
+    found = history(connect(storage_root(storage)), name)
+    rows = [(d.when, d.who, d.alias, f"version {d.version}: {d.outcome}", _holders(d), d.reason) for d in found]
+    table = table_of("when", "by", "alias", "decision", "held by", "reason", rows=rows)
+    show({"name": name, "decisions": [decision.to_json() for decision in found]}, as_json, table)
+
+
 @app.command("promote")
-def models_promote(name: ModelName, address: Address = None, storage: Storage = None, as_json: Json = False) -> None:
-    """Make the candidate the champion if it is not worse on the held-out pictures; exit code 1 where it is refused.
+def models_promote(
+    model: Annotated[str, typer.Argument(metavar="NAME[@ALIAS|/VERSION]", help="the candidate, or what is named")],
+    to: Annotated[str, typer.Option(metavar="ALIAS", help="the alias to be won")] = "champion",
+    force: Annotated[bool, typer.Option("--force", help="whatever the gate says; needs --reason")] = False,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="why it is forced, for the record")] = None,
+    address: Address = None,
+    storage: Storage = None,
+    as_json: Json = False,
+) -> None:
+    """Make the candidate the champion if the gate of its pipeline opens; exit code 1 where it is refused.
+
+    \b
+    Both models are measured on the same held-out pictures, by the
+    candidate's own protocol, and compared picture by picture. Numbers
+    and reason are recorded either way: see `acutance models history`.
 
     \b
     acutance models promote quickstart-x4
+    acutance models promote quickstart-x4@candidate --to shadow
+    acutance models promote quickstart-x4/3 --force --reason "text must stay legible"
     """
     from acutance.examine import promote_model
     from acutance.work import storage_root
 
+    if force != bool((reason or "").strip()):
+        raise UserError(
+            "a forced promotion needs a reason" if force else "a reason is for a forced promotion only",
+            where="--force" if force else "--reason",
+            fix="give both: --force --reason TEXT",
+        )
     with ray_at(address):
-        decision = promote_model(name, storage_root(storage))
-    verdict = "champion" if decision.accepted else "refused"
-    show(asdict(decision), as_json, f"version {decision.version}: {verdict}: {escape(decision.reason)}")
+        decision = promote_model(model, storage_root(storage), to=to, force=(reason or "").strip())
+    verdict = to if decision.accepted else "refused"
+    show(decision.to_json(), as_json, f"version {decision.version}: {verdict}: {escape(decision.reason)}")
     if not decision.accepted:
         sys.exit(1)
 
 
 @app.command("rollback")
-def models_rollback(name: ModelName, storage: Storage = None, as_json: Json = False) -> None:
-    """Give the alias `champion` back to the version that had it before.
+def models_rollback(
+    name: ModelName,
+    alias: Annotated[str, typer.Option(help="the alias to be given back")] = "champion",
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="for the record")] = "rolled back by hand",
+    storage: Storage = None,
+    as_json: Json = False,
+) -> None:
+    """Give an alias back to the version that had it before, at once and without measuring.
+
+    \b
+    The version that loses it is not promoted again without --force.
 
     \b
     acutance models rollback quickstart-x4
+    acutance models rollback quickstart-x4 --reason "halos around text"
     """
     from acutance.registry import connect, rollback, user
     from acutance.work import storage_root
 
-    decision = rollback(connect(storage_root(storage)), name, who=user())
-    text = f"version {decision.version} is the champion again, in place of {decision.previous}"
-    show(asdict(decision), as_json, text)
+    decision = rollback(connect(storage_root(storage)), name, who=user(), why=reason, of=alias)
+    text = f"version {decision.after} is the {alias} again, in place of {decision.before}"
+    show(decision.to_json(), as_json, text)
+
+
+def _holders(decision: Decision) -> str:
+    """Tell which version had the alias before and after a decision."""
+    before, after = decision.before or "none", decision.after or "none"
+    if before == after:
+        return before
+    return f"{before} -> {after}{'' if decision.carried_out else ' with the next command'}"

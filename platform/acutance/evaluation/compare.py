@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from acutance.evaluation.results import GROUND_TRUTH, Evaluation
 
 RESAMPLES = 10_000
 LEVEL = 0.95
+FEWEST = 2
+"""One picture says nothing about how much pictures vary."""
 
 
 @dataclass(frozen=True)
@@ -33,20 +36,26 @@ class Difference:
 
 
 def differences(evaluation: Evaluation, first: str, second: str, dataset: str) -> list[Difference]:
-    """Return the difference of each metric that both candidates have on two pictures or more of a data set.
+    """Return the difference of each metric that both candidates have on two pictures or more of a data set."""
+    found = []
+    for metric in evaluation.metrics:
+        compared = difference(metric, _pairs(evaluation, metric, first, second, dataset))
+        if compared is not None:
+            found.append(compared)
+    return found
+
+
+def difference(metric: str, pairs: Sequence[tuple[float, float]]) -> Difference | None:
+    """Return how much the first values of pairs are above the second ones; None for fewer than two pairs.
 
     Efron's percentile bootstrap over pictures, 10,000 resamples of the pairs, 95 %; the same numbers every time.
     """
-    found = []
-    for metric in evaluation.metrics:
-        pairs = _pairs(evaluation, metric, first, second, dataset)
-        if len(pairs) < 2:
-            continue
-        apart = np.array([mine - other for mine, other in pairs])
-        drawn = np.random.default_rng(0).integers(0, len(apart), (RESAMPLES, len(apart)))
-        low, high = np.quantile(apart[drawn].mean(axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        found.append(Difference(metric, float(apart.mean()), float(low), float(high), len(apart)))
-    return found
+    if len(pairs) < FEWEST:
+        return None
+    apart = np.array([mine - other for mine, other in pairs])
+    drawn = np.random.default_rng(0).integers(0, len(apart), (RESAMPLES, len(apart)))
+    low, high = np.quantile(apart[drawn].mean(axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Difference(metric, float(apart.mean()), float(low), float(high), len(apart))
 
 
 def _pairs(evaluation: Evaluation, metric: str, first: str, second: str, dataset: str) -> list[tuple[float, float]]:

@@ -2,13 +2,14 @@
 
 `address` finds the tracking store and makes sure that it answers; `tracking` keeps a run for a pipeline and
 one below it for each stage; `package` wraps a model file so that `mlflow models serve` runs it; `resolve`
-turns `models:/NAME@champion` into a file; `gate` and `promotion` decide which version is the champion.
+turns `models:/NAME@champion` into a file; `gate` and `promotion` decide which version is the champion, `trail`
+keeps what was decided and `settle` brings MLflow's aliases in line with it.
 """
 
 from acutance.registry.address import connect, tracking_uri
-from acutance.registry.gate import Decision, Verdict, decide
+from acutance.registry.gate import Ruling, Verdict, decide
 from acutance.registry.package import log_model, save_package
-from acutance.registry.promotion import ModelRecord, VersionRecord, history, listing, promote, rollback
+from acutance.registry.promotion import history, promote, rollback
 from acutance.registry.resolve import resolve_model
 from acutance.registry.tracking import (
     StageTracker,
@@ -21,10 +22,13 @@ from acutance.registry.tracking import (
     stage_run,
     user,
 )
+from acutance.registry.trail import Decision
+from acutance.registry.versions import ModelRecord, VersionRecord, listing, version_records
 
 __all__ = [
     "Decision",
     "ModelRecord",
+    "Ruling",
     "StageTracker",
     "Verdict",
     "VersionRecord",
@@ -46,4 +50,5 @@ __all__ = [
     "stage_run",
     "tracking_uri",
     "user",
+    "version_records",
 ]

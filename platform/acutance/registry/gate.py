@@ -1,4 +1,8 @@
-"""The gate: whether a candidate is good enough to follow the champion, from numbers picture by picture."""
+"""The gate: whether a candidate is good enough to follow the champion, from numbers picture by picture.
+
+A metric of the gate either must not become worse by more than a number, or must improve. The first is about means
+alone; an improvement must also be more than chance: the 95 % interval of the paired bootstrap lies on its side of 0.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,20 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
+from typing import Any
 
+from acutance.evaluation.compare import difference
 from acutance.evaluation.metrics import METRICS
 
 Scores = Mapping[str, Mapping[str, float | None]]
 """Picture -> metric -> value, None where it could not be measured."""
 
+Rule = float | Mapping[str, float]
+"""How much worse the mean may be, or `{"improve_by": least}`."""
+
 NO_CHAMPION = "no champion yet"
 CLOSEST = "closest to the truth"
+IMPROVE = "improve_by"
 ROUNDING = 1e-9
 """A mean that is worse by exactly what is allowed passes, whatever the last bits say."""
 
@@ -25,62 +35,57 @@ class Verdict:
     Attributes:
         candidate: the candidate's scores.
         champion: the champion's on the same pictures; None where there is no champion.
-        gate: metric -> by how much its mean may be worse.
+        gate: metric -> what is asked of it.
         truth: the ground truth's own scores, for metrics whose goal is to be close to them.
+        exam: how it was measured, for the record: data sets, protocol.
+        evidence: where the measurements lie, with every picture's values.
     """
 
     candidate: Scores
     champion: Scores | None
-    gate: Mapping[str, float]
+    gate: Mapping[str, Rule]
     truth: Scores | None = None
+    exam: Mapping[str, Any] = field(default_factory=dict)
+    evidence: str = ""
 
 
 @dataclass(frozen=True)
-class Decision:
-    """Whether a version becomes the champion, why, and on which numbers.
+class Ruling:
+    """Whether the gate opens, why, and on which numbers.
 
     Attributes:
-        accepted: whether it is the champion now.
-        numbers: metric -> means of both, `worse_by` (negative: better), `allowed`, number of `pictures`.
-        name: the registered model.
-        version: the version that was judged, or that came back.
-        previous: the champion before, empty where there was none.
+        numbers: metric -> means of both; `difference` of the candidate to the champion with `low` and `high` of its
+            95 % interval (from two pictures on); `worse_by` (negative: better); `allowed` or `improve_by`, as the gate
+            asks; number of `pictures`.
     """
 
     accepted: bool
     reason: str
     numbers: dict[str, dict[str, float]] = field(default_factory=dict)
-    name: str = ""
-    version: str = ""
-    previous: str = ""
-    who: str = ""
-    when: str = ""
 
 
-def decide(
-    candidate: Scores, champion: Scores | None, gate: Mapping[str, float], truth: Scores | None = None
-) -> Decision:
+def decide(candidate: Scores, champion: Scores | None, gate: Mapping[str, Rule], truth: Scores | None = None) -> Ruling:
     """Compare two models on the same pictures, metric by metric of the gate.
 
     A metric is compared on the pictures where the champion has a value; the candidate must have one there.
     """
     if champion is None:
-        return Decision(True, NO_CHAMPION, {metric: _alone(candidate, truth, metric) for metric in gate})
+        return Ruling(True, NO_CHAMPION, {metric: _alone(candidate, truth, metric) for metric in gate})
     if not gate:
-        return Decision(False, "the gate names no metric, so nothing shows that the candidate is not worse")
+        return Ruling(False, "the gate names no metric, so nothing shows that the candidate is not worse")
     numbers: dict[str, dict[str, float]] = {}
     faults: list[str] = []
-    for metric, allowed in gate.items():
+    for metric, rule in gate.items():
         pairs = _pairs(candidate, champion, truth, metric)
         missing = [picture for picture, (new, _) in pairs.items() if new is None]
         if missing or not pairs:
             faults.append(f"{metric} could not be measured{' on ' + ', '.join(missing) if missing else ''}")
             continue
-        numbers[metric] = _compared(metric, [(new, old) for new, old in pairs.values() if new is not None], allowed)
-        if numbers[metric]["worse_by"] > allowed + ROUNDING:
+        numbers[metric] = _compared(metric, [(new, old) for new, old in pairs.values() if new is not None], rule)
+        if not _passes(metric, numbers[metric]):
             faults.append(_told(metric, numbers[metric]))
-    reason = "; ".join(faults) or "not worse: " + "; ".join(_told(*item) for item in numbers.items())
-    return Decision(not faults, reason, numbers)
+    reason = "; ".join(faults) or "the gate opens: " + "; ".join(_told(*item) for item in numbers.items())
+    return Ruling(not faults, reason, numbers)
 
 
 def _pairs(
@@ -104,10 +109,27 @@ def _score(scores: Scores, truth: Scores | None, picture: str, metric: str) -> f
     return value if value is not None and math.isfinite(value) else None
 
 
-def _compared(metric: str, pairs: list[tuple[float, float]], allowed: float) -> dict[str, float]:
+def _compared(metric: str, pairs: list[tuple[float, float]], rule: Rule) -> dict[str, float]:
     new, old = fmean(pair[0] for pair in pairs), fmean(pair[1] for pair in pairs)
+    found = difference(metric, pairs)
+    interval = {"low": found.low, "high": found.high} if found else {}
     worse = old - new if METRICS[metric].goal == "maximize" else new - old
-    return {"candidate": new, "champion": old, "worse_by": worse, "allowed": allowed, "pictures": len(pairs)}
+    asked = {IMPROVE: rule[IMPROVE]} if isinstance(rule, Mapping) else {"allowed": rule}
+    apart = {"difference": new - old, **interval, "worse_by": worse}
+    return {"candidate": new, "champion": old, **apart, **asked, "pictures": len(pairs)}
+
+
+def _passes(metric: str, numbers: Mapping[str, float]) -> bool:
+    if IMPROVE in numbers:
+        return _shown_better(metric, numbers) and -numbers["worse_by"] >= numbers[IMPROVE] - ROUNDING
+    return numbers["worse_by"] <= numbers["allowed"] + ROUNDING
+
+
+def _shown_better(metric: str, numbers: Mapping[str, float]) -> bool:
+    """Tell whether the whole interval lies on the better side of 0."""
+    if METRICS[metric].goal == "maximize":
+        return numbers.get("low", 0.0) > 0
+    return numbers.get("high", 0.0) < 0
 
 
 def _alone(candidate: Scores, truth: Scores | None, metric: str) -> dict[str, float]:
@@ -122,4 +144,10 @@ def _told(metric: str, numbers: Mapping[str, float]) -> str:
     worse = numbers["worse_by"]
     verb = "is worse" if worse > 0 else "is better" if worse < 0 else "is the same"
     change = f"{numbers['champion']:.{digits}f} -> {numbers['candidate']:.{digits}f}"
-    return f"{subject} {verb}: {change} ({numbers['allowed']:g} worse is allowed)"
+    if IMPROVE not in numbers:
+        return f"{subject} {verb}: {change} ({numbers['allowed']:g} worse is allowed)"
+    asked = f"{numbers[IMPROVE]:g} better" if numbers[IMPROVE] else "better"
+    if "low" not in numbers:
+        return f"{subject} {verb}: {change} ({asked} is asked, and one picture cannot show it)"
+    interval = f"{numbers['low']:+.{digits}f} .. {numbers['high']:+.{digits}f}"
+    return f"{subject} {verb}: {change} ({asked} is asked; 95 % interval of the difference {interval})"

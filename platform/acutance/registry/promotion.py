@@ -1,196 +1,189 @@
-"""Promotion and rollback: a candidate becomes champion only if it is not worse on pictures nobody trained on.
+"""Promotion and rollback: a version gets an alias only if it is not worse on pictures nobody trained on.
 
-The registry keeps who decided what, when and on which numbers: tags of the version, and a file of its run.
-The champions before the present one are a list in a tag of the registered model: each rollback goes one back.
+What is decided goes into the model's `trail` in one write that two processes cannot both do; that write is the
+decision. A promotion is decided against the holder of the alias at that place of the trail: where another decision was
+faster and changed the holder, it is judged anew. The alias follows in one write, by `settle`: after a kill in between,
+by the next command. Who had the alias before, and what was rolled back, is read from the trail.
 """
 
 from __future__ import annotations
 
-import json
+import re
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+from mlflow.entities.model_registry import ModelVersion
 
-from acutance.errors import ModelError
+from acutance.errors import AcutanceError, ModelError, UserError
+from acutance.registry import trail
 from acutance.registry.address import answers
-from acutance.registry.gate import Decision, Verdict, decide
-from acutance.registry.resolve import CANDIDATE, CHAMPION, alias_version, registered, versions_of, weights_of
-from acutance.registry.tracking import FINGERPRINT, log_json
+from acutance.registry.gate import Ruling, Verdict, decide
+from acutance.registry.resolve import CANDIDATE, CHAMPION, find_version, registered, versions_of, weights_of
+from acutance.registry.settle import held, settle
+from acutance.registry.trail import ACCEPTED, FORCED, REFUSED, ROLLED_BACK, Decision, holder, holders, rollback_of
 
-BEFORE = "acutance.before."
-DECISION = "acutance.decision"
-OUTCOMES = {True: "accepted", False: "refused"}
+NOT_RECORDED = "unchanged"
+"""The outcome where a version has the alias already: nothing was decided."""
+
+ALIAS = re.compile(r"(?!latest$|v\d+$)[\w-]+", re.IGNORECASE)
 
 Judge = Callable[[Path, Path | None], Verdict]
 """Measures two model files on the held-out pictures: the candidate's, and the champion's or None."""
 
 
-def promote(client: MlflowClient, name: str, *, judge: Judge, who: str, to: str = CHAMPION) -> Decision:
-    """Make the candidate the champion if the judge's numbers pass the gate; keep the decision either way.
+def promote(
+    client: MlflowClient, reference: str, *, judge: Judge, who: str, to: str = CHAMPION, force: str = ""
+) -> Decision:
+    """Give a version an alias if the judge's numbers pass the gate; record the decision either way.
 
     Args:
-        judge: measures both models; it is not asked where the candidate is the champion already.
+        reference: `NAME` (its candidate), `NAME@ALIAS` or `NAME/VERSION`.
+        judge: measures the version and the alias's holder; it is asked again where the holder changes meanwhile, and
+            not at all where the version has the alias already or was rolled back.
         who: is deciding, for the record.
         to: the alias that is won.
+        force: a reason to give the alias whatever the judge says, even if it fails.
 
     Raises:
-        ModelError: when there is no such model, no candidate, or its files are gone.
+        ModelError: when there is no such model or version, or its files are gone.
+        UserError: when the alias is one that MLflow does not take.
         UnreachableError: when the registry does not answer.
     """
-    with answers(client.tracking_uri):
-        model = registered(client, name)
-        candidate, champion = alias_version(client, model, CANDIDATE), alias_version(client, model, to)
-        if candidate is None:
-            raise ModelError(
-                f"the model {name!r} has no {CANDIDATE}",
-                fix="register one with `acutance run PIPELINE`, which makes its model the candidate",
-            )
-        number, previous = str(candidate.version), str(champion.version) if champion else ""
-        if number == previous:
-            return Decision(True, f"version {number} is the {to} already", {}, name, number, number, who, _now())
-        with tempfile.TemporaryDirectory() as scratch:
-            new = weights_of(client, candidate, Path(scratch) / number)
-            old = weights_of(client, champion, Path(scratch) / previous) if champion else None
-            verdict = judge(new, old)
-        decision = decide(verdict.candidate, verdict.champion if champion else None, verdict.gate, verdict.truth)
-        decision = replace(decision, name=name, version=number, previous=previous, who=who, when=_now())
-        _record(client, candidate, decision, OUTCOMES[decision.accepted])
-        if decision.accepted:
-            # A kill between these two leaves an entry that equals the champion; rollback passes over it.
-            _remember(client, name, to, [*_before(model, to), *([previous] if previous else [])])
-            client.set_registered_model_alias(name, to, number)
-        return decision
+    with answers(client.tracking_uri), tempfile.TemporaryDirectory() as scratch:
+        _check_alias(to)
+        version = find_subject(client, reference)
+        name, number = str(version.name), str(version.version)
+        run_id = trail.open_trail(client, registered(client, name))
+        judged: dict[str, tuple[Ruling, Verdict | None]] = {}
+        while True:
+            decisions = settle(client, name, run_id, to)
+            rival = holder(decisions, to)
+            decision = Decision("", name, to, number, rival, rival, "", who, trail.now(), number=len(decisions) + 1)
+            if number == rival:
+                return replace(decision, outcome=NOT_RECORDED, reason=f"version {number} is the {to} already", number=0)
+            undone = rollback_of(decisions, to, number)
+            if undone and not force:
+                decision = replace(decision, outcome=REFUSED, reason=_was_rolled_back(undone))
+            else:
+                if rival not in judged:
+                    judged[rival] = _judged(client, version, rival, judge=judge, scratch=Path(scratch), force=force)
+                decision = _ruled(decision, *judged[rival], force=force)
+            if trail.append(client, run_id, decision):
+                settle(client, name, run_id, to, mine=decision.number)
+                return decision
 
 
 def rollback(
     client: MlflowClient, name: str, *, who: str, why: str = "rolled back by hand", of: str = CHAMPION
 ) -> Decision:
-    """Give the champion's alias back to the one before it.
+    """Give an alias back to the version that had it before; the one that loses it stays recorded as rolled back.
 
     Raises:
-        ModelError: when there is no such model, or no champion to go back to.
+        ModelError: when there is no such model, nothing to go back to, or the alias was moved at the same time.
         UnreachableError: when the registry does not answer.
     """
     with answers(client.tracking_uri):
-        model = registered(client, name)
-        champion = alias_version(client, model, of)
-        present = str(champion.version) if champion else ""
-        there = {str(version.version) for version in versions_of(client, name)} - {present}
-        before = _before(model, of)
-        while before and before[-1] not in there:
-            before.pop()
-        if champion is None or not before:
-            raise ModelError(
-                f"there is nothing to roll back to: no version of {name!r} was the {of} before"
-                f"{' version ' + present if present else ''}",
-                fix="`acutance models show` lists what was decided",
-            )
-        decision = Decision(True, why, {}, name, before[-1], present, who, _now())
-        _record(client, champion, decision, "rolled back")
-        client.set_registered_model_alias(name, of, before[-1])
-        _remember(client, name, of, before[:-1])
-        return decision
+        asked = held(client, name, of)
+        run_id = trail.open_trail(client, registered(client, name))
+        while True:
+            decisions = settle(client, name, run_id, of)
+            present, before = holder(decisions, of), _before(client, name, decisions, of)
+            if present != asked:
+                raise ModelError(
+                    f"meanwhile the {of} of {name!r} is version {present or 'none'} instead of {asked or 'none'}",
+                    fix=f"look at `acutance models history {name}` and roll back again if that is meant",
+                )
+            if not before:
+                raise ModelError(
+                    f"there is nothing to roll back to: no version of {name!r} was the {of} before"
+                    f"{' version ' + present if present else ''}",
+                    fix=f"`acutance models history {name}` lists what was decided",
+                )
+            place = len(decisions) + 1
+            decision = Decision(ROLLED_BACK, name, of, present, present, before, why, who, trail.now(), number=place)
+            if trail.append(client, run_id, decision):
+                settle(client, name, run_id, of, mine=decision.number)
+                return decision
 
 
-@dataclass(frozen=True)
-class VersionRecord:
-    """A version, and what was decided about it last."""
-
-    version: str
-    aliases: list[str]
-    created: str
-    fingerprint: str
-    run_id: str
-    decision: str = ""
-    reason: str = ""
-    who: str = ""
-    when: str = ""
-    tags: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ModelRecord:
-    """A registered model in a line: its number of versions, and alias -> version."""
-
-    name: str
-    versions: int
-    aliases: dict[str, str]
-
-
-def history(client: MlflowClient, name: str) -> list[VersionRecord]:
-    """Return a model's versions, newest first.
+def history(client: MlflowClient, name: str) -> list[Decision]:
+    """Return every decision about a model, in order.
 
     Raises:
         ModelError: when there is no such model.
     """
     with answers(client.tracking_uri):
-        model = registered(client, name)
-        return [_version_record(model, version) for version in reversed(versions_of(client, name))]
+        return trail.recorded(client, registered(client, name))
 
 
-def listing(client: MlflowClient) -> list[ModelRecord]:
-    """Return the registered models by name."""
-    with answers(client.tracking_uri):
-        return [
-            ModelRecord(model.name, len(versions_of(client, model.name)), _aliases(model))
-            for model in client.search_registered_models(order_by=["name ASC"])
-        ]
+def find_subject(client: MlflowClient, reference: str) -> ModelVersion:
+    """Return the version that `NAME`, `NAME@ALIAS` or `NAME/VERSION` names; of a bare name, the candidate.
+
+    Raises:
+        ModelError: naming what there is.
+    """
+    named = reference.removeprefix("models:/")
+    if "@" in named or "/" in named:
+        return find_version(client, f"models:/{named}")
+    number = registered(client, named).aliases.get(CANDIDATE)
+    if number is None:
+        raise ModelError(
+            f"the model {named!r} has no {CANDIDATE}",
+            fix="register one with `acutance run PIPELINE`, which makes its model the candidate",
+        )
+    return client.get_model_version(named, str(number))
 
 
-def _version_record(model: RegisteredModel, version: ModelVersion) -> VersionRecord:
-    number, tags = str(version.version), version.tags
-    parts = {part: tags.get(f"{DECISION}.{part}", "") for part in ("reason", "who", "when")}
-    return VersionRecord(
-        version=number,
-        aliases=sorted(alias for alias, at in _aliases(model).items() if at == number),
-        created=_instant(version.creation_timestamp / 1000),
-        fingerprint=tags.get(FINGERPRINT, ""),
-        run_id=version.run_id or "",
-        decision=tags.get(DECISION, ""),
-        tags=dict(tags),
-        **parts,
+def _judged(
+    client: MlflowClient, version: ModelVersion, rival: str, *, judge: Judge, scratch: Path, force: str
+) -> tuple[Ruling, Verdict | None]:
+    """Let the judge measure; what prevents it is no obstacle to force, but for weights that are not there."""
+    new = weights_of(client, version, scratch / str(version.version))
+    try:
+        champion = client.get_model_version(version.name, rival) if rival else None
+        verdict = judge(new, weights_of(client, champion, scratch / rival) if champion else None)
+    except AcutanceError as error:
+        if not force:
+            raise
+        return Ruling(False, f"not measured: {error.what}"), None
+    return decide(verdict.candidate, verdict.champion if rival else None, verdict.gate, verdict.truth), verdict
+
+
+def _ruled(decision: Decision, ruling: Ruling, verdict: Verdict | None, *, force: str) -> Decision:
+    accepted = ruling.accepted or bool(force)
+    outcome = FORCED if force else ACCEPTED if ruling.accepted else REFUSED
+    return replace(
+        decision,
+        outcome=outcome,
+        after=decision.version if accepted else decision.before,
+        reason=f"{force} (without force: {ruling.reason})" if force else ruling.reason,
+        numbers=ruling.numbers,
+        exam=dict(verdict.exam) if verdict else {},
+        evidence=verdict.evidence if verdict else "",
     )
 
 
-def _record(client: MlflowClient, version: ModelVersion, decision: Decision, outcome: str) -> None:
-    """Write a decision into the version's tags and, for good, beside its run's files."""
-    number = str(version.version)
-    tags = {
-        "": outcome,
-        ".reason": decision.reason,
-        ".who": decision.who,
-        ".when": decision.when,
-        ".numbers": json.dumps(decision.numbers, sort_keys=True),
-        ".previous": decision.previous,
-    }
-    if version.run_id:
-        file = f"decisions/{version.name}-v{number}-{decision.when.replace(':', '')}.json"
-        log_json(client, version.run_id, file, {"outcome": outcome, **asdict(decision)})
-    for part, value in tags.items():
-        client.set_model_version_tag(version.name, number, f"{DECISION}{part}", value)
+def _was_rolled_back(undone: Decision) -> str:
+    return (
+        f"version {undone.version} was rolled back on {undone.when} by {undone.who} ({undone.reason}); "
+        "--force --reason TEXT promotes it all the same"
+    )
 
 
-def _before(model: RegisteredModel, alias: str) -> list[str]:
-    """Return the versions that had an alias before the present one, the last of them last."""
-    return [number for number in model.tags.get(BEFORE + alias, "").split(",") if number]
+def _before(client: MlflowClient, name: str, decisions: list[Decision], alias: str) -> str:
+    """Return the version that had an alias before the present one and still exists, empty where there is none."""
+    *earlier, present = holders(decisions, alias) or [""]
+    there = {str(version.version) for version in versions_of(client, name)} - {present}
+    return next((number for number in reversed(earlier) if number in there), "")
 
 
-def _remember(client: MlflowClient, name: str, alias: str, numbers: list[str]) -> None:
-    client.set_registered_model_tag(name, BEFORE + alias, ",".join(numbers))
-
-
-def _aliases(model: RegisteredModel) -> dict[str, str]:
-    return {alias: str(number) for alias, number in sorted(model.aliases.items())}
-
-
-def _now() -> str:
-    return _instant(datetime.now(UTC).timestamp())
-
-
-def _instant(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _check_alias(alias: str) -> None:
+    if not ALIAS.fullmatch(alias):
+        raise UserError(
+            "this cannot be an alias",
+            where=alias,
+            fix="letters, digits, - and _; MLflow keeps `latest` and names such as v2 for itself",
+        )

@@ -1,0 +1,46 @@
+"""Which process has a run open, and whether it is still there: a killed one cannot end its runs."""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+from pathlib import Path
+
+from acutance.fingerprint import fingerprint
+
+PROC = Path("/proc")
+
+
+def this_process() -> str:
+    """Return a mark of this process: its machine, its number and when it started; empty where that is not known."""
+    started = _started(os.getpid())
+    return f"{_machine()} {os.getpid()} {started}" if started else ""
+
+
+def is_gone(mark: str) -> bool:
+    """Tell whether the process of a mark has ended; of another machine's, nobody knows from here."""
+    machine, _, process = mark.partition(" ")
+    if not process or machine != _machine():
+        return False
+    number, _, started = process.partition(" ")
+    return _started(int(number)) != started
+
+
+def _started(number: int) -> str:
+    """Return when a process started, in ticks since boot, empty where there is none (proc(5), field 22)."""
+    try:
+        state, *rest = (PROC / str(number) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if state in "ZX" else rest[18]
+
+
+@functools.cache
+def _machine() -> str:
+    """Return a mark of this boot of this machine, or of this container: process numbers mean nothing outside."""
+    try:
+        boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
+        return fingerprint([socket.gethostname(), boot, os.readlink(PROC / "self/ns/pid")])
+    except OSError:
+        return "unknown"

@@ -1,0 +1,243 @@
+"""Runs: one for a pipeline, one below it for each stage; work that is resumed continues its own run.
+
+A run is found again by its marks, tags that say what it is. Processes that look at the same moment must not make two:
+over an SQLite file a lock on this machine sees to it, over a server a parameter that can be written only once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from mlflow import MlflowClient
+from mlflow.entities import Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+
+from acutance.errors import UserError
+from acutance.registry.address import answers, shown, sqlite_path
+from acutance.registry.flatten import flatten
+from acutance.registry.owner import is_gone, this_process
+from acutance.registry.provenance import git_commit, user
+
+FINGERPRINT = "acutance.fingerprint"
+KIND = "acutance.kind"
+GIT_COMMIT = "acutance.git_commit"
+OWNER = "acutance.process"
+PARENT = "mlflow.parentRunId"
+
+CHOSEN = "acutance.chosen"
+"""The parameter that tells the one run of several made at once: `yes`, or `no` for the others, which are deleted."""
+
+PARAMS_A_CALL = 100
+KEY_LENGTH = 250
+VALUE_LENGTH = 6000
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+def pipeline_run(
+    client: MlflowClient, experiment: str, name: str, fingerprint: str, tags: Mapping[str, str] | None = None
+) -> str:
+    """Return the id of a pipeline's run, RUNNING: the one with this fingerprint continued, or a new one.
+
+    Other runs of the experiment that a killed process of this machine left RUNNING are ended as KILLED.
+
+    Args:
+        experiment: the experiment's name; it is created where it is not there, and its files go where the
+            server puts them, or into `mlartifacts` beside an SQLite file.
+        fingerprint: of all that the pipeline does.
+        tags: of the run; `acutance.kind` tells it from runs of another kind with this fingerprint.
+
+    Raises:
+        UserError: when the experiment was deleted.
+        UnreachableError: when the store does not answer.
+    """
+    with answers(client.tracking_uri):
+        place = experiment_id(client, experiment)
+        kind = (tags or {}).get(KIND, "pipeline")
+        run = _continued(client, place, name, {KIND: kind, FINGERPRINT: fingerprint}, tags or {})
+        _end_abandoned(client, place, run)
+        return run
+
+
+def stage_run(
+    client: MlflowClient,
+    parent_run_id: str,
+    name: str,
+    fingerprint: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    tags: Mapping[str, str] | None = None,
+) -> str:
+    """Return the id of a run below another one, RUNNING: continued by its fingerprint, or new.
+
+    Args:
+        params: nested settings; they become dotted keys. A parameter that is recorded already is left alone.
+
+    Raises:
+        UnreachableError: when the store does not answer.
+    """
+    with answers(client.tracking_uri):
+        place = client.get_run(parent_run_id).info.experiment_id
+        marks = {KIND: "stage", PARENT: parent_run_id, FINGERPRINT: fingerprint}
+        run_id = _continued(client, place, name, marks, tags or {})
+        _log_params(client, run_id, params or {})
+        return run_id
+
+
+def finish(client: MlflowClient, run_id: str, status: Status = "FINISHED") -> None:
+    """End a run."""
+    with answers(client.tracking_uri):
+        client.set_terminated(run_id, status)
+
+
+def finish_children(client: MlflowClient, parent_run_id: str, status: Status = "FINISHED") -> None:
+    """End the runs below a run that are still RUNNING: their processes were stopped by a scheduler, not by a fault."""
+    with answers(client.tracking_uri):
+        place = client.get_run(parent_run_id).info.experiment_id
+        below = f"tags.`{PARENT}` = '{parent_run_id}' and attributes.status = 'RUNNING'"
+        while left := client.search_runs([place], below):  # a page at a time; those that were ended are not found again
+            for run in left:
+                client.set_terminated(run.info.run_id, status)
+
+
+def experiment_id(client: MlflowClient, name: str) -> str:
+    """Return an experiment's id; create it where it is not there.
+
+    Raises:
+        UserError: when it was deleted, or its files would have no place.
+    """
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=_artifacts(client.tracking_uri)))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)  # another process was faster
+            if found is None:
+                raise
+    if found.lifecycle_stage != "active":
+        raise UserError(
+            f"the experiment {name!r} was deleted",
+            where=shown(client.tracking_uri),
+            fix=f"bring it back with: mlflow experiments restore --experiment-id {found.experiment_id}",
+        )
+    return str(found.experiment_id)
+
+
+def runs_marked(client: MlflowClient, experiment: str, marks: Mapping[str, str]) -> list[Run]:
+    """Return the runs with all marks, oldest first."""
+    wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in marks.items())
+    return list(client.search_runs([experiment], wanted, order_by=["attributes.start_time ASC"]))
+
+
+def one_run(
+    client: MlflowClient,
+    experiment: str,
+    name: str,
+    marks: Mapping[str, str],
+    tags: Mapping[str, str] | None = None,
+) -> Run:
+    """Return the run with all marks, the same to whoever asks at the same time; create it where there is none."""
+    with _alone(client.tracking_uri) as alone:
+        while True:
+            runs = runs_marked(client, experiment, marks)
+            live = [run for run in runs if run.data.params.get(CHOSEN) != "no"]
+            if not live:
+                client.create_run(experiment, run_name=name, tags={"mlflow.user": user(), **(tags or {}), **marks})
+            elif alone:
+                return live[0]
+            elif (chosen := _chosen(client, live)) is not None:
+                return chosen
+
+
+def _chosen(client: MlflowClient, runs: list[Run]) -> Run | None:
+    """Let one of several runs be the one, for good; None where another process chooses as well, so look again.
+
+    Whoever chooses a run has first ruled out all others that it saw, so two can be chosen by nobody: of two processes,
+    the one that looked later saw both runs, and cannot rule out the one that is chosen already.
+    """
+    chosen = next((run for run in runs if run.data.params.get(CHOSEN) == "yes"), runs[0])
+    others = [run for run in runs if run is not chosen]
+    if any(_settled(client, run, "no") != "no" for run in others) or _settled(client, chosen, "yes") != "yes":
+        return None
+    for run in others:
+        client.delete_run(run.info.run_id)
+    return chosen
+
+
+def _settled(client: MlflowClient, run: Run, wish: str) -> str:
+    """Write whether a run is the chosen one, unless that is written already; return what is."""
+    if known := run.data.params.get(CHOSEN):
+        return str(known)
+    try:
+        client.log_param(run.info.run_id, CHOSEN, wish, synchronous=True)
+    except MlflowException:  # written meanwhile, or deleted because it was ruled out
+        return str(client.get_run(run.info.run_id).data.params.get(CHOSEN, "no"))
+    return wish
+
+
+def _continued(
+    client: MlflowClient, experiment: str, name: str, marks: Mapping[str, str], tags: Mapping[str, str]
+) -> str:
+    """Return the run with all marks, set RUNNING and owned by this process; create it where there is none."""
+    tags = {**tags, **({GIT_COMMIT: commit} if (commit := git_commit()) else {}), OWNER: this_process(), **marks}
+    run = one_run(client, experiment, name, marks, tags)
+    run_id = str(run.info.run_id)
+    if run.info.status != "RUNNING" or any(run.data.tags.get(key) != value for key, value in tags.items()):
+        client.update_run(run_id, status="RUNNING")
+        client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+    return run_id
+
+
+def _end_abandoned(client: MlflowClient, experiment: str, mine: str) -> None:
+    """End the runs of processes that were killed before they could: nobody may ever continue them."""
+    for run in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
+        if run.info.run_id != mine and PARENT not in run.data.tags and is_gone(run.data.tags.get(OWNER, "")):
+            finish_children(client, run.info.run_id, "KILLED")
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _artifacts(uri: str) -> str | None:
+    """Return where a new experiment's files go; a server decides for itself."""
+    path = sqlite_path(uri)
+    if path:
+        return str(path.parent / "mlartifacts")
+    if uri.startswith(("http://", "https://", "databricks")):
+        return None
+    raise UserError(
+        "a database alone has no place for files",
+        where=shown(uri),
+        fix="start `mlflow server` over it and set MLFLOW_TRACKING_URI to the server",
+    )
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[bool]:
+    """Keep the other processes of this machine out, over an SQLite file; tell whether that could be done."""
+    path = sqlite_path(uri)
+    if path is None:
+        yield False
+        return
+    with open(path.with_name(f"{path.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield True
+
+
+def _log_params(client: MlflowClient, run_id: str, settings: Mapping[str, Any]) -> None:
+    flat = {
+        re.sub(r"[^\w.\- :]", "_", key)[:KEY_LENGTH]: value[:VALUE_LENGTH] for key, value in flatten(settings).items()
+    }
+    while True:
+        recorded = client.get_run(run_id).data.params
+        fresh = [Param(key, value) for key, value in flat.items() if key not in recorded][:PARAMS_A_CALL]
+        if not fresh:
+            return
+        try:
+            client.log_batch(run_id, params=fresh)
+        except MlflowException:
+            there = client.get_run(run_id).data.params
+            if not any(param.key in there for param in fresh):  # else another process records them as well
+                raise

@@ -1,0 +1,76 @@
+"""A stage's metrics, recorded from wherever it trains."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+
+from acutance.registry.address import answers, client_of
+from acutance.registry.system import cpu_ticks, usage
+
+METRICS_A_CALL = 1000
+
+NON_FINITE = "non_finite"
+"""The metric that counts a step's NaN and infinite values, which stores do not keep as they are."""
+
+
+@dataclass(frozen=True)
+class StageTracker:
+    """Records a stage's metrics from wherever it trains: plain data that travels to a worker.
+
+    It only adds to a run that is there; it neither creates, starts nor ends one.
+    """
+
+    uri: str = field(repr=False)  # it may hold a password
+    run_id: str
+    _last: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _ticks: dict[str, float] = field(default_factory=cpu_ticks, init=False, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What is recorded is asked anew in each process: after a kill it is more than this one knew.
+        return StageTracker, (self.uri, self.run_id)
+
+    def metrics(self, rows: list[tuple[int, dict[str, float]]]) -> None:
+        """Record (step, name -> value) rows, steps ascending, and what the machine does at the last of them.
+
+        A step that a metric has reached already is left out, so a resumed training that repeats some steps
+        leaves no second values. Values that are not finite are counted in `non_finite` instead of recorded.
+
+        Raises:
+            UnreachableError: when the store does not answer, after MLflow's own retries (minutes).
+        """
+        if not rows:
+            return
+        with answers(self.uri):
+            client = client_of(self.uri)
+            if not self._last:
+                self._last.update(last_steps(client, self.run_id))
+            now = time.time_ns() // 1_000_000
+            fresh = [
+                Metric(key, value, now, step)
+                for step, values in [*rows, (rows[-1][0], usage(self._ticks))]
+                for key, value in finite(values).items()
+                if step > self._last.get(key, -1)
+            ]
+            for start in range(0, len(fresh), METRICS_A_CALL):
+                part = fresh[start : start + METRICS_A_CALL]
+                client.log_batch(self.run_id, metrics=part)
+                self._last.update({metric.key: metric.step for metric in part})
+
+
+def last_steps(client: MlflowClient, run_id: str) -> dict[str, int]:
+    """Return the last step of each metric of a run."""
+    return {metric.key: metric.step for metric in client.get_run(run_id).data.to_proto().metrics}
+
+
+def finite(values: Mapping[str, float]) -> dict[str, float]:
+    """Return the values that are finite, with the number of others as `non_finite` where there are any."""
+    finite = {key: float(value) for key, value in values.items() if math.isfinite(value)}
+    lost = len(values) - len(finite)
+    return {**finite, NON_FINITE: float(lost)} if lost else finite

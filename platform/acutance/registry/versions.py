@@ -1,0 +1,78 @@
+"""Registered models and their versions as they are listed and shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+from acutance.registry import trail
+from acutance.registry.address import answers
+from acutance.registry.resolve import registered, versions_of
+from acutance.registry.runs import FINGERPRINT
+from acutance.registry.trail import Decision
+
+
+@dataclass(frozen=True)
+class VersionRecord:
+    """A version, and what was decided about it last."""
+
+    version: str
+    aliases: list[str]
+    created: str
+    fingerprint: str
+    run_id: str
+    decision: str = ""
+    reason: str = ""
+    who: str = ""
+    when: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """A registered model in a line: its number of versions, and alias -> version."""
+
+    name: str
+    versions: int
+    aliases: dict[str, str]
+
+
+def listing(client: MlflowClient) -> list[ModelRecord]:
+    """Return the registered models by name."""
+    with answers(client.tracking_uri):
+        return [
+            ModelRecord(model.name, len(versions_of(client, model.name)), _aliases(model))
+            for model in client.search_registered_models(order_by=["name ASC"])
+        ]
+
+
+def version_records(client: MlflowClient, name: str) -> list[VersionRecord]:
+    """Return a model's versions, newest first.
+
+    Raises:
+        ModelError: when there is no such model.
+    """
+    with answers(client.tracking_uri):
+        model = registered(client, name)
+        last = {decision.version: decision for decision in trail.recorded(client, model)}
+        return [_record(model, version, last.get(str(version.version))) for version in versions_of(client, name)][::-1]
+
+
+def _record(model: RegisteredModel, version: ModelVersion, last: Decision | None) -> VersionRecord:
+    number = str(version.version)
+    decided = {"decision": last.outcome, "reason": last.reason, "who": last.who, "when": last.when} if last else {}
+    return VersionRecord(
+        version=number,
+        aliases=[alias for alias, at in _aliases(model).items() if at == number],
+        created=trail.instant(version.creation_timestamp / 1000),
+        fingerprint=version.tags.get(FINGERPRINT, ""),
+        run_id=version.run_id or "",
+        tags=dict(version.tags),
+        **decided,
+    )
+
+
+def _aliases(model: RegisteredModel) -> dict[str, str]:
+    return {alias: str(number) for alias, number in sorted(model.aliases.items())}

@@ -1,0 +1,47 @@
+"""Promotions over a real `mlflow server`, twenty of them at the same moment."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from made_at_once import PROMOTIONS, at_once
+from made_for_registry import NAME, held, judge, one_story, version
+from made_for_servers import Server
+
+from acutance.registry import connect, history, pipeline_run, promote, rollback
+
+pytestmark = pytest.mark.e2e
+
+
+def test_twenty_promotions_at_once_tell_one_story(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+    client = connect(str(tmp_path))
+    run = pipeline_run(client, "restorers", "promotions", "e" * 16)
+    qualities = random.Random(0).sample(range(20, 30), PROMOTIONS // 2)
+    for db in qualities:
+        version(client, run, float(db))
+    said = at_once("promote", str(tmp_path))
+    assert len(said) == PROMOTIONS
+
+    decisions = one_story(client)
+    assert Counter(d.outcome for d in decisions).keys() <= {"accepted", "refused"}
+    champions = [int(d.after) for d in decisions if d.outcome == "accepted"]
+    assert [qualities[number - 1] for number in champions] == sorted(qualities[number - 1] for number in champions)
+    best = str(qualities.index(max(qualities)) + 1)
+    assert held(client) == best
+    for decision in decisions:  # each against the champion that it really met
+        if decision.before:
+            numbers = decision.numbers["psnr_y"]
+            assert numbers["champion"] == qualities[int(decision.before) - 1] + 1
+            assert numbers["candidate"] == qualities[int(decision.version) - 1] + 1
+    assert {d["number"]: d["outcome"] for d in said if d["number"]} == {d.number: d.outcome for d in decisions}
+    assert {d["outcome"] for d in said if not d["number"]} <= {"unchanged"}
+
+    assert rollback(client, NAME, who="ada").after == str(champions[-2] if len(champions) > 1 else "")
+    assert promote(client, f"{NAME}/{best}", judge=judge, who="cron").outcome == "refused"
+    assert len(history(client, NAME)) == len(decisions) + 2

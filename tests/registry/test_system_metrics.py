@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from mlflow import MlflowClient
+
+from acutance.registry import StageTracker, system
+from acutance.registry.system import cpu_ticks, usage
+
+HOST = {
+    "system/cpu_utilization_percentage",
+    "system/system_memory_usage_megabytes",
+    "system/system_memory_usage_percentage",
+    "system/process_memory_megabytes",
+}
+
+
+def test_each_report_carries_what_the_machine_does(shared: MlflowClient, shared_run: str) -> None:
+    tracker = StageTracker(shared.tracking_uri, shared_run)
+    for step in (10, 20):
+        ends = time.monotonic() + 0.1
+        while time.monotonic() < ends:
+            continue
+        tracker.metrics([(step - 1, {"loss": 1.0}), (step, {"loss": 0.5})])
+    again = StageTracker(shared.tracking_uri, shared_run)  # a resumed worker that repeats a step
+    again.metrics([(20, {"loss": 0.5})])
+    metrics = shared.get_run(shared_run).data.metrics
+    assert metrics.keys() >= HOST
+    for name in HOST:
+        assert [entry.step for entry in shared.get_metric_history(shared_run, name)] == [10, 20], name
+    assert 0 < metrics["system/cpu_utilization_percentage"] <= 100
+    assert 0 < metrics["system/system_memory_usage_percentage"] < 100
+    resident = metrics["system/process_memory_megabytes"]
+    assert 50 < resident < metrics["system/system_memory_usage_megabytes"]
+
+
+def test_the_share_of_the_cpu_is_counted_from_the_last_report(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(system, "PROC", tmp_path)
+
+    def stat(user: int, idle: int, waiting: int) -> None:
+        (tmp_path / "stat").write_text(f"cpu  {user} 0 0 {idle} {waiting} 0 0 0 0 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n")
+
+    stat(100, 100, 0)
+    since = cpu_ticks()
+    stat(130, 160, 10)
+    assert usage(since) == {"system/cpu_utilization_percentage": 30.0}
+    stat(140, 160, 10)
+    assert usage(since) == {"system/cpu_utilization_percentage": 100.0}
+    assert usage(since) == {}, "no time has passed"
+
+
+def test_where_there_is_no_proc_nothing_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(system, "PROC", tmp_path)
+    assert cpu_ticks() == {}
+    assert usage({}) == {}
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_the_gpu_that_is_trained_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, told: bool) -> None:
+    def utilization(index: int) -> int:
+        if not told:
+            raise ModuleNotFoundError("pynvml")
+        return 87
+
+    cuda = SimpleNamespace(
+        is_initialized=lambda: True,
+        current_device=lambda: 1,
+        mem_get_info=lambda index: (60_000_000_000, 80_000_000_000),
+        utilization=utilization,
+    )
+    monkeypatch.setattr(system, "PROC", tmp_path)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    expected = {"system/gpu_1_memory_usage_megabytes": 20_000.0, "system/gpu_1_memory_usage_percentage": 25.0}
+    assert usage({}) == {**expected, **({"system/gpu_1_utilization_percentage": 87.0} if told else {})}
