@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from mlflow.entities.model_registry import ModelVersion
-
 from rich.markup import escape
 
 from acutance import storage

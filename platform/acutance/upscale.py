@@ -1,54 +1,210 @@
-"""A model on a picture or a folder of pictures."""
+"""A model on a picture, a folder of pictures or an s3:// prefix: one in this process, many with Ray Data."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import logging
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-import torch
+import pyarrow.fs as pafs
 
+from acutance import storage
+from acutance.cluster.connect import Cluster, connect
 from acutance.console import progress
-from acutance.data.datasets import Catalogue
-from acutance.data.pictures import PictureError, read_picture, write_picture
+from acutance.data.folders import folder_sources, named
+from acutance.data.pictures import EXTENSIONS
 from acutance.errors import DataError
-from acutance.models.model_file import load_model
-from acutance.models.restore import restore
+from acutance.quiet import hush
+from acutance.upscaling.encode import SUFFIXES
+from acutance.upscaling.picture import Outcome, enlarge_file, open_restorer, read_model
+
+ATTEMPTS = 2
+"""How often a picture is tried that takes its worker down, by the memory it needs for one."""
+
+Pair = tuple[str, str]
+"""Where a picture lies and where the enlarged one goes: absolute paths or s3:// URIs."""
 
 
-def upscale_pictures(model: str, source: str, target: str) -> tuple[list[Path], dict[str, str]]:
-    """Restore a picture into a PNG file, or a folder of them into a folder of PNG files of the same names.
+def upscale_pictures(model: str, source: str, target: str, *, address: str | None = None) -> list[Outcome]:
+    """Enlarge a picture into a PNG, JPEG or WebP file, or a folder of them into PNG files of the same names.
+
+    PNG files that this model made of the same pictures are kept, so that what was interrupted goes on; each file is
+    written whole or not at all.
 
     Args:
         model: URI of a model file.
+        source: a picture, a folder or an s3:// prefix.
+        target: a file with its suffix, a folder or an s3:// prefix.
+        address: a Ray cluster, see `connect`. A single picture needs none, and then starts none.
 
     Returns:
-        The files written, and for each picture that could not be read the reason.
+        What became of each picture, sorted by where it lies.
 
     Raises:
-        DataError: when the input does not exist or holds no picture.
+        DataError: when the input does not exist or holds no picture, and for an output that cannot be.
         ModelError: when the model cannot be read.
     """
-    network, description = load_model(model)
-    network = network.to("cuda" if torch.cuda.is_available() else "cpu")
-    pairs = _pairs(Path(source), Path(target))
-    written, failed = [], {}
-    with progress("upscale", len(pairs)) as update:
-        for done, (picture, file) in enumerate(pairs, 1):
-            try:
-                write_picture(file, restore(network, description, read_picture(picture, minimum_side=1))["image"])
-                written.append(file)
-            except PictureError as error:
-                failed[str(picture)] = error.what
-            update(done, picture.name)
-    return written, failed
+    pairs = find_pairs(source, target)
+    content = read_model(model)
+    if address is None and [pair[0] for pair in pairs] == [_absolute(source)]:
+        name = PurePosixPath(pairs[0][0]).name
+        with progress(f"upscale {name}", 100) as update:
+            return [enlarge_file(open_restorer(*content), *pairs[0], lambda done, of: update(100 * done // of, "%"))]
+    with connect(address) as cluster, progress("upscale", len(pairs)) as update:
+        return sorted(_enlarged(pairs, content, cluster, update))
 
 
-def _pairs(source: Path, target: Path) -> list[tuple[Path, Path]]:
-    if source.is_file():
-        file = target / f"{source.stem}.png" if target.is_dir() else target
-        if file.suffix.lower() != ".png":
-            raise DataError("pictures are written as PNG", where=str(file), fix="give a name ending in .png")
-        return [(source, file)]
-    if not source.is_dir():
-        raise DataError("there is no such picture or folder", where=str(source), fix="check the path")
-    pictures = Catalogue({}, "").find(str(source.absolute()))
-    return [(picture.path, target / f"{picture.name}.png") for picture in pictures]
+def find_pairs(source: str, target: str) -> list[Pair]:
+    """Return the pictures to enlarge, and where to.
+
+    Raises:
+        DataError: when there is none, or the output would be taken for an input or overwrite one.
+    """
+    source, target = _absolute(source), _absolute(target, keep_slash=True)
+    kind = _kind(source)
+    if kind == pafs.FileType.NotFound:
+        raise DataError("there is no such picture or folder", where=source, fix="check the path")
+    if kind == pafs.FileType.File:
+        return [(source, _single_target(source, target))]
+    target = target.rstrip("/")
+    if _inside(target, source):
+        raise DataError(
+            "the output lies inside the input, and would be taken for it the next time",
+            where=target,
+            fix="give another folder",
+        )
+    if PurePosixPath(target).suffix.lower() in SUFFIXES or _kind(target) == pafs.FileType.File:
+        raise DataError("a folder of pictures goes to a folder", where=target, fix="give the name of a folder")
+    pictures = _pictures_at(source) if storage.is_remote(source) else _pictures_in(source)
+    return [(uri, storage.join(target, f"{name}.png")) for name, uri in pictures]
+
+
+def _absolute(uri: str, *, keep_slash: bool = False) -> str:
+    slash = "/" if keep_slash and uri.endswith("/") else ""
+    return (uri.rstrip("/") if storage.is_remote(uri) else str(Path(uri).absolute())) + slash
+
+
+def _kind(uri: str) -> Any:
+    if not storage.exists(uri):
+        return pafs.FileType.NotFound
+    fs, path = storage.filesystem(uri)
+    return fs.get_file_info(path).type
+
+
+def _single_target(source: str, target: str) -> str:
+    if target.endswith("/") or _kind(target) == pafs.FileType.Directory:
+        target = storage.join(target, f"{PurePosixPath(source).stem}.png")
+    if PurePosixPath(target).suffix.lower() not in SUFFIXES:
+        raise DataError(
+            "pictures are written as PNG, JPEG or WebP",
+            where=target,
+            fix=f"give a name that ends in {', '.join(SUFFIXES)}, or a folder that exists",
+        )
+    if _inside(target, source):
+        raise DataError("the output would overwrite the input", where=target, fix="give another name")
+    return target
+
+
+def _inside(inner: str, outer: str) -> bool:
+    """Tell whether a URI is another one or lies below it."""
+    if storage.is_remote(inner) != storage.is_remote(outer):
+        return False
+    if storage.is_remote(inner):
+        return f"{inner}/".startswith(f"{outer}/")
+    return Path(inner).resolve().is_relative_to(Path(outer).resolve())
+
+
+def _pictures_in(folder: str) -> list[tuple[str, str]]:
+    found = folder_sources(Path(folder), "check the path")
+    return [(picture.name, str(picture.path)) for picture in found]
+
+
+def _pictures_at(prefix: str) -> list[tuple[str, str]]:
+    """Return name and URI of the pictures below an s3:// prefix, named as those of a folder are."""
+    fs, path = storage.filesystem(prefix)
+    infos = fs.get_file_info(pafs.FileSelector(path, recursive=True))
+    keys = [info.path.removeprefix(f"{path}/") for info in infos if info.type == pafs.FileType.File]
+    pictures = {PurePosixPath("/", key): key for key in keys if _is_picture(key)}
+    if not pictures:
+        raise DataError("no picture is below this prefix", where=prefix, fix=f"known are {' '.join(EXTENSIONS)}")
+    found = named([Path(path) for path in pictures], Path("/"))
+    return [(picture.name, storage.join(prefix, pictures[PurePosixPath(picture.path)])) for picture in found]
+
+
+def _is_picture(key: str) -> bool:
+    path = PurePosixPath(key)
+    return path.suffix.lower() in EXTENSIONS and not any(part.startswith(".") for part in path.parts)
+
+
+def _enlarged(
+    pairs: list[Pair], model: tuple[bytes, str], cluster: Cluster, update: Callable[[int, str], None]
+) -> Iterator[Outcome]:
+    """Yield what becomes of each picture, as it ends."""
+    import ray
+
+    missing, here = dict(pairs), ray.put(model)
+    for _ in range(ATTEMPTS):
+        for outcome in _outcomes(missing, here, cluster) if missing else ():
+            del missing[outcome.source]
+            update(len(pairs) - len(missing), PurePosixPath(outcome.target).name)
+            yield outcome
+    for source, target in missing.items():
+        yield Outcome(source, target, "failed", "its worker died of it, perhaps of the memory it needs")
+
+
+def _outcomes(pairs: dict[str, str], model: Any, cluster: Cluster) -> Iterator[Outcome]:
+    """Yield what becomes of each picture, but for those that took their worker down."""
+    import ray.data
+
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is told at the end
+    context = ray.data.DataContext.get_current().copy()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.max_errored_blocks = -1  # a block is a picture: only the one that is missing is lost
+    with ray.data.DataContext.current(context):
+        rows = [{"source": source, "target": target} for source, target in pairs.items()]
+        pictures = ray.data.from_items(rows, override_num_blocks=len(rows))
+        outcomes = _on_gpus(pictures, model, cluster) if cluster.gpus else _on_cpus(pictures, model)
+        for row in outcomes.iter_rows():
+            yield Outcome(**row)
+
+
+def _on_gpus(pictures: Any, model: Any, cluster: Cluster) -> Any:
+    """An actor a GPU keeps the model there."""
+    from ray.data import ActorPoolStrategy
+
+    most = max(1, min(int(cluster.gpus), pictures.count()))
+    pool = ActorPoolStrategy(min_size=1, max_size=most, max_tasks_in_flight_per_actor=1)
+    options = {"num_gpus": 1, "max_restarts": -1, "max_task_retries": 0}
+    return pictures.map(Worker, fn_constructor_args=(model,), compute=pool, **options)
+
+
+def _on_cpus(pictures: Any, model: Any) -> Any:
+    """Tasks take the CPUs that are free at the time; the processes that run them keep the model."""
+    return pictures.map(_enlarge_row, fn_args=(model,), num_cpus=1, max_retries=0)
+
+
+def _enlarge_row(row: dict[str, str], model: Any) -> dict[str, str]:
+    return _worker(model)(row)
+
+
+@lru_cache(maxsize=1)
+def _worker(model: Any) -> Worker:
+    return Worker(model)
+
+
+class Worker:
+    """The model in a process of the cluster."""
+
+    def __init__(self, model: Any) -> None:
+        """Build the network from the reference to its file's bytes and SHA-256."""
+        import ray
+
+        hush()
+        self.restorer = open_restorer(*ray.get(model))
+
+    def __call__(self, row: dict[str, str]) -> dict[str, str]:
+        """Enlarge the `source` of a row into its `target`; return the Outcome as a row."""
+        return enlarge_file(self.restorer, row["source"], row["target"])._asdict()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -75,26 +76,40 @@ def evaluate(
 @uses.command()
 def upscale(
     model: ModelReference,
-    source: Annotated[str, typer.Argument(metavar="INPUT", help="a picture, or a folder of pictures")],
-    target: Annotated[str, typer.Argument(metavar="OUTPUT", help="a PNG file, or a folder")],
+    source: Annotated[
+        str, typer.Argument(metavar="INPUT", help="a picture, a folder of pictures, or an s3:// prefix of them")
+    ],
+    target: Annotated[str, typer.Argument(metavar="OUTPUT", help="a PNG, JPEG or WebP file; a folder or s3:// prefix")],
+    address: Address = None,
     storage: Storage = None,
     as_json: Json = False,
 ) -> None:
-    """Restore a picture, or a folder of them; pictures that cannot be read are listed at the end.
+    """Restore a picture, or a folder of them on Ray; pictures that cannot be read are listed at the end.
 
     \b
     acutance upscale models:/quickstart-x4@champion photo.png photo-x4.png
     acutance upscale pipelines/quickstart.yaml:gan ./small ./large
+    acutance upscale model.safetensors s3://album/small s3://album/large
+
+    \b
+    Kept are transparency, grey, 16 bits and the colour profile; pictures are
+    turned upright, and other EXIF data is left out. Run it again after an
+    interruption: PNG files that are done are passed over.
     """
     from acutance.examine import model_file
     from acutance.upscale import upscale_pictures
     from acutance.work import storage_root
 
-    written, failed = upscale_pictures(model_file(model, storage_root(storage)), source, target)
-    result = {"written": [str(path) for path in written], "failed": failed}
-    rows = [(str(path), "written") for path in written] + [(name, why) for name, why in failed.items()]
-    show(result, as_json, table_of("picture", "", rows=rows))
-    if failed:
+    outcomes = upscale_pictures(model_file(model, storage_root(storage)), source, target, address=address)
+    result: dict[str, Any] = {
+        state: [outcome.target for outcome in outcomes if outcome.state == state] for state in ("written", "kept")
+    }
+    result["failed"] = {outcome.source: outcome.why for outcome in outcomes if outcome.state == "failed"}
+    counts = [f"{len(found)} {state}" for state, found in result.items() if found]
+    show(result, as_json, escape(f"{', '.join(counts)}: {target}"))
+    for name, why in () if as_json else result["failed"].items():
+        stdout.print(escape(f"{name}: {why}"))
+    if result["failed"]:
         sys.exit(2)
 
 

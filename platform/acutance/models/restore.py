@@ -1,12 +1,13 @@
-"""A network on a whole picture of any size: tiles with their overlap blended.
+"""A network on whole pictures of any size: tiles with their overlap blended, from top to bottom.
 
 Tiles overlap; across an overlap the outer 3/8 of either tile are context that is thrown away, and over the
-quarter in the middle one tile fades into the other. The weights of all tiles add up to 1 everywhere.
+quarter in the middle one tile fades into the other. The weights of all tiles add up to 1 everywhere. Rows of tiles
+are handed on as they are finished, so that what a large picture needs is its input and one row of tiles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,14 +55,37 @@ def restore(
             fix="give uint8 of shape (height, width, 3)",
         )
     pixels = torch.from_numpy(np.array(picture, order="C")).permute(2, 0, 1)[None].float()
-    padded = _at_least(pixels, SMALLEST_SIDE)
-    outputs = restore_tensors(network, _columns(network, description, padded), tile=tile, overlap=overlap)
+    bands: dict[str, list[np.ndarray]] = {}
+    for band in restore_bands(network, description, pixels, tile=tile, overlap=overlap):
+        for name, output in band.items():
+            bands.setdefault(name, []).append(_array(name, output[0]))
+    return {name: np.concatenate(parts) for name, parts in bands.items()}
+
+
+def restore_bands(
+    network: nn.Module, description: Mapping[str, Any], pixels: Tensor, *, tile: int = 192, overlap: int = 16
+) -> Iterator[dict[str, Tensor]]:
+    """Run a network on pictures of one size and yield its outputs in bands from top to bottom.
+
+    Args:
+        pixels: (N,3,h,w) RGB in 0..255, any size and precision; the pictures share batches of tiles.
+
+    Yields:
+        The network's outputs by name, (N,C,rows,W) float32 on the CPU, not clipped; the rows are multiples of the
+        scale, and those of all bands make the height.
+
+    Raises:
+        As `restore`.
+    """
     scale: int = network.scale  # type: ignore[assignment]
-    height, width = picture.shape[0] * scale, picture.shape[1] * scale
-    return {name: _array(name, output[0, :, :height, :width]) for name, output in outputs.items()}
+    height, width = (side * scale for side in pixels.shape[-2:])
+    columns = _columns(network, description, _at_least(pixels.float(), SMALLEST_SIDE))
+    for band in _bands(network, columns, tile, overlap):
+        if rows := min(height, next(iter(band.values())).shape[-2]):
+            yield {name: output[..., :rows, :width] for name, output in band.items()}
+        height -= rows
 
 
-@torch.inference_mode()
 def restore_tensors(
     network: nn.Module, columns: Mapping[str, Tensor], *, tile: int = 192, overlap: int = 16
 ) -> dict[str, Tensor]:
@@ -69,47 +93,64 @@ def restore_tensors(
 
     Args:
         network: on any device; its mode is put back afterwards.
-        columns: what it reads by name, (1,C,h,w) each, sides of 8 or more.
+        columns: what it reads by name, (N,C,h,w) each, sides of 8 or more.
 
     Returns:
-        Its outputs by name, (1,C,H,W) float32 on the CPU, not clipped.
+        Its outputs by name, (N,C,H,W) float32 on the CPU, not clipped.
 
     Raises:
         ConfigError: for a tile that leaves nothing beside its overlaps.
         ModelError: when an output is not finite.
     """
+    bands = list(_bands(network, columns, tile, overlap))
+    return {name: torch.cat([band[name] for band in bands], dim=-2) for name in bands[0]}
+
+
+@torch.inference_mode()
+def _bands(network: nn.Module, columns: Mapping[str, Tensor], tile: int, overlap: int) -> Iterator[dict[str, Tensor]]:
     if overlap < SMALLEST_SIDE or tile < 2 * overlap + ALIGNMENT:
         raise ConfigError(
             f"tile {tile} and overlap {overlap} do not go together",
             where="tile, overlap",
             fix=f"use an overlap of {SMALLEST_SIDE} or more and a tile over twice as large",
         )
-    training = network.training
-    network.eval()
-    try:
-        outputs = _run_tiles(network, columns, tile, overlap)
-    finally:
-        network.train(training)
-    for name, output in outputs.items():
-        if not bool(torch.isfinite(output).all()):
-            raise ModelError(f"the network's {name} holds values that are not finite", fix="train or fetch it again")
-    return outputs
-
-
-def _run_tiles(network: nn.Module, columns: Mapping[str, Tensor], tile: int, overlap: int) -> dict[str, Tensor]:
     inputs = [columns[name] for name in network.inputs]  # type: ignore[union-attr]
     scale: int = network.scale  # type: ignore[assignment]
     height, width = inputs[0].shape[-2:]
     rows, spans = _spans(height, tile, overlap, scale), _spans(width, tile, overlap, scale)
-    tiles = [(row, column) for row in rows for column in spans]
+    training = network.training
+    network.eval()
+    below: dict[str, Tensor] = {}
+    try:
+        for row, following in zip(rows, [*rows[1:], None], strict=True):
+            band = _run_row(network, inputs, row, spans)
+            for name, unfinished in below.items():
+                band[name][..., : unfinished.shape[-2], :] += unfinished
+            finished = ((following.start if following else row.end) - row.start) * scale
+            below = {name: output[..., finished:, :].clone() for name, output in band.items()}
+            yield {name: _finite(name, output[..., :finished, :]) for name, output in band.items()}
+    finally:
+        network.train(training)
+
+
+def _run_row(network: nn.Module, inputs: list[Tensor], row: Span, spans: list[Span]) -> dict[str, Tensor]:
+    """Return what the tiles of one row add to the outputs, weighted; its lower rows are for the next to complete."""
+    scale: int = network.scale  # type: ignore[assignment]
+    count, width = inputs[0].shape[0], inputs[0].shape[-1]
     outputs: dict[str, Tensor] = {}
-    for batch in _batches(tiles):
-        for name, pieces in _forward(network, inputs, batch).items():
-            whole = outputs.setdefault(name, torch.zeros(1, pieces.shape[1], height * scale, width * scale))
-            for (row, column), piece in zip(batch, pieces, strict=True):
-                place = whole[0, :, row.start * scale : row.end * scale, column.start * scale : column.end * scale]
-                place.add_(piece * row.weight[:, None] * column.weight)
+    for batch in _batches(spans, count * (row.end - row.start)):
+        for name, pieces in _forward(network, inputs, row, batch).items():
+            size = (count, pieces.shape[1], (row.end - row.start) * scale, width * scale)
+            whole = outputs.setdefault(name, torch.zeros(size))
+            for span, piece in zip(batch, pieces.split(count), strict=True):
+                whole[..., span.start * scale : span.end * scale].add_(piece * row.weight[:, None] * span.weight)
     return outputs
+
+
+def _finite(name: str, output: Tensor) -> Tensor:
+    if not bool(torch.isfinite(output).all()):
+        raise ModelError(f"the network's {name} holds values that are not finite", fix="train or fetch it again")
+    return output
 
 
 class Span(NamedTuple):
@@ -145,24 +186,21 @@ def _fade(t: Tensor) -> Tensor:
     return torch.sin(torch.pi / 2 * (t + 0.5).clamp(0, 1)) ** 2
 
 
-def _batches(tiles: list[tuple[Span, Span]]) -> list[list[tuple[Span, Span]]]:
-    """Join tiles of one size; large tiles keep a device busy alone, and memory bounded."""
-    alike: dict[tuple[int, int], list[tuple[Span, Span]]] = {}
-    for row, column in tiles:
-        alike.setdefault((row.end - row.start, column.end - column.start), []).append((row, column))
+def _batches(spans: list[Span], rows: int) -> list[list[Span]]:
+    """Join tiles of one size, `rows` high all pictures together; large ones keep a device busy alone."""
+    alike: dict[int, list[Span]] = {}
+    for span in spans:
+        alike.setdefault(span.end - span.start, []).append(span)
     batches = []
-    for (height, width), group in alike.items():
-        count = max(1, BATCH_PIXELS // (height * width))
+    for width, group in alike.items():
+        count = max(1, BATCH_PIXELS // (rows * width))
         batches += [group[i : i + count] for i in range(0, len(group), count)]
     return batches
 
 
-def _forward(network: nn.Module, inputs: list[Tensor], batch: list[tuple[Span, Span]]) -> dict[str, Tensor]:
+def _forward(network: nn.Module, inputs: list[Tensor], row: Span, batch: list[Span]) -> dict[str, Tensor]:
     parameter = next(network.parameters())
-    pieces = (
-        torch.cat([whole[..., row.start : row.end, column.start : column.end] for row, column in batch])
-        for whole in inputs
-    )
+    pieces = (torch.cat([whole[..., row.start : row.end, span.start : span.end] for span in batch]) for whole in inputs)
     outputs = network(*(piece.to(parameter.device, parameter.dtype) for piece in pieces))
     return {name: output.float().cpu() for name, output in outputs.items()}
 
