@@ -155,7 +155,7 @@ def evaluate_model(
         try:
             fetch_weights(file)  # a metric that was asked for by name; those of a protocol are taken as they are there
         except WeightsError as error:
-            say(f"{escape(str(error))}")
+            say(escape(str(error)))
     pictures = {name: catalogue_for().find(name) for name in datasets}
     title = f"{reference}{f' against {against}' if against else ''}: x{scale}"
     evaluation, folder, _ = measure_models(

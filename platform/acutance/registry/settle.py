@@ -84,10 +84,11 @@ def _tell(client: MlflowClient, made: list[Decision], newest: Decision) -> None:
 
     def write() -> None:
         version = client.get_model_version(newest.name, newest.version)
-        for decision in made if version.run_id else []:
-            file = f"decisions/{decision.name}-v{decision.version}-{decision.number:06d}.json"
-            content = {key: value for key, value in decision.to_json().items() if key != "carried_out"}
-            log_json(client, version.run_id, file, content)
+        if run := version.run_id:
+            for decision in made:
+                file = f"decisions/{decision.name}-v{decision.version}-{decision.number:06d}.json"
+                content = {key: value for key, value in decision.to_json().items() if key != "carried_out"}
+                log_json(client, run, file, content)
         for part, value in tags.items():
             if version.tags.get(f"{DECISION}{part}") != value:
                 client.set_model_version_tag(newest.name, newest.version, f"{DECISION}{part}", value)
