@@ -28,9 +28,11 @@ def test_stages_come_after_what_they_need() -> None:
     assert pipeline.upstream("gan") == ["fidelity", "highpass"]
 
 
-def test_overrides_come_after_the_profile_and_values_last() -> None:
-    loaded = pipelines.load(QUICKSTART, ["stages.gan.steps=9", "seed=3"], profile="smoke", values={"seed": 4})
-    assert (loaded.stages["gan"].steps, loaded.stages["highpass"].steps, loaded.seed) == (9, 4, 4)
+def test_a_trials_values_come_after_the_profile_and_overrides_last() -> None:
+    values = {"seed": 4, "stages.gan.steps": 8, "stages.fidelity.steps": 7}
+    loaded = pipelines.load(QUICKSTART, ["stages.gan.steps=9"], profile="smoke", values=values)
+    steps = {name: stage.steps for name, stage in loaded.stages.items()}
+    assert (steps, loaded.seed) == ({"highpass": 4, "fidelity": 7, "gan": 9}, 4)
 
 
 @pytest.mark.parametrize(
