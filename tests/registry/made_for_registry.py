@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 
 from acutance.registry import Decision, Verdict, history
 from acutance.registry.resolve import SHA256
-from acutance.registry.trail import holder
+from acutance.registry.trail import holder, last_about
 
 NAME = "sr-x2-test"
 GATE: Mapping[str, Any] = {"psnr_y": 0.1}
@@ -65,7 +65,8 @@ def one_story(client: MlflowClient, name: str = NAME) -> list[Decision]:
     for alias in {decision.alias for decision in decisions}:
         assert held(client, alias, name) == holder(decisions, alias)
     for number in {decision.version for decision in decisions}:
-        last = next(decision for decision in reversed(decisions) if decision.version == number)
+        last = last_about(decisions, number)
+        assert last is not None
         tags = client.get_model_version(name, number).tags
         assert (tags["acutance.decision"], tags["acutance.decision.who"]) == (last.outcome, last.who)
     return decisions

@@ -148,7 +148,11 @@ def test_rolled_back_version_comes_back_by_force_only(promoted: MlflowClient) ->
         assert rollback(promoted, NAME, who="bob", why="halos").after == "2"
         refused = promote(promoted, NAME, judge=never, who="cron")
         assert (refused.outcome, held(promoted)) == ("refused", "2")
-        assert "version 3 was rolled back on" in refused.reason
+        assert "it was rolled back on" in refused.reason
+        assert (version_records(promoted, NAME)[0].decision, version_records(promoted, NAME)[0].who) == (
+            "rolled back",
+            "bob",
+        )
         assert "by bob (halos); --force --reason TEXT" in refused.reason
         assert promote(promoted, NAME, judge=judge, who="bob", force="halos mended").outcome == "forced"
         assert held(promoted) == "3"

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from acutance.errors import ModelError, UserError
 from acutance.registry import Decision, Verdict, history, promote, rollback, trail
 from acutance.registry.runs import one_run
-from acutance.registry.trail import holders, rollback_of
+from acutance.registry.trail import holders, last_about, rollback_of
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
@@ -212,6 +212,10 @@ def test_the_past_of_an_alias_follows_from_its_decisions() -> None:
     assert undone is decisions[5]
     refused = made("refused", "3", "1", "1")
     assert rollback_of([*decisions, refused], "champion", "3") is undone
+    assert last_about([*decisions, refused], "3") is undone
+    assert last_about([*decisions, refused], "2") is decisions[3]
+    assert last_about(decisions[:3], "2") is decisions[2]
+    assert last_about(decisions, "7") is None
     assert rollback_of([*decisions, made("forced", "3", "1", "3")], "champion", "3") is None
     assert rollback_of(decisions, "shadow", "3") is None
 

@@ -234,7 +234,7 @@ def models_promote(
         )
     with ray_at(address):
         decision = promote_model(model, storage_root(storage), to=to, force=(reason or "").strip())
-    verdict = to if decision.accepted else "refused"
+    verdict = f"{to}, forced" if force else to if decision.accepted else "refused"
     show(decision.to_json(), as_json, f"version {decision.version}: {verdict}: {escape(decision.reason)}")
     if not decision.accepted:
         sys.exit(1)

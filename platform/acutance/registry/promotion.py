@@ -168,7 +168,7 @@ def _ruled(decision: Decision, ruling: Ruling, verdict: Verdict | None, *, force
 
 def _was_rolled_back(undone: Decision) -> str:
     return (
-        f"version {undone.version} was rolled back on {undone.when} by {undone.who} ({undone.reason}); "
+        f"it was rolled back on {undone.when} by {undone.who} ({undone.reason}); "
         "--force --reason TEXT promotes it all the same"
     )
 

@@ -18,7 +18,7 @@ from mlflow.exceptions import MlflowException
 from acutance.registry import trail
 from acutance.registry.resolve import ABSENT, registered
 from acutance.registry.run_files import log_json
-from acutance.registry.trail import MOVED, Decision, holder
+from acutance.registry.trail import MOVED, Decision, holder, last_about
 
 DECISION = "acutance.decision"
 
@@ -44,7 +44,8 @@ def settle(client: MlflowClient, name: str, run_id: str, alias: str, mine: int =
         decisions = _patiently_read(client, run_id, mine)
         open_ones |= {decision.number: decision for decision in decisions if not decision.carried_out}
         for version in {decision.version for decision in open_ones.values()} - {""}:
-            _tell(client, [d for d in open_ones.values() if d.version == version], _newest(decisions, version))
+            made = [decision for decision in open_ones.values() if decision.version == version]
+            _tell(client, made, last_about(decisions, version) or made[-1])
         for each in {decision.alias for decision in open_ones.values()}:
             _point(client, name, each, holder(decisions, each))
         if open_ones and len(trail.read(client, run_id)) != len(decisions):
@@ -66,10 +67,6 @@ def _patiently_read(client: MlflowClient, run_id: str, mine: int) -> list[Decisi
             return decisions
         time.sleep(LOOK_SECONDS)
     return trail.read(client, run_id)
-
-
-def _newest(decisions: list[Decision], version: str) -> Decision:
-    return next(decision for decision in reversed(decisions) if decision.version == version)
 
 
 def _tell(client: MlflowClient, made: list[Decision], newest: Decision) -> None:

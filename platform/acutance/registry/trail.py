@@ -147,6 +147,14 @@ def rollback_of(decisions: Iterable[Decision], alias: str, version: str) -> Deci
     return standing
 
 
+def last_about(decisions: Iterable[Decision], version: str) -> Decision | None:
+    """Return the newest decision about a version; a refusal because it was rolled back does not hide the rollback."""
+    about = [decision for decision in decisions if decision.version == version]
+    if not about or about[-1].outcome != REFUSED:
+        return about[-1] if about else None
+    return rollback_of(about, about[-1].alias, version) or about[-1]
+
+
 def now() -> str:
     """Return the time as it is recorded: UTC, to the second."""
     return instant(datetime.now(UTC).timestamp())

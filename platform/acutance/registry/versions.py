@@ -56,8 +56,11 @@ def version_records(client: MlflowClient, name: str) -> list[VersionRecord]:
     """
     with answers(client.tracking_uri):
         model = registered(client, name)
-        last = {decision.version: decision for decision in trail.recorded(client, model)}
-        return [_record(model, version, last.get(str(version.version))) for version in versions_of(client, name)][::-1]
+        decisions = trail.recorded(client, model)
+        return [
+            _record(model, version, trail.last_about(decisions, str(version.version)))
+            for version in reversed(versions_of(client, name))
+        ]
 
 
 def _record(model: RegisteredModel, version: ModelVersion, last: Decision | None) -> VersionRecord:
