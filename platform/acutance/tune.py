@@ -25,9 +25,12 @@ from acutance.training.loop import Losses
 from acutance.tuning.board import Board
 from acutance.tuning.lease import alone
 from acutance.tuning.ledger import Ledger
-from acutance.tuning.report import best, pareto_front, pareto_picture
+from acutance.tuning.report import best, pareto_front
+from acutance.tuning.report.record import Record
+from acutance.tuning.report.write import FRONT, PAGE, write_report
 from acutance.tuning.search import Listener, search, worker_resources
 from acutance.tuning.study import Attempt, attempts, open_storage, open_study, study_address
+from acutance.tuning.tables import Table, measured_table
 from acutance.tuning.trial import TrialSetup
 from acutance.work import Work, catalogue_for, plan, storage_root
 
@@ -51,7 +54,7 @@ class CampaignWork:
     def fingerprint(self) -> str:
         """What determines the campaign, whatever it may spend: a study goes on with more trials."""
         settings = self.campaign.model_dump(
-            mode="json", by_alias=True, exclude={"concurrency", "pipeline", "budget", "tables"}
+            mode="json", by_alias=True, exclude={"concurrency", "pipeline", "budget", "tables", "published"}
         )
         points = [point.values for point in self.search.points or []]
         stages = [job.fingerprint for job in self.base.jobs()]
@@ -85,12 +88,21 @@ class CampaignWork:
 
 @dataclass(frozen=True)
 class CampaignOutcome:
-    """What a campaign came to; `front` holds the numbers of the trials on the Pareto front, `winner` one of them."""
+    """What a campaign came to.
+
+    Attributes:
+        front: the numbers of the trials on the Pareto front; `winner` is one of them.
+        table: of a table campaign, measured beside published.
+        report: URI of the page, an HTML file.
+        picture: URI of the Pareto front as PNG.
+    """
 
     study: str
     trials: list[Attempt]
     front: list[int]
     winner: int | None
+    table: Table | None
+    report: str
     picture: str
     run_id: str
 
@@ -219,11 +231,12 @@ def _search(work: CampaignWork, study: Study, client: Any, run: str) -> None:
 
 def _recorded(work: CampaignWork, client: Any, run: str, trials: list[Attempt]) -> CampaignOutcome:
     outcome = _outcome(work, trials, run)
-    storage.write_bytes(outcome.picture, pareto_picture(trials, work.campaign.objectives, work.campaign.title))
+    address, pictures = study_address(work.base.root), _pictures(work)
+    record = Record(work.name, work.search, trials, address, run, pictures, outcome.table)
     with tempfile.TemporaryDirectory() as scratch:
-        local = Path(scratch) / "pareto.png"
-        local.write_bytes(storage.read_bytes(outcome.picture))
-        tracking.log_file(client, run, local)
+        for file in write_report(record, Path(scratch)):
+            storage.write_bytes(storage.join(work.folder, file.name), file.read_bytes())
+            tracking.log_file(client, run, file)
     tracking.log_table(client, run, "trials.json", [_row(trial, outcome.front) for trial in trials])
     tracking.finish_children(client, run)
     tracking.finish(client, run)
@@ -232,14 +245,16 @@ def _recorded(work: CampaignWork, client: Any, run: str, trials: list[Attempt]) 
 
 
 def _outcome(work: CampaignWork, trials: list[Attempt], run: str) -> CampaignOutcome:
-    goals = work.campaign.objectives
+    goals, table = work.campaign.objectives, work.search.table
     winner = best(trials, goals, work.campaign.judge)
     return CampaignOutcome(
         study=work.name,
         trials=trials,
         front=[attempt.number for attempt in pareto_front(trials, goals)],
         winner=winner.number if winner else None,
-        picture=storage.join(work.folder, "pareto.png"),
+        table=measured_table(table, work.campaign.tables[table], trials) if table else None,
+        report=storage.join(work.folder, PAGE),
+        picture=storage.join(work.folder, FRONT),
         run_id=run,
     )
 

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from acutance.campaign import Goal
-from acutance.tuning.report import best, pareto_front, pareto_picture
+from acutance.tuning.report import best, labels, pareto_front
+from acutance.tuning.report.drawing import in_view, worded
+from acutance.tuning.report.front import ranked, scored, spent
+from acutance.tuning.report.plane import pareto_picture
 from acutance.tuning.study import Attempt
 
 GOALS = [Goal(metric="psnr_y", on="a", goal="maximize"), Goal(metric="niqe", on="a", goal="minimize")]
@@ -42,6 +46,63 @@ def test_the_winner_is_the_judges() -> None:
     assert best([], GOALS, "dominance") is None
 
 
-def test_the_picture_is_drawn() -> None:
-    picture = pareto_picture([trial(0, 30, 6), trial(1, 28, 4, "stopped")], GOALS, "A search")
-    assert np.asarray(Image.open(io.BytesIO(picture))).std() > 1
+def test_the_best_come_first_and_stopped_ones_not_at_all() -> None:
+    results = [trial(0, 30, 6), trial(1, 31, 9), trial(2, 29, 5), trial(3, 32, 1, "stopped")]
+    assert [result.number for result in ranked(results, GOALS, "psnr_y on a")] == [1, 0, 2]
+
+
+def test_steps_are_counted_once_for_each_seed_and_not_again_for_a_child() -> None:
+    parent, child = trial(0, 30, 6), Attempt(1, "complete", {}, history={25: {}}, parent=0)
+    assert spent([parent, child], seeds=3) == {0: 30, 1: 45}
+
+
+def test_a_score_is_printed_with_its_deviation_over_seeds() -> None:
+    one = Attempt(0, "complete", {}, history={10: {"psnr_y on a": 27.12345}}, spread={"psnr_y on a": 0.05})
+    assert [scored(goal, one) for goal in GOALS] == ["27.123 ± 0.050", ""]
+
+
+def test_names_are_short_and_tell_paths_apart() -> None:
+    paths = ["stages.gan.optimiser.learning_rate", "stages.gan.objective.pixel.weight"]
+    assert list(labels(paths).values()) == ["optimiser.learning_rate", "pixel.weight"]
+    both = labels([*paths, "stages.fidelity.optimiser.learning_rate"])
+    assert both["stages.fidelity.optimiser.learning_rate"] == "fidelity.optimiser.learning_rate"
+    assert len(set(both.values())) == 3
+    assert labels([]) == {}
+
+
+def test_a_collapsed_trial_does_not_squeeze_the_others() -> None:
+    assert in_view([27.0, 27.2, 27.4, 27.6, 7.0]) == (27.0, 27.6)
+    assert in_view([27.0, 27.2, 27.4, 27.6, 7.0], kept=[7.0]) == (7.0, 27.6)
+    assert in_view([27.0, 27.0, 27.0, 26.0]) == (26.0, 27.0)
+    assert in_view([5.0]) == (5.0, 5.0)
+
+
+def test_formulas_are_not_made_of_names() -> None:
+    assert worded("a $price$ and\nanother") == r"a \$price\$ and another"
+    assert len(worded("x" * 100)) == 60
+
+
+def drawn(*attempts: Attempt, goals: list[Goal] = GOALS, **more: Any) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(pareto_picture(attempts, goals, "A $search", **more))).convert("RGB"))
+
+
+def has(picture: np.ndarray, colour: tuple[int, int, int]) -> bool:
+    return bool((np.abs(picture.astype(int) - colour).sum(-1) < 12).any())
+
+
+RED, GREEN = (192, 57, 43), (30, 132, 73)
+
+
+def test_the_front_is_drawn_in_red_and_published_rows_in_green() -> None:
+    picture = drawn(trial(0, 30, 6), trial(1, 28, 4, "stopped"))
+    assert has(picture, RED)
+    assert not has(picture, GREEN)
+    published = {"a paper": {"psnr_y on a": 29.0, "niqe on a": 5.0}, "half a paper": {"psnr_y on a": 31.0}}
+    assert has(drawn(trial(0, 30, 6), published=published), GREEN)
+    assert not has(drawn(trial(0, 30, 6), published={"half a paper": {"psnr_y on a": 31.0}}), GREEN)
+    assert has(drawn(trial(0, 30, 6), goals=GOALS[:1], published={"half a paper": {"psnr_y on a": 31.0}}), GREEN)
+
+
+def test_without_a_score_the_picture_says_so() -> None:
+    assert not has(drawn(Attempt(0, "failed", {})), RED)
+    assert drawn().std() > 1

@@ -99,6 +99,7 @@ def _as_table(campaign: Campaign, name: str, where: str) -> Campaign:
             "sampler": Sampler(type="grid"),
             "scheduler": None,
             "seeds": 1,
+            "published": name,
             "budget": Budget(trials=count, steps=campaign.budget.steps, hours=campaign.budget.hours),
         }
     )

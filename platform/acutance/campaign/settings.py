@@ -124,6 +124,9 @@ class Campaign(Strict):
     resources: Resources = Resources()
     concurrency: PositiveInt = Field(default=2, description="trials at the same time")
     tables: dict[str, TableSettings] = Field(default_factory=dict, description="a paper's own tables")
+    published: str | None = Field(
+        default=None, description="one of the tables, whose published rows are drawn beside the Pareto front"
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Campaign:
@@ -143,6 +146,7 @@ class Campaign(Strict):
         if self.resources.workers > 1 and (self.resources.gpus or 1) < 1:
             problems.append("resources: workers that train together need a GPU each, not a part of one")
         problems += [problem for name, parameter in self.parameters.items() for problem in self._when(name, parameter)]
+        problems += self._published()
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -162,6 +166,16 @@ class Campaign(Strict):
                 choices = ", ".join(map(str, possible))
                 problems.append(f"parameters.{name}.when: {other} is never {strange[0]!r}; it is one of {choices}")
         return problems
+
+    def _published(self) -> list[str]:
+        """Published rows are drawn where their table has what the search aims at."""
+        if self.published is None:
+            return []
+        if self.published not in self.tables:
+            return [f"published: there is no table {self.published!r}{nearest(self.published, self.tables)}"]
+        columns = [column.name for column in self.tables[self.published].columns]
+        lacking = [goal.name for goal in self.objectives if goal.name not in columns]
+        return [f"published: the table {self.published} has no column {name!r}" for name in lacking]
 
     @property
     def judge(self) -> str:

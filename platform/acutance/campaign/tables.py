@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -22,6 +22,11 @@ class ColumnSettings(Strict):
         """How the table calls it."""
         return f"{self.metric} on {self.on}"
 
+    @property
+    def goal(self) -> Literal["maximize", "minimize"]:
+        """Which way is better; a metric that should come close to the truth counts by its distance to it."""
+        return "maximize" if METRICS[self.metric].goal == "maximize" else "minimize"
+
 
 class TableSettings(Strict):
     """A table: either `vary`, every combination of some values, or `rows`, each with its own."""
@@ -34,7 +39,8 @@ class TableSettings(Strict):
     columns: list[ColumnSettings] = Field(min_length=1)
     published: dict[str, list[float | None]] = Field(
         default_factory=dict,
-        description="row -> the paper's value for each column; rows of other methods are printed, not run",
+        description="row -> the paper's value for each column, null where it has none; rows of other methods are "
+        "printed, not run. Of a metric that should come close to the truth's own value: the distance to it",
     )
     baseline: str | None = Field(default=None, description="the row from which differences are counted")
     seeds: PositiveInt = Field(default=1, description="trainings a row")
@@ -47,6 +53,9 @@ class TableSettings(Strict):
         for column in self.columns:
             if column.metric not in METRICS:
                 problems.append(f"columns: there is no metric {column.metric!r}{nearest(column.metric, METRICS)}")
+        names = [column.name for column in self.columns]
+        if doubled := sorted({name for name in names if names.count(name) > 1}):
+            problems.append(f"columns: {', '.join(doubled)} is named twice")
         for row, values in self.published.items():
             if len(values) != len(self.columns):
                 problems.append(f"published.{row}: {len(values)} values for {len(self.columns)} columns")
@@ -55,6 +64,14 @@ class TableSettings(Strict):
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def scores(self) -> dict[str, dict[str, float]]:
+        """Return what the paper printed: row -> column -> value, without what it left out."""
+        names = [column.name for column in self.columns]
+        return {
+            row: {name: value for name, value in zip(names, values, strict=True) if value is not None}
+            for row, values in self.published.items()
+        }
 
     def points(self) -> dict[str, dict[str, Any]]:
         """Return the rows that are run: name -> path -> value. Rows of `vary` are named by their values."""

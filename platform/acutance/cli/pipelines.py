@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.markup import escape
 
 from acutance.cli.options import Address, DryRun, Json, Overrides, PipelineFile, Profile, StageName, Storage, ray_at
 from acutance.cli.show import campaign_table, show, show_outcome, show_plan, table_of
@@ -148,6 +149,7 @@ def tune(
     acutance tune search_spaces/quickstart.yaml --trials 12 sampler.type=random
     acutance tune search_spaces/quickstart.yaml --trials 12 --resume
     acutance tune search_spaces/quickstart.yaml --then run
+    acutance tune SEARCH_SPACE --table NAME tables.NAME.seeds=3 budget.steps=2000
     """
     from acutance import tune as campaigns
 
@@ -163,6 +165,6 @@ def tune(
     else:
         say("everything is done already")
     show(campaigns.as_dict(outcome), as_json, campaign_table(work, outcome))
-    say(f"Pareto front: {outcome.picture}\nMLflow run:   {outcome.run_id}")
+    say(f"report:     {escape(outcome.report)}\nMLflow run: {outcome.run_id}")
     if then == "run":
         _run(campaigns.winners_work(work, outcome), address, as_json)

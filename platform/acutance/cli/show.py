@@ -101,24 +101,46 @@ def _program() -> str:
 
 
 def campaign_table(work: Any, outcome: Any) -> Any:
-    """Return the trials of a campaign in a table; those on the Pareto front bear a star."""
-    from acutance.tuning.report import heading
+    """Return the trials of a campaign, those on the Pareto front with a star; of a paper's table, its rows."""
+    from acutance.tuning.report import heading, labels
 
+    if outcome.table is not None:
+        return paper_table(outcome.table)
     goals = work.campaign.objectives
-    paths = list(dict.fromkeys(path for trial in outcome.trials for path in trial.values))
+    names = labels(path for trial in outcome.trials for path in trial.values)
     rows = [
         (
             f"{trial.number}{' *' if trial.number in outcome.front else ''}",
-            *([trial.row] if trial.row else []),
-            *(_short(trial.values.get(path, "")) for path in paths),
+            *(_short(trial.values.get(path, "")) for path in names),
             f"{trial.step}{'' if trial.state == 'complete' else ' ' + trial.state}",
             *(_short(trial.scores.get(goal.name, "")) for goal in goals),
         )
         for trial in outcome.trials
     ]
-    named = ["row"] if any(trial.row for trial in outcome.trials) else []
-    headings = [".".join(path.split(".")[-2:]) for path in paths]
-    return table_of("trial", *named, *headings, "steps", *(heading(goal) for goal in goals), rows=rows)
+    return table_of("trial", *names.values(), "steps", *(heading(goal) for goal in goals), rows=rows)
+
+
+def paper_table(table: Any) -> Any:
+    """Return a paper's table as measured: a part for each of its columns, then whether the order of rows agrees."""
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.text import Text
+
+    from acutance.tuning.report.table import grids, notes
+
+    parts: list[Any] = []
+    for grid in grids(table):
+        parts += [Text(grid.title, "bold"), Padding(_numbers(grid.columns, grid.rows), (0, 0, 1, 2))]
+    return Group(*parts, *(Text(note, "dim") for note in notes(table)))
+
+
+def _numbers(columns: list[str], rows: list[list[str]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for index, column in enumerate(columns):
+        table.add_column(escape(column), justify="right" if index else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
 
 
 def differences_table(compared: dict[str, list[Any]]) -> Any:

@@ -1,0 +1,86 @@
+"""Which trials are best, and how tables and axes call what they were judged by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from acutance.campaign import Campaign, Goal
+from acutance.evaluation.metrics import METRICS
+from acutance.tuning.rules import dominates, judged
+from acutance.tuning.study import Attempt
+
+
+def whole(attempts: Sequence[Attempt], goals: Sequence[Goal]) -> list[Attempt]:
+    """Return the trials that were trained to their end and have all scores; stopped ones are not compared with them."""
+    finite = [a for a in attempts if all(math.isfinite(a.scores.get(goal.name, math.nan)) for goal in goals)]
+    return [attempt for attempt in finite if attempt.state == "complete"]
+
+
+def pareto_front(attempts: Sequence[Attempt], goals: Sequence[Goal]) -> list[Attempt]:
+    """Return the trials that no other one beats in every objective, best in the first objective first."""
+    points = {a.number: tuple(goal.loss(a.scores[goal.name]) for goal in goals) for a in whole(attempts, goals)}
+    front = [a for a in attempts if a.number in points and not _beaten(points[a.number], points)]
+    return sorted(front, key=lambda attempt: points[attempt.number])
+
+
+def _beaten(point: tuple[float, ...], points: dict[int, tuple[float, ...]]) -> bool:
+    return any(dominates(other, point) for other in points.values())
+
+
+def ranked(attempts: Sequence[Attempt], goals: Sequence[Goal], judge: str) -> list[Attempt]:
+    """Return the whole trials, the one that the judge likes best first; among equals the one found first."""
+    candidates = whole(attempts, goals)
+    losses = judged(judge, goals, {attempt.number: attempt.scores for attempt in candidates})
+    return sorted(candidates, key=lambda attempt: (losses[attempt.number], attempt.number))
+
+
+def best(attempts: Sequence[Attempt], goals: Sequence[Goal], judge: str) -> Attempt | None:
+    """Return the trial that the judge likes best; None where none was trained to its end."""
+    return next(iter(ranked(attempts, goals, judge)), None)
+
+
+def deciding(campaign: Campaign) -> Goal:
+    """Return the objective that the judge goes by; of dominance, which goes by all, the first."""
+    return next((goal for goal in campaign.objectives if goal.name == campaign.judge), campaign.objectives[0])
+
+
+def spent(attempts: Sequence[Attempt], seeds: int = 1) -> dict[int, int]:
+    """Return trial -> the steps it trained, of all its seeds; one that went on from another began at that one's."""
+    at = {attempt.number: attempt.step for attempt in attempts}
+    return {a.number: seeds * max(0, a.step - (0 if a.parent is None else at.get(a.parent, 0))) for a in attempts}
+
+
+def heading(goal: Goal) -> str:
+    """Return how a table or an axis calls an objective."""
+    return f"{quantity(goal)} ({'larger' if goal.goal == 'maximize' else 'smaller'} is better)"
+
+
+def quantity(goal: Goal) -> str:
+    """Return what an objective is, in a few words."""
+    metric = METRICS[goal.metric]
+    return f"{metric.title}{', distance from the truth' if metric.goal == 'closest to the truth' else ''}"
+
+
+def decimals(metric: str) -> int:
+    """Return how many digits after the point tell trials apart; one more than tell pictures."""
+    return METRICS[metric].digits + 1
+
+
+def scored(goal: Goal, attempt: Attempt) -> str:
+    """Return what a trial scored as it is printed, with its deviation over seeds; empty where it has no score."""
+    value, deviation = attempt.scores.get(goal.name), attempt.spread.get(goal.name)
+    texts = [f"{number:.{decimals(goal.metric)}f}" for number in (value, deviation) if number is not None]
+    return "" if value is None else " ± ".join(texts)
+
+
+def labels(paths: Iterable[str]) -> dict[str, str]:
+    """Return short names for dotted paths: as many of the last parts as tell them apart, two at least."""
+    split = {path: path.split(".") for path in dict.fromkeys(paths)}
+    length = 2
+    while True:
+        short = {path: ".".join(parts[-length:]) for path, parts in split.items()}
+        clash = len(set(short.values())) < len(short)
+        if not clash or length > max(map(len, split.values())):
+            return short
+        length += 1

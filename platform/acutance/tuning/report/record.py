@@ -1,0 +1,55 @@
+"""What a report is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from acutance.campaign import Campaign, Search
+from acutance.data import Source
+from acutance.tuning.study import Attempt
+from acutance.tuning.tables import Table
+
+
+@dataclass(frozen=True)
+class Record:
+    """A campaign that has run.
+
+    Attributes:
+        study: its name.
+        address: where studies are kept; it may hold a password and is never printed whole.
+        run: the id of its MLflow run.
+        pictures: data set -> the pictures that objectives were measured on.
+        table: of a table campaign, what was measured.
+    """
+
+    study: str
+    search: Search
+    attempts: Sequence[Attempt]
+    address: str = field(repr=False)
+    run: str
+    pictures: Mapping[str, Sequence[Source]]
+    table: Table | None = None
+
+    @property
+    def campaign(self) -> Campaign:
+        """The settings."""
+        return self.search.campaign
+
+    @property
+    def wanted(self) -> int:
+        """How many trials there were to be."""
+        return len(self.search.points) if self.search.points is not None else self.campaign.budget.trials
+
+    @property
+    def steps(self) -> int:
+        """The steps of a trial that is not stopped."""
+        return self.search.base.stages[self.campaign.stage].steps
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure as PNG, None where there is nothing to draw, and what a reader must know about it."""
+
+    png: bytes | None
+    notes: Sequence[str] = ()

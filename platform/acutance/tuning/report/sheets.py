@@ -1,0 +1,71 @@
+"""The best trials' pictures side by side: parts of held-out pictures, restored by the models of the best trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from acutance.campaign import Goal
+from acutance.data import Source
+from acutance.evaluation.metrics import METRICS
+from acutance.evaluation.pictures import pair_for
+from acutance.evaluation.protocols import PROTOCOLS
+from acutance.evaluation.sheet import WIDTHS, ZOOM, Panel, Strip, sharpest
+from acutance.models.model_file import load_model
+from acutance.models.restore import restore
+from acutance.tuning.report.front import scored
+from acutance.tuning.study import Attempt
+
+PICTURES = 2
+MODELS = 3
+SIDE = 240
+"""Pixels of the truth on a side of the part that is restored; little enough for large networks on a CPU."""
+
+
+def best_strips(
+    trials: Sequence[Attempt], goal: Goal, pictures: Mapping[str, Sequence[Source]], *, protocol: str, scale: int
+) -> list[Strip]:
+    """Return a strip for each of two held-out pictures: LR, what each trial's model makes of it, the truth.
+
+    Only the part with the most fine detail is restored. Captions are what the campaign measured on whole pictures.
+
+    Args:
+        trials: the best first; the models of the first three are used.
+        goal: whose scores are the captions; pictures are of its data set.
+        pictures: data set -> pictures.
+
+    Raises:
+        AcutanceError: when a model or a picture cannot be read, or does not fit the other.
+    """
+    models = [(attempt, *load_model(attempt.model)) for attempt in trials[:MODELS]]
+    strips = []
+    for source in _chosen(pictures[goal.on]):
+        lr, truth = _part(*pair_for(PROTOCOLS[protocol], goal.on, source, scale), scale)
+        panels = [Panel("LR", f"{lr.shape[1]} x {lr.shape[0]} pixels", lr)]
+        for attempt, network, description in models:
+            caption = f"{METRICS[goal.metric].title} {scored(goal, attempt)}"
+            panels.append(Panel(_called(attempt), caption, restore(network, description, lr)["image"]))
+        panels.append(Panel("ground truth", f"{truth.shape[1]} x {truth.shape[0]} pixels", truth))
+        row, column = sharpest(lr, WIDTHS[0] // ZOOM // scale)
+        strips.append(Strip(source.name, tuple(panels), (row * scale, column * scale)))
+    return strips
+
+
+def _called(attempt: Attempt) -> str:
+    return f"{attempt.row}, seed {attempt.seed}" if attempt.row else f"trial {attempt.number}"
+
+
+def _chosen(sources: Sequence[Source]) -> Sequence[Source]:
+    """The first picture and the one in the middle: neighbours in a data set are often alike."""
+    return sources if len(sources) <= PICTURES else [sources[0], sources[len(sources) // 2]]
+
+
+def _part(lr: np.ndarray, truth: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the square of the LR that holds the most fine detail, and the truth of it."""
+    side = max(SIDE // scale, 1)
+    row, column = sharpest(lr, side)
+    top, left = (max(0, centre - side // 2) for centre in (row, column))
+    small = lr[top : top + side, left : left + side]
+    place = (slice(top * scale, (top + small.shape[0]) * scale), slice(left * scale, (left + small.shape[1]) * scale))
+    return small, truth[place]

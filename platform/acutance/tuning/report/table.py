@@ -1,0 +1,182 @@
+"""A measured table in words: grids of text for the terminal and the page, Markdown, CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from acutance.evaluation.metrics import METRICS
+from acutance.tuning.tables import Estimate, Order, Row, Table
+
+SHORT = {
+    "agrees": "agrees",
+    "disagrees": "DISAGREES",
+    "not resolved": "not resolved",
+    "not measured": "not measured",
+    "not published": "",
+    "equal in the paper": "equal in the paper",
+}
+NO_VALUE = "-"
+A_GRID = 5
+"""Columns that a grid of verdicts shows beside one another."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A heading, the names of columns, rows of text."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+def grids(table: Table) -> list[Grid]:
+    """Return a grid for each column of the table, measured beside published, and some for the order of the rows."""
+    columns = [_column(table, name) for name in table.goals]
+    names = list(table.goals)
+    parts = [names[start : start + A_GRID] for start in range(0, len(names), A_GRID)]
+    return [*columns, *(_orders(table, part) for part in parts)] if table.orders else columns
+
+
+def notes(table: Table) -> list[str]:
+    """Return what a reader must know: what was found, on how much, what is missing."""
+    lines = [table.about] if table.about else []
+    lines += [f"{row.name}: {row.note}" for row in table.rows if row.note]
+    counts = Counter(order.verdict for order in table.orders)
+    compared = sum(counts[verdict] for verdict in ("agrees", "disagrees", "not resolved"))
+    if compared:
+        lines.append(
+            f"Of {compared} orders in the paper: agrees {counts['agrees']}, disagrees {counts['disagrees']}, "
+            f"not resolved at this budget {counts['not resolved']}."
+        )
+    if table.seeds == 1:
+        lines.append("With one seed a row no order is resolved: set the table's seeds to 3 or more.")
+    elif compared:
+        lines.append(
+            "An order is resolved where the 95 % interval (Student's t) of the difference, paired by seed, leaves out "
+            "0. Each pair is judged alone: of 20 pairs that are equal about one would look resolved."
+        )
+    return lines
+
+
+def markdown(table: Table) -> str:
+    """Return grids and notes as Markdown."""
+    lines = [f"# {_plain(table.name)}", ""]
+    for grid in grids(table):
+        lines += [f"## {_plain(grid.title)}", ""]
+        rows = [grid.columns, ["---", *["---:"] * (len(grid.columns) - 1)], *grid.rows]
+        lines += ["| " + " | ".join(map(_plain, row)) + " |" for row in rows]
+        lines.append("")
+    return "\n".join([*lines, *(f"- {_plain(note)}" for note in notes(table)), ""])
+
+
+def rows_csv(table: Table) -> str:
+    """Return every row and column, unrounded, as CSV; empty where there is no value."""
+    heads = ["row", "column", "measured", "deviation", "low", "high", "seeds", "published"]
+    heads += ["difference", "difference_low", "difference_high", "difference_seeds", "published_difference", "note"]
+    lines = []
+    for row in table.rows:
+        for name, cell in row.cells.items():
+            apart = cell.difference
+            differences = [apart.mean, apart.low, apart.high, apart.seeds] if apart else [None] * 4
+            measured = cell.measured
+            values = (
+                [measured.mean, measured.deviation, measured.low, measured.high, measured.seeds]
+                if measured
+                else [None] * 5
+            )
+            lines.append(
+                [row.name, name, *values, cell.published, *differences, cell.published_difference, row.note],
+            )
+    return _csv(heads, lines)
+
+
+def orders_csv(table: Table) -> str:
+    """Return every pair of rows and column, unrounded, as CSV."""
+    heads = ["first", "second", "column", "verdict", "better_published", "better_measured", "published_difference"]
+    heads += ["difference", "low", "high", "seeds"]
+    lines = []
+    for o in table.orders:
+        apart = o.difference
+        differences = [apart.mean, apart.low, apart.high, apart.seeds] if apart else [None] * 4
+        names = [o.first, o.second, o.column, o.verdict, o.better_published, o.better_measured]
+        lines.append([*names, o.published_difference, *differences])
+    return _csv(heads, lines)
+
+
+def _column(table: Table, name: str) -> Grid:
+    digits = _digits(table, name)
+    several = any(cell.measured and cell.measured.low is not None for cell in (r.cells[name] for r in table.rows))
+    columns = ["row", "measured", *(["95 % interval", "deviation"] if several else []), "published"]
+    if table.baseline is not None:
+        columns += [f"minus {table.baseline}", "in the paper"]
+    rows = [_line(row, name, digits, several, table.baseline is not None) for row in table.rows]
+    better = "larger" if table.goals[name] == "maximize" else "smaller"
+    return Grid(f"{title(name)} ({better} is better)", columns, rows)
+
+
+def _line(row: Row, name: str, digits: int, several: bool, compared: bool) -> list[str]:
+    cell = row.cells[name]
+    texts = [row.name, _number(cell.measured.mean, digits) if cell.measured else (row.note and "missing") or NO_VALUE]
+    if several:
+        deviation = cell.measured.deviation if cell.measured else None
+        texts += [_interval(cell.measured, digits), _number(deviation, digits)]
+    texts.append(_number(cell.published, digits))
+    if compared:
+        texts += [_difference(cell.difference, digits + 1), _number(cell.published_difference, digits, "+")]
+    return texts
+
+
+def _orders(table: Table, names: list[str]) -> Grid:
+    """A line a pair of rows, with a verdict a column."""
+    pairs: dict[tuple[str, str], dict[str, Order]] = {}
+    for order in table.orders:
+        pairs.setdefault((order.first, order.second), {})[order.column] = order
+    rows = [[f"{a} : {b}", *(SHORT[found[name].verdict] for name in names)] for (a, b), found in pairs.items()]
+    return Grid("Is the order of two rows the paper's?", ["rows", *map(title, names)], rows)
+
+
+def title(column: str) -> str:
+    """Return a column's name with the metric's own title."""
+    metric, _, on = column.partition(" on ")
+    distance = ", distance from the truth," if METRICS[metric].goal == "closest to the truth" else ""
+    return f"{METRICS[metric].title}{distance} on {on}"
+
+
+def _digits(table: Table, name: str) -> int:
+    """As many digits as the paper has, and not fewer than tell trials apart."""
+    published = [cell.published for cell in (row.cells[name] for row in table.rows) if cell.published is not None]
+    printed = [len(repr(value).partition(".")[2]) for value in published if "e" not in repr(value)]
+    return max([METRICS[name.partition(" on ")[0]].digits, *printed])
+
+
+def _number(value: float | None, digits: int, sign: str = "") -> str:
+    return NO_VALUE if value is None else f"{value:{sign}.{digits}f}"
+
+
+def _interval(found: Estimate | None, digits: int, sign: str = "") -> str:
+    if found is None or found.low is None:
+        return NO_VALUE
+    return f"{_number(found.low, digits, sign)} .. {_number(found.high, digits, sign)}"
+
+
+def _difference(found: Estimate | None, digits: int) -> str:
+    if found is None:
+        return NO_VALUE
+    interval = f" ({_interval(found, digits, '+')})" if found.low is not None else ""
+    return f"{_number(found.mean, digits, '+')}{interval}"
+
+
+def _plain(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _csv(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(heads)
+    writer.writerows(rows)
+    return file.getvalue()

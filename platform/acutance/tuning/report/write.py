@@ -1,0 +1,87 @@
+"""Everything that a campaign leaves behind, as files of one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from acutance.errors import AcutanceError
+from acutance.evaluation.sheet import picture_sheet
+from acutance.tuning.report.front import best, ranked
+from acutance.tuning.report.importances import importances
+from acutance.tuning.report.parallel import parallel_picture
+from acutance.tuning.report.pictures import curves_picture, history_picture, importance_picture
+from acutance.tuning.report.plane import pareto_picture
+from acutance.tuning.report.record import Drawn, Record
+from acutance.tuning.report.sections import report_page
+from acutance.tuning.report.sheets import best_strips
+from acutance.tuning.report.table import markdown, orders_csv, rows_csv
+from acutance.tuning.study import Attempt
+
+PAGE, FRONT = "report.html", "pareto.png"
+
+
+def write_report(record: Record, folder: Path) -> list[Path]:
+    """Write the page, its figures as PNG, and a table as Markdown and CSV into a local folder; return the files.
+
+    A picture sheet that cannot be made is told on the page: a model that is gone does not spoil the report.
+    """
+    drawn = {**_drawn(record), "sheet": _sheet(record, folder / "sheet.png")}
+    files = {f"{name}.png": one.png for name, one in drawn.items() if one.png is not None}
+    if record.table is not None:
+        files["table.md"] = markdown(record.table).encode()
+        files["table.csv"] = rows_csv(record.table).encode()
+        files["orders.csv"] = orders_csv(record.table).encode()
+    files[PAGE] = report_page(record, drawn).encode()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return [folder / name for name in files]
+
+
+def _drawn(record: Record) -> dict[str, Drawn]:
+    """Draw the figures. A table is a fixed grid: it has no search whose history and parameters would tell anything."""
+    campaign, attempts, goals = record.campaign, record.attempts, record.campaign.objectives
+    published = campaign.tables[campaign.published].scores() if campaign.published else {}
+    winner = best(attempts, goals, campaign.judge)
+    drawn = {
+        "pareto": Drawn(pareto_picture(_points(record), goals, campaign.title, published)),
+        "curves": Drawn(curves_picture(attempts, goals, winner)),
+    }
+    if record.table is not None:
+        return drawn
+    shares, notes = importances(attempts, campaign)
+    return {
+        **drawn,
+        "history": Drawn(history_picture(attempts, goals, campaign.seeds)),
+        "parallel": Drawn(parallel_picture(attempts, campaign)),
+        "importances": Drawn(importance_picture(shares, goals), notes),
+    }
+
+
+def _points(record: Record) -> Sequence[Attempt]:
+    """Return what is drawn as a point: every trial; of a table, the means of its rows over their seeds."""
+    if record.table is None:
+        return record.attempts
+    rows = [(row.name, {name: cell.measured for name, cell in row.cells.items()}) for row in record.table.rows]
+    means = [(row, {name: found.mean for name, found in cells.items() if found is not None}) for row, cells in rows]
+    return [
+        Attempt(number, "complete", {}, row=row, history={record.steps: scores})
+        for number, (row, scores) in enumerate(means)
+        if scores
+    ]
+
+
+def _sheet(record: Record, file: Path) -> Drawn:
+    """Draw the pictures of the best trials, or say why there are none."""
+    campaign, base, goal = record.campaign, record.search.base, record.campaign.objectives[0]
+    trials = [attempt for attempt in ranked(record.attempts, campaign.objectives, campaign.judge) if attempt.model]
+    if record.table is not None:  # one of each row
+        trials = list({attempt.row: attempt for attempt in reversed(trials)}.values())[::-1]
+    if not trials or not record.pictures.get(goal.on):
+        return Drawn(None, ["No trial was trained to its end: there are no pictures to look at."])
+    try:
+        strips = best_strips(trials, goal, record.pictures, protocol=base.evaluate.protocol, scale=base.scale)
+    except AcutanceError as error:
+        return Drawn(None, [f"There are no pictures to look at: {error}"])
+    picture_sheet(str(file), strips, title=f"{campaign.title}: the best trials")
+    return Drawn(file.read_bytes())

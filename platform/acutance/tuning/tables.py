@@ -1,0 +1,230 @@
+"""A paper's table, measured: each row beside what the paper printed, and whether their order is the paper's.
+
+Seeds are paired: the difference of two rows is the mean over the seeds that both have of the difference with that seed.
+Every training with a seed sees the same data in the same order, so what a seed does to both rows drops out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from statistics import fmean, stdev
+from typing import Any, Literal
+
+from scipy.stats import t as student
+
+from acutance.campaign.tables import TableSettings
+from acutance.tuning.study import Attempt
+
+LEVEL = 0.95
+
+Verdict = Literal["agrees", "disagrees", "not resolved", "not measured", "not published", "equal in the paper"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds; with two seeds or more its standard deviation and the bounds of its 95 % interval."""
+
+    mean: float
+    seeds: int
+    deviation: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the interval leaves out 0; one seed alone tells nothing."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A row's column.
+
+    Attributes:
+        measured: over the seeds that have ended; None where none has, and of a row that is not run.
+        published: the paper's value, None where it has none.
+        difference: measured, of this row minus the baseline, over the seeds of both.
+        published_difference: the same of the paper's values.
+    """
+
+    measured: Estimate | None
+    published: float | None
+    difference: Estimate | None
+    published_difference: float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row; `run` is False for other methods of the paper, `note` tells what is unfinished or has failed."""
+
+    name: str
+    run: bool
+    note: str
+    cells: dict[str, Cell]
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which of two rows is better in a column: in the paper, and measured (by the mean, resolved or not)."""
+
+    column: str
+    first: str
+    second: str
+    verdict: Verdict
+    better_published: str | None
+    better_measured: str | None
+    difference: Estimate | None
+    published_difference: float | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A measured table. `goals` holds for each column which way is better, `seeds` how many were asked for."""
+
+    name: str
+    about: str
+    baseline: str | None
+    seeds: int
+    goals: dict[str, Literal["maximize", "minimize"]]
+    rows: list[Row]
+    orders: list[Order]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data; no number in it is NaN or infinite."""
+        return asdict(self)
+
+
+Values = Mapping[str, Mapping[str, Mapping[int, float]]]
+"""Row -> column -> seed -> value, of trials that came to their end."""
+
+
+def measured_table(name: str, settings: TableSettings, attempts: Sequence[Attempt]) -> Table:
+    """Return a table as far as its trials have come.
+
+    Args:
+        attempts: the trials of its campaign, in any order and number.
+    """
+    values = {row: _values(row, settings, attempts) for row in settings.points()}
+    printed = settings.scores()
+    others = [row for row in printed if row not in values]
+    rows = [
+        Row(row, True, _note(row, settings.seeds, attempts), _cells(row, settings, values, printed)) for row in values
+    ]
+    rows += [Row(row, False, "", _cells(row, settings, values, printed)) for row in others]
+    return Table(
+        name,
+        settings.about,
+        settings.baseline,
+        settings.seeds,
+        {column.name: column.goal for column in settings.columns},
+        rows,
+        [
+            _order(column.name, column.goal == "maximize", pair, values, printed)
+            for pair in combinations(values, 2)
+            for column in settings.columns
+        ],
+    )
+
+
+def estimate(values: Sequence[float]) -> Estimate | None:
+    """Return the mean of one value a seed with Student's 95 % interval; None of nothing, no interval of one value."""
+    if not values:
+        return None
+    mean, seeds = fmean(values), len(values)
+    if seeds == 1:
+        return Estimate(mean, 1)
+    deviation = stdev(values)
+    reach = float(student.ppf((1 + LEVEL) / 2, seeds - 1)) * deviation / math.sqrt(seeds)
+    return Estimate(mean, seeds, deviation, mean - reach, mean + reach)
+
+
+def _values(row: str, settings: TableSettings, attempts: Sequence[Attempt]) -> dict[str, dict[int, float]]:
+    ended = [a for a in attempts if a.row == row and a.seed is not None and a.state == "complete"]
+    names = [column.name for column in settings.columns]
+    return {
+        name: {
+            a.seed: a.scores[name] for a in ended if a.seed is not None and math.isfinite(a.scores.get(name, math.nan))
+        }
+        for name in names
+    }
+
+
+def _note(row: str, seeds: int, attempts: Sequence[Attempt]) -> str:
+    """What of a row is missing, and why; nothing where all its seeds have ended."""
+    known = [attempt for attempt in attempts if attempt.row == row]
+    ended = sum(attempt.state == "complete" for attempt in known)
+    if ended >= seeds:
+        return ""
+    faults = [f"seed {a.seed} {a.state}: {a.reason}" for a in known if a.state in ("failed", "stopped")]
+    begun = [f"seed {a.seed} is unfinished at step {a.step}" for a in known if a.state == "running"]
+    fresh = ["not run yet"] if not known else [f"{seeds - len(known)} not run yet"] if len(known) < seeds else []
+    return "; ".join([*([f"{ended} of {seeds} seeds"] if seeds > 1 and known else []), *faults, *begun, *fresh])
+
+
+def _cells(
+    row: str, settings: TableSettings, values: Values, printed: Mapping[str, Mapping[str, float]]
+) -> dict[str, Cell]:
+    base = settings.baseline
+    compared = base is not None and base != row
+    return {
+        name: Cell(
+            estimate(list(values.get(row, {}).get(name, {}).values())),
+            printed.get(row, {}).get(name),
+            _apart(name, row, str(base), values) if compared else None,
+            _printed_apart(name, row, str(base), printed) if compared else None,
+        )
+        for name in (column.name for column in settings.columns)
+    }
+
+
+def _apart(column: str, first: str, second: str, values: Values) -> Estimate | None:
+    """Return first minus second, over the seeds that both have."""
+    mine, other = values.get(first, {}).get(column, {}), values.get(second, {}).get(column, {})
+    return estimate([mine[seed] - other[seed] for seed in mine if seed in other])
+
+
+def _printed_apart(column: str, first: str, second: str, printed: Mapping[str, Mapping[str, float]]) -> float | None:
+    mine, other = printed.get(first, {}).get(column), printed.get(second, {}).get(column)
+    # A difference of printed decimals is one too: without rounding, 27.39 - 27.37 has sixteen of them.
+    return None if mine is None or other is None else round(mine - other, 10)
+
+
+def _order(
+    column: str,
+    larger_is_better: bool,
+    pair: tuple[str, str],
+    values: Values,
+    printed: Mapping[str, Mapping[str, float]],
+) -> Order:
+    measured, published = _apart(column, *pair, values), _printed_apart(column, *pair, printed)
+    return Order(
+        column,
+        *pair,
+        verdict=_verdict(measured, published),
+        better_published=_better(published, larger_is_better, pair),
+        better_measured=_better(measured.mean if measured else None, larger_is_better, pair),
+        difference=measured,
+        published_difference=published,
+    )
+
+
+def _better(apart: float | None, larger_is_better: bool, pair: tuple[str, str]) -> str | None:
+    if not apart:
+        return None
+    return pair[0] if (apart > 0) == larger_is_better else pair[1]
+
+
+def _verdict(measured: Estimate | None, published: float | None) -> Verdict:
+    """Both differences are in the column's own units, so that the same sign is the same order."""
+    if published is None:
+        return "not published"
+    if measured is None:
+        return "not measured"
+    if published == 0:
+        return "equal in the paper"
+    if not measured.resolved:
+        return "not resolved"
+    return "agrees" if (measured.mean > 0) == (published > 0) else "disagrees"
