@@ -232,7 +232,7 @@ def _search(work: CampaignWork, study: Study, client: Any, run: str) -> None:
 def _recorded(work: CampaignWork, client: Any, run: str, trials: list[Attempt]) -> CampaignOutcome:
     outcome = _outcome(work, trials, run)
     address, pictures = study_address(work.base.root), _pictures(work)
-    record = Record(work.name, work.search, trials, address, run, pictures, outcome.table)
+    record = Record(work.name, work.base.root, work.search, trials, address, run, pictures, outcome.table)
     with tempfile.TemporaryDirectory() as scratch:
         for file in write_report(record, Path(scratch)):
             storage.write_bytes(storage.join(work.folder, file.name), file.read_bytes())

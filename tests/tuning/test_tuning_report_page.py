@@ -81,7 +81,9 @@ def reported(tmp_path: Path, pictures: dict[str, list[Source]], model: str) -> R
         study, search = played(campaign, **{"model": model, **how})
         known, table = attempts(study), search.table
         measured = measured_table(table, campaign.tables[table], known) if table else None
-        files = write_report(Record("a-study", search, known, address, "run-id", pictures, measured), tmp_path)
+        files = write_report(
+            Record("a-study", "/out puts", search, known, address, "run-id", pictures, measured), tmp_path
+        )
         assert all(file.parent == tmp_path for file in files)
         return Page((tmp_path / "report.html").read_text()), {file.name for file in files}
 
@@ -94,7 +96,8 @@ def two(**changes: Any) -> Campaign:
 
 
 def test_a_search_ends_with_a_page_that_holds_everything(reported: Reported, tmp_path: Path) -> None:
-    page, files = reported(two(title="Perception against distortion"), failing=lambda number: number == 5)
+    campaign = two(title="Perception", profile="smoke", overrides={"stages.gan.batch": [1, 2]})
+    page, files = reported(campaign, failing=lambda number: number == 5)
     assert files == FIGURES | {"report.html"}
     for name in FIGURES:
         assert np.asarray(Image.open(tmp_path / name).convert("L")).std() > 1
@@ -111,8 +114,8 @@ def test_a_search_ends_with_a_page_that_holds_everything(reported: Reported, tmp
         "They trained",
         "From 4 trials these shares are a rough guess.",
         "optuna-dashboard sqlite:////data/studies.db",
-        "acutance run",
-        "stages.gan.optimiser.learning_rate=",
+        "--profile smoke --from-trial a-study/",
+        "--storage '/out puts' 'stages.gan.batch=[1, 2]'",
         "run-id",
         "first_rung: 20",
     ):
@@ -203,7 +206,7 @@ def test_a_password_is_nowhere_in_the_report(reported: Reported, tmp_path: Path)
     assert 'optuna-dashboard "$ACUTANCE_STUDIES"' in page.text
     assert "postgresql+psycopg2://db.example:5432/studies" in page.text
     assert not [name for name in files if b"hush" in (tmp_path / name).read_bytes()]
-    assert "hush" not in repr(Record("s", None, [], address, "", {}))  # type: ignore[arg-type]
+    assert "hush" not in repr(Record("s", "", None, [], address, "", {}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

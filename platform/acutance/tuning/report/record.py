@@ -17,6 +17,7 @@ class Record:
 
     Attributes:
         study: its name.
+        root: URI of the storage root.
         address: where studies are kept; it may hold a password and is never printed whole.
         run: the id of its MLflow run.
         pictures: data set -> the pictures that objectives were measured on.
@@ -24,6 +25,7 @@ class Record:
     """
 
     study: str
+    root: str
     search: Search
     attempts: Sequence[Attempt]
     address: str = field(repr=False)

@@ -186,12 +186,17 @@ def _home(record: Record) -> str:
     ]
     winner = best(record.attempts, record.campaign.objectives, record.campaign.judge)
     if winner is not None and record.table is None:
-        values = {**record.campaign.overrides, **winner.values}
-        profile = ["--profile", record.campaign.profile] if record.campaign.profile else []
-        settings = [f"{path}={yaml_text(value, inline=True)}" for path, value in values.items()]
-        command = shlex.join(["acutance", "run", str(record.search.file), *profile, *settings])
-        parts += [html.words("To train at full length with the best trial's values:"), html.code(command)]
+        text = "To train at full length with the best trial's values, and register what comes of it:"
+        parts += [html.words(text), html.code(_winners_command(record, winner))]
     return html.section("Where it lives, and how to go on", *parts)
+
+
+def _winners_command(record: Record, winner: Attempt) -> str:
+    """What a trial was trained with beside its own values belongs to the command, too."""
+    profile = ["--profile", record.campaign.profile] if record.campaign.profile else []
+    settings = [f"{path}={yaml_text(value, inline=True)}" for path, value in record.campaign.overrides.items()]
+    where = ["--from-trial", f"{record.study}/{winner.number}", "--storage", record.root]
+    return shlex.join(["acutance", "run", str(record.search.file), *profile, *where, *settings])
 
 
 def _state(attempt: Attempt) -> str:
