@@ -20,6 +20,7 @@ from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.report import csv_text
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation
 from acutance.evaluation.sheet import picture_sheet, strips_of
+from acutance.evaluation.spectrograms import spectrogram_sheet
 from acutance.evaluation.weights import fetch_weights
 from acutance.fingerprint import file_sha256, fingerprint
 from acutance.models.model_file import load_model
@@ -41,8 +42,8 @@ def evaluate_models(work: Work, jobs: list[StageJob]) -> tuple[Evaluation, str, 
     """Measure bicubic and the pipeline's evaluated stages on the held-out pictures; the caller has connected to Ray.
 
     Returns:
-        The evaluation, the URI of its folder (`evaluation.json`, `evaluation.csv`, `sheet.png`), and whether it was
-        made just now.
+        The evaluation, the URI of its folder (`evaluation.json`, `evaluation.csv`, `sheet.png`, `spectrograms.png`),
+        and whether it was made just now.
     """
     wanted = work.pipeline.evaluate
     models = {job.name: job.model for job in jobs if job.name in wanted.stages}
@@ -93,7 +94,9 @@ def measure_models(
                 on_progress=update,
                 pictures_to=kept,
             )
-        picture_sheet(storage.join(folder, "sheet.png"), strips_of(evaluation, kept), title=title)
+        strips = strips_of(evaluation, kept)
+        picture_sheet(storage.join(folder, "sheet.png"), strips, title=title)
+        spectrogram_sheet(storage.join(folder, "spectrograms.png"), strips, title=title)
     storage.write_bytes(storage.join(folder, "evaluation.csv"), csv_text(evaluation).encode())
     storage.write_json(result, evaluation.to_json())
     return evaluation, folder, True

@@ -10,7 +10,8 @@ from acutance.data.pictures import read_picture, write_picture
 from acutance.errors import DataError
 from acutance.evaluation.pictures import bicubic, picture_file, shown_detail
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation, Row
-from acutance.evaluation.sheet import LARGEST_FILE, picture_sheet, sharpest, strips_of
+from acutance.evaluation.sheet import GAP, LARGEST_FILE, LINE, MARGIN, picture_sheet, sharpest, strips_of
+from acutance.evaluation.spectrograms import WIDTH, spectrogram_sheet
 
 
 def kept(folder: Path, sizes: list[tuple[int, int]], *, detail: bool = True) -> Evaluation:
@@ -96,3 +97,14 @@ def test_pictures_that_were_not_kept_are_missed_by_name(tmp_path: Path) -> None:
     Path(picture_file(str(tmp_path), "made", "picture_0", "gan")).unlink()
     with pytest.raises(DataError, match=r"gan\.png"):
         strips_of(evaluation, str(tmp_path))
+
+
+def test_spectrograms_show_what_blur_takes_away(tmp_path: Path) -> None:
+    strips = strips_of(kept(tmp_path, [(96, 120), (64, 64)]), str(tmp_path))
+    spectrogram_sheet(str(tmp_path / "spectrograms.png"), strips, title="A title")
+    sheet = read_picture(tmp_path / "spectrograms.png").astype(float)
+    top, width = MARGIN + 6 * LINE + 2, WIDTH + GAP
+    bicubic_row, truth = (sheet[top : top + WIDTH, MARGIN + i * width :][:, :WIDTH] for i in (0, 2))
+    centre, corner = slice(WIDTH // 2 - 20, WIDTH // 2 + 20), slice(0, 10)
+    assert bicubic_row[centre, centre].mean() < truth[centre, centre].mean() - 20
+    assert bicubic_row[corner, corner].mean() > bicubic_row[centre, centre].mean()

@@ -70,7 +70,7 @@ def evaluate(
     show(result, as_json, table(evaluation))
     if against and not as_json:
         stdout.print(differences_table(compared))
-    say(f"pictures: {folder}/sheet.png, single values: {folder}/evaluation.csv")
+    say(f"pictures: {folder}/sheet.png, {folder}/spectrograms.png; single values: {folder}/evaluation.csv")
 
 
 @uses.command()

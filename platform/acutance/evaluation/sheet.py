@@ -124,8 +124,8 @@ def _render(strips: Sequence[Strip], title: str, width: int) -> Image.Image:
     size = (2 * MARGIN + columns * width + (columns - 1) * GAP, 2 * MARGIN + 4 * LINE + sum(heights))
     sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, MARGIN), title, INK, font=_font(24))
-    draw.text((MARGIN, MARGIN + 1.6 * LINE), _legend(strips), GREY, font=_font(14))
+    draw.text((MARGIN, MARGIN), title, INK, font=font(24))
+    draw.text((MARGIN, MARGIN + 1.6 * LINE), _legend(strips), GREY, font=font(14))
     top = MARGIN + 3 * LINE + GAP
     for strip, height in zip(strips, heights, strict=True):
         _draw_strip(sheet, draw, strip, top, width)
@@ -142,16 +142,16 @@ def _legend(strips: Sequence[Strip]) -> str:
 
 def _draw_strip(sheet: Image.Image, draw: ImageDraw.ImageDraw, strip: Strip, top: int, width: int) -> None:
     draw.line((MARGIN, top, sheet.width - MARGIN, top), fill=(220, 220, 220))
-    draw.text((MARGIN, top + 6), strip.title, INK, font=_font(17))
+    draw.text((MARGIN, top + 6), strip.title, INK, font=font(17))
     below = top + 2 * LINE + 6
     tallest = max(_fitted(panel, width).height for panel in strip.panels)
     truth = max(panel.pixels.shape[0] for panel in strip.panels)
     for index, panel in enumerate(strip.panels):
         left = MARGIN + index * (width + GAP)
         whole = _fitted(panel, width)
-        draw.text((left, below - LINE + 2), panel.heading, INK, font=_font(14))
+        draw.text((left, below - LINE + 2), panel.heading, INK, font=font(14))
         if panel.caption:
-            draw.text((left + width, below - LINE + 2), panel.caption, GREY, font=_font(13), anchor="ra")
+            draw.text((left + width, below - LINE + 2), panel.caption, GREY, font=font(13), anchor="ra")
         sheet.paste(whole, (left, below))
         _frame(draw, strip.region, whole.height / truth, width // ZOOM, (left, below))
         enlarged = _enlarged(panel, strip.region, truth, width)
@@ -185,5 +185,6 @@ def _frame(
     draw.rectangle(box, outline=FRAME, width=2)
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return the font of all sheets."""
     return ImageFont.load_default(size)

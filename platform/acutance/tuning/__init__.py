@@ -1,5 +1,6 @@
-"""Tuning: campaigns over a stage's numbers with Ray Tune and Optuna.
+"""Tuning: campaigns over a pipeline's numbers with Ray Tune and Optuna.
 
-`trial` is one training with suggested values, scored at its rungs; `search` proposes, runs and stops trials; `report`
-draws the Pareto front.
+`study` is what is known, in an Optuna storage; `ledger` asks Optuna and tells it, by `rules` of early stopping or a
+`population`; `search` lets Ray Tune run the trials, `trial` is one of them, with its `workers`; `lease` keeps a second
+driver out; `board` shows a campaign while it runs, `report` and `tables` what it came to.
 """
