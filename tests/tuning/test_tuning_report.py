@@ -4,11 +4,13 @@ import io
 from typing import Any
 
 import numpy as np
+import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from acutance.campaign import Goal
 from acutance.tuning.report import best, labels, pareto_front
-from acutance.tuning.report.drawing import in_view, worded
+from acutance.tuning.report.drawing import cut_off, in_view, worded
 from acutance.tuning.report.front import ranked, scored, spent
 from acutance.tuning.report.plane import pareto_picture
 from acutance.tuning.study import Attempt
@@ -101,6 +103,18 @@ def test_the_front_is_drawn_in_red_and_published_rows_in_green() -> None:
     assert has(drawn(trial(0, 30, 6), published=published), GREEN)
     assert not has(drawn(trial(0, 30, 6), published={"half a paper": {"psnr_y on a": 31.0}}), GREEN)
     assert has(drawn(trial(0, 30, 6), goals=GOALS[:1], published={"half a paper": {"psnr_y on a": 31.0}}), GREEN)
+
+
+def test_published_rows_are_shown_however_far_away_but_for_one_far_from_the_others() -> None:
+    trials = [(27 + i / 1000, 0.1) for i in range(8)]
+    axes = Figure().subplots()
+    axes.scatter(*zip(*trials, (35.0, 0.1), strict=True))
+    untouched = axes.get_xlim()
+    cut_off(axes, [trials, [(35.0, 0.1)]])
+    assert axes.get_xlim() == untouched
+    cut_off(axes, [trials, [*((30 + i / 10, 0.1) for i in range(5)), (7.0, 0.1)]])
+    assert axes.get_xlim() == pytest.approx((27 - 0.17, 30.4 + 0.17))
+    assert [text.get_text() for text in axes.texts] == ["1 far out, not shown"]
 
 
 def test_without_a_score_the_picture_says_so() -> None:

@@ -65,6 +65,7 @@ def dress(axes: Axes, x: str, y: str) -> None:
     axes.set_xlabel(x, fontsize=9)
     axes.set_ylabel(y, fontsize=9)
     axes.tick_params(labelsize=8)
+    axes.ticklabel_format(useOffset=False)
     axes.grid(alpha=0.25)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -86,18 +87,24 @@ def in_view(values: Sequence[float], kept: Sequence[float] = ()) -> tuple[float,
     return min(inside), max(inside)
 
 
-def cut_off(axes: Axes, points: Sequence[tuple[float, float]], kept: Sequence[tuple[float, float]] = ()) -> None:
-    """Leave points that lie far out outside the axes, and say how many they are.
+def cut_off(
+    axes: Axes, groups: Sequence[Sequence[tuple[float, float]]], kept: Sequence[tuple[float, float]] = ()
+) -> None:
+    """Leave points that lie far out of their group outside the axes, and say how many they are.
 
     Args:
-        points: (x, y), at least one; an x that needs no cut is the same for all.
-        kept: those of them that are shown in any case.
+        groups: of (x, y), not all of them empty; an x that needs no cut is the same for all.
+        kept: points of the first group that are shown in any case.
     """
-    outside: set[int] = set()
+    outside: set[tuple[float, float]] = set()
     for side, limit in ((0, axes.set_xlim), (1, axes.set_ylim)):
-        values = [point[side] for point in points]
-        low, high = in_view(values, [point[side] for point in kept])
-        far = {index for index, value in enumerate(values) if not low <= value <= high}
+        ranges = [
+            in_view([point[side] for point in group], [point[side] for point in kept if group is groups[0]])
+            for group in groups
+            if group
+        ]
+        low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+        far = {point for group in groups for point in group if not low <= point[side] <= high}
         if far:
             outside |= far
             margin = 0.05 * (high - low)

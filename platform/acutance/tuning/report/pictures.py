@@ -40,7 +40,7 @@ def history_picture(attempts: Sequence[Attempt], goals: Sequence[Goal], seeds: i
             axes.plot(places, so_far, color=BEST, drawstyle="steps-post", marker=marked, label="best so far")
             dress(axes, name, axis_title(goal) if axes is row[0] else "")
         heights = [(0.0, attempt.scores[goal.name]) for attempt in ended]
-        cut_off(row[0], heights, [(0.0, height) for height in so_far if math.isfinite(height)])
+        cut_off(row[0], [heights], [(0.0, height) for height in so_far if math.isfinite(height)])
         count_trials(row[0], attempts)
         row[1].set_xlim(left=0)
     return png(figure)
@@ -70,7 +70,7 @@ def curves_picture(attempts: Sequence[Attempt], goals: Sequence[Goal], best: Att
             _draw_course(axes, drawn[attempt.number], attempt, attempt is best)
         dress(axes, "step", axis_title(goal))
         heights = [(0.0, score) for course in drawn.values() for _, score in course]
-        cut_off(axes, heights, [(0.0, score) for _, score in drawn[best.number]] if best else [])
+        cut_off(axes, [heights], [(0.0, score) for _, score in drawn[best.number]] if best else [])
     for axes in panels[len(shown) :]:
         axes.remove()
     return png(figure)

@@ -95,8 +95,10 @@ def _draw_front(
     for row, values in drawn.items():
         name_point(axes, row, values[first], values[second], PAPER)
     dress(axes, axis_title(goals[0]), axis_title(goals[1]))
-    rows = [*(attempt.scores for attempt in scored), *drawn.values()]
-    _show(axes, [(row[first], row[second]) for row in rows], [(a.scores[first], a.scores[second]) for a in front])
+    groups = [
+        list(zip(*places(rows), strict=True)) for rows in ((attempt.scores for attempt in scored), drawn.values())
+    ]
+    _show(axes, groups, [(attempt.scores[first], attempt.scores[second]) for attempt in front])
 
 
 def _draw_scores(
@@ -127,13 +129,15 @@ def _draw_scores(
         )
     dress(axes, "trial", axis_title(goal))
     count_trials(axes, attempts)
-    heights = [*(a.scores[goal.name] for a in [*scored, *front]), *(values[goal.name] for values in drawn.values())]
-    _show(axes, [(0, height) for height in heights], [(0, a.scores[goal.name]) for a in front])
+    rows = [attempt.scores for attempt in [*scored, *front]], list(drawn.values())
+    _show(
+        axes, [[(0.0, row[goal.name]) for row in group] for group in rows], [(0.0, a.scores[goal.name]) for a in front]
+    )
 
 
-def _show(axes: Axes, points: Sequence[tuple[float, float]], kept: Sequence[tuple[float, float]]) -> None:
-    if points:
-        cut_off(axes, points, kept)
+def _show(axes: Axes, groups: Sequence[Sequence[tuple[float, float]]], kept: Sequence[tuple[float, float]]) -> None:
+    if any(groups):
+        cut_off(axes, groups, kept)
         return
     axes.text(0.5, 0.5, "no trial has a score", ha="center", va="center", transform=axes.transAxes)
     axes.set(xticks=[], yticks=[])

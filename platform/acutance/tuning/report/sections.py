@@ -172,7 +172,9 @@ def _trial_table(record: Record, attempts: Sequence[Attempt]) -> str:
         for attempt in attempts
     ]
     named = ["row"] if record.search.table else []
-    scores = [f"{quantity(goal)}\non {goal.on} {'↑' if goal.goal == 'maximize' else '↓'}" for goal in goals]
+    titles = [quantity(goal).replace(", ", ",\n") for goal in goals]
+    arrows = ["↑" if goal.goal == "maximize" else "↓" for goal in goals]
+    scores = [f"{title}\non {g.on} {arrow}" for g, title, arrow in zip(goals, titles, arrows, strict=True)]
     columns = ["trial", *named, *names.values(), *scores, "steps", "time", ""]
     return html.table(columns, rows, text=(*([1] if named else []), len(columns) - 1))
 
