@@ -13,11 +13,13 @@ import ray
 import ray.train
 import torch
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch.config import _TorchBackend
 
 from acutance import storage
 from acutance.console import say
 from acutance.errors import AcutanceError, TrainingError
 from acutance.pipeline import Compute
+from acutance.training.interface import choose_interface
 from acutance.training.learner import Learner
 from acutance.training.loop import Losses, Tracker, train_stage
 from acutance.training.plan import StageJob
@@ -28,6 +30,20 @@ RESTARTS = 5
 POLL_SECONDS = 0.5
 
 OnProgress = Callable[[str, int, Losses], None]
+
+
+class _Backend(_TorchBackend):
+    """Ray's own, but workers on several machines find one another."""
+
+    def on_start(self, worker_group: Any, backend_config: Any) -> None:
+        worker_group.execute(choose_interface)
+        super().on_start(worker_group, backend_config)
+
+
+class _Distributed(TorchConfig):
+    @property
+    def backend_cls(self) -> type[_Backend]:
+        return _Backend
 
 
 @ray.remote(num_cpus=0)
@@ -91,7 +107,7 @@ def train(
             "board": board,
             "threads": compute.cpus_per_worker,
         },
-        torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+        torch_config=_Distributed(backend="nccl" if gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=compute.workers, use_gpu=gpu, resources_per_worker=resources
         ),
