@@ -6,11 +6,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := requirements/lock.txt
+IMAGE := requirements/image.txt
 STAMP := $(VENV)/.installed
 PEERS := .tools/peers
 UV := $(shell command -v uv || echo .tools/bin/uv)
 
-.PHONY: help demo test test-fast check format lock bench clean
+.PHONY: help demo test test-fast test-e2e check format lock bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,11 +28,14 @@ $(STAMP): $(LOCK) pyproject.toml
 demo: $(STAMP) ## the main job on real photographs: shards, training, evaluation, a registered model
 	@$(BIN)/acutance run pipelines/quickstart.yaml
 
-test: $(STAMP) ## every test
-	@$(BIN)/python -m pytest
+test: $(STAMP) ## every test but the long ones
+	@$(BIN)/python -m pytest -m "not long"
 
 test-fast: $(STAMP) ## the tests that start no cluster and no server
-	@$(BIN)/python -m pytest -m "not e2e"
+	@$(BIN)/python -m pytest -m "not e2e and not long"
+
+test-e2e: $(STAMP) ## the long tests: clusters with their servers, several hosts; wants root, Postgres, iproute2
+	@$(BIN)/python -m pytest -m long -rs
 
 check: $(STAMP) ## lint, format, types, import contract
 	@$(BIN)/ruff check .
@@ -43,9 +47,11 @@ format: $(STAMP) ## mend what ruff can mend
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-lock: ## compile requirements/lock.txt anew from pyproject.toml
+lock: ## compile requirements/ anew from pyproject.toml: lock.txt, and image.txt for infra/Containerfile
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --no-annotate \
 	  --custom-compile-command "make lock" pyproject.toml -o $(LOCK)
+	@echo "hatchling>=1.27" | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --extra server --no-annotate --constraint $(LOCK) --custom-compile-command "make lock" pyproject.toml - -o $(IMAGE)
 
 $(PEERS)/.installed: benchmarks/peers.txt $(STAMP)
 	@echo "installing what the benchmarks compare with into $(PEERS)"
