@@ -15,7 +15,8 @@ from made_for_cluster import Head, processes
 
 from acutance.cluster import jobs
 from acutance.cluster.client import client_of
-from acutance.cluster.package import Package, build, environment
+from acutance.cluster.package import Package, build
+from acutance.cluster.variables import environment
 from acutance.errors import UnreachableError, UserError
 from command_line import REPOSITORY
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from pathlib import Path
 
 import pytest
 
 import acutance
-from acutance.cluster.package import build, environment
+from acutance.cluster import package as packages
+from acutance.cluster.package import build
 from acutance.errors import UserError
 from command_line import REPOSITORY
 
@@ -35,12 +38,19 @@ def checkout(tmp_path: Path) -> Path:
         "outputs/model.safetensors",
         "data/picture.png",
         "elsewhere/extra.yaml",
+        "pipelines/model.safetensors",
+        "pipelines/id_rsa",
+        "home/.aws/credentials",
+        "home/.aws/config.yaml",
         "run",
     ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("key: s3cr3t")
     (tmp_path / "private.yaml").write_text("key: s3cr3t")
     (root / "pipelines" / "link.yaml").symlink_to(tmp_path / "private.yaml")
+    (root / "pipelines" / "home").symlink_to(root / "home")
+    (root / "search_spaces" / "up").symlink_to("../..")
+    (root / "pipelines" / "loop").symlink_to(".")
     return root
 
 
@@ -79,7 +89,17 @@ def test_paths_are_those_of_where_the_user_stands(checkout: Path, tmp_path: Path
 
 @pytest.mark.parametrize(
     "word",
-    ["../private.yaml", "pipelines/link.yaml", "pipelines/credentials.yaml", ".venv/x.yaml", "data/picture.png"],
+    [
+        "../private.yaml",
+        "pipelines/link.yaml",
+        "search_spaces/up/private.yaml",
+        "pipelines/credentials.yaml",
+        ".venv/x.yaml",
+        "home/.aws/config.yaml",
+        "pipelines/home/.aws/config.yaml",
+        "data/picture.png",
+        "pipelines/mistyped.yaml",
+    ],
 )
 def test_files_that_cannot_come_along(checkout: Path, tmp_path: Path, word: str) -> None:
     folder = tmp_path / "a"
@@ -96,42 +116,42 @@ def test_absolute_pictures_and_models_are_left_to_the_cluster(checkout: Path, tm
     assert build(words, checkout, tmp_path).command == tuple(words)
 
 
-def test_the_environment_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "s3cr3t")
-    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "s3cr3t")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///runs/mlflow.db")
-    variables = environment("outputs")
-    assert variables["ACUTANCE_STORAGE"] == str(tmp_path / "outputs")
-    assert variables["MLFLOW_TRACKING_URI"] == f"sqlite:///{tmp_path}/runs/mlflow.db"
-    assert variables["PYTHONPATH"] == "platform"
-    assert variables["RAY_USAGE_STATS_ENABLED"] == "0"
-    assert "s3cr3t" not in str(variables)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example:5000")
-    variables = environment("s3://bucket/outputs")
-    assert variables["ACUTANCE_STORAGE"] == "s3://bucket/outputs"
-    assert variables["MLFLOW_TRACKING_URI"] == "http://mlflow.example:5000"
+def test_a_policy_folder_that_leads_out_stays_at_home(checkout: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "theirs.yaml").write_text("key: s3cr3t")
+    shutil.rmtree(checkout / "search_spaces")
+    (checkout / "search_spaces").symlink_to(outside)
+    assert names(checkout, tmp_path / "a", "doctor") == {"pipelines/mine.yaml"}
 
 
-@pytest.mark.parametrize(
-    "uri",
-    [
-        "http://me:s3cr3t@mlflow.example",
-        "https://s3cr3t@mlflow.example",
-        "postgresql://me:s3cr3t@db/mlflow",
-        "postgresql://db/mlflow?user=me&password=s3cr3t",
-    ],
-)
-def test_a_tracking_address_with_a_password_is_refused(monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    with pytest.raises(UserError, match="MLFLOW_TRACKING_PASSWORD") as refused:
-        environment("outputs")
-    assert "s3cr3t" not in str(refused.value)
+def test_a_gigabyte_of_outputs_costs_nothing(checkout: Path, tmp_path: Path) -> None:
+    with open(checkout / "outputs" / "huge.yaml", "wb") as file:
+        file.truncate(1 << 30)
+    (tmp_path / "a").mkdir()
+    began = time.monotonic()
+    package = build(["run", "pipelines/mine.yaml"], checkout, tmp_path / "a")
+    assert package.size < 2 << 20
+    assert time.monotonic() - began < 5
 
 
-@pytest.mark.parametrize("storage", ["s3://key:s3cr3t@bucket/x", "ftp://host/x"])
-def test_a_storage_no_job_can_use(storage: str) -> None:
-    with pytest.raises(UserError) as refused:
-        environment(storage)
-    assert "s3cr3t" not in str(refused.value)
+def test_too_much_is_refused_and_the_largest_file_named(checkout: Path, tmp_path: Path) -> None:
+    with open(checkout / "pipelines" / "huge.yaml", "wb") as file:
+        file.truncate(packages.MOST + 1)
+    (tmp_path / "a").mkdir()
+    with pytest.raises(UserError, match=r"at most 20 may go along") as refused:
+        build(["run", "pipelines/mine.yaml"], checkout, tmp_path / "a")
+    assert refused.value.where == "pipelines/huge.yaml (20.0 MiB)"
+    assert list((tmp_path / "a").iterdir()) == [], "it is copied only when it may go along"
+
+
+def test_code_with_a_secret_beside_it_leaves_the_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "acutance"
+    for name in (".env", "__init__.py", "keys.pem", ".netrc.py", "data/__init__.py", "data/picture.png", "outputs.db"):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text("s3cr3t")
+    monkeypatch.setattr(packages, "HOME", home)
+    (tmp_path / "a").mkdir()
+    package = build(["doctor"], tmp_path, tmp_path / "a")
+    code = {name.removeprefix("platform/acutance/") for name, _ in package.files}
+    assert code == {"__init__.py", "data/__init__.py"}

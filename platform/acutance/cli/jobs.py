@@ -10,18 +10,31 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from acutance import __version__
 from acutance.cli.options import Address, JobId, Json, Storage
 from acutance.cli.show import show, table_of
 from acutance.console import say
 
 app = typer.Typer(help="Ray Jobs: submit, follow, stop.", no_args_is_help=True)
 
+TAKES_A_COMMAND = {"allow_extra_args": True, "ignore_unknown_options": True}
+Command = Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="what follows `acutance`")]
+Variables = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--env",
+        metavar="NAME[=VALUE]",
+        help="a variable of the job, such as ACUTANCE_DATA=/mnt/pictures; no secrets, everyone can read it",
+    ),
+]
 
-@app.command("submit", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+
+@app.command("submit", context_settings=TAKES_A_COMMAND)
 def jobs_submit(
-    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="what follows `acutance`")],
+    command: Command,
     address: Address = None,
     storage: Storage = None,
+    env: Variables = None,
     detach: Annotated[bool, typer.Option("--detach", help="do not follow the log")] = False,
     as_json: Json = False,
 ) -> None:
@@ -30,6 +43,7 @@ def jobs_submit(
     \b
     acutance jobs submit -- run pipelines/quickstart.yaml
     acutance jobs submit --address http://127.0.0.1:8265 -- tune search_spaces/quickstart.yaml
+    acutance jobs submit --env ACUTANCE_DATA=/mnt/pictures -- run pipelines/mine.yaml
     """
     from acutance.cluster import jobs
     from acutance.work import storage_root
@@ -40,7 +54,7 @@ def jobs_submit(
         for folder, files in sorted(folders.items()):
             say(f"  {folder}: {files} file{'s' if files > 1 else ''}")
 
-    job_id = jobs.submit(command, address=address, storage=storage_root(storage), on_package=describe)
+    job_id = jobs.submit(command, address=address, storage=storage_root(storage), given=env or [], on_package=describe)
     say(f"job {job_id}")
     if detach:
         there = f" --address {address}" if address else ""
@@ -49,6 +63,39 @@ def jobs_submit(
     job = jobs.watch(address, job_id, say_line if as_json else print_line)
     show(vars(job), as_json, f"{job.id}: {job.status} {escape(job.message)}")
     sys.exit(job.exit_code)
+
+
+@app.command("manifest", context_settings=TAKES_A_COMMAND)
+def jobs_manifest(
+    command: Command,
+    storage: Storage = None,
+    env: Variables = None,
+    image: Annotated[str, typer.Option(help="made from infra/Containerfile")] = f"acutance:{__version__}",
+    name: Annotated[str | None, typer.Option(help="of the RayJob; default: made of the command")] = None,
+    namespace: Annotated[str | None, typer.Option(help="default: that of the one who applies it")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Ray workers, a pod each")] = 2,
+    cpus: Annotated[int, typer.Option(min=1, help="of each worker")] = 4,
+    gpus: Annotated[int, typer.Option(min=0, help="of each worker")] = 0,
+    memory: Annotated[str, typer.Option(help="of each worker")] = "16Gi",
+    secret: Annotated[str, typer.Option(help="a Secret with AWS_ACCESS_KEY_ID and the like")] = "acutance",
+) -> None:
+    """Print a KubeRay RayJob that runs a command; secrets by the name of a Secret, never by value.
+
+    \b
+    export ACUTANCE_STORAGE=s3://acutance/outputs MLFLOW_TRACKING_URI=http://mlflow:5000
+    acutance jobs manifest --workers 4 --gpus 1 -- run pipelines/mine.yaml
+    acutance jobs manifest -- tune search_spaces/mine.yaml --resume | kubectl apply -f -
+    """
+    from acutance.cluster.manifest import Pods, as_yaml, rayjob
+    from acutance.work import storage_root
+
+    pods = Pods(image, workers, cpus, gpus, memory)
+    job = rayjob(
+        command, pods, storage=storage_root(storage), name=name, namespace=namespace, secret=secret, given=env or []
+    )
+    sys.stdout.write(as_yaml(job))
+    if command[0] == "tune" and "--resume" not in command:
+        say("a cluster that is lost is started anew, and then only `tune ... --resume` goes on with the campaign")
 
 
 def print_line(line: str) -> None:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from acutance.cluster.package import copy_code, quiet_environment
+from acutance.cluster.package import copy_code
 from acutance.cluster.reach import PORT, check_cluster, check_port, dashboard_answers, in_job, shown
 from acutance.cluster.tokens import create_token, use_token
+from acutance.cluster.variables import quiet_environment
 from acutance.errors import UnreachableError, UserError
 from acutance.quiet import hush
 

@@ -6,15 +6,16 @@ import asyncio
 import shlex
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acutance.cluster.client import answering, client_of
-from acutance.cluster.package import Package, build, environment
+from acutance.cluster.package import BESIDE, Package, build
 from acutance.cluster.reach import shown
+from acutance.cluster.variables import environment, refuse_secret_words
 from acutance.errors import UnreachableError, UserError
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def submit(
     *,
     address: str | None = None,
     storage: str,
+    given: Iterable[str] = (),
     working_dir: str | Path = ".",
     on_package: Callable[[Package], None] | None = None,
 ) -> str:
@@ -65,16 +67,19 @@ def submit(
         command: what follows `acutance`.
         address: see `client_of`.
         storage: storage root of the job's outputs; every node must reach it. A local one is made absolute.
+        given: further variables, see `acutance.cluster.variables.environment`.
         working_dir: where the command's YAML files are looked for.
         on_package: called with what is about to be uploaded.
 
     Raises:
-        UserError: when the command names a file that cannot come along, or an address holds a password.
+        UserError: when the command names a file that cannot come along, a variable may not, or an address holds a
+            password.
         UnreachableError: when no cluster answers.
     """
     if not command:
         raise UserError("there is no command to submit", fix="acutance jobs submit -- run pipelines/quickstart.yaml")
-    variables = environment(storage)
+    refuse_secret_words(command)
+    variables = environment(storage, given)
     client, target = client_of(address)
     with tempfile.TemporaryDirectory(prefix="acutance-job-") as folder:
         package = build(command, Path(working_dir), Path(folder))
@@ -87,7 +92,8 @@ def submit(
 
 def submit_entrypoint(client: JobSubmissionClient, entrypoint: str, folder: Path, variables: dict[str, str]) -> str:
     """Upload a folder and start a shell command in it; return the job's id."""
-    return client.submit_job(entrypoint=entrypoint, runtime_env={"working_dir": str(folder), "env_vars": variables})
+    runtime_env = {"working_dir": str(folder), "env_vars": {**variables, **BESIDE}}
+    return client.submit_job(entrypoint=entrypoint, runtime_env=runtime_env)
 
 
 def listing(address: str | None = None) -> list[Job]:

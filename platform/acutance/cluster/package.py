@@ -1,25 +1,26 @@
-"""What a job takes along to the cluster: code, YAML files, a few variables; all by an allow-list."""
+"""What a job takes along to the cluster: code and YAML files, by an allow-list."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import acutance
-from acutance import storage as storages
-from acutance.cluster.reach import shown
 from acutance.errors import UserError
-from acutance.quiet import DEFAULTS
 
 HOME = Path(acutance.__file__).resolve().parent
 CODE = {".py", ".yaml", ".typed"}
 YAML = {".yaml", ".yml"}
 POLICY = ("pipelines", "search_spaces")
+BESIDE = {"PYTHONPATH": "platform", "PYTHONUNBUFFERED": "1"}
+"""The variables with which a job finds its code."""
+
+MOST = 20 << 20
+"""Bytes of a package. Code and YAML come to a few hundred KiB; Ray itself refuses 100 MiB."""
+
 PRIVATE = re.compile(r"^\.|credential|secret|password", re.IGNORECASE)
 """Names that stay at home wherever they lie: hidden ones (.env, .git, .venv) and what calls itself secret."""
 
@@ -53,17 +54,39 @@ def build(command: list[str], working_dir: Path, folder: Path) -> Package:
         folder: an empty folder.
 
     Raises:
-        UserError: when the command names a local file that cannot come along.
+        UserError: when the command names a local file that cannot come along, or there is too much.
     """
-    here = working_dir.resolve()
-    root = _root(here)
-    named = [_named(word, here, root) for word in command]
+    root, named = named_files(command, working_dir)
     wanted = dict([*_code(), *_policy(root), *((path.as_posix(), root / path) for path in named if path)])
+    files = tuple(sorted((inside, source.stat().st_size) for inside, source in wanted.items()))
+    _refuse_too_much(files)
     for inside, source in wanted.items():
         (folder / inside).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, folder / inside)
     words = tuple(path.as_posix() if path else word for word, path in zip(command, named, strict=True))
-    return Package(folder, words, tuple(sorted((inside, source.stat().st_size) for inside, source in wanted.items())))
+    return Package(folder, words, files)
+
+
+def named_files(command: list[str], working_dir: Path) -> tuple[Path, list[Path | None]]:
+    """Return the checkout, and for each word of a command the path inside of it that it names, None for other words.
+
+    Raises:
+        UserError: when a word names a local file that cannot come along.
+    """
+    here = working_dir.resolve()
+    root = _root(here)
+    return root, [_named(word, here, root) for word in command]
+
+
+def _refuse_too_much(files: tuple[tuple[str, int], ...]) -> None:
+    total = sum(size for _, size in files)
+    if total > MOST:
+        largest, size = max(files, key=lambda file: file[1])
+        raise UserError(
+            f"a job's package has {total >> 20} MiB, and at most {MOST >> 20} may go along",
+            where=f"{largest} ({size / (1 << 20):.1f} MiB)",
+            fix="move large files out of pipelines/ and search_spaces/",
+        )
 
 
 def _root(here: Path) -> Path:
@@ -79,6 +102,8 @@ def _code() -> Iterator[tuple[str, Path]]:
 
 def _policy(root: Path) -> Iterator[tuple[str, Path]]:
     for name in POLICY:
+        if (root / name).is_symlink():
+            continue
         for path in _files(root / name, YAML):
             inside = path.relative_to(root)
             if not _private(inside):
@@ -102,6 +127,7 @@ def _named(word: str, here: Path, root: Path) -> Path | None:
     path = here / word
     try:
         if not path.is_file():
+            _expect_no_yaml(word)
             return None
     except (OSError, ValueError):  # too long for a name, or with a null byte
         return None
@@ -116,6 +142,11 @@ def _named(word: str, here: Path, root: Path) -> Path | None:
             fix=f"put it below {root} (hidden and secret ones stay out of jobs)",
         )
     return real.relative_to(root)
+
+
+def _expect_no_yaml(word: str) -> None:
+    if Path(word).suffix in YAML and "=" not in word:
+        raise UserError("there is no such file to take along", where=word, fix="check its path from where you stand")
 
 
 def _leave_to_the_cluster(word: str) -> None:
@@ -134,43 +165,3 @@ def copy_code(folder: Path) -> None:
         target = folder / "acutance" / path.relative_to(HOME)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-
-
-def quiet_environment() -> dict[str, str]:
-    """Return the quiet settings of this process, for processes on other machines."""
-    names = [*DEFAULTS, "ACUTANCE_DEBUG"]
-    return {name: os.environ[name] for name in names if name in os.environ}
-
-
-def environment(storage: str) -> dict[str, str]:
-    """Return the variables of a job: where code and outputs are, and never a key, a token or a password.
-
-    Raises:
-        UserError: when an address holds credentials.
-    """
-    storages.filesystem(storage)  # refuses unknown schemes and credentials
-    root = storage if storages.is_remote(storage) else str(Path(storage).expanduser().absolute())
-    variables = {
-        "PYTHONPATH": "platform",
-        "PYTHONUNBUFFERED": "1",
-        "ACUTANCE_STORAGE": root,
-    } | quiet_environment()
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
-        if uri := os.environ.get(name, "").strip():
-            variables[name] = _without_secrets(name, uri)
-    return variables
-
-
-def _without_secrets(name: str, uri: str) -> str:
-    """Everyone who sees the cluster's dashboard sees a job's variables."""
-    parts = urlsplit(uri)
-    web = parts.scheme in {"http", "https"}
-    if parts.password or (web and parts.username) or {"password", "token"} & parse_qs(parts.query).keys():
-        raise UserError(
-            "an address with a password may not go into a job, where everyone can read it",
-            where=f"{name} {shown(uri).split('?')[0]}",
-            fix="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment of the nodes",
-        )
-    if uri.startswith("sqlite:///"):  # a relative one would lie in the job's own folder, and vanish with it
-        return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}"
-    return uri

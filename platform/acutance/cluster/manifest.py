@@ -1,0 +1,191 @@
+"""A job for Kubernetes: the RayJob of KubeRay (ray.io/v1) that runs a command on a cluster of its own.
+
+Code, pipelines and search spaces come with the image (infra/Containerfile), so that what ran can be told by the
+image's name alone. Outputs, runs and studies are outside of the pods: `backoffLimit` starts a lost cluster anew, and
+the command goes on where it was. Field by field: ray-operator/apis/ray/v1 of KubeRay 1.5.1 or later, the first with
+token authentication.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from acutance import storage as storages
+from acutance.cluster.package import POLICY, named_files
+from acutance.cluster.variables import addresses, refuse_secret_words
+from acutance.errors import UserError
+
+SECRETS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "ACUTANCE_STUDIES",
+)
+"""What pods take from the Secret, as far as it is there: by name, so that a manifest holds no value."""
+
+RETRIES = 3
+SECONDS_KEPT = 600
+"""How long a finished job's cluster stays, for its dashboard and logs."""
+
+HEAD = {"cpu": "2", "memory": "8Gi"}
+LONGEST_NAME = 47
+
+
+@dataclass(frozen=True)
+class Pods:
+    """What the cluster of a job is made of: a head that trains nothing, and workers, each with `cpus`, `gpus` and
+    `memory` (a quantity of Kubernetes, such as 8Gi)."""
+
+    image: str
+    workers: int = 2
+    cpus: int = 4
+    gpus: int = 0
+    memory: str = "16Gi"
+
+
+def rayjob(
+    command: list[str],
+    pods: Pods,
+    *,
+    storage: str,
+    name: str | None = None,
+    namespace: str | None = None,
+    secret: str = "acutance",
+    given: Iterable[str] = (),
+    working_dir: str | Path = ".",
+) -> dict[str, Any]:
+    """Return the RayJob that runs `acutance COMMAND`.
+
+    Args:
+        command: what follows `acutance`; its YAML files lie in `pipelines/` or `search_spaces/`.
+        storage: storage root of outputs; remote, for pods share no folder.
+        name: default: made of the command.
+        namespace: default: that of the one who applies it.
+        secret: name of a Secret with any of `SECRETS`.
+        given: see `acutance.cluster.variables.environment`.
+        working_dir: where the command's YAML files are looked for.
+
+    Raises:
+        UserError: when the job could not run there.
+    """
+    refuse_secret_words(command)
+    words = _in_image(command, Path(working_dir))
+    if not storages.is_remote(storage):
+        raise UserError("pods share no folder", where=f"storage {storage}", fix="--storage s3://BUCKET/PREFIX")
+    variables = addresses(storage, given)
+    if "MLFLOW_TRACKING_URI" not in variables:
+        raise UserError("pods need a tracking server", fix="--env MLFLOW_TRACKING_URI=http://mlflow.example:5000")
+    metadata = {"name": _name(name or _name_of(words)), "labels": {"app.kubernetes.io/name": "acutance"}}
+    return {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayJob",
+        "metadata": metadata | ({"namespace": namespace} if namespace else {}),
+        "spec": {
+            "entrypoint": shlex.join(["python", "-m", "acutance", *words]),
+            "backoffLimit": RETRIES,
+            "shutdownAfterJobFinishes": True,
+            "ttlSecondsAfterFinished": SECONDS_KEPT,
+            "rayClusterSpec": cluster_spec(pods, _environment(variables, secret)),
+        },
+    }
+
+
+def cluster_spec(pods: Pods, environment: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the `spec` of a RayCluster whose nodes have these variables."""
+    resources = {"cpu": str(pods.cpus), "memory": pods.memory}
+    if pods.gpus:
+        resources["nvidia.com/gpu"] = str(pods.gpus)
+    return {
+        "rayVersion": version("ray"),
+        "authOptions": {"mode": "token"},
+        "headGroupSpec": {
+            "rayStartParams": {"num-cpus": "0"},  # the driver and Ray's own servers; nothing trains beside them
+            "template": _pod("ray-head", pods.image, HEAD, environment),
+        },
+        "workerGroupSpecs": [
+            {
+                "groupName": "workers",
+                "replicas": pods.workers,
+                "minReplicas": pods.workers,
+                "maxReplicas": pods.workers,
+                "rayStartParams": {},
+                "template": _pod("ray-worker", pods.image, resources, environment),
+            }
+        ],
+    }
+
+
+def _pod(name: str, image: str, resources: dict[str, str], environment: list[dict[str, Any]]) -> dict[str, Any]:
+    container = {
+        "name": name,
+        "image": image,
+        "env": environment,
+        "resources": {"requests": resources, "limits": resources},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    return {
+        "spec": {
+            "automountServiceAccountToken": False,
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [container],
+        },
+    }
+
+
+def _environment(variables: dict[str, str], secret: str) -> list[dict[str, Any]]:
+    plain: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in sorted(variables.items())]
+    taken = [name for name in SECRETS if name not in variables]
+    return plain + [
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": name, "optional": True}}} for name in taken
+    ]
+
+
+def _in_image(command: list[str], working_dir: Path) -> list[str]:
+    """Return the command with its YAML files named as they lie in the image."""
+    if not command:
+        raise UserError("there is no command", fix="acutance jobs manifest -- run pipelines/quickstart.yaml")
+    _, named = named_files(command, working_dir)
+    for word, path in zip(command, named, strict=True):
+        if path and path.parts[0] not in POLICY:
+            raise UserError("the image would not have this file", where=word, fix=f"put it into {' or '.join(POLICY)}/")
+    return [path.as_posix() if path else word for word, path in zip(command, named, strict=True)]
+
+
+def _name_of(words: list[str]) -> str:
+    """Return a name that tells the command and the file apart from others: `run-quickstart`."""
+    file = next((Path(word).stem for word in words[1:] if word.endswith((".yaml", ".yml"))), "")
+    text = re.sub(r"[^a-z0-9]+", "-", f"{words[0]}-{file}".lower()).strip("-")
+    return text[:LONGEST_NAME].rstrip("-")
+
+
+def _name(name: str) -> str:
+    """Kubernetes would refuse it later, and less clearly."""
+    if len(name) > LONGEST_NAME or not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name):
+        raise UserError(
+            "this is no name for a RayJob",
+            where=name,
+            fix=f"--name with at most {LONGEST_NAME} of a-z, 0-9 and -, beginning with a letter",
+        )
+    return name
+
+
+def as_yaml(manifest: dict[str, Any]) -> str:
+    """Return a manifest as `kubectl apply -f -` reads it."""
+    text = io.StringIO()
+    yaml = YAML()
+    yaml.default_flow_style = False
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.width = 120
+    yaml.representer.ignore_aliases = lambda _: True
+    yaml.dump(manifest, text)
+    return text.getvalue()
