@@ -56,7 +56,7 @@ class CampaignWork:
         settings = self.campaign.model_dump(
             mode="json", by_alias=True, exclude={"concurrency", "pipeline", "budget", "tables", "published"}
         )
-        points = [point.values for point in self.search.points or []]
+        points = [[point.row, point.values] for point in self.search.points or []]
         stages = [job.fingerprint for job in self.base.jobs()]
         return fingerprint({"campaign": settings, "points": points, "stages": stages})
 

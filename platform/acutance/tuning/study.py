@@ -117,9 +117,12 @@ def open_storage(address: str) -> BaseStorage:
 
 def open_study(storage: BaseStorage, name: str, goals: Sequence[Goal]) -> optuna.Study:
     """Return the study of this name, made where it is not there."""
-    return optuna.create_study(
+    study = optuna.create_study(
         storage=storage, study_name=name, directions=[goal.goal for goal in goals], load_if_exists=True
     )
+    if study.metric_names is None:  # what the dashboard calls the objectives
+        study.set_metric_names([goal.name for goal in goals])
+    return study
 
 
 def attempt_named(address: str, name: str) -> Attempt:
