@@ -120,8 +120,10 @@ def open_study(storage: BaseStorage, name: str, goals: Sequence[Goal]) -> optuna
     study = optuna.create_study(
         storage=storage, study_name=name, directions=[goal.goal for goal in goals], load_if_exists=True
     )
-    if study.metric_names is None:  # what the dashboard calls the objectives
-        study.set_metric_names([goal.name for goal in goals])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if study.metric_names is None:  # what the dashboard calls the objectives
+            study.set_metric_names([goal.name for goal in goals])
     return study
 
 
