@@ -1,30 +1,36 @@
 """Pure functions on pictures as tensors (..., C, H, W): no state, no files, no Ray.
 
 `colour` has luminance; `resize` MATLAB's two bicubic resizes; `detail` DSRGAN's detail extraction E (compiled
-for CPUs in `detail_compiled`) and `smoothers` what the paper compares it with; `frequency` HFA's high-pass
-filter and measures of fine structure; `weightmap` the values whose loss should count, by their difference from
-neighbours; `gms` where two pictures' edges differ, as a map and as HFA's masks; `edges` the edge
-filters HFA starts from; `degradations` noise, blur and JPEG.
+for CPUs in `detail_compiled`, for GPUs in `detail_gpu`) and `smoothers` what the paper compares it with; `frequency`
+HFA's high-pass filter, the spectrogram and measures of fine structure; `weightmap` the values whose loss should count,
+by their difference from neighbours; `gms` where two pictures' edges differ, as a map and as HFA's masks; `edges` the
+edge filters HFA starts from; `degradations` noise, reduction, JPEG and any sequence of them and of the `blurs`, with
+random numbers from `draws`.
 """
 
+from acutance.imaging.blurs import blur, gaussian_blur, gaussian_kernel, random_blur, random_kernel
 from acutance.imaging.colour import rgb_to_y
-from acutance.imaging.degradations import awgn, blur, gaussian_kernel, jpeg, random_kernel
+from acutance.imaging.degradations import DEGRADATIONS, awgn, bicubic_reduction, degrade, jpeg
 from acutance.imaging.detail import EXTRACTORS, detail_of, exact_detail, extract_detail
 from acutance.imaging.edges import edge_filters, hessian_filters
-from acutance.imaging.frequency import high_frequency_energy, high_frequency_share, highpass
+from acutance.imaging.frequency import high_frequency_energy, high_frequency_share, highpass, spectrogram
 from acutance.imaging.gms import gms_map, hard_mask, soft_mask
 from acutance.imaging.resize import imresize, imresize_uint8
 from acutance.imaging.smoothers import guided_filter_detail, least_squares_detail
 from acutance.imaging.weightmap import neighbour_difference, weight_map
 
 __all__ = [
+    "DEGRADATIONS",
     "EXTRACTORS",
     "awgn",
+    "bicubic_reduction",
     "blur",
+    "degrade",
     "detail_of",
     "edge_filters",
     "exact_detail",
     "extract_detail",
+    "gaussian_blur",
     "gaussian_kernel",
     "gms_map",
     "guided_filter_detail",
@@ -38,8 +44,10 @@ __all__ = [
     "jpeg",
     "least_squares_detail",
     "neighbour_difference",
+    "random_blur",
     "random_kernel",
     "rgb_to_y",
     "soft_mask",
+    "spectrogram",
     "weight_map",
 ]

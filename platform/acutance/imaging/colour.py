@@ -1,4 +1,4 @@
-"""Luminance."""
+"""Colour pictures: luminance and range."""
 
 from __future__ import annotations
 
@@ -30,3 +30,21 @@ def rgb_to_y(rgb: Tensor, *, studio: bool = True) -> Tensor:
     red, green, blue = rgb.split(1, dim=-3)
     y = weights[0] * red + weights[1] * green + weights[2] * blue
     return 16 + y if studio else y
+
+
+def unit_range(rgb: Tensor) -> Tensor:
+    """Return uint8 pictures as float32 in 0..1, and float ones as they are.
+
+    Args:
+        rgb: (..., 3, H, W) float, or uint8, taken as 0..255 / 255.
+
+    Raises:
+        ValueError: rgb has not three channels, or is of another integer type.
+    """
+    if rgb.ndim < 3 or rgb.shape[-3] != 3:
+        raise ValueError(f"picture must be (..., 3, H, W), not {tuple(rgb.shape)}")
+    if rgb.dtype == torch.uint8:
+        return rgb.to(torch.float32) / 255
+    if not rgb.is_floating_point():
+        raise ValueError(f"picture must be float or uint8, not {rgb.dtype}")
+    return rgb

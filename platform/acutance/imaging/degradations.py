@@ -1,34 +1,37 @@
-"""What spoils a picture before a network restores it: Gaussian noise, blur and JPEG.
+"""What spoils a picture before a network restores it: noise, blur, reduction and JPEG, one or several in a row.
 
-What is random depends on its seed alone: not on the device, on the size of a batch or on PyTorch's generators
-(NumPy's draws may change with its version).
-The ranges of the random kernels are those of KAIR (github.com/cszn/KAIR, utils/utils_blindsr.py).
+Each is a function of (picture, seed, settings); what is random in it depends on its seed and the picture's place in
+the batch alone. `DEGRADATIONS` has them by the names that a pipeline gives, and `degrade` applies a list of them.
 """
 
 from __future__ import annotations
 
+import inspect
 import io
 import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional
 
 from acutance.errors import ConfigError
+from acutance.imaging.blurs import gaussian_blur, random_blur
+from acutance.imaging.colour import unit_range
+from acutance.imaging.draws import CHOICE, NOISE, generator, step_seed
+from acutance.imaging.resize import imresize, imresize_uint8
 
-_NOISE, _KERNEL = 0, 1
 
-
-def awgn(picture: Tensor, *, sigma: float, seed: int, clip: bool = False) -> Tensor:
+def awgn(picture: Tensor, *, seed: int, sigma: float | list[float], clip: bool = False) -> Tensor:
     """Add white Gaussian noise; neither clipped nor quantised by default, as HFA's Table 1 measures it.
 
     Args:
         picture: (..., 3, H, W) float in 0..1, or uint8, taken as 0..255 / 255.
-        sigma: standard deviation on the scale 0..255, above 0.
         seed: 0 to 2^64 - 1. Picture i of a batch (of several batch dimensions, in row-major order) has the noise
             of (seed, i) and of its shape, in whatever batch it is.
+        sigma: standard deviation on the scale 0..255, above 0; of several, every picture gets one by equal chance.
         clip: limit the result to 0..1.
 
     Returns:
@@ -38,106 +41,30 @@ def awgn(picture: Tensor, *, sigma: float, seed: int, clip: bool = False) -> Ten
         ConfigError: sigma or seed is out of its range.
         ValueError: picture is not (..., 3, H, W), or of another integer type.
     """
-    _positive("awgn.sigma", sigma)
-    picture = _float(picture)
+    picture = unit_range(picture)
     count = math.prod(picture.shape[:-3])
     noise = np.empty((count, *picture.shape[-3:]), dtype=np.float32)
-    for index in range(count):
-        _generator("awgn.seed", seed, index, _NOISE).standard_normal(out=noise[index], dtype=np.float32)
-    noisy = picture + (torch.from_numpy(noise).reshape(picture.shape) * (sigma / 255)).to(picture)
+    for index, one in enumerate(_sigmas(sigma, seed, count)):
+        generator("awgn.seed", seed, index, NOISE).standard_normal(out=noise[index], dtype=np.float32)
+        noise[index] *= one / 255
+    noisy = picture + torch.from_numpy(noise).reshape(picture.shape).to(picture)
     return noisy.clamp(0, 1) if clip else noisy
 
 
-def gaussian_kernel(side: int, *, sigma_x: float, sigma_y: float, angle: float = 0.0) -> Tensor:
-    """Return a Gaussian sampled at the pixels' centres; isotropic where the two sigmas are equal.
-
-    Args:
-        side: of the kernel in pixels, odd.
-        sigma_x, sigma_y: standard deviations in pixels along the kernel's own axes, above 0.
-        angle: in radians, from the picture's x axis (right) to the kernel's, towards the picture's y axis (down).
-
-    Returns:
-        (side, side) float32 on the CPU, computed in float64, of sum 1.
-
-    Raises:
-        ConfigError: a parameter is out of its range.
-    """
-    if side < 1 or side % 2 == 0:
-        raise ConfigError(f"side is {side}", where="gaussian_kernel.side", fix="it must be odd and above 0")
-    _positive("gaussian_kernel.sigma_x", sigma_x)
-    _positive("gaussian_kernel.sigma_y", sigma_y)
-    if not math.isfinite(angle):
-        raise ConfigError(f"angle is {angle}", where="gaussian_kernel.angle", fix="it must be a finite number")
-    offsets = torch.arange(side, dtype=torch.float64) - side // 2
-    y, x = torch.meshgrid(offsets, offsets, indexing="ij")
-    along = (math.cos(angle) * x + math.sin(angle) * y) / sigma_x
-    across = (math.cos(angle) * y - math.sin(angle) * x) / sigma_y
-    kernel = torch.exp(-(along.square() + across.square()) / 2)
-    return (kernel / kernel.sum()).to(torch.float32)
+def _sigmas(sigma: float | list[float], seed: int, count: int) -> list[float]:
+    choices = sigma if isinstance(sigma, Sequence) else [sigma]
+    if not choices or not all(0 < one < math.inf for one in choices):
+        raise ConfigError(f"sigma is {sigma}", where="awgn.sigma", fix="it must be above 0 and finite")
+    draws = (generator("awgn.seed", seed, index, CHOICE) for index in range(count))
+    return [choices[draw.integers(len(choices))] for draw in draws]
 
 
-def random_kernel(seed: int, *, scale: int = 4) -> Tensor:
-    """Draw a blur kernel as KAIR does: isotropic or anisotropic with equal chance.
-
-    The side is one of 7, 9 .. 25. An isotropic sigma is uniform in 0..2 + 0.2 scale; anisotropic variances are
-    uniform in 0..4 + scale and their angle in 0..pi. Sigmas below 0.2 become 0.2.
-
-    Args:
-        seed: 0 to 2^64 - 1.
-        scale: how many times smaller the low-resolution picture will be, at least 1; HFA deblurs with 4.
-
-    Returns:
-        (side, side) float32 on the CPU, of sum 1.
-
-    Raises:
-        ConfigError: a parameter is out of its range.
-    """
-    if not scale >= 1:
-        raise ConfigError(f"scale is {scale}", where="random_kernel.scale", fix="it must be at least 1")
-    draw = _generator("random_kernel.seed", seed, 0, _KERNEL)
-    side = 2 * int(draw.integers(2, 12)) + 3
-    if draw.random() < 0.5:
-        sigma = max(0.2, draw.uniform(0, 2 + 0.2 * scale))
-        return gaussian_kernel(side, sigma_x=sigma, sigma_y=sigma)
-    sigma_x, sigma_y = (max(0.2, math.sqrt(draw.uniform(0, 4 + scale))) for _ in range(2))
-    return gaussian_kernel(side, sigma_x=sigma_x, sigma_y=sigma_y, angle=draw.uniform(0, math.pi))
-
-
-def blur(picture: Tensor, kernel: Tensor) -> Tensor:
-    """Convolve every channel with a kernel, the picture mirrored at its border without repeating the outermost pixel.
-
-    Args:
-        picture: (..., 3, H, W) float of any range, or uint8, taken as 0..255 / 255.
-        kernel: (k, k) for all pictures, or (..., k, k) with the picture's leading dimensions; k odd.
-
-    Returns:
-        The same shape and device; the picture's dtype, float32 for uint8. Half precision is computed in float32,
-        also under autocast. Differentiable.
-
-    Raises:
-        ValueError: picture is not (..., 3, H, W), or of another integer type; or kernel fits neither form.
-    """
-    picture = _float(picture)
-    side, leading = kernel.shape[-1], picture.shape[:-3]
-    if kernel.ndim < 2 or kernel.shape[-2] != side or side % 2 == 0 or kernel.shape[:-2] not in ((), leading):
-        raise ValueError(f"kernel must be (k, k) or {(*leading, 'k', 'k')}, k odd, not {tuple(kernel.shape)}")
-    height, width = picture.shape[-2:]
-    precise = torch.promote_types(picture.dtype, torch.float32)
-    rows, columns = (_reflected(length, side // 2, picture.device) for length in (height, width))
-    padded = picture.to(precise).index_select(-2, rows).index_select(-1, columns).flatten(0, -3)
-    # PyTorch's conv2d is a correlation, hence the flip. One group a channel of a picture.
-    weights = kernel.to(padded).flip(-2, -1).expand(*leading, side, side).reshape(-1, 1, side, side)
-    weights = weights.repeat_interleave(3, dim=0)
-    with torch.autocast(picture.device.type, enabled=False):
-        blurred = functional.conv2d(padded[None], weights, groups=len(weights))
-    return blurred.reshape(picture.shape).to(picture.dtype)
-
-
-def jpeg(picture: Tensor, *, quality: int) -> Tensor:
+def jpeg(picture: Tensor, *, seed: int = 0, quality: int) -> Tensor:
     """Return the picture after libjpeg's compression, by Pillow with its chroma subsampling 4:2:0; on the CPU.
 
     Args:
-        picture: (..., 3, H, W) uint8 RGB.
+        picture: (..., 3, H, W) uint8 RGB, or float in 0..1, which is clipped and rounded to 255ths.
+        seed: of no effect.
         quality: 1 to 100, libjpeg's.
 
     Returns:
@@ -145,51 +72,85 @@ def jpeg(picture: Tensor, *, quality: int) -> Tensor:
 
     Raises:
         ConfigError: quality is out of its range.
-        ValueError: picture is not (..., 3, H, W) uint8.
+        ValueError: picture is not (..., 3, H, W), or of another integer type.
     """
     if not 1 <= quality <= 100:
         raise ConfigError(f"quality is {quality}", where="jpeg.quality", fix="it must be from 1 to 100")
-    _three_channels(picture)
-    if picture.dtype != torch.uint8:
-        raise ValueError(f"picture must be uint8, not {picture.dtype}")
-    pictures = picture.cpu().reshape(-1, *picture.shape[-3:]).movedim(1, -1).contiguous().numpy()
+    levels = (unit_range(picture).clamp(0, 1) * 255).round()
+    pictures = levels.to("cpu", torch.uint8).reshape(-1, *picture.shape[-3:]).movedim(1, -1).contiguous().numpy()
     compressed = np.empty_like(pictures)
     for before, after in zip(pictures, compressed, strict=True):
         file = io.BytesIO()
         Image.fromarray(before).save(file, "JPEG", quality=quality, subsampling="4:2:0")
         after[...] = np.asarray(Image.open(file))
-    return torch.from_numpy(compressed).movedim(-1, 1).reshape(picture.shape).to(picture.device)
+    result = torch.from_numpy(compressed).movedim(-1, 1).reshape(picture.shape).to(picture)
+    return result if picture.dtype == torch.uint8 else result / 255
 
 
-def _generator(name: str, seed: int, index: int, purpose: int) -> np.random.Generator:
-    """Return a counter-based generator; the streams of two purposes are 2^192 draws apart."""
-    if not 0 <= seed < 2**64:
-        raise ConfigError(f"the seed is {seed}", where=name, fix="it must be from 0 to 2^64 - 1")
-    key = np.array([seed, index], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(key=key, counter=np.array([0, 0, 0, purpose], dtype=np.uint64)))
+def bicubic_reduction(picture: Tensor, *, seed: int = 0, scale: int = 4) -> Tensor:
+    """Shrink a picture as MATLAB's `imresize` does.
+
+    Args:
+        picture: (..., C, H, W) uint8: reduced bit for bit as the LR pictures of the benchmarks; or float of any range:
+            as today's MATLAB does, neither clipped nor rounded.
+        seed: of no effect.
+        scale: how many times smaller the result is, at least 1.
+
+    Returns:
+        (..., C, ceil(H / scale), ceil(W / scale)) in the picture's dtype, on its device.
+
+    Raises:
+        ConfigError: scale is out of its range.
+    """
+    if not scale >= 1:
+        raise ConfigError(f"scale is {scale}", where="bicubic_reduction.scale", fix="it must be at least 1")
+    return imresize_uint8(picture, 1 / scale) if picture.dtype == torch.uint8 else imresize(picture, 1 / scale)
 
 
-def _reflected(length: int, pad: int, device: torch.device) -> Tensor:
-    """Indices 2 1 | 0 1 ... n-1 | n-2 n-3, back and forth as often as needed: PyTorch's padding stops at one turn."""
-    period = max(1, 2 * length - 2)
-    index = torch.arange(-pad, length + pad, device=device) % period
-    return torch.minimum(index, period - index) if length > 1 else index
+DEGRADATIONS: dict[str, Callable[..., Tensor]] = {
+    "awgn": awgn,
+    "bicubic": bicubic_reduction,
+    "blur": gaussian_blur,
+    "blur_random": random_blur,
+    "jpeg": jpeg,
+}
+"""What a step of a sequence may be: (picture, *, seed, settings)."""
 
 
-def _float(picture: Tensor) -> Tensor:
-    _three_channels(picture)
-    if picture.dtype == torch.uint8:
-        return picture.to(torch.float32) / 255
-    if not picture.is_floating_point():
-        raise ValueError(f"picture must be float or uint8, not {picture.dtype}")
+def degrade(picture: Tensor, steps: Sequence[Mapping[str, Any]], seed: int) -> Tensor:
+    """Apply degradations in order.
+
+    Args:
+        picture: (..., 3, H, W) float in 0..1, or uint8.
+        steps: each `{"type": a name of DEGRADATIONS, its settings}`.
+        seed: 0 to 2^64 - 1. Step k of picture i has the randomness of (seed, k, i), in whatever batch the picture is;
+            no two steps share any.
+
+    Returns:
+        (..., 3, h, w) on the picture's device. A uint8 picture becomes float32 in 0..1 by noise and blur, and stays
+        uint8 by reduction and JPEG.
+
+    Raises:
+        ConfigError: a step is unknown, or its settings are not its own, missing or out of their range.
+        ValueError: picture is not (..., 3, H, W), or of another integer type.
+    """
+    for position, step in enumerate(steps):
+        settings = {name: value for name, value in step.items() if name != "type"}
+        function = _function(step.get("type"), settings, where=f"steps[{position}]")
+        picture = function(picture, seed=step_seed(seed, position), **settings)
     return picture
 
 
-def _three_channels(picture: Tensor) -> None:
-    if picture.ndim < 3 or picture.shape[-3] != 3:
-        raise ValueError(f"picture must be (..., 3, H, W), not {tuple(picture.shape)}")
+def _function(name: Any, settings: Mapping[str, Any], where: str) -> Callable[..., Tensor]:
+    from acutance.schema import nearest  # and with it pydantic, which nothing else here needs
 
-
-def _positive(name: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        raise ConfigError(f"{name.rpartition('.')[2]} is {value}", where=name, fix="it must be above 0 and finite")
+    if name not in DEGRADATIONS:
+        raise ConfigError(f"unknown type {name!r}{nearest(str(name), DEGRADATIONS)}", where=f"{where}.type")
+    _, _, *parameters = inspect.signature(DEGRADATIONS[name]).parameters.values()
+    known = [parameter.name for parameter in parameters]
+    missing = {parameter.name for parameter in parameters if parameter.default is parameter.empty} - settings.keys()
+    for wrong in sorted(settings.keys() - known):
+        raise ConfigError(f"{name} has no setting {wrong!r}{nearest(wrong, known)}", where=f"{where}.{wrong}")
+    for wrong in sorted(missing):
+        raise ConfigError(f"{name} needs this setting", where=f"{where}.{wrong}", fix="give it a value")
+    return DEGRADATIONS[name]

@@ -1,0 +1,36 @@
+"""Random numbers that depend on a seed and a place alone: not on the device, the batch or PyTorch's generators.
+
+NumPy's draws may change with its version.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from acutance.errors import ConfigError
+
+NOISE, KERNEL, CHOICE, STEP = range(4)
+"""What draws are for; those of one seed and place for two purposes are 2^192 numbers apart."""
+
+
+def generator(name: str, seed: int, index: int, purpose: int) -> np.random.Generator:
+    """Return a counter-based generator, Philox.
+
+    Args:
+        name: what to call the seed in an error.
+        seed: 0 to 2^64 - 1.
+        index: of the picture in its batch, or of the step in a sequence.
+        purpose: `NOISE`, `KERNEL`, `CHOICE` or `STEP`.
+
+    Raises:
+        ConfigError: seed is out of its range.
+    """
+    if not 0 <= seed < 2**64:
+        raise ConfigError(f"the seed is {seed}", where=name, fix="it must be from 0 to 2^64 - 1")
+    key, counter = np.array([seed, index], dtype=np.uint64), np.array([0, 0, 0, purpose], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))
+
+
+def step_seed(seed: int, position: int) -> int:
+    """Return the seed of one step of a sequence: as good as unrelated to those of others, and to `seed`."""
+    return int(generator("seed", seed, position, STEP).integers(2**64, dtype=np.uint64))
