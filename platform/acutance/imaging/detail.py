@@ -4,9 +4,9 @@ Two stages: a vector field of amplified gradients of log2 luminance, then the sp
 gradients follow that field where it is not noise. The factor is I_D = 2^x, about 1 in flat regions; all of
 this file is in terms of x.
 
-`extract_detail` is the separable approximation, eqs. 5 and 7. On a CPU it runs compiled (`detail_compiled`);
-the equations below are the same in plain PyTorch, for other devices and as the text to read. `exact_detail`
-solves eq. 5 as one sparse system: what the approximation is measured against.
+`extract_detail` is the separable approximation, eqs. 5 and 7. On a CPU it runs compiled (`detail_compiled`), on a GPU
+as kernels of its own (`detail_gpu`); the equations below are the same in plain PyTorch, for other devices and as the
+text to read. `exact_detail` solves eq. 5 as one sparse system: what the approximation is measured against.
 
 Equation numbers are those of DSRGAN, section III-A. Two readings where the paper is silent: Y is full-range
 BT.601 (the "+1" only makes sense if Y can be 0), and the right side of eq. 5 is formed once, before eq. 7.
@@ -14,10 +14,11 @@ BT.601 (the "+1" only makes sense if Y can be 0), and the right side of eq. 5 is
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -79,7 +80,8 @@ def extract_detail(
         schedule: `fgs` is eq. 8, whose lambda_t sum to lam / 2; `unit_sum` doubles them to sum to lam.
 
     Returns:
-        (..., 1, H, W) float32, on the device of luma, without gradient.
+        (..., 1, H, W) float32, on the device of luma, without gradient. A GPU without Triton leaves the work to
+        the CPU and warns.
 
     Raises:
         ConfigError: a setting outside its range.
@@ -88,13 +90,28 @@ def extract_detail(
     _check(luma, alpha=alpha, lam=lam, gamma=gamma, eps=eps, iterations=iterations)
     lambdas = lambda_schedule(lam, iterations, schedule)
     luma = luma.detach().to(torch.float32)
-    if luma.device.type != "cpu":
+    if luma.device.type not in ("cpu", "cuda"):
         return separable_detail(luma, alpha=alpha, lam=lam, gamma=gamma, eps=eps, lambdas=lambdas)
+    extract = _extract_on_gpu if luma.is_cuda else _extract_on_cpu
+    planes = luma.reshape(-1, *luma.shape[-2:]).contiguous()
+    x = extract(planes, gain=1 + alpha, lam=lam, gamma=gamma, eps=eps, schedule=lambdas)
+    return x.reshape(luma.shape)
+
+
+def _extract_on_cpu(planes: Tensor, **settings: Any) -> Tensor:
     from acutance.imaging import detail_compiled  # numba takes half a second to import
 
-    planes = luma.reshape(-1, *luma.shape[-2:]).contiguous().numpy()
-    x = detail_compiled.extract(planes, gain=1 + alpha, lam=lam, gamma=gamma, eps=eps, schedule=lambdas)
-    return torch.from_numpy(x).reshape(luma.shape)
+    return torch.from_numpy(detail_compiled.extract(planes.cpu().numpy(), **settings)).to(planes.device)
+
+
+def _extract_on_gpu(planes: Tensor, **settings: Any) -> Tensor:
+    if find_spec("triton") is None:
+        message = "Triton is not installed, so details of pictures on a GPU are extracted on the CPU, some times slower"
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
+        return _extract_on_cpu(planes, **settings)
+    from acutance.imaging import detail_gpu
+
+    return detail_gpu.extract(planes, **settings)
 
 
 def separable_detail(
@@ -111,7 +128,7 @@ def separable_detail(
 
 
 def vector_field(luma: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """Eqs. 1 and 2: (..., H, W-1) between horizontal neighbours, (..., H-1, W) between vertical ones."""
+    """Eqs. 1 and 2 of float luma: (..., H, W-1) between horizontal neighbours, (..., H-1, W) between vertical ones."""
     logs = torch.log2(luma + 1)
     return (1 + alpha) * logs.diff(dim=-1), (1 + alpha) * logs.diff(dim=-2)
 
@@ -159,33 +176,33 @@ def solve_lines(right: Tensor, weight: Tensor, lam_t: float, dim: int) -> Tensor
 def exact_detail(
     luma: Tensor, *, alpha: float = 4.0, lam: float = 1.0, gamma: float = 0.75, eps: float = 2.0
 ) -> Tensor:
-    """Return x of one picture as the solution of eq. 5 itself, by a sparse factorisation in float64.
+    """Return x as the solution of eq. 5 itself, by a sparse factorisation in float64.
 
     Args:
-        luma: (1, H, W) in 0..255, on the CPU. Seconds and hundreds of megabytes for a megapixel.
+        luma: (..., 1, H, W) uint8 or float in 0..255. Seconds and hundreds of megabytes for a megapixel, on the CPU.
+        alpha, lam, gamma, eps: as in `extract_detail`.
 
     Returns:
-        (1, H, W) float64.
+        (..., 1, H, W) float64, on the device of luma, without gradient.
 
     Raises:
         ConfigError, ValueError: as `extract_detail`.
     """
     _check(luma, alpha=alpha, lam=lam, gamma=gamma, eps=eps, iterations=1)
-    luma = luma.to(torch.float64)
-    v_h, v_v = vector_field(luma, alpha)
+    v_h, v_v = vector_field(luma.detach().to("cpu", torch.float64), alpha)
     a_h, a_v = edge_weights(v_h, gamma, eps), edge_weights(v_v, gamma, eps)
-    return solve_exactly(right_side(a_h * v_h, a_v * v_v, lam), lam * a_h, lam * a_v)
+    return solve_exactly(right_side(a_h * v_h, a_v * v_v, lam), lam * a_h, lam * a_v).to(luma.device)
 
 
 def solve_exactly(right: Tensor, weight_h: Tensor, weight_v: Tensor) -> Tensor:
     """Solve (E + Dh'AhDh + Dv'AvDv) x = right by a sparse factorisation.
 
     Args:
-        right: (1, H, W) float64, on the CPU.
-        weight_h, weight_v: (1, H, W-1) and (1, H-1, W), the diagonals of Ah and Av.
+        right: (..., H, W) float64, on the CPU.
+        weight_h, weight_v: (..., H, W-1) and (..., H-1, W), the diagonals of Ah and Av.
 
     Returns:
-        (1, H, W) float64.
+        (..., H, W) float64.
     """
     from scipy import sparse
     from scipy.sparse.linalg import spsolve
@@ -193,10 +210,13 @@ def solve_exactly(right: Tensor, weight_h: Tensor, weight_v: Tensor) -> Tensor:
     height, width = right.shape[-2:]
     d_h = sparse.kron(sparse.identity(height), _difference(width))
     d_v = sparse.kron(_difference(height), sparse.identity(width))
-    smoothness = sum(d.T @ sparse.diags(a.numpy().ravel()) @ d for d, a in ((d_h, weight_h), (d_v, weight_v)))
-    system = sparse.identity(height * width) + smoothness
-    x = spsolve(system.tocsc(), right.numpy().ravel(), permc_spec="MMD_AT_PLUS_A")
-    return torch.from_numpy(np.asarray(x)).reshape(right.shape)
+    planes = (plane.flatten(0, -3) if plane.ndim > 2 else plane[None] for plane in (right, weight_h, weight_v))
+    x = torch.empty_like(right).reshape(-1, height * width)
+    for solution, f, a_h, a_v in zip(x, *planes, strict=True):
+        smoothness = sum(d.T @ sparse.diags(a.numpy().ravel()) @ d for d, a in ((d_h, a_h), (d_v, a_v)))
+        system = sparse.identity(height * width) + smoothness
+        solution[:] = torch.from_numpy(spsolve(system.tocsc(), f.numpy().ravel(), permc_spec="MMD_AT_PLUS_A"))
+    return x.reshape(right.shape)
 
 
 def _difference(n: int) -> Any:

@@ -62,16 +62,10 @@ def least_squares_detail(rgb: Tensor, *, lam: float = 1.0, alpha: float = 1.2) -
     """
     _check({"lam": (lam, lam > 0, "above 0"), "alpha": (alpha, alpha >= 0, "at least 0")})
     picture = _unit_range(rgb.detach())
-    planes = picture.cpu().double().reshape(-1, 1, *picture.shape[-2:])
-    details = [plane - _least_squares(plane, lam, alpha) for plane in planes]
-    return torch.stack(details).reshape(picture.shape).to(picture)
-
-
-def _least_squares(plane: Tensor, lam: float, alpha: float) -> Tensor:
-    """(1, H, W) float64 in 0..1: the plane, smoothed least where the gradient of its logarithm is large."""
-    logs = (plane + 1e-4).log()
+    exact = picture.to("cpu", torch.float64)
+    logs = (exact + 1e-4).log()
     weight_h, weight_v = (lam / (logs.diff(dim=dim).abs().pow(alpha) + 1e-4) for dim in (-1, -2))
-    return solve_exactly(plane, weight_h, weight_v)
+    return (exact - solve_exactly(exact, weight_h, weight_v)).to(picture)
 
 
 def _box(picture: Tensor, radius: int) -> Tensor:
