@@ -89,8 +89,9 @@ def opening(mask: Tensor) -> Tensor:
     """Return the grayscale opening by a 3 x 3 square: what is bright in less than the square becomes dark.
 
     Args:
-        mask: (..., 1, H, W) float.
+        mask: (..., C, H, W); integers become float32.
     """
+    mask = mask if mask.is_floating_point() else mask.to(torch.float32)
     flat = mask.reshape(-1, *mask.shape[-3:])
     # Padding with -inf, as max_pool2d does, and repeating the border are the same here: every window that
     # reaches over a border contains the pixels that would be repeated.
@@ -120,7 +121,9 @@ def _blur(mask: Tensor, sigma: float) -> Tensor:
     blurred = functional.pad(mask.reshape(-1, 1, *mask.shape[-2:]), (radius,) * 4, mode="replicate")
     for dim in (-2, -1):
         windows = blurred.unfold(dim, len(taps), 1).unbind(-1)
-        blurred = torch.stack([tap / sum(taps) * window for tap, window in zip(taps, windows, strict=True)]).sum(0)
+        blurred = torch.zeros_like(windows[0])
+        for tap, window in zip(taps, windows, strict=True):  # not torch.sum, whose order depends on the batch
+            blurred = blurred + tap / sum(taps) * window
     return blurred.clamp(0, 1).reshape(mask.shape)  # rounding may exceed 1 by the last bit
 
 

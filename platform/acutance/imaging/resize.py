@@ -106,9 +106,10 @@ def _rows_uint8(picture: Tensor, scale: float) -> Tensor:
     indices = indices[used].clamp(0, picture.shape[-2] - 1).to(picture.device)
     weights = weights[used, :, None].to(picture.device)
     # float64, a tap at a time, as MATLAB: where the scale is 1/2^n every sum is exact, and ties round up.
-    total = torch.zeros((), dtype=torch.float64, device=picture.device)
+    exact = picture.to(torch.float64)
+    total = exact.new_zeros(*picture.shape[:-2], indices.shape[1], picture.shape[-1])
     for index, weight in zip(indices, weights, strict=True):
-        total = torch.addcmul(total, picture.index_select(-2, index), weight)
+        total.addcmul_(exact.index_select(-2, index), weight)
     return total.add_(0.5).floor_().clamp_(0, 255).to(torch.uint8)
 
 
