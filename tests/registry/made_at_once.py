@@ -33,7 +33,7 @@ def at_once(kind: str, storage: str, **environment: str) -> list[Any]:
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=500,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -74,5 +74,5 @@ def test_a_server_that_is_started_again_loses_nothing(client: MlflowClient, over
     over_postgres.stop()
     down.set()
     over_postgres.start()
-    training.join(timeout=120)
+    training.join(timeout=300)
     assert [entry.step for entry in client.get_metric_history(run, "loss")] == list(range(30))
