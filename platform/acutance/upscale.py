@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -20,8 +21,10 @@ from acutance.quiet import hush
 from acutance.upscaling.encode import SUFFIXES
 from acutance.upscaling.picture import Outcome, enlarge_file, open_restorer, read_model
 
-ATTEMPTS = 2
-"""How often a picture is tried that takes its worker down, by the memory it needs for one."""
+ATTEMPTS = 3
+"""How often a picture is begun that takes its worker down."""
+
+DIED = "the process that worked on it died, perhaps of the memory it needs"
 
 Pair = tuple[str, str]
 """Where a picture lies and where the enlarged one goes: absolute paths or s3:// URIs."""
@@ -143,68 +146,78 @@ def _enlarged(
 ) -> Iterator[Outcome]:
     """Yield what becomes of each picture, as it ends."""
     import ray
-
-    missing, here = dict(pairs), ray.put(model)
-    for _ in range(ATTEMPTS):
-        for outcome in _outcomes(missing, here, cluster) if missing else ():
-            del missing[outcome.source]
-            update(len(pairs) - len(missing), PurePosixPath(outcome.target).name)
-            yield outcome
-    for source, target in missing.items():
-        yield Outcome(source, target, "failed", "its worker died of it, perhaps of the memory it needs")
-
-
-def _outcomes(pairs: dict[str, str], model: Any, cluster: Cluster) -> Iterator[Outcome]:
-    """Yield what becomes of each picture, but for those that took their worker down."""
     import ray.data
 
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is told at the end
     context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.max_errored_blocks = -1  # a block is a picture: only the one that is missing is lost
+    context.max_errored_blocks = -1  # a block is a picture: only the one that fails is missing
+    shared = (ray.put(model), ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Begun).remote())
+    missing = dict(pairs)
     with ray.data.DataContext.current(context):
-        rows = [{"source": source, "target": target} for source, target in pairs.items()]
+        rows = [{"source": source, "target": target} for source, target in pairs]
         pictures = ray.data.from_items(rows, override_num_blocks=len(rows))
-        outcomes = _on_gpus(pictures, model, cluster) if cluster.gpus else _on_cpus(pictures, model)
-        for row in outcomes.iter_rows():
-            yield Outcome(**row)
+        most = min(int(cluster.gpus), len(rows))
+        outcomes = _on_gpus(pictures, shared, most) if most else _on_cpus(pictures, shared)
+        for batch in outcomes.iter_batches(batch_size=None, prefetch_batches=0):  # or each is told after the next
+            for outcome in map(Outcome, *(batch[name].tolist() for name in Outcome._fields)):
+                del missing[outcome.source]
+                update(len(pairs) - len(missing), PurePosixPath(outcome.target).name)
+                yield outcome
+    for source, target in missing.items():
+        yield Outcome(source, target, "failed", DIED)
 
 
-def _on_gpus(pictures: Any, model: Any, cluster: Cluster) -> Any:
+def _on_gpus(pictures: Any, shared: tuple[Any, Any], most: int) -> Any:
     """An actor a GPU keeps the model there."""
     from ray.data import ActorPoolStrategy
 
-    most = max(1, min(int(cluster.gpus), pictures.count()))
     pool = ActorPoolStrategy(min_size=1, max_size=most, max_tasks_in_flight_per_actor=1)
-    options = {"num_gpus": 1, "max_restarts": -1, "max_task_retries": 0}
-    return pictures.map(Worker, fn_constructor_args=(model,), compute=pool, **options)
+    return pictures.map(Worker, fn_constructor_args=shared, compute=pool, num_gpus=1)
 
 
-def _on_cpus(pictures: Any, model: Any) -> Any:
+def _on_cpus(pictures: Any, shared: tuple[Any, Any]) -> Any:
     """Tasks take the CPUs that are free at the time; the processes that run them keep the model."""
-    return pictures.map(_enlarge_row, fn_args=(model,), num_cpus=1, max_retries=0)
+    return pictures.map(_enlarge_row, fn_args=shared, num_cpus=1)
 
 
-def _enlarge_row(row: dict[str, str], model: Any) -> dict[str, str]:
-    return _worker(model)(row)
+def _enlarge_row(row: dict[str, str], model: Any, begun: Any) -> dict[str, str]:
+    return _worker(model, begun)(row)
 
 
 @lru_cache(maxsize=1)
-def _worker(model: Any) -> Worker:
-    return Worker(model)
+def _worker(model: Any, begun: Any) -> Worker:
+    return Worker(model, begun)
+
+
+class Begun:
+    """An actor that counts how often each picture was begun: one that takes its worker down Ray would try for ever."""
+
+    def __init__(self) -> None:
+        self.times: Counter[str] = Counter()
+
+    def begin(self, source: str) -> int:
+        """Count a picture, and return how often it was begun, this time included."""
+        self.times[source] += 1
+        return self.times[source]
 
 
 class Worker:
     """The model in a process of the cluster."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, begun: Any) -> None:
         """Build the network from the reference to its file's bytes and SHA-256."""
         import ray
 
         hush()
-        self.restorer = open_restorer(*ray.get(model))
+        self.restorer, self.begun = open_restorer(*ray.get(model)), begun
 
     def __call__(self, row: dict[str, str]) -> dict[str, str]:
         """Enlarge the `source` of a row into its `target`; return the Outcome as a row."""
-        return enlarge_file(self.restorer, row["source"], row["target"])._asdict()
+        import ray
+
+        source, target = row["source"], row["target"]
+        if ray.get(self.begun.begin.remote(source)) > ATTEMPTS:
+            return Outcome(source, target, "failed", DIED)._asdict()
+        return enlarge_file(self.restorer, source, target)._asdict()

@@ -16,7 +16,7 @@ from acutance.imaging.detail import EXTRACTORS
 from acutance.models import restore as room
 from acutance.models.dsrgan import DSRGAN
 from acutance.models.highpass import HighPassNet
-from acutance.models.restore import restore, restore_tensors
+from acutance.models.restore import restore, restore_bands, restore_tensors
 from acutance.models.rrdbnet import RRDBNet
 
 DETAIL: dict[str, Any] = {"detail": {"type": "lgs", "alpha": 4.0}}
@@ -111,6 +111,48 @@ def test_tiles_of_dsrgan_equal_the_whole_to_one_level(scale: int) -> None:
     assert np.abs(whole["image"].astype(int) - tiled["image"]).max() <= 1
     assert np.abs(whole["detail"] - tiled["detail"]).max() < 1e-2
     assert whole["image"].std() > 10
+
+
+@pytest.mark.parametrize("size", [(71, 99), (48, 131), (8, 60)])
+def test_tiles_of_rrdbnet_equal_the_whole_to_one_level(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    network = RRDBNet(blocks=1, channels=16)
+    picture = photograph(*size)
+    whole = restore(network, DETAIL, picture)["image"]
+    assert np.abs(whole.astype(int) - restore(network, DETAIL, picture, tile=48)["image"]).max() <= 1
+
+
+def test_bands_come_one_by_one_and_make_the_whole() -> None:
+    network, picture = EchoSame(), photograph(100, 50)
+    pixels = torch.from_numpy(picture).permute(2, 0, 1)[None]
+    bands = []
+    for band in restore_bands(network, DETAIL, pixels, tile=36, overlap=16):
+        assert len(network.sizes) <= 2 * (len(bands) + 1)  # no row of tiles is run before it is asked for
+        bands.append(band["image"])
+    assert [band.shape[2] for band in bands] == [20] * 5
+    assert np.array_equal((torch.cat(bands, 2)[0] * 255).round().permute(1, 2, 0).numpy(), picture)
+
+
+@pytest.mark.parametrize("size", [(5, 3), (50, 70)])
+def test_pictures_of_one_size_together_are_as_each_alone(size: tuple[int, int]) -> None:
+    network = dsrgan()
+    pictures = torch.stack([torch.from_numpy(photograph(*size, seed)).permute(2, 0, 1) for seed in range(3)])
+    together = list(restore_bands(network, DETAIL, pictures, tile=40, overlap=16))
+    for index in range(3):
+        alone = list(restore_bands(network, DETAIL, pictures[index : index + 1], tile=40, overlap=16))
+        for one, all_of_them in zip(alone, together, strict=True):
+            assert one.keys() == all_of_them.keys() == {"image", "detail"}
+            for name in one:
+                torch.testing.assert_close(all_of_them[name][index], one[name][0], rtol=1e-4, atol=1e-4)
+
+
+def test_a_run_that_is_given_up_leaves_the_network_as_it_was() -> None:
+    network = dsrgan().train()
+    bands = restore_bands(network, DETAIL, torch.zeros(1, 3, 100, 20), tile=36, overlap=16)
+    next(bands)
+    assert not network.training
+    bands.close()
+    assert network.training
 
 
 def test_the_whole_is_what_the_network_gives() -> None:

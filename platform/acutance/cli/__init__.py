@@ -1,7 +1,8 @@
 """The front door: one short function a command. What a command does lives in the rooms below.
 
-`pipelines` runs pipelines and campaigns, `models` is the registry and what its models are used for, `jobs` are Ray
-Jobs, `machine` looks at data sets, schemas and at what works here; `options` and `show` are what they share.
+`pipelines` runs pipelines and campaigns, `models` is the registry and what its models are used for, `serving` a
+model behind HTTP, `jobs` are Ray Jobs, `machine` looks at data sets, schemas and at what works here; `options` and
+`show` are what they share.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from acutance.cli import jobs, machine, models, pipelines
+from acutance.cli import jobs, machine, models, pipelines, serving
 from acutance.console import say
 from acutance.errors import AcutanceError
 
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for commands in (pipelines.app, models.uses, machine.app):
+for commands in (pipelines.app, models.uses, serving.app, machine.app):
     app.registered_commands += commands.registered_commands
 app.add_typer(models.app, name="models")
 app.add_typer(jobs.app, name="jobs")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -96,11 +97,9 @@ def upscale(
     turned upright, and other EXIF data is left out. Run it again after an
     interruption: PNG files that are done are passed over.
     """
-    from acutance.examine import model_file
     from acutance.upscale import upscale_pictures
-    from acutance.work import storage_root
 
-    outcomes = upscale_pictures(model_file(model, storage_root(storage)), source, target, address=address)
+    outcomes = upscale_pictures(model_at(model, storage), source, target, address=address)
     result: dict[str, Any] = {
         state: [outcome.target for outcome in outcomes if outcome.state == state] for state in ("written", "kept")
     }
@@ -111,6 +110,16 @@ def upscale(
         stdout.print(escape(f"{name}: {why}"))
     if result["failed"]:
         sys.exit(2)
+
+
+def model_at(reference: str, storage: str | None) -> str:
+    """Return the URI of the model file that MODEL names; for a file that is there, without importing MLflow."""
+    if Path(reference).is_file():
+        return reference
+    from acutance.examine import model_file
+    from acutance.work import storage_root
+
+    return model_file(reference, storage_root(storage))
 
 
 @app.command("list")

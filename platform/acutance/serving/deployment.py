@@ -1,0 +1,96 @@
+"""The Ray Serve deployment: it holds the model, and what arrives together goes through it together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ray
+from ray import serve
+from starlette.requests import Request
+from starlette.responses import Response
+
+from acutance.data.layers import Layers
+from acutance.quiet import hush
+from acutance.serving.http import PRESENT, Limits, Service, answer
+from acutance.upscaling.encode import png_files
+from acutance.upscaling.enlarge import enlarge
+from acutance.upscaling.picture import Restorer, open_restorer
+
+log = logging.getLogger(__name__)
+
+BATCH_PIXELS = 1_000_000
+"""Input pixels of a batch; a larger picture is one by itself, so that the memory of a batch is bounded."""
+
+WAIT_SECONDS = 0.01
+BATCHES = 2
+"""Batches at a time: while one is written as PNG, the next is in the network."""
+
+ONGOING = 2 * PRESENT
+"""Requests that a replica has at a time: more than it takes pictures, so that `/health` never waits for them."""
+
+
+@serve.deployment(
+    max_ongoing_requests=ONGOING,
+    max_queued_requests=PRESENT,
+    graceful_shutdown_wait_loop_s=0.5,
+    health_check_period_s=5,
+)
+class Replica:
+    """One copy of the model."""
+
+    def __init__(self, model: Any, about: Mapping[str, Any], limits: Limits, token: str | None) -> None:
+        """Build the network.
+
+        Args:
+            model: reference to the bytes of a model file and their SHA-256.
+            about, limits, token: see `Service`.
+        """
+        hush()
+        self.restorer = open_restorer(*ray.get(model))
+        self.service = Service(about, limits, token, self.enlarge)
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer a request."""
+        return await answer(request, self.service)
+
+    async def enlarge(self, picture: Layers) -> bytes:
+        """Return a PNG file of a picture enlarged, made together with others of its size."""
+        made = await self.together(picture)
+        if made is None:
+            raise RuntimeError("the picture could not be enlarged")  # why has been logged
+        return made
+
+    @serve.batch(
+        max_batch_size=BATCH_PIXELS,
+        batch_wait_timeout_s=WAIT_SECONDS,
+        max_concurrent_batches=BATCHES,
+        batch_size_fn=lambda pictures: sum(min(picture.pixels[..., 0].size, BATCH_PIXELS) for picture in pictures),
+    )
+    async def together(self, pictures: list[Layers]) -> list[bytes | None]:
+        """Enlarge pictures; None for one that could not be."""
+        return await asyncio.to_thread(enlarge_all, self.restorer, pictures)
+
+
+def enlarge_all(restorer: Restorer, pictures: Sequence[Layers]) -> list[bytes | None]:
+    """Return PNG files of pictures of any sizes, those of one size made together; None for what failed."""
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for index, picture in enumerate(pictures):
+        alike.setdefault(picture.pixels.shape[:2], []).append(index)
+    files: list[bytes | None] = [None] * len(pictures)
+    for group in alike.values():
+        for index, file in zip(group, _files(restorer, [pictures[i] for i in group]), strict=True):
+            files[index] = file
+    return files
+
+
+def _files(restorer: Restorer, pictures: list[Layers]) -> list[bytes | None]:
+    """Return PNG files of pictures of one size; where they fail together, each is tried alone."""
+    scale = int(restorer.description["scale"])
+    try:
+        return [*png_files(enlarge(restorer.network, restorer.description, pictures), pictures, scale, notes=())]
+    except Exception:
+        log.exception("%d pictures could not be enlarged", len(pictures))
+    return [None] if len(pictures) == 1 else [_files(restorer, [picture])[0] for picture in pictures]

@@ -1,0 +1,19 @@
+"""Who descends from a process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def family(parent: int) -> dict[int, str]:
+    """Return pid and command line of the processes that a process started, and of those that they did."""
+    started: dict[int, str] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            above = int(stat.read_text().rpartition(")")[2].split()[1])
+            name = stat.with_name("cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:  # it ended meanwhile
+            continue
+        if above == parent:
+            started |= {int(stat.parent.name): name, **family(int(stat.parent.name))}
+    return started
