@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 
 from acutance.registry import StageTracker, connect, pipeline_run
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 
 class Restarting:

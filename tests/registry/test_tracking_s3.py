@@ -16,7 +16,7 @@ from moto.server import ThreadedMotoServer
 from acutance.fingerprint import file_sha256
 from acutance.registry import connect, log_model, pipeline_run, resolve_model
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 BUCKET = "acutance-tracking"
 KEYS = {"AWS_ACCESS_KEY_ID": "of-the-server", "AWS_SECRET_ACCESS_KEY": "alone"}

@@ -23,7 +23,6 @@ from acutance.storage import is_remote
 
 hush()  # once more: importing MLflow has just set its loggers to INFO
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # where a command's JSON goes
 
 BUSY_SECONDS = 20
 """How long a write waits for another process to let go of the SQLite file (MLflow itself waits as long)."""
