@@ -14,7 +14,7 @@ UV := $(shell command -v uv || echo .tools/bin/uv)
 .PHONY: help demo test test-fast test-e2e check format lock bench clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(STAMP): $(LOCK) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Acutance needs Python 3.11 or later; PYTHON=/path/to/python3.11 make ... chooses one" if sys.version_info < (3, 11) else 0)'
@@ -34,7 +34,7 @@ test: $(STAMP) ## every test but the long ones
 test-fast: $(STAMP) ## the tests that start no cluster and no server
 	@$(BIN)/python -m pytest -m "not e2e and not long"
 
-test-e2e: $(STAMP) ## the long tests: clusters with their servers, several hosts; wants root, Postgres, iproute2
+test-e2e: $(STAMP) ## the long tests: whole clusters, several hosts (10 to 20 minutes; root, postgresql, iproute2)
 	@$(BIN)/python -m pytest -m long -rs
 
 check: $(STAMP) ## lint, format, types, import contract

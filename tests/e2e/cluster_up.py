@@ -171,6 +171,8 @@ def main() -> None:
     """Bring it up until Ctrl-C."""
     if reason := missing():
         sys.exit(f"error: {reason}")
+    for each in (signal.SIGINT, signal.SIGTERM):  # a shell in the background has the first one ignored
+        signal.signal(each, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="act-", dir="/tmp") as made:
         folder = Path(made)
         folder.chmod(0o755)  # Postgres runs as another user
