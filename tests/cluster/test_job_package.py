@@ -113,6 +113,7 @@ def test_files_that_cannot_come_along(checkout: Path, tmp_path: Path, word: str)
 
 def test_absolute_pictures_and_models_are_left_to_the_cluster(checkout: Path, tmp_path: Path) -> None:
     words = ["upscale", "models:/sr@champion", str(checkout / "data" / "picture.png"), "/tmp/out.png", "x" * 5000]
+    words += ["/mnt/nowhere/pipelines/mine.yaml", "s3://bucket/mine.yaml", "pipeline=pipelines/nowhere.yaml"]
     assert build(words, checkout, tmp_path).command == tuple(words)
 
 

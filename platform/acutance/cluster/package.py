@@ -145,7 +145,7 @@ def _named(word: str, here: Path, root: Path) -> Path | None:
 
 
 def _expect_no_yaml(word: str) -> None:
-    if Path(word).suffix in YAML and "=" not in word:
+    if Path(word).suffix in YAML and not Path(word).is_absolute() and "=" not in word and "://" not in word:
         raise UserError("there is no such file to take along", where=word, fix="check its path from where you stand")
 
 
