@@ -106,6 +106,7 @@ def test_a_prefix_on_s3_to_another_one(bucket: str, model: str, tmp_path: Path) 
         assert not storage.exists(first[f"{bucket}/{key}"].target)
 
 
+@pytest.mark.long
 def test_a_job_that_is_killed_goes_on_where_it_was(model: str, tmp_path: Path) -> None:
     for number in range(8):
         storage.write_bytes(str(tmp_path / "in" / f"{number}.png"), encoded(200, 300))
@@ -130,6 +131,7 @@ def test_a_job_that_is_killed_goes_on_where_it_was(model: str, tmp_path: Path) -
         assert Image.open(path).size == (1200, 800)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("gpus", [0, 1])
 def test_a_picture_that_kills_its_workers_is_given_up_and_no_other(model: str, tmp_path: Path, gpus: int) -> None:
     for name, side in (("a", 500), ("b", 20), ("c", 20)):
