@@ -92,11 +92,13 @@ def opening(mask: Tensor) -> Tensor:
         mask: (..., C, H, W); integers become float32.
     """
     mask = mask if mask.is_floating_point() else mask.to(torch.float32)
-    flat = mask.reshape(-1, *mask.shape[-3:])
-    # Padding with -inf, as max_pool2d does, and repeating the border are the same here: every window that
-    # reaches over a border contains the pixels that would be repeated.
-    eroded = -functional.max_pool2d(-flat, 3, stride=1, padding=1)
-    return functional.max_pool2d(eroded, 3, stride=1, padding=1).reshape(mask.shape)
+    # Repeating the border is the same here as ignoring what is beyond it: every window that reaches over a border
+    # contains the pixels that would be repeated.
+    for extreme in (torch.minimum, torch.maximum):
+        padded = functional.pad(mask.reshape(-1, 1, *mask.shape[-2:]), (1, 1, 1, 1), mode="replicate")
+        lines = extreme(extreme(padded[..., :-2, :], padded[..., 1:-1, :]), padded[..., 2:, :])
+        mask = extreme(extreme(lines[..., :-2], lines[..., 1:-1]), lines[..., 2:]).reshape(mask.shape)
+    return mask
 
 
 # Sums of shifted pictures and no convolutions below: those would run in half precision under autocast, and
