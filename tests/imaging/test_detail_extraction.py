@@ -101,7 +101,7 @@ def test_compiled_equals_plain(bird: Tensor, changed: dict[str, float]) -> None:
 
 
 def test_wide_and_tall_pictures() -> None:
-    for size in ((3, 700), (700, 3), (1, 600), (600, 1), (1, 1)):
+    for size in ((3, 300), (300, 3), (1, 270), (270, 1), (1, 1)):
         luma = torch.rand(1, *size, generator=torch.Generator().manual_seed(3)) * 255
         torch.testing.assert_close(extract_detail(luma), plain(luma).float(), atol=1e-5, rtol=0)
 
