@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,11 @@ def test_the_numbers_pictures_and_progress_of_two_candidates(tmp_path: Path) -> 
     )
     network, description = load_model(model)
     alone = evaluate_one(network, description, sources, scale=4, protocol="y_crop4", metrics=METRICS, candidate="gan")
-    assert [row for row in evaluation.rows if row.candidate != "bicubic"] == list(alone.rows)
+    shared = [row for row in evaluation.rows if row.candidate != "bicubic"]
+    for mine, theirs in zip(alone.rows, shared, strict=True):
+        # Each process compiles the inner loops for itself, so sums may differ in their last bit.
+        assert theirs.metrics == pytest.approx(mine.metrics, rel=1e-13, abs=0)
+        assert replace(theirs, metrics={}) == replace(mine, metrics={})
     assert evaluation.candidates == ["bicubic", "gan", GROUND_TRUTH]
     assert [done for done, _ in heard] == list(range(1, len(tasks_of(candidates, sources)) + 1))
     for source in sources["made"]:
