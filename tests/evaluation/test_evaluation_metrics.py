@@ -177,7 +177,8 @@ def test_a_picture_that_the_crop_eats_up_has_no_value_but_a_reason(side: int) ->
 
 @pytest.mark.usefixtures("weights")
 def test_without_a_truth_only_the_metrics_that_need_none_are_measured() -> None:
-    found = measure(picture(210, 210), None, metrics=METRICS, protocol="y_crop4", scale=4)
+    metrics = METRICS.keys() - {"ma", "pi"}
+    found = measure(picture(210, 210), None, metrics=metrics, protocol="y_crop4", scale=4)
     assert set(found.values) == {"niqe", "high_frequency", "high_frequency_share", "compressed_size"}
 
 

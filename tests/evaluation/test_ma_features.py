@@ -94,7 +94,7 @@ def test_features_of_photographs_are_those_of_the_authors_code(name: str, data_r
     agrees(PROTOCOLS["y_crop4"].plane(picture, 4), GOLDEN[name])
 
 
-@pytest.mark.parametrize("size", [(44, 200), (83, 83), (45, 160), (0, 0)])
+@pytest.mark.parametrize("size", [(44, 200), (83, 83), (45, 160)])
 def test_a_picture_for_which_the_authors_code_fails_has_no_value(size: tuple[int, int]) -> None:
     with pytest.raises(Unmeasurable, match=rf"45 pixels on a side.*{size[1]}x{size[0]} are left"):
         features(np.random.default_rng(0).integers(16, 236, size).astype(float))

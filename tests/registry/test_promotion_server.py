@@ -25,6 +25,8 @@ def test_twenty_promotions_at_once_tell_one_story(
     qualities = random.Random(0).sample(range(20, 30), PROMOTIONS // 2)
     for db in qualities:
         version(client, run, float(db))
+    worst = str(qualities.index(min(qualities)) + 1)
+    promote(client, f"{NAME}/{worst}", judge=judge, who="cron")  # so that there is one to go back to
     said = at_once("promote", str(tmp_path))
     assert len(said) == PROMOTIONS
 
@@ -39,9 +41,9 @@ def test_twenty_promotions_at_once_tell_one_story(
             numbers = decision.numbers["psnr_y"]
             assert numbers["champion"] == qualities[int(decision.before) - 1] + 1
             assert numbers["candidate"] == qualities[int(decision.version) - 1] + 1
-    assert {d["number"]: d["outcome"] for d in said if d["number"]} == {d.number: d.outcome for d in decisions}
+    assert {d["number"]: d["outcome"] for d in said if d["number"]} == {d.number: d.outcome for d in decisions[1:]}
     assert {d["outcome"] for d in said if not d["number"]} <= {"unchanged"}
 
-    assert rollback(client, NAME, who="ada").after == str(champions[-2] if len(champions) > 1 else "")
+    assert rollback(client, NAME, who="ada").after == str(champions[-2])
     assert promote(client, f"{NAME}/{best}", judge=judge, who="cron").outcome == "refused"
     assert len(history(client, NAME)) == len(decisions) + 2
