@@ -37,7 +37,7 @@ from acutance.evaluation.niqe import PARAMETERS
 from acutance.evaluation.perceptual import BACKBONES
 from acutance.evaluation.pictures import bicubic, reduced
 from acutance.evaluation.protocols import PROTOCOLS
-from acutance.evaluation.weights import find_weights
+from acutance.weights import find_weights
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PEERS = REPOSITORY / ".tools" / "peers"

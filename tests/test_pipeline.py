@@ -51,6 +51,16 @@ def test_a_trials_values_come_after_the_profile_and_overrides_last() -> None:
         ("stages.gan.objective.adversarial.on=picture", "stages.gan.objective adversarial on: there is no 'picture'"),
         ("stages.gan.objective.feature.name=pixel", "two terms are named pixel"),
         ("stages.highpass.derive.highpass.of=hq", "stages.highpass.derive.highpass.of: there is no 'hq'"),
+        (
+            "stages.gan.objective.feature={type: perceptual, network: vgg19, layers: [conv5_5]}",
+            "stages.gan.objective.perceptual: vgg19 has no layer 'conv5_5'; did you mean 'conv5_4'?",
+        ),
+        (
+            "stages.gan.objective.feature={type: dual_perceptual, network: vgg19}",
+            "stages.gan.objective.dual_perceptual: needs 'second': a stage, a model file, or one of vgg19",
+        ),
+        ("stages.gan.objective.feature.network={type: vgg91}", "unknown type 'vgg91'; did you mean 'vgg19'?"),
+        ("stages.gan.objective.feature.network={type: vgg19, weight: none}", "did you mean 'weights'?"),
     ],
 )
 def test_what_does_not_fit_is_named_by_its_path(override: str, message: str) -> None:

@@ -16,9 +16,9 @@ from acutance import storage
 from acutance.cluster.connect import connect
 from acutance.data.datasets import Catalogue
 from acutance.errors import AcutanceError
-from acutance.evaluation.weights import KNOWN, find_weights
 from acutance.registry.tracking import connect as connect_tracking
 from acutance.registry.tracking import tracking_uri
+from acutance.weights import KNOWN, find_weights
 
 State = Literal["ok", "missing", "failed"]
 

@@ -21,7 +21,6 @@ from acutance.evaluation.report import csv_text
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation
 from acutance.evaluation.sheet import picture_sheet, strips_of
 from acutance.evaluation.spectrograms import spectrogram_sheet
-from acutance.evaluation.weights import fetch_weights
 from acutance.fingerprint import file_sha256, fingerprint
 from acutance.models.model_file import load_model
 from acutance.registry import Decision, Verdict, promote, resolve_model, tracking, user
@@ -29,6 +28,7 @@ from acutance.registry.promotion import find_subject
 from acutance.registry.resolve import CHAMPION
 from acutance.schema import nearest
 from acutance.training.plan import StageJob
+from acutance.weights import fetch_weights
 from acutance.work import Work, catalogue_for, open_work
 
 EXAM = "acutance.exam"

@@ -12,12 +12,15 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import pydantic
 from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    Tag,
+    TypeAdapter,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
@@ -34,6 +37,7 @@ from acutance.losses import TERMS
 from acutance.losses.adversarial import Form
 from acutance.losses.objective import target_of
 from acutance.models import DISCRIMINATORS, NETWORKS
+from acutance.models.features import FEATURE_NETWORKS
 from acutance.schema import Choice, Strict, choice_of, load_yaml, nearest, override, parse_override, validate
 
 DERIVATIONS: dict[str, Callable[..., Any]] = {"highpass": frequency.highpass}
@@ -56,12 +60,36 @@ class TermChoice(Choice):
     on: str = Field(default="image", description="the output, or for adversarial terms the discriminator, it reads")
     weight: float = 1.0
 
+    def looks(self) -> dict[str, tuple[Choice | str, tuple[str, ...]]]:
+        """Return what it looks through and at which layers, by the argument that names the network.
+
+        A network is a stage or a file, as text, or a feature network with its settings.
+        """
+        find = getattr(TERMS[self.type], "looks", None)
+        arguments = self.arguments()
+        return {name: (feature_network(arguments[name]), at) for name, at in find(arguments).items()} if find else {}
+
     @model_validator(mode="before")
     @classmethod
     def _named(cls, content: Any) -> Any:
         if isinstance(content, dict) and not content.get("name"):
             return {**content, "name": content.get("type", "")}
         return content
+
+
+FeatureChoice = choice_of(FEATURE_NETWORKS)
+FEATURES = TypeAdapter(FeatureChoice)
+
+Looked = Annotated[
+    Annotated[str, Tag("name")] | Annotated[FeatureChoice, Tag("network")],  # type: ignore[valid-type]
+    pydantic.Discriminator(lambda given: "name" if isinstance(given, str) else "network"),
+]
+"""A network that a term looks through: a stage, a model file, or a feature network, by name or with its settings."""
+
+
+def feature_network(named: Choice | str | None) -> Any:
+    """Return a feature network that is given by its name alone with its settings, anything else as it is."""
+    return FEATURES.validate_python({"type": named}) if named in FEATURE_NETWORKS else named
 
 
 class DerivationChoice(Choice):
@@ -101,7 +129,7 @@ class Stage(Strict):
     derive: dict[str, choice_of(DERIVATIONS, skip=1, common=DerivationChoice)] = Field(  # type: ignore[valid-type]
         default_factory=dict
     )
-    objective: list[choice_of(TERMS, common=TermChoice)] = Field(min_length=1)  # type: ignore[valid-type]
+    objective: list[choice_of(TERMS, common=TermChoice, modules=Looked)] = Field(min_length=1)  # type: ignore[valid-type]
     discriminators: dict[str, Discriminator] = Field(default_factory=dict)
     optimiser: Optimiser = Optimiser()
     steps: PositiveInt
@@ -123,8 +151,13 @@ class Stage(Strict):
 
     def reads(self) -> set[str]:
         """Return the names of what it starts from or looks through: stages or files."""
-        features = {term.network for term in self.objective if "network" in type(term).model_fields}
-        return set(self.network.init.values()) | features
+        looked = {network for term in self.objective for network, _ in term.looks().values()}
+        return set(self.network.init.values()) | {network for network in looked if isinstance(network, str)}
+
+    def feature_networks(self) -> list[Choice]:
+        """Return the feature networks that its terms look through."""
+        looked = [network for term in self.objective for network, _ in term.looks().values()]
+        return [network for network in looked if not isinstance(network, str)]
 
 
 class Evaluate(Strict):
@@ -201,6 +234,8 @@ class Pipeline(Strict):
     @model_validator(mode="after")
     def _fits_together(self) -> Pipeline:
         problems = [problem for name in self.stages for problem in self._stage_problems(name)]
+        taken = [name for name in self.stages if name in FEATURE_NETWORKS]
+        problems += [f"stages.{name}: a feature network has this name; give the stage another" for name in taken]
         problems += _unknown("evaluate.stages", self.evaluate.stages, self.stages)
         problems += _unknown("evaluate.metrics", self.evaluate.metrics, METRICS)
         problems += _unknown("evaluate.protocol", [self.evaluate.protocol], PROTOCOLS)
@@ -229,6 +264,9 @@ class Pipeline(Strict):
         term_names = [term.name for term in stage.objective]
         if doubled := {n for n in term_names if term_names.count(n) > 1}:
             problems.append(f"{place}.objective: two terms are named {', '.join(sorted(doubled))}; name them apart")
+        for term in stage.objective:
+            for argument, (network, at) in term.looks().items():
+                problems += _layer_problems(f"{place}.objective.{term.name}", argument, network, at)
         if stage.patch % self.scale:
             problems.append(f"{place}.patch: {stage.patch} is no multiple of the scale {self.scale}")
         if stage.patch > self.data.subimages.size:
@@ -279,6 +317,15 @@ class Pipeline(Strict):
                 wanted.add(name)
                 todo.extend(graph[name])
         return [name for name in TopologicalSorter(graph).static_order() if name in wanted]
+
+
+def _layer_problems(place: str, argument: str, network: Choice | str | None, layers: Iterable[str]) -> list[str]:
+    if network is None:
+        return [f"{place}: needs {argument!r}: a stage, a model file, or one of {', '.join(FEATURE_NETWORKS)}"]
+    if isinstance(network, str):
+        return []
+    there = FEATURE_NETWORKS[network.type].layers
+    return [f"{place}: {network.type} has no layer {one!r}{nearest(one, there)}" for one in layers if one not in there]
 
 
 def _unknown(place: str, names: Iterable[str], valid: Mapping[str, Any] | Iterable[str]) -> list[str]:

@@ -75,7 +75,10 @@ def _recorded(work: Work, jobs: list[StageJob]) -> Iterator[dict[str, tracking.S
     """Open an MLflow run per stage under the pipeline's run; end each by what became of its stage."""
     client = tracking.connect(work.root)
     parent = open_run(work, client)
-    runs = {job.name: tracking.stage_run(client, parent, job.name, job.fingerprint, params(work, job)) for job in jobs}
+    runs = {
+        job.name: tracking.stage_run(client, parent, job.name, job.fingerprint, params(work, job), tags=marks(job))
+        for job in jobs
+    }
     try:
         yield {name: tracking.StageTracker(client.tracking_uri, run) for name, run in runs.items()}
     except BaseException as error:
@@ -130,6 +133,12 @@ def params(work: Work, job: StageJob) -> dict[str, Any]:
     }
 
 
+def marks(job: StageJob) -> dict[str, str]:
+    """Return tags for whatever comes from a stage: that its feature network was never trained, say."""
+    notes = "; ".join(job.description["notes"])
+    return {"acutance.notes": notes} if notes else {}
+
+
 def register_model(work: Work, jobs: list[StageJob], evaluation: Evaluation, folder: str) -> tuple[str, Any]:
     """Record the evaluation in the pipeline's MLflow run, register the model as candidate; return run and version."""
     client = tracking.connect(work.root)
@@ -147,6 +156,7 @@ def register_model(work: Work, jobs: list[StageJob], evaluation: Evaluation, fol
         "acutance.stage": job.fingerprint,
         "acutance.pipeline": str(work.file),
         EXAM: json.dumps({**work.pipeline.evaluate.model_dump(), "gate": registered.gate, "scale": job.scale}),
+        **marks(job),
     }
     source = next(iter(work.held_out().values()))[0]
     with tempfile.TemporaryDirectory() as scratch:

@@ -43,26 +43,29 @@ class Choice(Strict):
 SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
 
-def choice_of(choices: Mapping[str, Callable[..., Any]], *, skip: int = 0, common: type[Choice] = Choice) -> Any:
+def choice_of(
+    choices: Mapping[str, Callable[..., Any]], *, skip: int = 0, common: type[Choice] = Choice, modules: Any = str
+) -> Any:
     """Return a type for pydantic fields: `type` selects the callable, the other keys are its parameters.
 
     Args:
         choices: name to typed callable (a class or a function).
         skip: how many leading parameters are data, not settings.
         common: fields that every choice has besides its own.
+        modules: how a file gives a parameter that is a network.
     """
-    models = tuple(_choice_model(name, target, skip, common) for name, target in choices.items())
+    models = tuple(_choice_model(name, target, skip, common, modules) for name, target in choices.items())
     if len(models) == 1:
         return models[0]
     return Annotated[Union[models], Field(discriminator="type")]  # noqa: UP007 - built at run time
 
 
-def _choice_model(name: str, target: Callable[..., Any], skip: int, common: type[Choice]) -> type[Choice]:
+def _choice_model(name: str, target: Callable[..., Any], skip: int, common: type[Choice], modules: Any) -> type[Choice]:
     function = target.__init__ if inspect.isclass(target) else target
     hints = typing.get_type_hints(function)
     parameters = [p for p in inspect.signature(target).parameters.values() if p.kind is not p.VAR_KEYWORD][skip:]
     fields: dict[str, Any] = {
-        p.name: (_settings_type(hints[p.name]), ... if p.default is p.empty else p.default) for p in parameters
+        p.name: (_settings_type(hints[p.name], modules), ... if p.default is p.empty else p.default) for p in parameters
     }
     fields["type"] = (Literal[name], ...)
     model = create_model(f"{name}_settings", __base__=common, **fields)
@@ -70,12 +73,11 @@ def _choice_model(name: str, target: Callable[..., Any], skip: int, common: type
     return model
 
 
-def _settings_type(hint: Any) -> Any:
-    """A parameter that is a network or a function is given in a file by name."""
+def _settings_type(hint: Any, modules: Any) -> Any:
     if inspect.isclass(hint) and issubclass(hint, _module_type()):
-        return str
+        return modules
     if typing.get_origin(hint) in (Union, types.UnionType):
-        return Union[tuple(_settings_type(part) for part in typing.get_args(hint))]  # noqa: UP007
+        return Union[tuple(_settings_type(part, modules) for part in typing.get_args(hint))]  # noqa: UP007
     return hint
 
 

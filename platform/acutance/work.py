@@ -11,10 +11,11 @@ from typing import Any
 from acutance import pipeline as pipelines
 from acutance import storage
 from acutance.data import Catalogue, Checked, Source, checked, dataset_fingerprint, load_catalogue, shards_folder
-from acutance.errors import DataError
+from acutance.errors import DataError, WeightsError
 from acutance.pipeline import Pipeline
-from acutance.training.plan import StageJob, parameter_counts, plan_stages
+from acutance.training.plan import StageJob, parameter_counts, plan_stages, weights_files
 from acutance.tuning.study import attempt_named, study_address
+from acutance.weights import require_weights
 
 DEFAULT_STORAGE = "outputs"
 
@@ -92,7 +93,13 @@ def plan(work: Work, only: str | None = None) -> dict[str, Any]:
     missing = [
         problem for name in [work.pipeline.data.train, *work.pipeline.evaluate.on] if (problem := _missing(work, name))
     ]
-    done = {} if missing else {job.name: job.done() for job in work.jobs(only)}
+    done: dict[str, bool] = {}
+    try:
+        todo = [work.pipeline.stages[name] for name in work.pipeline.order(only)]
+        require_weights(file for stage in todo for file in weights_files(stage))
+        done = {} if missing else {job.name: job.done() for job in work.jobs(only)}
+    except WeightsError as error:
+        missing.append(f"{error.what}; {error.fix}")
     stages = [
         {
             "name": name,

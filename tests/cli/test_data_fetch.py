@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from acutance.evaluation.weights import KNOWN
+from acutance.weights import KNOWN
 from command_line import Here
 from file_server import serving
 

@@ -14,20 +14,6 @@ from scipy.io import savemat
 from acutance.evaluation import ma, niqe, perceptual
 
 
-@pytest.fixture
-def weights(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parameter files are where the benchmark data is."""
-    monkeypatch.setenv("ACUTANCE_WEIGHTS", str(data_root))
-
-
-@pytest.fixture
-def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No parameter file is anywhere."""
-    monkeypatch.delenv("ACUTANCE_WEIGHTS", raising=False)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setenv("HOME", str(tmp_path))
-
-
 @pytest.fixture(scope="session")
 def made_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with files for every metric, of random weights: features alone, without a classifier."""

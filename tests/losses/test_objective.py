@@ -145,5 +145,6 @@ def test_every_term_says_what_it_reads() -> None:
     assert {name: term.reads for name, term in TERMS.items()} == {
         "pixel": "outputs",
         "perceptual": "outputs",
+        "dual_perceptual": "outputs",
         "adversarial": "logits",
     }

@@ -55,7 +55,7 @@ def test_a_weights_file_counts_by_its_content(tmp_path: Path) -> None:
 
 def test_what_is_neither_a_stage_nor_a_file_is_refused() -> None:
     with pytest.raises(WeightsError, match=r"stages\.gan"):
-        plan("stages.gan.objective.feature.network=vgg19")
+        plan("stages.gan.objective.feature.network=none.safetensors")
 
 
 def test_a_stage_reads_the_models_of_those_before_it() -> None:
@@ -86,3 +86,39 @@ def test_published_parameter_counts() -> None:
     )
     counts = {"network": 23_228_677, "discriminators": {"image": 14_499_401, "detail": 14_498_249}}
     assert parameter_counts(stage) == counts
+
+
+SQUEEZENET = "stages.gan.objective.feature={type: perceptual, network: squeezenet, layers: [fire9]}"
+UNTRAINED_SQUEEZENET = SQUEEZENET.replace("squeezenet,", "{type: squeezenet, weights: none},")
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_feature_networks_whose_files_are_not_here_are_all_named() -> None:
+    dual = "{type: dual_perceptual, network: vgg19, second: resnet50}"
+    with pytest.raises(WeightsError, match=r"resnet50-0676ba61\.pth, vgg19-dcbb9e9d\.pth are not here"):
+        plan(f"stages.gan.objective.feature={dual}")
+    infinite = dual.replace("}", ", mu: .inf}")
+    with pytest.raises(WeightsError, match=r"the file vgg19-dcbb9e9d\.pth is not here"):
+        plan(f"stages.gan.objective.feature={infinite}")
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_an_untrained_feature_network_is_asked_for_by_name_and_told_of() -> None:
+    jobs = plan(UNTRAINED_SQUEEZENET)
+    assert jobs["gan"].weights == {}
+    assert jobs["gan"].description["notes"] == ["feature network: untrained"]
+    assert jobs["fidelity"].description["notes"] == []
+    heirs = plan(UNTRAINED_SQUEEZENET.replace("gan", "fidelity").replace("feature", "pixel"))
+    assert heirs["gan"].description["notes"] == heirs["fidelity"].description["notes"] == ["feature network: untrained"]
+
+
+def test_a_feature_networks_file_counts_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    marks = []
+    for folder, content in (("a", b"1"), ("b", b"1"), ("c", b"22")):
+        file = tmp_path / folder / "squeezenet1_1-b8a52dc0.pth"
+        file.parent.mkdir()
+        file.write_bytes(content)
+        monkeypatch.setenv("ACUTANCE_WEIGHTS", str(file.parent))
+        marks.append(plan(SQUEEZENET)["gan"].fingerprint)
+    assert marks[0] == marks[1] != marks[2]
+    assert plan(UNTRAINED_SQUEEZENET)["gan"].fingerprint not in marks

@@ -86,8 +86,8 @@ def data_fetch(
     """
     from acutance.data.fetch import fetch_dataset
     from acutance.errors import ConfigError
-    from acutance.evaluation.weights import KNOWN, fetch_weights
     from acutance.schema import nearest
+    from acutance.weights import KNOWN, fetch_weights
     from acutance.work import catalogue_for
 
     catalogue = catalogue_for()

@@ -23,8 +23,8 @@ from acutance.evaluation.png import compressed_size
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.ssim import ssim_rgb, ssim_y, ssim_y_wang
 from acutance.evaluation.unmeasurable import Unmeasurable
-from acutance.evaluation.weights import find_weights
 from acutance.imaging.frequency import high_frequency_energy, high_frequency_share
+from acutance.weights import find_weights
 
 PEAK = 255.0
 CUTOFF = 0.25

@@ -17,8 +17,8 @@ from scipy.special import gamma
 from acutance.errors import WeightsError
 from acutance.evaluation.inputs import require_planes
 from acutance.evaluation.unmeasurable import Unmeasurable
-from acutance.evaluation.weights import find_weights
 from acutance.imaging.resize import imresize
+from acutance.weights import find_weights
 
 PARAMETERS = "niqe_pris_params.npz"
 BLOCK = 96

@@ -6,7 +6,6 @@ with the `lpips` package; the backbone's weights are torchvision's file, which i
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from functools import cache
 from pathlib import Path
@@ -14,11 +13,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from acutance.errors import WeightsError
 from acutance.evaluation.inputs import require_pictures
-from acutance.evaluation.weights import find_weights
+from acutance.models.features import fill_from_torchvision
+from acutance.weights import find_weights
 
 Network = Literal["squeeze", "alex", "vgg"]
 
@@ -106,27 +105,6 @@ def _network(name: Network, path: Path) -> Any:
     heads = Path(package.__file__).parent / "weights" / "v0.1" / f"{name}.pth"
     network.load_state_dict(torch.load(heads, map_location="cpu", weights_only=True), strict=False, assign=True)
     network.scaling_layer = package.ScalingLayer()
-    _load_backbone(network.net, BACKBONES[name], path)
+    # Its slices keep torchvision's numbers: `slice2.3.squeeze.weight` is `features.3.squeeze.weight`.
+    fill_from_torchvision(network.net, path, BACKBONES[name].title, (r"^[^.]+", "features"))
     return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-
-
-def _load_backbone(network: nn.Module, backbone: Backbone, path: Path) -> None:
-    """Its slices keep torchvision's numbers: `slice2.3.squeeze.weight` is `features.3.squeeze.weight`.
-
-    What else the file holds, such as the classifier, is not needed.
-    """
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-        weights = {}
-        for name in network.state_dict():
-            key = f"features.{name.split('.', 1)[1]}"
-            weights[name] = stored[key].float()
-        network.load_state_dict(weights, assign=True)
-    except (AttributeError, KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        lines = str(error).splitlines() or [type(error).__name__]
-        reason = f"it lacks {error.args[0]}" if isinstance(error, KeyError) else lines[0][:200]
-        raise WeightsError(
-            f"the file does not hold {backbone.title} as torchvision publishes it ({reason})",
-            where=str(path),
-            fix="put torchvision's own file there",
-        ) from error

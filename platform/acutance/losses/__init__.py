@@ -1,16 +1,19 @@
 """Terms of an objective, one file a family.
 
 A term is an `nn.Module` with a typed keyword constructor that returns a scalar. What it `reads` says what it
-is handed: "outputs" terms take (prediction, target), "logits" terms (real_logits, fake_logits, form).
-`objective` adds them up.
+is handed: "outputs" terms take (prediction, target), "logits" terms (real_logits, fake_logits, form). One that consists
+of parts returns them beside the scalar, by name, to be recorded. One that looks through other networks says in `looks`
+through which and at what. `objective` adds them up.
 """
 
 from acutance.losses.adversarial import Adversarial
+from acutance.losses.dual_perceptual import DualPerceptual
 from acutance.losses.perceptual import Perceptual
 from acutance.losses.pixel import Pixel
 
-TERMS: dict[str, type[Pixel | Perceptual | Adversarial]] = {
+TERMS: dict[str, type[Pixel | Perceptual | DualPerceptual | Adversarial]] = {
     "pixel": Pixel,
     "perceptual": Perceptual,
+    "dual_perceptual": DualPerceptual,
     "adversarial": Adversarial,
 }

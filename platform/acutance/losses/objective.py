@@ -73,14 +73,20 @@ class Objective(nn.Module):
             logits: by discriminator (real, fake, form), as `Judged`.
 
         Returns:
-            The weighted total, a scalar, and each term's value before weighting, detached.
+            The weighted total, a scalar, and each term's value before weighting, detached; the parts of a term
+            that has some as `TERM.PART`.
 
         Raises:
             ConfigError: naming the term and what it lacks.
         """
-        values = {term.name: _value(term, outputs, batch, logits or {}) for term in self.terms}
-        total = torch.stack([term.weight * values[term.name] for term in self.terms]).sum()
-        return total, {name: value.detach() for name, value in values.items()}
+        found: list[Tensor] = []
+        values: dict[str, Tensor] = {}
+        for term in self.terms:
+            value = _value(term, outputs, batch, logits or {})
+            whole, parts = value if isinstance(value, tuple) else (value, {})
+            found.append(term.weight * whole)
+            values |= {term.name: whole, **{f"{term.name}.{name}": part for name, part in parts.items()}}
+        return torch.stack(found).sum(), {name: value.detach() for name, value in values.items()}
 
 
 def _value(
@@ -88,7 +94,7 @@ def _value(
     outputs: Mapping[str, Tensor],
     batch: Mapping[str, Tensor],
     logits: Mapping[str, tuple[Tensor, Tensor, Form]],
-) -> Tensor:
+) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
     if term.term.reads == "logits":
         return term.term(*_find(term, "discriminator", term.on, logits))
     target = target_of(term.on)

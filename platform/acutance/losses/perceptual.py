@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,11 @@ class Perceptual(nn.Module):
         # Past nn.Module's bookkeeping: the network is no part of what is trained, saved or set to train mode.
         self.__dict__["network"] = network.eval().requires_grad_(False)
         self.layers, self.criterion = tuple(layers), criterion
+
+    @staticmethod
+    def looks(arguments: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+        """Return which layers it looks at, by the argument that names the network."""
+        return {"network": tuple(arguments["layers"])}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Perceptual:
         """Carry the unregistered network along with .to(), .cuda() and the like."""

@@ -9,16 +9,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from acutance.errors import ConfigError, ModelError
+from acutance.errors import ConfigError, ModelError, WeightsError
 from acutance.losses import TERMS
 from acutance.losses.objective import Objective
 from acutance.models import DISCRIMINATORS, NETWORKS
+from acutance.models.features import FEATURE_NETWORKS
 from acutance.models.model_file import load_model
 from acutance.models.public_weights import load_public_weights
 from acutance.models.rrdbnet import RRDBNet
 from acutance.pipeline import Stage
-from acutance.training.learner import Learner, freeze
-from acutance.training.plan import StageJob
+from acutance.schema import Choice
+from acutance.training.learner import Learner
+from acutance.training.plan import StageJob, checksum
+from acutance.weights import find_weights
 
 
 def build_learner(job: StageJob, device: str) -> Learner:
@@ -27,6 +30,7 @@ def build_learner(job: StageJob, device: str) -> Learner:
     Raises:
         ConfigError: when a warm start names a part the network does not have.
         ModelError: when a warm start's weights do not fit.
+        WeightsError: when a feature network's weights are not here, or are not those of the machine that planned it.
     """
     stage = Stage.model_validate(job.settings)
     seed_everything(job.seed, 0)
@@ -78,10 +82,26 @@ def seed_everything(seed: int, *more: int) -> None:
 def _objective(stage: Stage, job: StageJob) -> Objective:
     terms = []
     for settings in stage.objective:
-        arguments = settings.arguments()
-        if "network" in arguments:
-            features, _ = load_model(job.sources[arguments["network"]])
-            freeze([features])
-            arguments["network"] = features
-        terms.append((settings.name, TERMS[settings.type](**arguments), settings.on, settings.weight))
+        looked = {argument: _looked_through(network, job) for argument, (network, _) in settings.looks().items()}
+        terms.append(
+            (settings.name, TERMS[settings.type](**settings.arguments() | looked), settings.on, settings.weight)
+        )
     return Objective(terms)
+
+
+def _looked_through(network: Choice | str, job: StageJob) -> nn.Module:
+    """Return the network of a finished stage, or a feature network; of one without weights the seed decides."""
+    if isinstance(network, str):
+        features, _ = load_model(job.sources[network])
+        return features
+    built = FEATURE_NETWORKS[network.type](**network.arguments())
+    if network.weights == "published":  # type: ignore[attr-defined]
+        path = find_weights(built.file)
+        if checksum(path) != job.weights[built.file]:
+            raise WeightsError(
+                "this is another file than the one that this stage was planned with",
+                where=str(path),
+                fix="have the same file on all machines",
+            )
+        built.fill(path)
+    return built

@@ -8,7 +8,6 @@ run equal to an undisturbed one bit by bit. The transfer is small beside the ste
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -179,9 +178,3 @@ def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     start = len(prefix) + 1
     return {name[start:]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}/")}
-
-
-def freeze(networks: Iterable[nn.Module]) -> None:
-    """Put networks in evaluation mode for good, without gradients."""
-    for network in networks:
-        network.eval().requires_grad_(False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ from acutance.fingerprint import file_sha256, fingerprint
 from acutance.losses import TERMS
 from acutance.losses.objective import target_of
 from acutance.models import DISCRIMINATORS, NETWORKS
+from acutance.models.features import FEATURE_NETWORKS, UNTRAINED
 from acutance.pipeline import Pipeline, Stage
+from acutance.weights import find_weights, require_weights
 
 TRAINING_VERSION = 1
 """Counts changes of the training code after which equal settings give other weights."""
@@ -33,6 +37,7 @@ class StageJob:
         shards: URI of the shard set's folder.
         folder: URI of the stage's own folder: checkpoints, `model.safetensors`, `done.json`.
         sources: what it starts from or looks through -> URI of that model or weights file.
+        weights: file name of a feature network's published weights -> SHA-256.
         description: what the model file says of itself besides its network.
         continues: URI of the folder of checkpoints whose newest it goes on from while it has none of its own.
     """
@@ -45,6 +50,7 @@ class StageJob:
     folder: str
     fingerprint: str
     sources: dict[str, str] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
     description: dict[str, Any] = field(default_factory=dict)
     continues: str | None = None
 
@@ -72,10 +78,12 @@ def plan_stages(pipeline: Pipeline, pictures: Checked, root: str, *, only: str |
         only: one stage; then it and what it needs.
 
     Raises:
-        WeightsError: when a stage starts from a file that is not there.
+        WeightsError: when a file that a stage starts from or looks through is not there.
     """
+    order = pipeline.order(only)
+    require_weights(file for name in order for file in weights_files(pipeline.stages[name]))
     jobs: dict[str, StageJob] = {}
-    for name in pipeline.order(only):
+    for name in order:
         jobs[name] = _job(pipeline, name, pictures, root, jobs)
     return list(jobs.values())
 
@@ -88,6 +96,7 @@ def _job(pipeline: Pipeline, name: str, pictures: Checked, root: str, before: di
     settings = stage.model_dump(mode="json")
     detail = pipeline.data.detail.model_dump(mode="json") if pipeline.data.detail else None
     files = sorted(source for source in stage.reads() if source not in before)
+    weights = {file: checksum(find_weights(file)) for file in weights_files(stage)}
     determines = {
         "version": TRAINING_VERSION,
         "stage": _without_paths({k: v for k, v in settings.items() if k not in _NOT_DETERMINING}, files),
@@ -95,7 +104,8 @@ def _job(pipeline: Pipeline, name: str, pictures: Checked, root: str, before: di
         "seed": seed,
         "dataset": dataset if reads_detail else pictures_fingerprint(pipeline.data, pipeline.scale, pictures),
         "upstream": {source: before[source].fingerprint for source in stage.reads() if source in before},
-        "files": [_checksum(source, name) for source in files],
+        "files": [_checksum_named(source, name) for source in files],
+        "weights": weights,
     }
     mark = fingerprint(determines)
     return StageJob(
@@ -107,12 +117,14 @@ def _job(pipeline: Pipeline, name: str, pictures: Checked, root: str, before: di
         folder=storage.join(root, "stages", mark),
         fingerprint=mark,
         sources={source: before[source].model if source in before else source for source in stage.reads()},
+        weights=weights,
         description={
             "title": pipeline.title,
             "stage": name,
             "detail": detail,
             "fingerprint": mark,
             "dataset": dataset,
+            "notes": _notes(stage, before),
         },
     )
 
@@ -134,6 +146,19 @@ def going_on_from(job: StageJob, model: str, root: str) -> StageJob:
     )
 
 
+def weights_files(stage: Stage) -> list[str]:
+    """Return the names of the published weights files that a stage's feature networks need."""
+    networks = [network for network in stage.feature_networks() if network.weights == "published"]  # type: ignore[attr-defined]
+    return sorted({FEATURE_NETWORKS[network.type].file for network in networks})
+
+
+def _notes(stage: Stage, before: Mapping[str, StageJob]) -> list[str]:
+    """Return what is to be said of all that comes from this stage, as of what it comes from."""
+    inherited = {note for source in stage.reads() if source in before for note in before[source].description["notes"]}
+    untrained = {UNTRAINED for network in stage.feature_networks() if network.weights == "none"}  # type: ignore[attr-defined]
+    return sorted(inherited | untrained)
+
+
 def columns_read(stage: Stage) -> set[str]:
     """Return the shard columns that a stage's network, terms and derivations read."""
     read = set(NETWORKS[stage.network.type].inputs)
@@ -152,14 +177,25 @@ def _without_paths(content: Any, files: list[str]) -> Any:
     return "file" if isinstance(content, str) and content in files else content
 
 
-def _checksum(source: str, stage: str) -> str:
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a large file, once for each of its states."""
+    state = path.stat()
+    return _checksum_of(path, state.st_mtime_ns, state.st_size)
+
+
+@cache
+def _checksum_of(path: Path, *_: int) -> str:
+    return file_sha256(path)
+
+
+def _checksum_named(source: str, stage: str) -> str:
     if not Path(source).is_file():
         raise WeightsError(
             f"{source!r} is neither a stage of this pipeline nor a file",
             where=f"stages.{stage}",
             fix="name a stage, or put the file there",
         )
-    return file_sha256(source)
+    return checksum(Path(source))
 
 
 def parameter_counts(stage: Stage) -> dict[str, Any]:

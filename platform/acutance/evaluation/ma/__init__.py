@@ -20,7 +20,7 @@ from acutance.evaluation.ma.model_file import PARAMETERS, stored_model
 from acutance.evaluation.ma.spatial import SIDE, spatial
 from acutance.evaluation.niqe import niqe
 from acutance.evaluation.unmeasurable import Unmeasurable
-from acutance.evaluation.weights import find_weights
+from acutance.weights import find_weights
 
 __all__ = ["PARAMETERS", "features", "ma", "perceptual_index"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,7 @@ KNOWN: dict[str, Published] = {
             "alexnet-owt-7be5be79.pth": "AlexNet (233 MB)",
             "vgg16-397923af.pth": "VGG16 (528 MB)",
             "vgg19-dcbb9e9d.pth": "VGG19 (548 MB)",
+            "resnet50-0676ba61.pth": "ResNet-50 (98 MB)",
         }.items()
     },
 }
@@ -62,15 +64,29 @@ def find_weights(name: str) -> Path:
     Raises:
         WeightsError: when it is nowhere; names the file, where to put it and where it is published.
     """
+    require_weights([name])
     found = _found(name)
-    if found:
-        return found
-    fetch = f"run `acutance data fetch {name}`, or " if name in KNOWN else ""
-    published = f" (published as {KNOWN[name].about})" if name in KNOWN else ""
+    assert found
+    return found
+
+
+def require_weights(names: Iterable[str]) -> None:
+    """Check that files are there.
+
+    Raises:
+        WeightsError: naming all that are not, where to put them and where they are published.
+    """
+    missing = sorted({name for name in names if not _found(name)})
+    if not missing:
+        return
+    fetch = "".join(f"run `acutance data fetch {name}`, or " for name in missing if name in KNOWN)
+    published = ", ".join(KNOWN[name].about for name in missing if name in KNOWN)
+    it = "it" if len(missing) == 1 else "them"
     raise WeightsError(
-        f"the file {name} is not here",
+        f"the file {missing[0]} is not here" if it == "it" else f"the files {', '.join(missing)} are not here",
         where=os.pathsep.join(str(folder) for folder in folders()),
-        fix=f"{fetch}put it{published} into a folder and set ACUTANCE_WEIGHTS to that folder",
+        fix=f"{fetch}put {it}{f' (published as {published})' if published else ''} into a folder and set "
+        "ACUTANCE_WEIGHTS to that folder",
     )
 
 

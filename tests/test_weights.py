@@ -10,7 +10,7 @@ import pytest
 
 from acutance.errors import WeightsError
 from acutance.evaluation.metrics import METRICS, unavailable
-from acutance.evaluation.weights import KNOWN, fetch_weights, find_weights
+from acutance.weights import KNOWN, fetch_weights, find_weights
 from file_server import FileServer, serving
 
 NAME = "niqe_pris_params.npz"

@@ -1,0 +1,61 @@
+"""Learners whose objective looks through a trained classifier."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from acutance import pipeline as pipelines
+from acutance.errors import WeightsError
+from acutance.training.build import build_learner
+from acutance.training.learner import Learner
+from acutance.training.plan import StageJob, plan_stages
+from command_line import REPOSITORY
+
+DUAL = "{type: dual_perceptual, network: squeezenet, layer: fire5, second: squeezenet, taps: [fire3, fire9]}"
+
+
+def job(feature: str, folder: Path) -> StageJob:
+    changes = [f"stages.fidelity.objective.pixel={feature}"]
+    pipeline = pipelines.load(REPOSITORY / "pipelines" / "quickstart.yaml", changes, profile="smoke")
+    return next(job for job in plan_stages(pipeline, [("a", "0")], str(folder)) if job.name == "fidelity")
+
+
+def losses(learner: Learner) -> dict[str, float]:
+    random = torch.Generator().manual_seed(0)
+    batch = {"lr": torch.rand(2, 3, 16, 16, generator=random), "hr": torch.rand(2, 3, 64, 64, generator=random)}
+    return {name: value.item() for name, value in learner.step(batch).items()}
+
+
+@pytest.mark.usefixtures("weights")
+def test_a_stage_learns_through_the_trained_squeezenet(tmp_path: Path) -> None:
+    learner = build_learner(job(DUAL, tmp_path), "cpu")
+    first = losses(learner)
+    assert first["dual_perceptual"] == pytest.approx(3 * first["dual_perceptual.first"], rel=1e-5)
+    ratio = first["dual_perceptual.first"] / first["dual_perceptual.second"]
+    assert first["dual_perceptual.ratio"] == pytest.approx(ratio, rel=1e-5)
+    for _ in range(5):
+        last = losses(learner)
+    assert last["dual_perceptual"] < first["dual_perceptual"]
+    assert not any("classifier" in name for name, _ in learner.objective.named_parameters())
+
+
+def test_an_untrained_one_is_a_function_of_the_seed(tmp_path: Path) -> None:
+    feature = "{type: perceptual, network: {type: squeezenet, weights: none}, layers: [fire5]}"
+    planned = job(feature, tmp_path)
+    values = [losses(build_learner(each, "cpu")) for each in (planned, planned, replace(planned, seed=1))]
+    assert values[0] == values[1] != values[2]
+
+
+def test_another_file_than_the_planned_one_is_refused(
+    tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACUTANCE_WEIGHTS", str(data_root))
+    planned = job(DUAL, tmp_path)
+    (tmp_path / "squeezenet1_1-b8a52dc0.pth").write_bytes(b"another")
+    monkeypatch.setenv("ACUTANCE_WEIGHTS", str(tmp_path))
+    with pytest.raises(WeightsError, match="another file"):
+        build_learner(planned, "cpu")
