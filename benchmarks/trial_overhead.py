@@ -49,10 +49,11 @@ RATE = "stages.fidelity.optimiser.learning_rate"
 
 @dataclass(frozen=True)
 class Timed:
-    """Seconds of one campaign: slot time of a trial, and until the slots were warm."""
+    """Seconds of one campaign: slot time of a trial, until the slots were warm, and after the last trial."""
 
     slot: float
     start: float
+    rest: float
 
 
 def main() -> None:
@@ -224,7 +225,8 @@ def timed(started: float, ends: list[float], trials: int) -> Timed:
     if len(ends) != trials:
         sys.exit(f"{len(ends)} of {trials} trials have ended")
     ends, warm = sorted(ends), warm_after(trials)
-    return Timed(SLOTS * (ends[-1] - ends[warm - 1]) / (trials - warm), ends[warm - 1] - started)
+    slot = SLOTS * (ends[-1] - ends[warm - 1]) / (trials - warm)
+    return Timed(slot, ends[warm - 1] - started, time.time() - ends[-1])
 
 
 def warm_after(trials: int) -> int:
@@ -246,14 +248,14 @@ def report(alone: list[float], ours: list[Timed], theirs: list[Timed], warm: int
     rows = {"ours": ours, "Ray Tune's defaults": theirs}
     slot = {name: statistics.median(one.slot for one in each) for name, each in rows.items()}
     beyond = {name: seconds - own for name, seconds in slot.items()}
-    print(f"\n{'':22}{'slot time':>11}{'(each)':>22}{'beyond its work':>17}{'ratio':>8}{'start':>8}")
+    print(f"\n{'':22}{'slot time':>11}{'(each)':>22}{'beyond its work':>17}{'ratio':>8}{'start':>8}{'rest':>8}")
     print(f"{'own work alone':22}{own:11.2f}{_each(alone):>22}")
     for name, each in rows.items():
-        start = statistics.median(one.start for one in each)
+        start, rest = (statistics.median(getattr(one, part) for one in each) for part in ("start", "rest"))
         ratio = beyond[name] / beyond["ours"]
         times = f"{slot[name]:11.2f}{_each([one.slot for one in each]):>22}"
-        print(f"{name:22}{times}{beyond[name]:17.2f}{ratio:8.2f}{start:8.1f}")
-    print(f"\nstart: until {warm} trials have ended; Ray was running")
+        print(f"{name:22}{times}{beyond[name]:17.2f}{ratio:8.2f}{start:8.1f}{rest:8.1f}")
+    print(f"\nstart: until {warm} trials have ended, Ray running before; rest: after the last (ours writes a report)")
 
 
 def _each(seconds: list[float]) -> str:

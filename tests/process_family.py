@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -17,3 +18,15 @@ def family(parent: int) -> dict[int, str]:
         if above == parent:
             started |= {int(stat.parent.name): name, **family(int(stat.parent.name))}
     return started
+
+
+def alive(pids: Iterable[int]) -> list[int]:
+    """Return those of some processes that run; one that has ended and was not waited for does not."""
+    return [pid for pid in pids if _state(pid) not in ("", "Z", "X")]
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""

@@ -88,6 +88,7 @@ def test_pruning_trains_a_point_of_the_real_stage_once(tmp_path: Path, monkeypat
 
 
 @pytest.mark.e2e
+@pytest.mark.long
 def test_trial_overhead_times_both_ways() -> None:
     done = subprocess.run(
         [sys.executable, str(BENCHMARKS / "trial_overhead.py"), "--trials", "2", "--rounds", "1"],

@@ -26,7 +26,7 @@ from acutance.models.rrdbnet import RRDBNet
 from acutance.serving.deployment import enlarge_all
 from acutance.upscaling.picture import open_restorer, read_model
 from command_line import REPOSITORY, environment
-from process_family import family
+from process_family import alive, family
 
 pytestmark = pytest.mark.e2e
 
@@ -137,8 +137,8 @@ def test_it_ends_with_all_its_processes_when_asked_to(server: Server) -> None:
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(timeout=120) == 0
     limit = time.monotonic() + 30
-    while alive := [name for pid, name in started.items() if Path(f"/proc/{pid}").exists()]:
-        assert time.monotonic() < limit, alive
+    while left := alive(started):
+        assert time.monotonic() < limit, [started[pid] for pid in left]
         time.sleep(0.1)
     with pytest.raises(requests.ConnectionError):
         requests.get(server.url, timeout=5)
