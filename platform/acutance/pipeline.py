@@ -106,6 +106,7 @@ class Optimiser(Strict):
     weight_decay: float = 0.0
     milestones: list[PositiveInt] = Field(default_factory=list, description="steps at which the rate is multiplied")
     gamma: float = 0.5
+    clip: PositiveFloat | None = Field(default=None, description="longer gradients are cut to this norm")
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step (counted from 0)."""
@@ -118,7 +119,14 @@ class Discriminator(Strict):
     network: choice_of(DISCRIMINATORS)  # type: ignore[valid-type]
     on: str = Field(default="", description="the output it judges; its own name where left out")
     form: Form = "relativistic_average"
+    sync_mean: bool = Field(default=False, description="relativistic means are over all workers, not each one's own")
     optimiser: Optimiser | None = Field(default=None, description="the stage's own where left out")
+
+    @model_validator(mode="after")
+    def _has_means(self) -> Discriminator:
+        if self.sync_mean and self.form == "vanilla":
+            raise ValueError("sync_mean: the vanilla form has no means; leave it out")
+        return self
 
 
 class Stage(Strict):
@@ -138,6 +146,22 @@ class Stage(Strict):
     augment: bool = Field(default=True, description="flips and transposition, drawn once for all columns")
     ema: float | None = Field(default=None, gt=0, lt=1, description="decay of the averaged weights that are kept")
     seed: int | None = Field(default=None, description="of weights and batches; the pipeline's where left out")
+    accumulate: PositiveInt = Field(
+        default=1,
+        description="parts that a worker's samples pass through in turn, to save memory; the gradients are averaged. "
+        "Batch normalisation and relativistic means see one part at a time",
+    )
+    precision: Literal["float32", "bf16"] = Field(
+        default="float32", description="bf16: networks run under autocast; weights and losses stay float32"
+    )
+    tf32: bool = Field(default=True, description="on GPUs that have it; float32 with 10 bits of mantissa in products")
+    channels_last: bool = Field(default=True, description="memory order of pictures and kernels")
+    compile: bool = Field(default=False, description="torch.compile; takes a minute or more before the first step")
+    skips: PositiveInt = Field(
+        default=5,
+        description="steps in a row that are skipped, because something was not finite, before the run goes back to "
+        "its last checkpoint with half the learning rate; the second time it fails",
+    )
     checkpoint_every: PositiveInt = 1000
     report_every: PositiveInt = 50
 
@@ -277,6 +301,8 @@ class Pipeline(Strict):
                 problems.append(f"{size}: {discriminator.network.size} is not the stage's patch, {stage.patch}")
         if stage.batch % self.compute.workers:
             problems.append(f"{place}.batch: {stage.batch} cannot be shared by {self.compute.workers} workers")
+        elif (share := stage.batch // self.compute.workers) % stage.accumulate:
+            problems.append(f"{place}.accumulate: a worker's {share} samples make no {stage.accumulate} equal parts")
         return problems
 
     def _cycle(self) -> list[str]:

@@ -1,43 +1,67 @@
 """Adversarial losses on logits, for the generator's step and for the discriminator's.
 
-r and f are the logits of a batch of real and of fake pictures, s the sigmoid; means are over the
-batch at hand (each worker's own).
+r and f are the logits of a batch of real and of fake pictures, s the sigmoid. The means that relativistic logits are
+taken against are over the batch at hand, each worker's own as in BasicSR, or over all workers'.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 Form = Literal["relativistic_average", "vanilla"]
+Means = tuple[Tensor, Tensor]
+"""mean r and mean f"""
 
 
-def generator_loss(form: Form, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+def means_over_workers(real_logits: Tensor, fake_logits: Tensor) -> Means:
+    """Return mean r and mean f over the batches of all workers, which are of one size.
+
+    A gradient through them reaches every worker's logits: with these means, gradients averaged over the workers are
+    those of one worker with the joint batch.
+    """
+    means = torch.stack([_precise(real_logits).mean(), _precise(fake_logits).mean()])
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        means = _MeanOverWorkers.apply(means)
+    real, fake = means.unbind()
+    return real, fake
+
+
+def generator_loss(form: Form, real_logits: Tensor, fake_logits: Tensor, means: Means | None = None) -> Tensor:
     """Return what the generator minimises; no gradient goes through the real logits.
 
     relativistic_average (ESRGAN): -1/2 [mean log(1 - s(r - mean f)) + mean log s(f - mean r)].
     vanilla: -mean log s(f), the non-saturating form.
+
+    Args:
+        means: what the relativistic form takes for mean r and mean f; those of the logits given where left out.
     """
-    real, fake = real_logits.detach().float(), fake_logits.float()
+    real, fake = _precise(real_logits.detach()), _precise(fake_logits)
     if form == "vanilla":
         return _is_real(fake)
-    return (_is_fake(real - fake.mean()) + _is_real(fake - real.mean())) / 2
+    mean_real, mean_fake = means or (real.mean(), fake.mean())
+    return (_is_fake(real - mean_fake) + _is_real(fake - mean_real.detach())) / 2
 
 
-def discriminator_loss(form: Form, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Return what the discriminator minimises; the caller detaches the fake pictures.
+def discriminator_loss(form: Form, real_logits: Tensor, fake_logits: Tensor, means: Means | None = None) -> Tensor:
+    """Return what the discriminator minimises; the caller sees to it that no gradient reaches the generator.
 
     relativistic_average: -1/2 [mean log s(r - mean f) + mean log(1 - s(f - mean r))]. As in BasicSR the two
         means are constants: no logit is pushed by way of the other side's mean.
     vanilla: -mean log s(r) - mean log(1 - s(f)), without a half.
+
+    Args:
+        means: as for `generator_loss`.
     """
-    real, fake = real_logits.float(), fake_logits.float()
+    real, fake = _precise(real_logits), _precise(fake_logits)
     if form == "vanilla":
         return _is_real(real) + _is_fake(fake)
-    return (_is_real(real - fake.mean().detach()) + _is_fake(fake - real.mean().detach())) / 2
+    mean_real, mean_fake = means or (real.mean(), fake.mean())
+    return (_is_real(real - mean_fake.detach()) + _is_fake(fake - mean_real.detach())) / 2
 
 
 class Adversarial(nn.Module):
@@ -48,9 +72,32 @@ class Adversarial(nn.Module):
     def __init__(self) -> None:
         super().__init__()
 
-    def forward(self, real_logits: Tensor, fake_logits: Tensor, form: Form) -> Tensor:
+    def forward(self, real_logits: Tensor, fake_logits: Tensor, form: Form, means: Means | None = None) -> Tensor:
         """Return the scalar generator loss."""
-        return generator_loss(form, real_logits, fake_logits)
+        return generator_loss(form, real_logits, fake_logits, means)
+
+
+class _MeanOverWorkers(torch.autograd.Function):
+    """The mean over the workers, there and back: each worker's share in it counts in every worker's loss."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return _averaged(values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return _averaged(gradient)
+
+
+def _averaged(values: Tensor) -> Tensor:
+    values = values.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(values)
+    return values / dist.get_world_size()
+
+
+def _precise(logits: Tensor) -> Tensor:
+    """Losses are taken in float32 at least."""
+    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 def _is_real(logits: Tensor) -> Tensor:

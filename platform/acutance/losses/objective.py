@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from acutance.errors import ConfigError
-from acutance.losses.adversarial import Form
+from acutance.losses.adversarial import Form, Means
 
 Found = TypeVar("Found")
 TARGETS = {"image": "hr", "detail": "hr_detail"}
@@ -25,11 +25,12 @@ class Weighted(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """What a discriminator says of a batch, and its adversarial form."""
+    """What a discriminator says of a batch, its adversarial form, and means of its own over all workers."""
 
     real: Tensor
     fake: Tensor
     form: Form
+    means: Means | None = None
 
 
 def target_of(output: str) -> str:
@@ -63,14 +64,14 @@ class Objective(nn.Module):
         self,
         outputs: Mapping[str, Tensor],
         batch: Mapping[str, Tensor],
-        logits: Mapping[str, tuple[Tensor, Tensor, Form]] | None = None,
+        logits: Mapping[str, Judged] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Evaluate every term.
 
         Args:
             outputs: the network's outputs by name.
             batch: columns by name; an output's target is `target_of` it.
-            logits: by discriminator (real, fake, form), as `Judged`.
+            logits: by discriminator.
 
         Returns:
             The weighted total, a scalar, and each term's value before weighting, detached; the parts of a term
@@ -93,7 +94,7 @@ def _value(
     term: Weighted,
     outputs: Mapping[str, Tensor],
     batch: Mapping[str, Tensor],
-    logits: Mapping[str, tuple[Tensor, Tensor, Form]],
+    logits: Mapping[str, Judged],
 ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
     if term.term.reads == "logits":
         return term.term(*_find(term, "discriminator", term.on, logits))

@@ -1,60 +1,38 @@
 """The one training step: five papers, one function.
 
-A learner holds a network, its averaged copy, its discriminators and one optimiser each. Gradients are averaged over
-the workers by one all-reduce per optimiser instead of by DistributedDataParallel: a GAN step passes through its
-discriminators several times, which DDP's hooks do not allow freely, and a fixed order of summation keeps a resumed
-run equal to an undisturbed one bit by bit. The transfer is small beside the step (67 MB for RRDBNet-23).
+A learner holds a network, its averaged copy, its discriminators and one optimiser each. All gradients of a step are
+taken before anything moves: the generator and a discriminator look at the same pictures through the same weights, so
+they share the two passes of the discriminator. Gradients are averaged over the workers by one all-reduce instead of by
+DistributedDataParallel, whose hooks allow neither several passes through a network nor gradients of a part of the
+graph; a fixed order of summation keeps a resumed run equal to an undisturbed one bit by bit. The transfer is small
+beside the step (67 MB for RRDBNet-23).
+
+Where a loss or a gradient is not finite on any worker, no worker moves: the step is skipped and says why.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from acutance.losses.adversarial import Form, discriminator_loss
-from acutance.losses.objective import Objective, target_of
-from acutance.pipeline import DERIVATIONS, Optimiser, Stage
+from acutance.losses.adversarial import discriminator_loss, means_over_workers
+from acutance.losses.objective import Judged, Objective, target_of
+from acutance.pipeline import DERIVATIONS, Stage
+from acutance.training import together
+from acutance.training.player import Adversary, Player
 
 Batch = dict[str, Tensor]
 
+COUNTED = ("taken", "skipped", "in_a_row", "returns")
 
-@dataclass
-class Player:
-    """A network that learns: the generator, the classifier, or a discriminator."""
-
-    network: nn.Module
-    settings: Optimiser
-    optimiser: torch.optim.Optimizer = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.optimiser = torch.optim.Adam(
-            self.network.parameters(),
-            lr=self.settings.learning_rate,
-            betas=self.settings.betas,
-            weight_decay=self.settings.weight_decay,
-        )
-
-    def descend(self, loss: Tensor, step: int) -> None:
-        """Take one optimiser step along the gradient of `loss`, averaged over the workers."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.settings.rate(step)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        average_over_workers(self.network)
-        self.optimiser.step()
-
-
-@dataclass
-class Adversary(Player):
-    """A discriminator and what it judges."""
-
-    on: str
-    form: Form
+BACK_OFF = 0.5
+"""The learning rate is multiplied by it each time a run goes back."""
 
 
 class Learner:
@@ -67,13 +45,24 @@ class Learner:
         self.objective = objective
         self.generator = Player(network, stage.optimiser)
         self.adversaries = {
-            name: Adversary(discriminators[name], d.optimiser or stage.optimiser, d.on, d.form)
+            name: Adversary(discriminators[name], d.optimiser or stage.optimiser, d.on, d.form, d.sync_mean)
             for name, d in stage.discriminators.items()
         }
+        if stage.compile:
+            # Of a discriminator parts of the gradient are taken at a time; a compiled graph only gives all of it.
+            self.generator.call = torch.compile(network)
         average = get_ema_multi_avg_fn(stage.ema) if stage.ema else None
         self.ema = AveragedModel(network, multi_avg_fn=average, use_buffers=True) if average else None
         self.taken = 0
-        """Steps taken so far."""
+        """Steps taken so far, skipped ones included."""
+        self.skipped = 0
+        """Steps skipped so far."""
+        self.in_a_row = 0
+        """How many of the newest steps were skipped, without one between them."""
+        self.returns = 0
+        """How often the run went back to a checkpoint."""
+        self.blamed: dict[int, list[str]] = {}
+        """Of the newest step: by worker, which losses and gradients were not finite; empty when it was taken."""
 
     @property
     def kept(self) -> nn.Module:
@@ -81,7 +70,7 @@ class Learner:
         return self.ema.module if self.ema else self.generator.network
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        """Take one step: the generator on its objective, then each discriminator.
+        """Take one step of the generator and of each discriminator, or skip it (see `blamed`).
 
         Args:
             batch: column -> (B, C, H, W) on the device; this worker's share.
@@ -90,40 +79,99 @@ class Learner:
             Each term's value, unweighted, the generator's total, and each discriminator's loss; scalars without
             gradient, left on the device.
         """
-        batch = self._derived(batch)
-        network = self.generator.network.train()
-        outputs = network(*(batch[name] for name in network.inputs))  # type: ignore[union-attr]
-        verdicts = {name: self._verdict(adversary, outputs, batch) for name, adversary in self.adversaries.items()}
-        total, values = self.objective(outputs, batch, verdicts)
-        self.generator.descend(total, self.taken)
-        if self.ema:
-            self.ema.update_parameters(network)
-        for name, adversary in self.adversaries.items():
-            loss = self._adversary_loss(adversary, outputs, batch)
-            adversary.descend(loss, self.taken)
-            values[f"discriminator_{name}"] = loss.detach()
+        before = [buffer.clone() for buffer in self._buffers()]
+        with _tf32(self.stage.tf32):
+            values = self._look(self._derived(batch))
+        self._move_if_finite(values, before)
         self.taken += 1
-        return {**values, "total": total.detach()}
+        return values
 
     @torch.no_grad()
     def _derived(self, batch: Batch) -> Batch:
         made = {name: DERIVATIONS[d.type](batch[d.of], **d.arguments()) for name, d in self.stage.derive.items()}
         return {**batch, **made}
 
-    def _verdict(self, adversary: Adversary, outputs: Batch, batch: Batch) -> tuple[Tensor, Tensor, Form]:
-        """Return the logits that the generator's adversarial term sees.
+    def _look(self, batch: Batch) -> dict[str, Tensor]:
+        """Leave every player's gradient on this worker's share of the batch; return the losses."""
+        for player in self.players().values():
+            player.network.train()
+            player.optimiser.zero_grad(set_to_none=True)
+        count = self.stage.accumulate
+        parts = [
+            dict(zip(batch, part, strict=True)) for part in zip(*(t.chunk(count) for t in batch.values()), strict=True)
+        ]
+        losses = [self._look_at(part, 1 / count) for part in parts]
+        return {name: torch.stack([each[name] for each in losses]).mean() for name in losses[0]}
 
-        The discriminator's weights stay as they are; its running statistics move with each pass, as in BasicSR.
-        """
-        adversary.network.train().requires_grad_(False)
-        real = adversary.network(batch[target_of(adversary.on)])
-        return real, adversary.network(outputs[adversary.on]), adversary.form
+    def _look_at(self, batch: Batch, share: float) -> dict[str, Tensor]:
+        network = self.generator.network
+        with self._precision(batch):
+            outputs = self.generator.call(*(batch[name] for name in network.inputs))  # type: ignore[union-attr]
+        # The graph is cut at the pictures, so that the judges' part of it is gone before the generator's is walked.
+        seen = {name: output.detach().to(_full(output.dtype)).requires_grad_() for name, output in outputs.items()}
+        values = self._judge(seen, batch, share)
+        read = [name for name, picture in seen.items() if picture.grad is not None]
+        torch.autograd.backward(
+            [outputs[name] for name in read],
+            [seen[name].grad.to(outputs[name].dtype) for name in read],  # type: ignore[union-attr]
+        )
+        return values
 
-    def _adversary_loss(self, adversary: Adversary, outputs: Batch, batch: Batch) -> Tensor:
-        adversary.network.requires_grad_(True)
-        real = adversary.network(batch[target_of(adversary.on)])
-        fake = adversary.network(outputs[adversary.on].detach())
-        return discriminator_loss(adversary.form, real, fake)
+    def _judge(self, seen: Batch, batch: Batch, share: float) -> dict[str, Tensor]:
+        """Leave the gradients of the objective by the pictures, and those of the discriminators by their weights."""
+        with self._precision(batch):
+            verdicts = {name: _verdict(adversary, seen, batch) for name, adversary in self.adversaries.items()}
+            total, values = self.objective(seen, batch, verdicts)
+        for name, verdict in verdicts.items():
+            loss = discriminator_loss(verdict.form, verdict.real, verdict.fake, verdict.means)
+            weights = self.adversaries[name].weights
+            torch.autograd.backward(share * loss, inputs=weights, retain_graph=True)
+            values[f"discriminator_{name}"] = loss.detach()
+        torch.autograd.backward(share * total, inputs=list(seen.values()))
+        return {**values, "total": total.detach()}
+
+    def _precision(self, batch: Batch) -> torch.autocast:
+        device = next(iter(batch.values())).device.type
+        return torch.autocast(device, dtype=torch.bfloat16, enabled=self.stage.precision == "bf16")
+
+    @torch.no_grad()
+    def _move_if_finite(self, values: dict[str, Tensor], before: list[Tensor]) -> None:
+        players = self.players()
+        gradients = {name: player.gradients for name, player in players.items()}
+        statistics = [buffer for buffer in self._buffers() if buffer.is_floating_point()]
+        losses = torch.stack([value.float() for value in values.values()])
+        mine = [*(g for each in gradients.values() for g in each), *statistics, losses]
+        means = together.means_over_workers(mine)
+        parts = iter(means)
+        lengths = {name: get_total_norm([next(parts) for _ in each]) for name, each in gradients.items()}
+        told = torch.cat([means[-1], torch.stack(list(lengths.values())).float()])
+        if bool(told.isfinite().all()):  # the one word that the host waits for in a step
+            if means is not mine:
+                torch._foreach_copy_(mine[:-1], means[:-1])
+            self._move(lengths)
+        else:
+            for buffer, old in zip(self._buffers(), before, strict=True):
+                buffer.copy_(old)
+            self._blame(losses, values, gradients)
+
+    def _move(self, lengths: dict[str, Tensor]) -> None:
+        for name, player in self.players().items():
+            player.move(player.settings.rate(self.taken) * BACK_OFF**self.returns, lengths[name])
+        if self.ema:
+            self.ema.update_parameters(self.generator.network)
+        self.in_a_row, self.blamed = 0, {}
+
+    def _blame(self, losses: Tensor, values: dict[str, Tensor], gradients: dict[str, list[Tensor]]) -> None:
+        names = [*values, *(f"the gradient of {player}" for player in gradients)]
+        lengths = torch.stack([get_total_norm(each).float() for each in gradients.values()])
+        finite = torch.cat([losses, lengths]).isfinite().float()
+        rows = enumerate(together.of_all_workers(finite))
+        blamed = {rank: [n for n, good in zip(names, row, strict=True) if not good] for rank, row in rows}
+        self.blamed = {rank: bad for rank, bad in blamed.items() if bad}
+        self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
+
+    def _buffers(self) -> list[Tensor]:
+        return [buffer for player in self.players().values() for buffer in player.network.buffers()]
 
     def players(self) -> dict[str, Player]:
         """Return all that learns, by name."""
@@ -141,8 +189,10 @@ class Learner:
             groups[name] = state["param_groups"]
         if self.ema:
             tensors |= _prefixed("ema/weights", self.ema.state_dict())
-        return tensors, {"taken": self.taken, "optimisers": groups}
+        counted = {name: getattr(self, name) for name in COUNTED}
+        return tensors, {**counted, "optimisers": groups}
 
+    @torch.no_grad()
     def load_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Take up where `state` was taken."""
         for name, player in self.players().items():
@@ -150,25 +200,41 @@ class Learner:
             entries: dict[int, dict[str, Tensor]] = {}
             for key, tensor in _under(f"{name}/optimiser", tensors).items():
                 index, entry = key.split("/")
-                entries.setdefault(int(index), {})[entry] = tensor
+                entries.setdefault(int(index), {})[entry] = _laid_out_as(player.weights[int(index)], tensor)
             player.optimiser.load_state_dict({"state": entries, "param_groups": values["optimisers"][name]})
         if self.ema:
             self.ema.load_state_dict(_under("ema/weights", tensors))
-        self.taken = values["taken"]
+        for name in COUNTED:
+            setattr(self, name, values[name])
 
 
-def average_over_workers(network: nn.Module) -> None:
-    """Replace gradients and running statistics by their means over the workers, in one all-reduce."""
-    if not (dist.is_initialized() and dist.get_world_size() > 1):
-        return
-    gradients = [p.grad for p in network.parameters() if p.grad is not None]
-    shared = gradients + [b for b in network.buffers() if b.is_floating_point()]
-    flat = torch.cat([tensor.reshape(-1) for tensor in shared])
-    dist.all_reduce(flat)
-    flat /= dist.get_world_size()
-    with torch.no_grad():
-        for tensor, mean in zip(shared, flat.split([t.numel() for t in shared]), strict=True):
-            tensor.copy_(mean.view_as(tensor))
+def _verdict(adversary: Adversary, seen: Batch, batch: Batch) -> Judged:
+    """Return a discriminator's logits; its running statistics move with both passes."""
+    real, fake = adversary.call(batch[target_of(adversary.on)]), adversary.call(seen[adversary.on])
+    return Judged(real, fake, adversary.form, means_over_workers(real, fake) if adversary.sync_mean else None)
+
+
+def _full(dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if dtype == torch.bfloat16 else dtype
+
+
+@contextmanager
+def _tf32(allowed: bool) -> Iterator[None]:
+    """Set, for a block, whether products of float32 may be rounded to TF32, forwards and backwards."""
+    switches = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [switch.allow_tf32 for switch in switches]
+    try:
+        for switch in switches:
+            switch.allow_tf32 = allowed
+        yield
+    finally:
+        for switch, was in zip(switches, before, strict=True):
+            switch.allow_tf32 = was
+
+
+def _laid_out_as(weight: Tensor, tensor: Tensor) -> Tensor:
+    """Bring an optimiser's state to its weight's order in memory: a fused optimiser walks through both side by side."""
+    return torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor
 
 
 def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -22,10 +22,11 @@ from acutance.models.features import FEATURE_NETWORKS, UNTRAINED
 from acutance.pipeline import Pipeline, Stage
 from acutance.weights import find_weights, require_weights
 
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 """Counts changes of the training code after which equal settings give other weights."""
 
-_NOT_DETERMINING = {"needs", "checkpoint_every", "report_every", "seed"}
+_NOT_DETERMINING = {"needs", "checkpoint_every", "report_every", "seed", "channels_last", "compile"}
+"""Compiling and the order in memory change the order of summation, as the number of workers does: nothing but rounding."""
 
 
 @dataclass(frozen=True)
