@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from acutance.losses.adversarial import Adversarial, Form, discriminator_loss, generator_loss
+from acutance.losses.adversarial import Adversarial, Form, discriminator_loss, generator_loss, means_over_workers
 
 BCE = nn.BCEWithLogitsLoss()
 
@@ -99,3 +99,15 @@ def test_the_term_is_the_generator_loss() -> None:
     real, fake = logits()
     for form in ("relativistic_average", "vanilla"):
         assert Adversarial()(real, fake, form) == generator_loss(form, real, fake)
+
+
+def test_means_given_are_those_taken() -> None:
+    real, fake = logits()
+    own = means_over_workers(real, fake)
+    for function in (generator_loss, discriminator_loss):
+        alone = function("relativistic_average", real, fake)
+        torch.testing.assert_close(function("relativistic_average", real, fake, own), alone)
+        others = (own[0] + 1, own[1] + 1)
+        shifted = function("relativistic_average", real, fake, others)
+        assert not torch.isclose(shifted, alone)
+        assert function("vanilla", real, fake, others) == function("vanilla", real, fake)

@@ -129,7 +129,8 @@ def test_a_run_that_was_interrupted_ends_bit_for_bit_as_one_that_was_not(tmp_pat
     checkpoint.write(str(tmp_path), first, "print")
     second = learner_of({**GAN, "optimiser": {**GAN["optimiser"]}})
     second.step(batch_of(99))  # whatever it held before is replaced
-    assert checkpoint.resume(str(tmp_path), second, "print", "cpu") == 3
+    assert checkpoint.resume(str(tmp_path), second, "print", "cpu")
+    assert second.taken == 3
     for step in range(3, 6):
         second.step(batch_of(step))
 
@@ -156,4 +157,29 @@ def test_only_the_newest_checkpoints_stay_and_foreign_or_damaged_ones_are_refuse
 
 
 def test_an_empty_folder_starts_from_the_beginning(tmp_path: Path) -> None:
-    assert checkpoint.resume(str(tmp_path / "none"), learner_of(GAN), "print", "cpu") == 0
+    assert not checkpoint.resume(str(tmp_path / "none"), learner_of(GAN), "print", "cpu")
+
+
+@pytest.mark.parametrize("broken", ["generator", "discriminator.detail"])
+def test_nothing_moves_where_a_gradient_is_not_finite(broken: str) -> None:
+    learner = learner_of(GAN)
+    learner.step(batch_of(0))
+    tensors, _ = learner.state()
+    before = {name: tensor.clone() for name, tensor in tensors.items()}
+    weight = list(learner.players()[broken].network.parameters())[-1]
+    hook = weight.register_hook(lambda gradient: gradient * torch.inf)
+    learner.step(batch_of(1))
+    assert learner.blamed == {0: [f"the gradient of {broken}"]}
+    assert same(before, learner.state()[0])
+    assert (learner.taken, learner.skipped, learner.in_a_row) == (2, 1, 1)
+    hook.remove()
+    learner.step(batch_of(2))
+    assert (learner.taken, learner.skipped, learner.in_a_row) == (3, 1, 0)
+    assert learner.blamed == {}
+    assert not same(before, learner.state()[0])
+
+
+def test_a_discriminators_loss_that_is_not_finite_is_named() -> None:
+    learner = learner_of({**GAN, "objective": [{"type": "pixel"}]})
+    learner.step({**batch_of(0), "hr_detail": torch.full((2, 1, 32, 32), torch.nan)})
+    assert learner.blamed == {0: ["discriminator_detail", "the gradient of discriminator.detail"]}

@@ -90,10 +90,17 @@ class Stream:
                 f"a batch of {self.batch_size} cannot be shared by {world} workers",
                 fix="choose a multiple of them",
             )
+        draws = self._draws(step, rank, world)
+        return {name: self._tensor(name, draws) for name in self.columns}
+
+    def samples(self, step: int, rank: int = 0, world: int = 1) -> list[int]:
+        """Return the rows of the shards that worker `rank` of `world` sees in a step."""
+        return [draw.row for draw in self._draws(step, rank, world)]
+
+    def _draws(self, step: int, rank: int, world: int) -> list[_Draw]:
         share = self.batch_size // world
         first = step * self.batch_size + rank * share
-        draws = [self._draw(sample) for sample in range(first, first + share)]
-        return {name: self._tensor(name, draws) for name in self.columns}
+        return [self._draw(sample) for sample in range(first, first + share)]
 
     def _draw(self, sample: int) -> _Draw:
         epoch, place = divmod(sample, self.rows)

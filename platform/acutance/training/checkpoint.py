@@ -35,21 +35,21 @@ def write(folder: str, learner: Learner, fingerprint: str) -> str:
     return uri
 
 
-def resume(folder: str, learner: Learner, fingerprint: str, device: str) -> int:
-    """Load the newest checkpoint, where there is one; return the steps taken.
+def resume(folder: str, learner: Learner, fingerprint: str, device: str) -> bool:
+    """Load the newest checkpoint, where there is one; tell whether there was.
 
     Raises:
         TrainingError: when it is damaged or belongs to other settings.
     """
     names = storage.names(folder)
     if not names:
-        return 0
+        return False
     uri = storage.join(folder, names[-1])
     tensors, values = _read(uri, device)
     if values["fingerprint"] != fingerprint:
         raise TrainingError("this checkpoint belongs to other settings", where=uri, fix="delete its folder")
     learner.load_state(tensors, values)
-    return learner.taken
+    return True
 
 
 def go_on_from(folder: str, learner: Learner, device: str) -> None:
@@ -63,7 +63,7 @@ def go_on_from(folder: str, learner: Learner, device: str) -> None:
         raise TrainingError("there is no checkpoint to go on from", where=folder, fix="train that one again")
     own = {name: player.optimiser.state_dict()["param_groups"] for name, player in learner.players().items()}
     tensors, values = _read(storage.join(folder, names[-1]), device)
-    learner.load_state(tensors, {**values, "optimisers": own})
+    learner.load_state(tensors, {**values, "optimisers": own, "in_a_row": 0, "returns": 0})
 
 
 def _read(uri: str, device: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -52,6 +52,7 @@ class _Board:
 
     def __init__(self) -> None:
         self.posts: list[tuple[str, int, Losses]] = []
+        self.notes: list[str] = []
         self.failure: AcutanceError | None = None
 
     def post(self, stage: str, step: int, losses: Losses) -> None:
@@ -60,9 +61,13 @@ class _Board:
     def fail(self, error: AcutanceError) -> None:
         self.failure = self.failure or error
 
-    def take(self) -> list[tuple[str, int, Losses]]:
-        posts, self.posts = self.posts, []
-        return posts
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def take(self) -> tuple[list[tuple[str, int, Losses]], list[str]]:
+        taken = self.posts, self.notes
+        self.posts, self.notes = [], []
+        return taken
 
     def why(self) -> AcutanceError | None:
         return self.failure
@@ -144,7 +149,7 @@ def _work(config: dict[str, Any]) -> None:
                 board.post.remote(name, step, losses)
 
         try:
-            train_stage(job, tracker=config["trackers"].get(job.name), on_report=report)
+            train_stage(job, tracker=config["trackers"].get(job.name), on_report=report, on_skip=board.note.remote)
         except AcutanceError as error:
             # Raised as well as posted: the other workers wait for this one and must be ended.
             ray.get(board.fail.remote(error))
@@ -157,7 +162,10 @@ def _relayed(board: Any, on_progress: OnProgress | None) -> Iterator[None]:
     ended = threading.Event()
 
     def relay() -> None:
-        for post in ray.get(board.take.remote()):
+        posts, notes = ray.get(board.take.remote())
+        for note in notes:
+            say(note)
+        for post in posts:
             if on_progress:
                 on_progress(*post)
 

@@ -11,15 +11,17 @@ import torch
 import torch.distributed as dist
 
 from acutance import storage
+from acutance.console import say
 from acutance.data.shards import open_columns, read_manifest
 from acutance.data.stream import Stream
 from acutance.models import NETWORKS
 from acutance.models.model_file import save_model
 from acutance.pipeline import Stage
-from acutance.training import checkpoint
+from acutance.training import checkpoint, trouble
 from acutance.training.build import build_learner, seed_everything
 from acutance.training.learner import Learner
 from acutance.training.plan import StageJob, columns_read
+from acutance.training.together import place
 
 Losses = dict[str, float]
 
@@ -45,49 +47,71 @@ def train_stage(
     *,
     tracker: Tracker | None = None,
     on_report: Callable[[int, Losses, Learner], None] | None = None,
+    on_skip: Callable[[str], None] = say,
 ) -> None:
     """Train a stage to its end and write its model file; do nothing when that is done.
 
     Args:
         tracker: receives each step's losses, averaged over the workers (worker 0 only).
         on_report: called by every worker every `report_every` steps and at the end.
+        on_skip: receives what there is to say of a step that was skipped (worker 0 only).
     """
-    for report in reports_of(job, tracker=tracker):
+    for report in reports_of(job, tracker=tracker, on_skip=on_skip):
         if on_report:
             on_report(report.step, report.losses, report.learner)
 
 
-def reports_of(job: StageJob, *, tracker: Tracker | None = None, at: Collection[int] = ()) -> Iterator[Report]:
+def reports_of(
+    job: StageJob,
+    *,
+    tracker: Tracker | None = None,
+    at: Collection[int] = (),
+    on_skip: Callable[[str], None] = say,
+) -> Iterator[Report]:
     """Train a stage as it is iterated over: every `report_every` steps, and at the end, it stops for its listener.
 
     Every worker of a process group iterates over the same job; worker 0 writes. The batches, the random numbers and
     hence the weights of step s are a function of the job and s, so a run that was killed ends as one that was not.
-    Who stops listening stops the training. The model file is written after the last report.
+    Who stops listening stops the training. The model file is written after the last report. A step whose losses or
+    gradients are not finite is skipped; after `skips` in a row the run goes back to its newest checkpoint, once.
 
     Args:
-        tracker: as for `train_stage`.
+        tracker, on_skip: as for `train_stage`.
         at: further steps to report at.
+
+    Raises:
+        TrainingError: when going back did not help.
     """
     if job.done():
         return
-    rank, world = _place()
+    rank, world = place()
     device = _device()
     stage = Stage.model_validate(job.settings)
     learner = build_learner(job, device)
     if not checkpoint.resume(job.checkpoints, learner, job.fingerprint, device) and job.continues:
         checkpoint.go_on_from(job.continues, learner, device)
     stream = _stream(job, stage, device)
-    started, losses = time.perf_counter(), _LossLog(rank, tracker, learner.taken)
+    started, losses, reported = time.perf_counter(), _LossLog(rank, tracker), learner.taken
     while learner.taken < stage.steps:
         seed_everything(job.seed, learner.taken, rank)
         batch = {name: t.to(device, non_blocking=True) for name, t in stream.batch(learner.taken, rank, world).items()}
-        losses.add(learner.step(batch))
+        losses.add(learner.step(batch), learner.skipped if learner.in_a_row else 0)
+        if learner.in_a_row:
+            said = trouble.told(job, stream, learner, world)
+            if rank == 0:
+                on_skip(said)
+            if learner.in_a_row == stage.skips:
+                losses.flush(learner.taken)
+                trouble.go_back(job, learner, device, said)
+                continue
         last = learner.taken == stage.steps
         reports = last or learner.taken % stage.report_every == 0 or learner.taken in at
-        keeps = last or learner.taken % stage.checkpoint_every == 0
+        # Amid steps that are skipped nothing is kept: a run that goes back is to see other weights when it meets them.
+        keeps = last or (learner.taken % stage.checkpoint_every == 0 and not learner.in_a_row)
         if reports or keeps:
             newest = losses.flush(learner.taken)  # before a checkpoint: steps behind it are not taken again
-        if reports:
+        if reports and learner.taken > reported:  # not again what was reported before going back
+            reported = learner.taken
             yield Report(learner.taken, newest, learner)
         if keeps and rank == 0:
             checkpoint.write(job.checkpoints, learner, job.fingerprint)
@@ -134,15 +158,19 @@ def _stream(job: StageJob, stage: Stage, device: str) -> Stream:
 class _LossLog:
     """Keeps each step's losses on the device and fetches them together: one synchronisation a report."""
 
-    def __init__(self, rank: int, tracker: Tracker | None, start: int) -> None:
-        self.rank, self.tracker, self.start = rank, tracker, start
+    def __init__(self, rank: int, tracker: Tracker | None) -> None:
+        self.rank, self.tracker = rank, tracker
         self.rows: list[dict[str, torch.Tensor]] = []
+        self.skipped: list[int] = []
+        self.newest: Losses = {}
 
-    def add(self, losses: dict[str, torch.Tensor]) -> None:
+    def add(self, losses: dict[str, torch.Tensor], skipped: int) -> None:
+        """Add a step's losses; or, where it was skipped, how many have been by now."""
         self.rows.append(losses)
+        self.skipped.append(skipped)
 
     def flush(self, taken: int) -> Losses:
-        """Hand the rows to the tracker; return the newest, averaged over the workers."""
+        """Hand the rows to the tracker; return the newest of a step that was taken, averaged over the workers."""
         names = list(self.rows[-1])
         table = torch.stack([torch.stack([row[name].float() for name in names]) for row in self.rows])
         if dist.is_initialized() and dist.get_world_size() > 1:
@@ -150,14 +178,17 @@ class _LossLog:
             table /= dist.get_world_size()
         first = taken - len(self.rows) + 1
         values = [dict(zip(names, row, strict=True)) for row in table.tolist()]
+        taken_ones = [row for row, skipped in zip(values, self.skipped, strict=True) if not skipped]
+        self.newest = taken_ones[-1] if taken_ones else self.newest
         if self.rank == 0 and self.tracker:
-            self.tracker.metrics([(first + index, row) for index, row in enumerate(values)])
+            rows = [
+                {"skipped": float(skipped)} if skipped else row
+                for row, skipped in zip(values, self.skipped, strict=True)
+            ]
+            self.tracker.metrics([(first + index, row) for index, row in enumerate(rows)])
         self.rows.clear()
-        return values[-1]
-
-
-def _place() -> tuple[int, int]:
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        self.skipped.clear()
+        return self.newest or values[-1]
 
 
 def _wait_for_all() -> None:

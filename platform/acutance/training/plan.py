@@ -26,7 +26,7 @@ TRAINING_VERSION = 2
 """Counts changes of the training code after which equal settings give other weights."""
 
 _NOT_DETERMINING = {"needs", "checkpoint_every", "report_every", "seed", "channels_last", "compile"}
-"""Compiling and the order in memory change the order of summation, as the number of workers does: nothing but rounding."""
+"""Compiling and the order in memory change the order of summation, as the number of workers does: rounding alone."""
 
 
 @dataclass(frozen=True)
