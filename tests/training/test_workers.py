@@ -52,7 +52,7 @@ def made(settings: dict[str, Any]) -> Learner:
     with torch.no_grad():
         for adversary in learner.adversaries.values():
             for weight in adversary.network.parameters():
-                weight *= 3
+                weight.mul_(3)
     return learner
 
 

@@ -38,15 +38,10 @@ def build_learner(job: StageJob, device: str) -> Learner:
     for part, source in stage.network.init.items():
         start_from(network, part, job.sources[source], job.name)
     discriminators = {
-        name: _placed(DISCRIMINATORS[d.network.type](**d.network.arguments()), device)
+        name: DISCRIMINATORS[d.network.type](**d.network.arguments()).to(device)
         for name, d in stage.discriminators.items()
     }
-    return Learner(stage, _placed(network, device), _objective(stage, job).to(device), discriminators)
-
-
-def _placed(network: nn.Module, device: str) -> nn.Module:
-    """Channels last makes convolutions 1.5 to 2 times faster on a CPU, and faster on tensor cores."""
-    return network.to(device).to(memory_format=torch.channels_last)
+    return Learner(stage, network.to(device), _objective(stage, job).to(device), discriminators)
 
 
 def start_from(network: nn.Module, part: str, source: str, stage: str) -> None:

@@ -43,6 +43,9 @@ class Learner:
     ) -> None:
         self.stage = stage
         self.objective = objective
+        if stage.channels_last:
+            for module in (network, objective, *discriminators.values()):
+                module.to(memory_format=torch.channels_last)
         self.generator = Player(network, stage.optimiser)
         self.adversaries = {
             name: Adversary(discriminators[name], d.optimiser or stage.optimiser, d.on, d.form, d.sync_mean)
