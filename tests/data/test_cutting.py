@@ -13,7 +13,7 @@ from acutance.data.cutting import corners, crop_to_multiple, cut, layers, starts
 from acutance.data.datasets import Source
 from acutance.data.settings import columns_of
 from acutance.errors import ConfigError, DataError
-from acutance.imaging.detail import EXTRACTORS
+from acutance.imaging.extractors import EXTRACTORS
 from acutance.schema import validate
 
 CATALOGUE = load_catalogue(Path(__file__).resolve().parents[2] / "pipelines" / "datasets.yaml")
@@ -96,6 +96,27 @@ def test_detail_layers_are_the_extractors_own(photograph: np.ndarray) -> None:
         error = np.abs(made[f"{name}_detail"][..., 0].astype(np.float32) - expected)
         assert error.max() <= np.abs(expected).max() * 2**-11
         assert expected.std() > 0.01
+
+
+@pytest.mark.parametrize(("kind", "changed"), [("gif", {"radius": 3}), ("wls", {"lam": 0.5})])
+def test_differences_are_stored_signed_and_in_colour(
+    kind: str, changed: dict[str, float], photograph: np.ndarray
+) -> None:
+    """Sixteen bits keep them to 2^-12 of a picture's whole range, where they are below a quarter of it."""
+    chosen = settings(detail={"type": kind, **changed})
+    hr = crop_to_multiple(photograph[:60, :80], 4)
+    made, columns = layers(hr, chosen, 4), columns_of(chosen, 4)
+    for name in ("hr", "lr"):
+        column, layer = columns[f"{name}_detail"], made[f"{name}_detail"]
+        assert (column.coding, column.dtype, column.shape[2]) == ("difference", layer.dtype.name, layer.shape[2])
+        expected = EXTRACTORS[kind](torch.from_numpy(made[name]).permute(2, 0, 1), **changed).permute(1, 2, 0).numpy()
+        assert expected.min() < 0 < expected.max()
+        assert np.abs(layer.astype(np.float32) - expected).max() <= 2**-12
+    assert {name: column.coding for name, column in columns.items() if "detail" not in name} == {
+        "hr": "pixels",
+        "lr": "pixels",
+    }
+    assert dataset_fingerprint(chosen, 4, []) != dataset_fingerprint(settings(detail={"type": kind}), 4, [])
 
 
 def test_layers_that_were_not_asked_for_are_not_made(photograph: np.ndarray) -> None:

@@ -18,9 +18,9 @@ from acutance.data.shards import ShardWriter
 from acutance.errors import ConfigError, DataError
 
 COLUMNS = {
-    "hr": Column(dtype="uint8", shape=(16, 16, 3), divisor=1),
-    "lr": Column(dtype="uint8", shape=(4, 4, 3), divisor=4),
-    "hr_detail": Column(dtype="float16", shape=(16, 16, 1), divisor=1),
+    "hr": Column(dtype="uint8", shape=(16, 16, 3), divisor=1, coding="pixels"),
+    "lr": Column(dtype="uint8", shape=(4, 4, 3), divisor=4, coding="pixels"),
+    "hr_detail": Column(dtype="float16", shape=(16, 16, 1), divisor=1, coding="log2"),
 }
 ROWS = [(2, 3), (4,), (1, 1)]  # shard by shard, the rows of each picture
 
@@ -132,7 +132,7 @@ def test_a_manifest_that_miscounts_is_found_out(stored: tuple[str, dict[str, np.
     write_manifest(folder, manifest(wrong))
     with pytest.raises(DataError, match="not what the manifest says"):
         open_columns(folder, ["hr"], tmp_path / "scratch")
-    other = {**COLUMNS, "hr": Column(dtype="uint8", shape=(12, 16, 4), divisor=1)}
+    other = {**COLUMNS, "hr": Column(dtype="uint8", shape=(12, 16, 4), divisor=1, coding="pixels")}
     write_manifest(folder, manifest(found.shards, columns=other))
     with pytest.raises(DataError, match="not what the manifest says"):
         open_columns(folder, ["hr"], tmp_path / "scratch")
@@ -146,7 +146,7 @@ def test_a_set_without_manifest_does_not_exist(stored: tuple[str, dict[str, np.n
     assert "acutance prepare" in str(caught.value.fix)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"version": 1}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", f'{{"version": {SHARD_VERSION}}}'])
 def test_a_damaged_manifest_is_named(stored: tuple[str, dict[str, np.ndarray]], text: str) -> None:
     folder, _ = stored
     (Path(folder) / "manifest.json").write_text(text)

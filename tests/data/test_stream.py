@@ -13,6 +13,7 @@ from acutance.errors import ConfigError
 
 ROWS, SIZE, SCALE = 7, 48, 4
 DIVISORS = {"hr": 1, "lr": 4, "hr_detail": 1, "lr_detail": 4}
+CODINGS = {"hr": "pixels", "lr": "pixels", "hr_detail": "log2", "lr_detail": "log2"}
 
 
 def coordinates() -> dict[str, np.ndarray]:
@@ -29,7 +30,7 @@ def coordinates() -> dict[str, np.ndarray]:
 
 def stream(columns: dict[str, np.ndarray] | None = None, **changes: object) -> Stream:
     columns = coordinates() if columns is None else columns
-    options = {"scale": SCALE, "patch": 32, "batch": 12, "seed": 5, **changes}
+    options = {"codings": CODINGS, "scale": SCALE, "patch": 32, "batch": 12, "seed": 5, **changes}
     return Stream(columns, divisors={name: DIVISORS[name] for name in columns}, **options)
 
 
@@ -134,6 +135,14 @@ def test_values_are_converted_exactly() -> None:
     assert np.array_equal(batch["hr"][0, 0].numpy(), pixels[0, ..., 0] / np.float32(255))
     expected = np.exp2(logs[0, ..., 0].astype(np.float64)).astype(np.float32)
     assert np.array_equal(batch["hr_detail"][0, 0].numpy(), expected)
+
+
+def test_differences_come_as_they_are_stored() -> None:
+    differences = np.linspace(-1, 1, 768).astype(np.float16).reshape(1, 16, 16, 3)
+    columns, codings = {"hr_detail": differences}, {"hr_detail": "difference"}
+    batch = stream(columns, codings=codings, patch=16, batch=1, scale=1, augment=False).batch(0)
+    assert batch["hr_detail"].dtype == torch.float32
+    assert np.array_equal(batch["hr_detail"][0].permute(1, 2, 0).numpy(), differences[0].astype(np.float32))
 
 
 def test_the_stream_is_the_same_in_every_version() -> None:

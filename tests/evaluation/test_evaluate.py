@@ -133,6 +133,11 @@ def test_a_detail_layer_is_shown_on_a_fixed_scale() -> None:
     assert np.array_equal(shown_detail(detail[..., None]), shown_detail(detail))
 
 
+def test_a_difference_is_shown_around_grey() -> None:
+    detail = np.array([[[0.0, 0.5, -0.5], [1.0, -1.0, 0.25]]], np.float32)
+    assert shown_detail(detail).tolist() == [[[128, 255, 1], [255, 1, 192]]]
+
+
 def test_file_names_of_kept_pictures_stay_inside_their_folder_and_apart() -> None:
     names = [picture_file("/root", "./my/pictures", p, "a/b") for p in ("x/y", "x%2Fy", "x y")]
     assert len(set(names)) == 3

@@ -27,6 +27,7 @@ from acutance.imaging import (
     detail_compiled,
     draws,
     edges,
+    extractors,
     frequency,
     gms,
     resize,
@@ -139,6 +140,9 @@ CASES = {
     ),
     "detail_compiled.extract": Case(compiled, -20, 20, 1, takes=FLOATS, devices=("cpu",)),
     "detail_gpu.extract": Case(on_gpu, -20, 20, 1, takes=FLOATS, devices=("cuda",)),
+    "extractors.detail_layer": Case(
+        lambda p: extractors.detail_layer(p, {"type": "lgs"}), 0, 1e4, size=one, exact=False
+    ),
     "frequency.high_frequency_energy": Case(frequency.high_frequency_energy, 0, 255**2, size=alone),
     "frequency.high_frequency_share": Case(frequency.high_frequency_share, 0, 1, size=alone),
     "frequency.highpass": Case(frequency.highpass, -255, 255),

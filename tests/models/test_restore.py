@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acutance.errors import ConfigError, DataError, ModelError
-from acutance.imaging.detail import EXTRACTORS
+from acutance.imaging.extractors import EXTRACTORS
 from acutance.models import restore as room
 from acutance.models.dsrgan import DSRGAN
 from acutance.models.highpass import HighPassNet
@@ -174,6 +174,15 @@ def test_detail_is_that_of_the_whole_picture() -> None:
     pixels = torch.from_numpy(picture).permute(2, 0, 1).float()
     expected = torch.exp2(EXTRACTORS["lgs"](pixels, alpha=4.0))[0].numpy()
     np.testing.assert_allclose(found, enlarged(expected, 4), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["gif", "wls"])
+def test_a_difference_is_seen_as_it_is_in_colour(kind: str) -> None:
+    picture = photograph(40, 50)
+    found = restore(Echo(), {"detail": {"type": kind}}, picture, tile=40, overlap=16)["detail"]
+    expected = EXTRACTORS[kind](torch.from_numpy(picture).permute(2, 0, 1).float()).permute(1, 2, 0).numpy()
+    assert found.shape == (160, 200, 3)
+    np.testing.assert_allclose(found, enlarged(expected, 4), rtol=1e-5, atol=1e-6)
 
 
 def test_settings_of_the_extractor_are_obeyed() -> None:

@@ -9,7 +9,7 @@ import torch
 
 from acutance.data.degradations import DEGRADATIONS
 from acutance.data.settings import DataSettings
-from acutance.imaging.detail import EXTRACTORS
+from acutance.imaging.extractors import EXTRACTORS
 
 Corner = tuple[int, int]
 
@@ -43,9 +43,8 @@ def layers(hr: np.ndarray, settings: DataSettings, scale: int) -> dict[str, np.n
         hr: uint8 (H, W, 3), H and W multiples of `scale`.
 
     Returns:
-        `hr` and, as the settings say, `lr` uint8 (H / scale, W / scale, 3), `hr_detail` and `lr_detail`
-        float16
-        (..., 1) holding log2 x.
+        `hr` and, as the settings say, `lr` uint8 (H / scale, W / scale, 3), `hr_detail` and `lr_detail` float16
+        as the extractor gives them: x (..., 1), or differences (..., 3).
     """
     pictures = {"hr": torch.from_numpy(np.ascontiguousarray(hr.transpose(2, 0, 1)))}
     if settings.degradation:

@@ -6,7 +6,7 @@ Where the manifest is, every shard is complete; where it is not, there is no sha
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -15,18 +15,25 @@ from acutance import storage
 from acutance.errors import DataError
 from acutance.schema import Strict
 
-SHARD_VERSION = 1
+Coding = Literal["pixels", "log2", "difference"]
+
+SHARD_VERSION = 2
 """Counts changes of the layout of shards, or of the code that fills them."""
 
 MANIFEST = "manifest.json"
 
 
 class Column(Strict):
-    """What one tensor column holds: rows of `shape` (H, W, channels), `divisor` times smaller than HR."""
+    """What one tensor column holds: rows of `shape` (H, W, channels), `divisor` times smaller than HR.
+
+    Its values are pixels in 0..255, detail layers as log2 of a factor, or detail layers as a signed difference of
+    pictures in 0..1.
+    """
 
     dtype: str
     shape: tuple[int, int, int]
     divisor: int
+    coding: Coding
 
 
 class Shard(Strict):

@@ -10,10 +10,10 @@ from pydantic import Field, PositiveInt
 
 from acutance.data.datasets import Source
 from acutance.data.degradations import DEGRADATIONS
-from acutance.data.manifest import SHARD_VERSION, Column
+from acutance.data.manifest import SHARD_VERSION, Coding, Column
 from acutance.errors import ConfigError, DataError
 from acutance.fingerprint import file_sha256, fingerprint
-from acutance.imaging.detail import EXTRACTORS
+from acutance.imaging.extractors import CHANNELS, CODINGS, EXTRACTORS
 from acutance.schema import Strict, choice_of
 
 Checked = list[tuple[str, str]]
@@ -61,11 +61,16 @@ def columns_of(settings: DataSettings, scale: int) -> dict[str, Column]:
             )
     divisors = {"hr": 1, "lr": scale} if settings.degradation else {"hr": 1}
     size = settings.subimages.size
-    columns = {n: Column(dtype="uint8", shape=(size // d, size // d, 3), divisor=d) for n, d in divisors.items()}
+    columns = {name: _column(size // d, d, "pixels", 3) for name, d in divisors.items()}
     if settings.detail:
-        for name, d in divisors.items():
-            columns[f"{name}_detail"] = Column(dtype="float16", shape=(size // d, size // d, 1), divisor=d)
+        coding = CODINGS[settings.detail.type]
+        columns |= {f"{name}_detail": _column(size // d, d, coding, CHANNELS[coding]) for name, d in divisors.items()}
     return columns
+
+
+def _column(side: int, divisor: int, coding: Coding, channels: int) -> Column:
+    dtype = "uint8" if coding == "pixels" else "float16"
+    return Column(dtype=dtype, shape=(side, side, channels), divisor=divisor, coding=coding)
 
 
 def checked(sources: Sequence[Source], scale: int) -> Checked:

@@ -14,10 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from acutance.data.manifest import Coding
 from acutance.errors import ConfigError
 
 _ORDER, _SAMPLE = 0, 1
-# Detail layers are stored as log2 x in 16 bits, so 2^x is a table: exact, and the same for any size of batch,
+# Factors are stored as their logarithms in 16 bits, so 2^x is a table: exact, and the same for any size of batch,
 # which vectorised functions with a scalar remainder do not promise.
 with np.errstate(all="ignore"):
     _EXP2 = np.exp2(np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float64)).astype(np.float32)
@@ -38,9 +39,9 @@ class Stream:
     """Random patches of a shard set, augmented, in batches.
 
     Args:
-        columns: by name, (N, H / divisor, W / divisor, channels): uint8 pixels, or float16 detail layers
-            (log2 x).
+        columns: by name, (N, H / divisor, W / divisor, channels): uint8 pixels, or float16 detail layers.
         divisors: by name, how many times smaller than HR the column is.
+        codings: by name, how the column's values are to be read.
         scale: how many times smaller LR is than HR; patches start at multiples of it.
         patch: side of the patch in HR pixels.
         batch: samples a step, over all workers.
@@ -56,6 +57,7 @@ class Stream:
         columns: Mapping[str, np.ndarray],
         *,
         divisors: Mapping[str, int],
+        codings: Mapping[str, Coding],
         scale: int,
         patch: int,
         batch: int,
@@ -63,7 +65,8 @@ class Stream:
         augment: bool = True,
     ) -> None:
         name, first = next(iter(columns.items()))
-        self.columns, self.divisors, self.scale, self.patch = dict(columns), dict(divisors), scale, patch
+        self.columns, self.divisors, self.codings = dict(columns), dict(divisors), dict(codings)
+        self.scale, self.patch = scale, patch
         self.batch_size, self.seed, self.augment = batch, seed, augment
         self.rows, self.size = len(first), first.shape[1] * divisors[name]
         self._orders: dict[int, np.ndarray] = {}
@@ -79,8 +82,9 @@ class Stream:
         """Return what worker `rank` of `world` sees in a step (counted from 0).
 
         Returns:
-            By column, float32 (batch / world, channels, patch / divisor, patch / divisor): pixels in 0..1,
-            detail layers as 2^x. The batches of all workers, one after another, are the batch of one worker.
+            By column, float32 (batch / world, channels, patch / divisor, patch / divisor): pixels in 0..1, detail
+            layers as factors 2^x or as differences. The batches of all workers, one after another, are the batch of
+            one worker.
 
         Raises:
             ConfigError: when the workers cannot share the batch evenly.
@@ -125,11 +129,16 @@ class Stream:
         for crop, draw in zip(crops, draws, strict=True):
             top, left = draw.top * step, draw.left * step
             crop[...] = _turned(column[draw.row, top : top + side, left : left + side], draw)
-        if column.dtype == np.float16:
-            values = torch.from_numpy(_EXP2[crops.view(np.uint16)])
-        else:
-            values = torch.from_numpy(crops).float().div_(255)
+        values = _decoded(crops, self.codings[name])
         return values.permute(0, 3, 1, 2).contiguous()
+
+
+def _decoded(crops: np.ndarray, coding: Coding) -> torch.Tensor:
+    """Return float32 values as networks see them."""
+    if coding == "log2":
+        return torch.from_numpy(_EXP2[crops.view(np.uint16)])
+    values = torch.from_numpy(crops).float()
+    return values.div_(255) if coding == "pixels" else values
 
 
 def _turned(crop: np.ndarray, draw: _Draw) -> np.ndarray:

@@ -90,10 +90,13 @@ def picture_file(root: str, dataset: str, picture: str, name: str) -> str:
 
 
 def shown_detail(detail: np.ndarray) -> np.ndarray:
-    """Return a detail layer 2^x, float (H, W) or (H, W, 1), for the eye: uint8 (H, W).
+    """Return a detail layer for the eye, uint8: a factor (H, W) or (H, W, 1) as (H, W), a difference as (H, W, 3).
 
-    Grey 128 is 1, no detail; white is a factor of 4 and more, black of a quarter and less.
+    Grey 128 is no detail; white is a factor of 4 and more or half the range of a picture and more, black of a quarter
+    and less or minus half the range.
     """
+    if detail.ndim == 3 and detail.shape[2] == 3:
+        return np.floor(128 + 254 * detail.clip(-0.5, 0.5) + 0.5).clip(0, 255).astype(np.uint8)
     factor = np.log2(np.maximum(detail.reshape(detail.shape[:2]).astype(np.float64), 2.0**-16))
     return np.floor(128 + 63.5 * factor.clip(-2, 2) + 0.5).clip(0, 255).astype(np.uint8)
 

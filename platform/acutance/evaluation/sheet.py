@@ -135,7 +135,10 @@ def _render(strips: Sequence[Strip], title: str, width: int) -> Image.Image:
 
 def _legend(strips: Sequence[Strip]) -> str:
     text = f"LR is what was given. Below each picture its framed part, {ZOOM} times enlarged."
-    if any(panel.heading == "detail layer" for strip in strips for panel in strip.panels):
+    details = [panel.pixels for strip in strips for panel in strip.panels if panel.heading == "detail layer"]
+    if any(np.ptp(pixels, axis=-1).any() for pixels in details):
+        text += " Detail layer: the difference that is added; grey 0, white 1/2, black -1/2 of the whole range."
+    elif details:
         text += " Detail layer: the factor by which brightness is multiplied; grey 1, white 4, black 1/4."
     return text
 

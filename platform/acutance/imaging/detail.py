@@ -55,10 +55,6 @@ def detail_of(
     return extract_detail(y, alpha=alpha, lam=lam, gamma=gamma, eps=eps, iterations=iterations, schedule=schedule)
 
 
-EXTRACTORS = {"lgs": detail_of}
-"""What a pipeline may name as its detail layer: first parameter the picture, the others settings."""
-
-
 def extract_detail(
     luma: Tensor,
     *,

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from acutance import storage
 from acutance.errors import ConfigError, ModelError
-from acutance.imaging.detail import EXTRACTORS
+from acutance.imaging.extractors import EXTRACTORS
 from acutance.models import NETWORKS
 from acutance.schema import choice_of, nearest, validate
 
@@ -76,7 +76,7 @@ def load_model(uri: str) -> tuple[nn.Module, dict[str, Any]]:
             network = build_network(description["network"])
         network.load_state_dict(tensors)
         if detail := description.get("detail"):
-            validate(choice_of(EXTRACTORS, skip=1), detail, "detail")
+            _check_detail(detail)
     except (safetensors.SafetensorError, RuntimeError, ConfigError, KeyError, ValueError) as error:
         raise ModelError(
             f"this model file is damaged or does not fit its description: {str(error)[:300]}",
@@ -84,6 +84,13 @@ def load_model(uri: str) -> tuple[nn.Module, dict[str, Any]]:
             fix=REMEDY,
         ) from None
     return network.eval().requires_grad_(False), description
+
+
+def _check_detail(settings: Mapping[str, Any]) -> None:
+    kind = settings.get("type")
+    if kind not in EXTRACTORS:
+        raise ConfigError(f"unknown extractor {kind!r}{nearest(str(kind), EXTRACTORS)}", where="detail.type")
+    validate(choice_of({kind: EXTRACTORS[kind]}, skip=1), dict(settings), "detail")
 
 
 def _read(uri: str) -> bytes:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acutance.errors import ConfigError, DataError, ModelError
-from acutance.imaging.detail import EXTRACTORS
+from acutance.imaging.extractors import EXTRACTORS, detail_layer
 
 ALIGNMENT = 4
 SMALLEST_SIDE = 8
@@ -43,7 +43,7 @@ def restore(
 
     Returns:
         The network's outputs by name, at `network.scale` times the size: "image" uint8 (H,W,3), "detail"
-        float32 (H,W) as 2^x, others float32 (H,W,C).
+        float32 (H,W) as 2^x or (H,W,3) as a difference, others float32 (H,W,C).
 
     Raises:
         DataError: when `picture` is not such an array.
@@ -224,8 +224,7 @@ def _detail(settings: Mapping[str, Any] | None, pixels: Tensor) -> Tensor:
             where="description.detail",
             fix=f"it must name one of {', '.join(sorted(EXTRACTORS))}",
         )
-    arguments = {name: value for name, value in settings.items() if name != "type"}
-    return torch.exp2(EXTRACTORS[settings["type"]](pixels, **arguments).float())
+    return detail_layer(pixels, settings)
 
 
 def _at_least(picture: Tensor, side: int) -> Tensor:
@@ -238,4 +237,4 @@ def _array(name: str, output: Tensor) -> np.ndarray:
     if name == "image":
         return (output * 255 + 0.5).floor().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
     channels_last = output.permute(1, 2, 0).contiguous().numpy()
-    return channels_last[..., 0] if name == "detail" else channels_last
+    return channels_last[..., 0] if name == "detail" and output.shape[0] == 1 else channels_last

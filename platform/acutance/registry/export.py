@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from acutance import storage
 from acutance.errors import ConfigError, ModelError, WeightsError
-from acutance.imaging.detail import EXTRACTORS
+from acutance.imaging.extractors import CODINGS, detail_layer
 from acutance.models.model_file import KEY, load_model
 from acutance.models.public_weights import ESRGAN_GROWTH, esrgan_state_dict, public_state_dict
 from acutance.models.rrdbnet import RRDBNet
@@ -130,7 +130,9 @@ def _onnx(model: str, network: nn.Module, description: Mapping[str, Any]) -> Wri
     names: tuple[str, ...] = network.inputs  # type: ignore[assignment]
     notes = [f"inputs {_listed(names)} float32 (batch, channels, height, width), pictures as RGB in 0..1, any size"]
     if any(name.endswith("_detail") for name in names):
-        notes.append(f"a detail layer is 2^x, of the whole picture, as made by {json.dumps(description.get('detail'))}")
+        made = description.get("detail") or {}
+        meaning = "2^x" if CODINGS.get(made.get("type", "")) == "log2" else "a difference of pictures in 0..1"
+        notes.append(f"a detail layer is {meaning}, of the whole picture, as made by {json.dumps(made)}")
     return Written(content, [*notes, "outputs are not clipped", f"largest difference to PyTorch {apart:.1g}"])
 
 
@@ -201,8 +203,7 @@ def _example(network: nn.Module, description: Mapping[str, Any], count: int, hei
 def _detail(pictures: Tensor, settings: Mapping[str, Any] | None) -> Tensor:
     if not settings:
         raise ModelError("the network reads a detail layer and the model does not say how it is made")
-    arguments = {name: value for name, value in settings.items() if name != "type"}
-    return torch.exp2(EXTRACTORS[settings["type"]](pictures * 255, **arguments).float())
+    return detail_layer(pictures * 255, settings)
 
 
 def _require_packages() -> None:

@@ -143,10 +143,10 @@ def _finish(job: StageJob, learner: Learner, seconds: float) -> None:
 def _stream(job: StageJob, stage: Stage, device: str) -> Stream:
     manifest = read_manifest(job.shards)
     columns = open_columns(job.shards, sorted(columns_read(stage)))
-    divisors = {name: manifest.columns[name].divisor for name in columns}
     return Stream(
         columns,
-        divisors=divisors,
+        divisors={name: manifest.columns[name].divisor for name in columns},
+        codings={name: manifest.columns[name].coding for name in columns},
         scale=job.scale,
         patch=stage.patch,
         batch=stage.batch,
