@@ -11,11 +11,13 @@ from torch import nn
 
 from acutance.models.dsrgan import DSRGAN
 from acutance.models.highpass import HighPassNet
+from acutance.models.msrresnet import MSRResNet
 from acutance.models.rrdbnet import RRDBNet
 from acutance.models.vgg_discriminator import VGGDiscriminator
 
-NETWORKS: dict[str, type[RRDBNet | DSRGAN | HighPassNet]] = {
+NETWORKS: dict[str, type[RRDBNet | MSRResNet | DSRGAN | HighPassNet]] = {
     "rrdbnet": RRDBNet,
+    "msrresnet": MSRResNet,
     "dsrgan": DSRGAN,
     "highpass": HighPassNet,
 }
