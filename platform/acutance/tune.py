@@ -15,7 +15,8 @@ from optuna import Study
 from acutance import campaign as campaigns
 from acutance import pipeline as pipelines
 from acutance import storage
-from acutance.campaign import Campaign, Search
+from acutance.campaign import Campaign, Search, Start, started
+from acutance.console import say
 from acutance.data import Source
 from acutance.errors import ConfigError, TrainingError
 from acutance.fingerprint import fingerprint
@@ -30,7 +31,7 @@ from acutance.tuning.report.record import Record
 from acutance.tuning.report.write import FRONT, PAGE, write_report
 from acutance.tuning.search import Listener, search, worker_resources
 from acutance.tuning.study import Attempt, attempts, open_storage, open_study, study_address
-from acutance.tuning.tables import Table, measured_table
+from acutance.tuning.tables import Table, best_row, measured_table
 from acutance.tuning.trial import TrialSetup
 from acutance.work import Work, catalogue_for, plan, storage_root
 
@@ -39,11 +40,16 @@ ENDINGS: dict[str, tracking.Status] = {"complete": "FINISHED", "stopped": "FINIS
 
 @dataclass(frozen=True)
 class CampaignWork:
-    """A campaign with the pipeline that it searches."""
+    """A campaign with the pipeline that it searches.
+
+    Attributes:
+        before: of a table that starts from the best row of another one, that one, until its best row is known.
+    """
 
     file: Path
     search: Search
     base: Work
+    before: CampaignWork | None = None
 
     @property
     def campaign(self) -> Campaign:
@@ -93,6 +99,7 @@ class CampaignOutcome:
     Attributes:
         front: the numbers of the trials on the Pareto front; `winner` is one of them.
         table: of a table campaign, measured beside published.
+        start: the row of another table that it started from.
         report: URI of the page, an HTML file.
         picture: URI of the Pareto front as PNG.
     """
@@ -102,6 +109,7 @@ class CampaignOutcome:
     front: list[int]
     winner: int | None
     table: Table | None
+    start: Start | None
     report: str
     picture: str
     run_id: str
@@ -141,26 +149,64 @@ def _plain(name: str) -> str:
 
 
 def open_campaign(file: str, overrides: list[str], root: str | None, table: str | None = None) -> CampaignWork:
-    """Read a search space, or one of its tables, and the pipeline it names.
+    """Read a search space, or one of its tables with those that it starts from, and the pipelines they name.
 
     Raises:
         ConfigError: see `acutance.campaign.load`.
     """
     found = campaigns.load(file, overrides, table=table)
     work = Work(found.file, found.base, catalogue_for(str(found.file)), storage_root(root))
-    return CampaignWork(Path(file), found, work)
+    before = open_campaign(file, overrides, root, found.after.table) if found.after else None
+    return CampaignWork(Path(file), found, work, before)
 
 
 def plan_campaign(work: CampaignWork) -> dict[str, Any]:
     """Return what a campaign would do, without doing it and without data present."""
     settings = work.campaign.model_dump(mode="json", by_alias=True)
-    rows = [{"row": p.row, "seed": p.seed, "values": p.values} for p in work.search.points or []]
-    planned = plan(work.base, work.campaign.stage)
-    return {**planned, "config": {"campaign": settings}, "trials": work.wanted, "rows": rows}
+    planned, rows = plan(work.base, work.campaign.stage), _planned_rows(work)
+    return {**planned, "config": {"campaign": settings}, "trials": len(rows) or work.wanted, "rows": rows}
+
+
+def _planned_rows(work: CampaignWork) -> list[dict[str, Any]]:
+    """Return the rows of a grid, or of a table and those that it starts from, in the order in which they are run."""
+    earlier = _planned_rows(work.before) if work.before else []
+    start = f"the best of {work.before.search.table}" if work.before else ""
+    return [
+        *earlier,
+        *(
+            {"table": work.search.table or "", "start": start, "row": p.row, "seed": p.seed, "values": p.values}
+            for p in work.search.points or []
+        ),
+    ]
+
+
+def _from_best(work: CampaignWork, earlier: CampaignOutcome) -> CampaignWork:
+    """Return a table's work with the row that it starts from, the best of the table before it.
+
+    Raises:
+        TrainingError: when that table has rows that have not ended, or none of which all seeds came to their end.
+    """
+    before, after, table = work.before, work.search.after, earlier.table
+    if before is None or after is None or table is None:
+        return work
+    ended = sum(trial.state != "running" for trial in earlier.trials)
+    if ended < before.wanted:
+        what = f"{work.search.table} waits for {after.table}, of which {ended} of {before.wanted} trials have ended"
+        raise TrainingError(what, where=earlier.study, fix="--resume goes on with it")
+    row = best_row(table, after.best)
+    if row is None:
+        what = f"{work.search.table} starts from the best row of {after.table}, of which no row has come to its end"
+        raise TrainingError(what, where=earlier.study, fix="look at why its trials failed")
+    beneath = earlier.start.values if earlier.start else {}
+    start = Start(after.table, row, {**beneath, **before.campaign.tables[after.table].points()[row]})
+    return replace(work, search=started(work.search, start), before=None)
 
 
 def finished(work: CampaignWork) -> CampaignOutcome | None:
     """Return what an earlier run of the campaign came to; None where there is something left to do."""
+    if work.before is not None:
+        earlier = finished(work.before)
+        return finished(_from_best(work, earlier)) if earlier else None
     noted = storage.join(work.folder, "campaign.json")
     if not storage.exists(noted):
         return None
@@ -171,14 +217,20 @@ def finished(work: CampaignWork) -> CampaignOutcome | None:
 
 
 def run_campaign(work: CampaignWork, *, resume: bool = False) -> CampaignOutcome:
-    """Run a campaign; the caller has connected to Ray.
+    """Run a campaign, and before a table those that it starts from; the caller has connected to Ray.
 
     Args:
         resume: go on with a study that holds trials already.
 
     Raises:
         ConfigError: when the study holds trials and `resume` is not asked for, or another process is at work on it.
+        TrainingError: when a table that another one starts from has no best row, or was cut short.
     """
+    if work.before is not None:
+        earlier = finished(work.before) or run_campaign(work.before, resume=resume)
+        settled = _from_best(work, earlier)
+        say(f"{settled.search.table} {_starting(settled)}")
+        return finished(settled) or run_campaign(settled, resume=resume)
     study = work.study()
     known = attempts(study)
     if known and not resume:
@@ -245,18 +297,34 @@ def _recorded(work: CampaignWork, client: Any, run: str, trials: list[Attempt]) 
 
 
 def _outcome(work: CampaignWork, trials: list[Attempt], run: str) -> CampaignOutcome:
-    goals, table = work.campaign.objectives, work.search.table
+    goals = work.campaign.objectives
     winner = best(trials, goals, work.campaign.judge)
     return CampaignOutcome(
         study=work.name,
         trials=trials,
         front=[attempt.number for attempt in pareto_front(trials, goals)],
         winner=winner.number if winner else None,
-        table=measured_table(table, work.campaign.tables[table], trials) if table else None,
+        table=_table(work, trials),
+        start=work.search.start,
         report=storage.join(work.folder, PAGE),
         picture=storage.join(work.folder, FRONT),
         run_id=run,
     )
+
+
+def _table(work: CampaignWork, trials: list[Attempt]) -> Table | None:
+    name = work.search.table
+    if name is None:
+        return None
+    table = measured_table(name, work.campaign.tables[name], trials)
+    about = [table.about, f"It {_starting(work)}."] if work.search.start else [table.about]
+    return replace(table, about=" ".join(about).strip())
+
+
+def _starting(work: CampaignWork) -> str:
+    """Return from which row a table starts, and by what that one was chosen."""
+    start, after = work.search.start, work.search.after
+    return f"starts from {start.row}, the best row of {start.table} by {after.best}" if start and after else ""
 
 
 def winners_work(work: CampaignWork, outcome: CampaignOutcome) -> Work:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from acutance import pipeline as pipelines
 from acutance.campaign.parameters import FloatRange, IntRange, grid
 from acutance.campaign.settings import Budget, Campaign, Goal, Sampler
+from acutance.campaign.tables import After
 from acutance.errors import ConfigError
 from acutance.evaluation.metrics import METRICS
 from acutance.pipeline import Pipeline
@@ -26,6 +27,20 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Start:
+    """The row that a table starts from.
+
+    Attributes:
+        table, row: whose row, and which.
+        values: what is set, by dotted path inside the stage or from the top.
+    """
+
+    table: str
+    row: str
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Search:
     """A search space file, read.
 
@@ -35,6 +50,7 @@ class Search:
         base: the pipeline as it is without any suggestion.
         points: of a grid or a table, all that is run; None where a sampler proposes.
         table: the name of the table, where one was asked for.
+        start: of a table that starts from the best row of another one, that row, once it is known.
     """
 
     campaign: Campaign
@@ -42,6 +58,12 @@ class Search:
     base: Pipeline
     points: list[Point] | None = None
     table: str | None = None
+    start: Start | None = None
+
+    @property
+    def after(self) -> After | None:
+        """The table whose best row this one starts from."""
+        return self.campaign.tables[self.table].after if self.table else None
 
 
 def load(path: str | Path, overrides: Iterable[str] = (), *, table: str | None = None) -> Search:
@@ -60,7 +82,7 @@ def load(path: str | Path, overrides: Iterable[str] = (), *, table: str | None =
     campaign = validate(Campaign, content, str(path))
     if table is not None:
         campaign = _as_table(campaign, table, str(path))
-    file = _pipeline_file(Path(path), campaign.pipeline)
+    file = _pipeline_file(Path(path), campaign, table)
     values = dict(campaign.overrides)
     base = pipelines.load(file, profile=campaign.profile, values=values)
     _check_stage(campaign, base, str(path))
@@ -76,9 +98,17 @@ def load(path: str | Path, overrides: Iterable[str] = (), *, table: str | None =
     else:
         points = None
     search = Search(campaign, file, base, points, table)
+    where = f"{path} ({file})" if table and campaign.tables[table].pipeline else str(path)
     for name, trial in _tried(search):
-        _try(campaign, file, values | trial, name, str(path))
+        _try(campaign, file, values | trial, name, where)
     return search
+
+
+def started(search: Search, start: Start) -> Search:
+    """Return a table with the row that it starts from: that row's values beneath those of its own rows."""
+    inherited = search.campaign.placed(start.values)
+    points = [replace(point, values={**inherited, **point.values}) for point in search.points or []]
+    return replace(search, points=points, start=start)
 
 
 def _as_table(campaign: Campaign, name: str, where: str) -> Campaign:
@@ -93,6 +123,7 @@ def _as_table(campaign: Campaign, name: str, where: str) -> Campaign:
     count = len(table.points()) * table.seeds
     return campaign.model_copy(
         update={
+            "pipeline": table.pipeline or campaign.pipeline,
             "stage": table.stage or campaign.stage,
             "overrides": {**campaign.overrides, **table.overrides},
             "objectives": goals,
@@ -124,16 +155,33 @@ def _check_stage(campaign: Campaign, base: Pipeline, where: str) -> None:
 
 
 def _tried(search: Search) -> list[tuple[str, dict[str, Any]]]:
-    """Return (what, values) to be tried: every row of a grid, else both ends or all choices of each parameter."""
+    """Return (what, values) to be tried: every row of a grid, else both ends or all choices of each parameter.
+
+    A row that starts from another table's is tried on each that may turn out the best.
+    """
     if search.points is not None:
-        unique = {point.row or str(point.values): point.values for point in search.points}
-        return list(unique.items())
+        starts = _starts(search.campaign, search.table) if search.table else {"": {}}
+        return [
+            (f"{point.row or point.values}{start}", search.campaign.placed(beneath) | point.values)
+            for start, beneath in starts.items()
+            for point in search.points
+            if point.seed == search.points[0].seed
+        ]
     return [
         (f"parameters.{name}", search.campaign.placed({name: value}))
         for name, parameter in search.campaign.parameters.items()
         if not parameter.when
         for value in _ends(parameter)
     ]
+
+
+def _starts(campaign: Campaign, table: str) -> dict[str, dict[str, Any]]:
+    """Return what a table may start from: every row of the one before it, on the first of what that may start from."""
+    after = campaign.tables[table].after
+    if after is None:
+        return {"": {}}
+    first = next(iter(_starts(campaign, after.table).values()))
+    return {f" on {row} of {after.table}": first | v for row, v in campaign.tables[after.table].points().items()}
 
 
 def _ends(parameter: Any) -> Iterable[Any]:
@@ -150,10 +198,17 @@ def _try(campaign: Campaign, file: Path, values: Mapping[str, Any], what: str, w
     try:
         pipelines.load(file, profile=campaign.profile, values=values)
     except ConfigError as error:
-        raise ConfigError(f"{what}: {error.what}", where=where, fix=error.fix) from None
+        place = "" if error.where == str(file) else f"{error.where}: "
+        raise ConfigError(f"{what}: {place}{error.what}", where=where, fix=error.fix) from None
 
 
-def _pipeline_file(search_space: Path, pipeline: str) -> Path:
+def _pipeline_file(search_space: Path, campaign: Campaign, table: str | None) -> Path:
     """A pipeline is named from the repository's root, from which the command usually runs too."""
-    candidates = [Path(pipeline), search_space.resolve().parent.parent / pipeline]
-    return next((file for file in candidates if file.is_file()), candidates[0])
+    named = campaign.pipeline
+    candidates = [Path(named), search_space.resolve().parent.parent / named]
+    for file in candidates:
+        if file.is_file():
+            return file
+    key = f"tables.{table}.pipeline" if table and campaign.tables[table].pipeline else "pipeline"
+    there = {str(Path(named).with_name(file.name)) for place in candidates for file in place.parent.glob("*.yaml")}
+    raise ConfigError(f"{key}: there is no file {named!r}{nearest(named, there)}", where=str(search_space))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from acutance.campaign.parameters import Parameter
-from acutance.campaign.tables import TableSettings
+from acutance.campaign.tables import TableSettings, after_problems
 from acutance.evaluation.metrics import METRICS
 from acutance.schema import Strict, nearest
 
@@ -147,6 +147,7 @@ class Campaign(Strict):
             problems.append("resources: workers that train together need a GPU each, not a part of one")
         problems += [problem for name, parameter in self.parameters.items() for problem in self._when(name, parameter)]
         problems += self._published()
+        problems += after_problems(self.tables)
         if problems:
             raise ValueError("\n".join(problems))
         return self

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
@@ -28,10 +30,19 @@ class ColumnSettings(Strict):
         return "maximize" if METRICS[self.metric].goal == "maximize" else "minimize"
 
 
+class After(Strict):
+    """The table whose best row another one starts from: it is run first, and its row's values are set beneath."""
+
+    table: str
+    best: str = Field(description="the column of it that decides, as METRIC on DATA SET")
+
+
 class TableSettings(Strict):
     """A table: either `vary`, every combination of some values, or `rows`, each with its own."""
 
     about: str = Field(default="", description="what the table shows, and at what budget the paper made it")
+    after: After | None = Field(default=None, description="the table whose best row this one starts from")
+    pipeline: str | None = Field(default=None, description="the pipeline's file; the campaign's where left out")
     stage: str | None = Field(default=None, description="the stage that is measured; the campaign's where left out")
     overrides: dict[str, Any] = Field(default_factory=dict, description="dotted path -> value, for every row")
     vary: dict[str, list[Any]] = Field(default_factory=dict, description="path -> values; a row for each combination")
@@ -79,6 +90,26 @@ class TableSettings(Strict):
             return self.rows
         combinations = itertools.product(*self.vary.values())
         return {", ".join(map(_named, values)): dict(zip(self.vary, values, strict=True)) for values in combinations}
+
+
+def after_problems(tables: Mapping[str, TableSettings]) -> list[str]:
+    """Return what is wrong with the tables that others start from: unknown ones, unknown columns, circles."""
+    started = {name: table.after for name, table in tables.items() if table.after is not None}
+    problems = []
+    for name, after in started.items():
+        place, columns = f"tables.{name}.after", []
+        if after.table in tables:
+            columns = [column.name for column in tables[after.table].columns]
+        else:
+            problems.append(f"{place}.table: there is no table {after.table!r}{nearest(after.table, tables)}")
+        if columns and after.best not in columns:
+            what = f"the table {after.table} has no column {after.best!r}"
+            problems.append(f"{place}.best: {what}{nearest(after.best, columns)}")
+    try:
+        TopologicalSorter({name: [after.table] for name, after in started.items()}).prepare()
+    except CycleError as error:
+        problems.append(f"tables: these start from one another: {' -> '.join(reversed(error.args[1]))}")
+    return problems
 
 
 def _named(value: Any) -> str:

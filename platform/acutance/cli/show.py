@@ -56,6 +56,18 @@ def show_plan(plan: dict[str, Any], as_json: bool) -> None:
         state = "done" if stage["done"] else "to do"
         rows.append((stage["name"], state, f"{stage['steps']:,}", f"{counts['network']:,}", judges or "-"))
     stdout.print(table_of("stage", "", "steps", "parameters", "discriminators", rows=rows))
+    if plan.get("rows"):
+        stdout.print()
+        stdout.print(_planned_rows(plan["rows"]))
+
+
+def _planned_rows(rows: list[dict[str, Any]]) -> Any:
+    """Return the rows that a campaign would run, in order; those of a table whose start is not known say so."""
+    lines = []
+    for row in rows:
+        values = [f"{path} {json.dumps(value)}" for path, value in row["values"].items()]
+        lines.append((row["table"], row["row"], row["seed"], ", ".join([*filter(None, [row["start"]]), *values])))
+    return table_of("table", "row", "seed", "values", rows=lines)
 
 
 def _yaml(content: dict[str, Any]) -> str:

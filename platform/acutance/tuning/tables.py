@@ -129,6 +129,16 @@ def measured_table(name: str, settings: TableSettings, attempts: Sequence[Attemp
     )
 
 
+def best_row(table: Table, column: str) -> str | None:
+    """Return the row with the best mean in a column; of equals the first, None where there is none to choose.
+
+    A row counts whose seeds have all come to their end.
+    """
+    means = {row.name: cell.mean for row in table.rows if not row.note and (cell := row.cells[column].measured)}
+    better = max if table.goals[column] == "maximize" else min
+    return better(means, key=means.__getitem__, default=None)
+
+
 def estimate(values: Sequence[float]) -> Estimate | None:
     """Return the mean of one value a seed with Student's 95 % interval; None of nothing, no interval of one value."""
     if not values:
