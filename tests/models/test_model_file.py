@@ -21,6 +21,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "rrdbnet": {"type": "rrdbnet", "blocks": 1, "channels": 6, "growth": 3, "skip": "bicubic"},
     "dsrgan": {"type": "dsrgan", "blocks": 2, "channels": 6, "growth": 3, "detail_taps": [1, 1, 2, 2]},
     "highpass": {"type": "highpass", "channels": 4, "kernel": 3},
+    "msrresnet": {"type": "msrresnet", "blocks": 1, "channels": 4},
 }
 
 

@@ -58,7 +58,7 @@ def made(settings: dict[str, Any]) -> Learner:
 
 def weights(taken: Learner) -> dict[str, Tensor]:
     return {
-        f"{name}/{key}": tensor.clone()
+        f"{name}/{key}": tensor.clone(memory_format=torch.contiguous_format)
         for name, player in taken.players().items()
         for key, tensor in player.network.state_dict().items()
     }
@@ -66,7 +66,7 @@ def weights(taken: Learner) -> dict[str, Tensor]:
 
 def gradients(taken: Learner) -> dict[str, Tensor]:
     return {
-        f"{name}/{key}": weight.grad.clone()
+        f"{name}/{key}": weight.grad.clone(memory_format=torch.contiguous_format)
         for name, player in taken.players().items()
         for key, weight in player.network.named_parameters()
     }
