@@ -51,6 +51,9 @@ def test_a_trials_values_come_after_the_profile_and_overrides_last() -> None:
         ("stages.gan.objective.adversarial.on=picture", "stages.gan.objective adversarial on: there is no 'picture'"),
         ("stages.gan.objective.feature.name=pixel", "two terms are named pixel"),
         ("stages.highpass.derive.highpass.of=hq", "stages.highpass.derive.highpass.of: there is no 'hq'"),
+        ("data.detail={type: gif}", "stages.gan.network.detail_planes: 1 where data.detail, gif, makes 3"),
+        ("data.detail={type: wls}", "stages.gan.discriminators.detail.network.in_channels: 1 where data.detail, wls"),
+        ("data.detail_margin=12", "stages.gan.patch: 64 and its margins are larger than data.subimages.size"),
         (
             "stages.gan.objective.feature={type: perceptual, network: vgg19, layers: [conv5_5]}",
             "stages.gan.objective.perceptual: vgg19 has no layer 'conv5_5'; did you mean 'conv5_4'?",

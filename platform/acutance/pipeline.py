@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     Tag,
@@ -33,6 +34,7 @@ from acutance.errors import ConfigError
 from acutance.evaluation.metrics import METRICS
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.imaging import frequency
+from acutance.imaging.extractors import CHANNELS, CODINGS, EXTRACTORS, on_unit_range
 from acutance.losses import TERMS
 from acutance.losses.adversarial import Form
 from acutance.losses.objective import target_of
@@ -40,7 +42,10 @@ from acutance.models import DISCRIMINATORS, NETWORKS
 from acutance.models.features import FEATURE_NETWORKS
 from acutance.schema import Choice, Strict, choice_of, load_yaml, nearest, override, parse_override, validate
 
-DERIVATIONS: dict[str, Callable[..., Any]] = {"highpass": frequency.highpass}
+DERIVATIONS: dict[str, Callable[..., Any]] = {
+    "highpass": frequency.highpass,
+    **{kind: on_unit_range(kind) for kind in EXTRACTORS},
+}
 """Batch columns computed in the step, on the device: functions of another column."""
 
 
@@ -143,6 +148,7 @@ class Stage(Strict):
     steps: PositiveInt
     batch: PositiveInt = Field(default=16, description="samples a step, over all workers")
     patch: PositiveInt = Field(default=128, description="side of the HR patch in pixels")
+    margin: NonNegativeInt = Field(default=0, description="HR pixels around the patch that derivations alone see")
     augment: bool = Field(default=True, description="flips and transposition, drawn once for all columns")
     ema: float | None = Field(default=None, gt=0, lt=1, description="decay of the averaged weights that are kept")
     seed: int | None = Field(default=None, description="of weights and batches; the pipeline's where left out")
@@ -182,6 +188,15 @@ class Stage(Strict):
         """Return the feature networks that its terms look through."""
         looked = [network for term in self.objective for network, _ in term.looks().values()]
         return [network for network in looked if not isinstance(network, str)]
+
+
+def columns_read(stage: Stage) -> set[str]:
+    """Return the shard columns that a stage's network, terms and derivations read."""
+    read = set(NETWORKS[stage.network.type].inputs)
+    read |= {target_of(term.on) for term in stage.objective if TERMS[term.type].reads == "outputs"}
+    read |= {target_of(d.on) for d in stage.discriminators.values()}
+    read |= {made.of for made in stage.derive.values()}
+    return read - set(stage.derive)
 
 
 class Evaluate(Strict):
@@ -293,8 +308,11 @@ class Pipeline(Strict):
                 problems += _layer_problems(f"{place}.objective.{term.name}", argument, network, at)
         if stage.patch % self.scale:
             problems.append(f"{place}.patch: {stage.patch} is no multiple of the scale {self.scale}")
+        problems += self._detail_problems(stage, place)
         if stage.patch > self.data.subimages.size:
             problems.append(f"{place}.patch: {stage.patch} is larger than data.subimages.size")
+        elif stage.patch + 2 * self.margin(stage) > self.data.subimages.size:
+            problems.append(f"{place}.patch: {stage.patch} and its margins are larger than data.subimages.size")
         for judge, discriminator in stage.discriminators.items():
             if discriminator.network.size != stage.patch:
                 size = f"{place}.discriminators.{judge}.network.size"
@@ -304,6 +322,23 @@ class Pipeline(Strict):
         elif (share := stage.batch // self.compute.workers) % stage.accumulate:
             problems.append(f"{place}.accumulate: a worker's {share} samples make no {stage.accumulate} equal parts")
         return problems
+
+    def _detail_problems(self, stage: Stage, place: str) -> list[str]:
+        """A network and its discriminator read as many channels as the extractor makes."""
+        if self.data.detail is None:
+            return []
+        made = CHANNELS[CODINGS[self.data.detail.type]]
+        read = {f"{place}.network.detail_planes": getattr(stage.network, "detail_planes", made)}
+        for judge, discriminator in stage.discriminators.items():
+            if target_of(discriminator.on) == "hr_detail":
+                read[f"{place}.discriminators.{judge}.network.in_channels"] = discriminator.network.in_channels
+        kind = self.data.detail.type
+        return [f"{path}: {n} where data.detail, {kind}, makes {made}" for path, n in read.items() if n != made]
+
+    def margin(self, stage: Stage) -> int:
+        """Return how many HR pixels around its patches a stage needs for what is computed in the step."""
+        reads_detail = any(column.endswith("_detail") for column in columns_read(stage))
+        return max(stage.margin, (self.data.detail_margin or 0) * self.scale if reads_detail else 0)
 
     def _cycle(self) -> list[str]:
         try:

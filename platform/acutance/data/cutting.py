@@ -51,7 +51,7 @@ def layers(hr: np.ndarray, settings: DataSettings, scale: int) -> dict[str, np.n
         degrade = DEGRADATIONS[settings.degradation.type]
         pictures["lr"] = degrade(pictures["hr"], scale=scale, **settings.degradation.arguments())
     made = dict(pictures)
-    if settings.detail:
+    if settings.detail and settings.detail_margin is None:
         extract = EXTRACTORS[settings.detail.type]
         for name, picture in pictures.items():
             made[f"{name}_detail"] = extract(picture, **settings.detail.arguments()).to(torch.float16)

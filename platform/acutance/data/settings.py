@@ -38,6 +38,11 @@ class DataSettings(Strict):
     detail: choice_of(EXTRACTORS, skip=1) | None = Field(  # type: ignore[valid-type]
         default=None, description="the extractor of detail layers; null for none"
     )
+    detail_margin: PositiveInt | None = Field(
+        default=None,
+        description="null: detail layers are stored in the shards; a number: they are computed in the training step, "
+        "of patches with so many LR pixels more on each side, and new settings of the extractor need no new shards",
+    )
     bad_pictures: Literal["skip", "stop"] = Field(
         default="skip",
         description="what to do with a picture that cannot be read: report and skip it, or stop",
@@ -62,7 +67,7 @@ def columns_of(settings: DataSettings, scale: int) -> dict[str, Column]:
     divisors = {"hr": 1, "lr": scale} if settings.degradation else {"hr": 1}
     size = settings.subimages.size
     columns = {name: _column(size // d, d, "pixels", 3) for name, d in divisors.items()}
-    if settings.detail:
+    if settings.detail and settings.detail_margin is None:
         coding = CODINGS[settings.detail.type]
         columns |= {f"{name}_detail": _column(size // d, d, coding, CHANNELS[coding]) for name, d in divisors.items()}
     return columns
@@ -87,12 +92,14 @@ def checked(sources: Sequence[Source], scale: int) -> Checked:
 def dataset_fingerprint(settings: DataSettings, scale: int, pictures: Checked) -> str:
     """Return the fingerprint of the shard set that these settings make of these pictures.
 
-    It depends on the pictures' names and contents and on all other settings, not on where the pictures lie.
+    It depends on the pictures' names and contents and on all other settings, not on where the pictures lie, nor on
+    detail layers that the shards do not hold.
 
     Raises:
         ConfigError: when the sub-images do not fit the scale.
     """
-    detail = settings.detail.model_dump(mode="json") if settings.detail else None
+    stored = settings.detail if settings.detail_margin is None else None
+    detail = stored.model_dump(mode="json") if stored else None
     return fingerprint({"pictures": pictures_fingerprint(settings, scale, pictures), "detail": detail})
 
 
@@ -105,7 +112,7 @@ def pictures_fingerprint(settings: DataSettings, scale: int, pictures: Checked) 
     columns_of(settings, scale)
     content = {
         "version": SHARD_VERSION,
-        "settings": settings.model_dump(mode="json", exclude={"train", "detail"}),
+        "settings": settings.model_dump(mode="json", exclude={"train", "detail", "detail_margin"}),
         "scale": scale,
         "sources": pictures,
     }

@@ -7,6 +7,7 @@ A layer is a factor per pixel, kept as its logarithm (E of DSRGAN), or a differe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any, Literal
 
 import torch
@@ -45,3 +46,13 @@ def detail_layer(pictures: Tensor, settings: Mapping[str, Any]) -> Tensor:
     arguments = {name: value for name, value in settings.items() if name != "type"}
     layer = EXTRACTORS[kind](pictures, **arguments).float()
     return torch.exp2(layer) if CODINGS[kind] == "log2" else layer
+
+
+def on_unit_range(kind: str) -> Callable[..., Tensor]:
+    """Return an extractor, with its own parameters, that takes pictures in 0..1 and returns what networks see."""
+
+    @wraps(EXTRACTORS[kind])
+    def derive(pictures: Tensor, **settings: Any) -> Tensor:
+        return detail_layer(255 * pictures, {"type": kind, **settings})
+
+    return derive

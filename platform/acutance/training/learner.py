@@ -23,6 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from acutance.losses.adversarial import discriminator_loss, means_over_workers
 from acutance.losses.objective import Judged, Objective, target_of
+from acutance.losses.pixel import inside
 from acutance.pipeline import DERIVATIONS, Stage
 from acutance.training import together
 from acutance.training.player import Adversary, Player
@@ -92,7 +93,7 @@ class Learner:
     @torch.no_grad()
     def _derived(self, batch: Batch) -> Batch:
         made = {name: DERIVATIONS[d.type](batch[d.of], **d.arguments()) for name, d in self.stage.derive.items()}
-        return {**batch, **made}
+        return _without_margins({**batch, **made}, self.stage) if self.stage.margin else {**batch, **made}
 
     def _look(self, batch: Batch) -> dict[str, Tensor]:
         """Leave every player's gradient on this worker's share of the batch; return the losses."""
@@ -238,6 +239,11 @@ def _tf32(allowed: bool) -> Iterator[None]:
 def _laid_out_as(weight: Tensor, tensor: Tensor) -> Tensor:
     """Bring an optimiser's state to its weight's order in memory: a fused optimiser walks through both side by side."""
     return torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor
+
+
+def _without_margins(batch: Batch, stage: Stage) -> Batch:
+    whole = stage.patch + 2 * stage.margin
+    return {name: inside(tensor, stage.margin * tensor.shape[-1] // whole) for name, tensor in batch.items()}
 
 
 def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

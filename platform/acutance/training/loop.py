@@ -16,11 +16,11 @@ from acutance.data.shards import open_columns, read_manifest
 from acutance.data.stream import Stream
 from acutance.models import NETWORKS
 from acutance.models.model_file import save_model
-from acutance.pipeline import Stage
+from acutance.pipeline import Stage, columns_read
 from acutance.training import checkpoint, trouble
 from acutance.training.build import build_learner, seed_everything
 from acutance.training.learner import Learner
-from acutance.training.plan import StageJob, columns_read
+from acutance.training.plan import StageJob
 from acutance.training.together import place
 
 Losses = dict[str, float]
@@ -148,7 +148,7 @@ def _stream(job: StageJob, stage: Stage, device: str) -> Stream:
         divisors={name: manifest.columns[name].divisor for name in columns},
         codings={name: manifest.columns[name].coding for name in columns},
         scale=job.scale,
-        patch=stage.patch,
+        patch=stage.patch + 2 * stage.margin,
         batch=stage.batch,
         seed=job.seed,
         augment=stage.augment,

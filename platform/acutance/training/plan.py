@@ -15,11 +15,9 @@ from acutance import storage
 from acutance.data.settings import Checked, dataset_fingerprint, pictures_fingerprint
 from acutance.errors import WeightsError
 from acutance.fingerprint import file_sha256, fingerprint
-from acutance.losses import TERMS
-from acutance.losses.objective import target_of
 from acutance.models import DISCRIMINATORS, NETWORKS
 from acutance.models.features import FEATURE_NETWORKS, UNTRAINED
-from acutance.pipeline import Pipeline, Stage
+from acutance.pipeline import Pipeline, Stage, columns_read
 from acutance.weights import find_weights, require_weights
 
 TRAINING_VERSION = 2
@@ -90,7 +88,7 @@ def plan_stages(pipeline: Pipeline, pictures: Checked, root: str, *, only: str |
 
 
 def _job(pipeline: Pipeline, name: str, pictures: Checked, root: str, before: dict[str, StageJob]) -> StageJob:
-    stage = pipeline.stages[name]
+    stage = as_trained(pipeline, name)
     seed = pipeline.seed if stage.seed is None else stage.seed
     dataset = dataset_fingerprint(pipeline.data, pipeline.scale, pictures)
     reads_detail = any(column.endswith("_detail") for column in columns_read(stage))
@@ -160,13 +158,18 @@ def _notes(stage: Stage, before: Mapping[str, StageJob]) -> list[str]:
     return sorted(inherited | untrained)
 
 
-def columns_read(stage: Stage) -> set[str]:
-    """Return the shard columns that a stage's network, terms and derivations read."""
-    read = set(NETWORKS[stage.network.type].inputs)
-    read |= {target_of(term.on) for term in stage.objective if TERMS[term.type].reads == "outputs"}
-    read |= {target_of(d.on) for d in stage.discriminators.values()}
-    read |= {made.of for made in stage.derive.values()}
-    return read - set(stage.derive)
+def as_trained(pipeline: Pipeline, name: str) -> Stage:
+    """Return a stage that derives the detail layers which it reads and the shards do not hold."""
+    stage, detail = pipeline.stages[name], pipeline.data.detail
+    if detail is None or pipeline.data.detail_margin is None:
+        return stage
+    pictures = [column for column in ("hr", "lr") if f"{column}_detail" in columns_read(stage)]
+    if not pictures:
+        return stage
+    made = {f"{column}_detail": {**detail.model_dump(mode="json"), "of": column} for column in pictures}
+    settings = stage.model_dump(mode="json")
+    changes = {"derive": {**settings["derive"], **made}, "margin": pipeline.margin(stage)}
+    return Stage.model_validate({**settings, **changes})
 
 
 def _without_paths(content: Any, files: list[str]) -> Any:
