@@ -1,0 +1,187 @@
+"""DSRGAN's pipeline, small: from pictures to a registered model, its ablations, its extractors, its public start."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+
+from acutance import pipeline as pipelines
+from acutance.data import open_columns, write_picture
+from acutance.data.prepare import prepare
+from acutance.errors import WeightsError
+from acutance.models.model_file import load_model
+from acutance.models.public_weights import public_state_dict
+from acutance.models.restore import restore
+from acutance.models.rrdbnet import RRDBNet
+from acutance.schema import load_yaml
+from acutance.training.build import build_learner
+from acutance.training.loop import train_stage
+from acutance.training.plan import StageJob, parameter_counts, plan_stages
+from acutance.work import catalogue_for, open_work, plan
+from command_line import REPOSITORY, acutance
+
+FILE = REPOSITORY / "pipelines" / "dsrgan.yaml"
+PROFILES: dict[str, dict[str, Any]] = load_yaml(FILE)["profiles"]
+FEATURES = (
+    "stages.gan.objective.perceptual.network={type: squeezenet, weights: none}",
+    "stages.gan.objective.perceptual.layers=[conv1]",
+)
+
+
+@pytest.mark.parametrize(
+    ("profile", "network", "discriminators"),
+    [
+        ("ablation_1", 19_575_683, {"image": 14_499_401}),
+        ("ablation_2", 23_117_124, {"image": 14_499_401}),
+        ("ablation_3", 23_117_124, {"image": 14_499_401, "detail": 14_498_249}),
+        (None, 23_228_677, {"image": 14_499_401, "detail": 14_498_249}),
+        ("gif", 23_230_983, {"image": 14_499_401, "detail": 14_499_401}),
+        ("msdm", 23_230_983, {"image": 14_499_401, "detail": 14_499_401}),
+    ],
+)
+def test_ablations_and_extractors_have_the_networks_of_the_paper(
+    profile: str | None, network: int, discriminators: dict[str, int]
+) -> None:
+    pipeline = pipelines.load(FILE, profile=profile)
+    counts = {name: parameter_counts(stage) for name, stage in pipeline.stages.items()}
+    assert counts["gan"] == {"network": network, "discriminators": discriminators}
+    assert counts["fidelity"]["network"] == (19_575_683 if profile == "ablation_1" else 16_697_987)
+
+
+def test_the_objective_has_the_weights_of_the_paper_and_ablations_lose_what_they_name() -> None:
+    terms = {
+        profile: {term.name: term.weight for term in pipelines.load(FILE, profile=profile).stages["gan"].objective}
+        for profile in (None, "ablation_1", "ablation_2", "ablation_3")
+    }
+    image = {"pixel": 0.2, "perceptual": 1.0, "adversarial": 0.005}
+    assert terms[None] == terms["ablation_3"] == {**image, "detail_pixel": 0.5, "detail_adversarial": 0.005}
+    assert terms["ablation_2"] == {**image, "detail_pixel": 0.5}
+    assert terms["ablation_1"] == image
+
+
+def test_a_dry_run_needs_neither_pictures_nor_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("ACUTANCE_DATA", "ACUTANCE_WEIGHTS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    planned = plan(open_work(str(FILE), [], None, str(tmp_path)))
+    assert [stage["parameters"]["network"] for stage in planned["stages"]] == [16_697_987, 23_228_677]
+    missing = " ".join(planned["missing"])
+    assert all(name in missing for name in ("DIV2K_train", "Set5", "Set14", "BSD100", "vgg19-dcbb9e9d.pth"))
+
+
+def small(folder: Path, *overrides: str, values: dict[str, Any] | None = None) -> tuple[list[StageJob], str]:
+    """Return the smoke profile's jobs over one crop of a photograph, and the folder of its shards, which are there."""
+    write_picture(folder / "pictures" / "one.png", skimage.data.coffee()[:96, :128])
+    chosen = (*FEATURES, f"data.train={folder / 'pictures'}", "compute.workers=1", *overrides)
+    pipeline = pipelines.load(FILE, chosen, profile="smoke", values=values)
+    manifest = prepare(pipeline.data, 4, catalogue_for(str(FILE)), str(folder), alone=True)
+    sums = [(source.name, source.sha256) for source in manifest.sources]
+    jobs = plan_stages(pipeline, sums, str(folder), only="gan")
+    return jobs, f"{folder}/shards/{manifest.fingerprint}"
+
+
+@pytest.mark.parametrize("profile", ["gif", "msdm"])
+def test_an_extractor_takes_the_place_of_another(tmp_path: Path, profile: str) -> None:
+    jobs, shards = small(tmp_path, values=PROFILES[profile] | {"stages.gan.batch": 2, "stages.fidelity.batch": 2})
+    stored = open_columns(shards, ["hr_detail", "lr_detail"], tmp_path / "scratch")
+    assert {column.shape[-1] for column in stored.values()} == {3}
+    assert stored["hr_detail"].min() < 0 < stored["hr_detail"].max()
+    for job in jobs:
+        train_stage(job)
+    network, description = load_model(jobs[-1].model)
+    assert description["detail"]["type"] == PROFILES[profile]["data.detail"]["type"]
+    made = restore(network, description, skimage.data.coffee()[100:124, 100:132])
+    assert (made["image"].shape, made["detail"].shape) == ((96, 128, 3), (96, 128, 3))
+    assert made["detail"].std() > 0
+
+
+GENERATIONS = {
+    "basicsr": {},
+    "esrgan": {"conv_body": "trunk_conv", "body.": "RRDB_trunk.", ".rdb": ".RDB", "conv_up": "upconv",
+               "conv_hr": "HRconv"},
+    "released": {"conv_body": "model.1.sub.{blocks}", "body.": "model.1.sub.", ".rdb": ".RDB", "conv_first": "model.0",
+                 "conv_up1": "model.3", "conv_up2": "model.6", "conv_hr": "model.8", "conv_last": "model.10"},
+}  # fmt: skip
+
+
+def public_file(path: Path, generation: str, nest: str | None, **size: int) -> RRDBNet:
+    """Write a file such as the published RRDB_PSNR_x4."""
+    torch.manual_seed(7)
+    network = RRDBNet(**size)
+    content = {}
+    for name, tensor in public_state_dict(network).items():
+        role = name
+        for ours, theirs in GENERATIONS[generation].items():
+            role = role.replace(ours, theirs.format(blocks=len(network.body)))
+        if generation == "released" and ".RDB" in role:
+            role = role.replace(".weight", ".0.weight").replace(".bias", ".0.bias")
+        content[role] = tensor
+    torch.save({nest: content} if nest else content, path)
+    return network
+
+
+@pytest.mark.parametrize(("generation", "nest"), [("basicsr", "params_ema"), ("esrgan", None), ("released", "params")])
+def test_the_gan_starts_from_all_702_tensors_of_the_public_file(
+    tmp_path: Path, generation: str, nest: str | None
+) -> None:
+    file = tmp_path / "RRDB_PSNR_x4.pth"
+    public = public_file(file, generation, nest)
+    [job] = small(tmp_path, values={"stages.gan.network": {"type": "dsrgan", "init": {"main": str(file)}}})[0]
+    network = build_learner(job, "cpu").generator.network
+    started = network.main.state_dict()  # type: ignore[union-attr]
+    assert len(started) == 702
+    assert all(torch.equal(tensor, started[name]) for name, tensor in public.state_dict().items())
+    lr = torch.rand(1, 3, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(network(lr, torch.rand(1, 1, 8, 8))["image"], public(lr)["image"])
+    content = torch.load(file, weights_only=True)
+    (content[nest] if nest else content).popitem()
+    torch.save(content, file)
+    with pytest.raises(WeightsError, match="701 tensors do not fit the network's 702; missing: "):
+        build_learner(job, "cpu")
+
+
+def test_the_gan_trains_from_a_public_file_without_the_fidelity_stage(tmp_path: Path) -> None:
+    file = tmp_path / "small.pth"
+    public_file(file, "released", None, blocks=2, channels=16, growth=8)
+    jobs, _ = small(tmp_path, f"stages.gan.network.init.main={file}", "stages.gan.batch=2")
+    assert [job.name for job in jobs] == ["gan"]
+    train_stage(jobs[0])
+    assert load_model(jobs[0].model)[1]["stage"] == "gan"
+
+
+@pytest.mark.e2e
+def test_from_shards_to_a_registered_model_on_two_workers(tmp_path: Path, data_root: Path) -> None:
+    spandrel = pytest.importorskip("spandrel")
+    here = {"ACUTANCE_DATA": str(data_root), "ACUTANCE_WEIGHTS": str(data_root)}
+    storage = ("--storage", str(tmp_path / "out"))
+    done = acutance("run", "pipelines/dsrgan.yaml", "--profile", "smoke", *storage, "--json", **here)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    means = {row["candidate"]: row["metrics"] for row in result["evaluation"]["rows"]}
+    assert means["bicubic"]["psnr_y"] == pytest.approx(26.097, abs=5e-4)  # Table II, Set14
+    assert means["bicubic"]["ssim_y_wang"] == pytest.approx(0.7853, abs=5e-5)
+    assert all(means[stage]["lpips_squeeze"] > 0 for stage in ("fidelity", "gan"))
+
+    models = {}
+    for file in (tmp_path / "out" / "stages").glob("*/model.safetensors"):
+        models[load_model(str(file))[1]["stage"]] = str(file)
+    exported = tmp_path / "gan.safetensors"
+    reference = "models:/sr-x4-dsrgan@candidate"
+    assert acutance("models", "export", reference, str(exported), *storage).returncode == 0
+    assert exported.read_bytes() == Path(models["gan"]).read_bytes()
+    assert acutance("models", "export", models["fidelity"], str(tmp_path / "fidelity.pth"), *storage).returncode == 0
+    theirs = spandrel.ModelLoader().load_from_file(str(tmp_path / "fidelity.pth"))
+    network, description = load_model(models["fidelity"])
+    picture = np.ascontiguousarray(skimage.data.coffee()[:64, :80])
+    with torch.no_grad():
+        expected = theirs(torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255)[0]
+    made = restore(network, description, picture)["image"].astype(int)
+    assert made.std() > 1
+    assert np.abs(made - (255 * expected).permute(1, 2, 0).round().int().numpy()).max() <= 1
