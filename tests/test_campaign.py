@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 from acutance import campaign as campaigns
-from acutance.campaign import Campaign
+from acutance.campaign import Campaign, Start, started
 from acutance.campaign.parameters import grid, suggest
 from acutance.errors import ConfigError
 from acutance.schema import validate
@@ -21,9 +21,15 @@ CONTENT: dict[str, Any] = {
     "stage": "gan",
     "objectives": [{"metric": "psnr_y", "on": "a", "goal": "maximize"}],
 }
+DUAL = REPOSITORY / "search_spaces" / "dual_perceptual.yaml"
 TABLE = (
     "tables={one: {vary: {objective.adversarial.weight: [0.001, 0.01]}, seeds: 2, baseline: '0.01', "
     "columns: [{metric: psnr_y, on: photographs_heldout}], published: {'0.01': [27.5], other: [28.1]}}}"
+)
+
+CHAIN = (
+    "tables={{first: {{vary: {{optimiser.learning_rate: [1e-4, 1e-3]}}, columns: [{{metric: psnr_y, on: a}}]}}, "
+    "then: {{after: {}, vary: {{steps: [5, 6]}}, columns: [{{metric: psnr_y, on: a}}]}}}}"
 )
 
 
@@ -65,6 +71,16 @@ def test_every_search_space_and_table_fits_its_pipeline(file: Path) -> None:
         ("budget.trails=3", "did you mean 'trials'?"),
         ("tables={a: {rows: {}, columns: [{metric: psnr_y, on: a}]}}", "either 'vary' or 'rows'"),
         ("tables={a: {rows: {b: {}}, columns: [{metric: psnr_y, on: a}], published: {b: [1, 2]}}}", "2 values for 1"),
+        (
+            CHAIN.format("{table: frist, best: psnr_y on a}"),
+            "tables.then.after.table: there is no table 'frist'; did you",
+        ),
+        (
+            CHAIN.format("{table: first, best: psnr_y on b}"),
+            "the table first has no column 'psnr_y on b'; did you mean",
+        ),
+        (CHAIN.format("{table: then, best: psnr_y on a}"), "these start from one another: then -> then"),
+        (CHAIN.format("{tabel: first, best: psnr_y on a}"), "did you mean 'table'?"),
     ],
 )
 def test_mistakes_are_found_before_anything_starts(override: str, message: str | None) -> None:
@@ -155,3 +171,78 @@ def test_a_row_that_does_not_fit_the_pipeline_is_named() -> None:
             ["tables={t: {rows: {bad: {objective.adversarial.wieght: 1}}, columns: [{metric: psnr_y, on: a}]}}"],
             table="t",
         )
+
+
+def test_a_table_starts_from_a_row_of_another_beneath_its_own_values() -> None:
+    found = campaigns.load(QUICKSTART, [CHAIN.format("{table: first, best: psnr_y on a}")], table="then")
+    assert found.points is not None
+    assert found.points[0].values == {"stages.gan.steps": 5, "stages.gan.seed": 0}
+    values = {"optimiser.learning_rate": 1e-3, "steps": 9, "data.detail.alpha": 2}
+    settled = started(found, Start("first", "0.001", values))
+    assert settled.points is not None
+    inherited = {"stages.gan.optimiser.learning_rate": 1e-3, "data.detail.alpha": 2}
+    assert [point.values for point in settled.points] == [
+        {**inherited, "stages.gan.steps": steps, "stages.gan.seed": 0} for steps in (5, 6)
+    ]
+    assert settled.start is not None
+    assert settled.start.row == "0.001"
+
+
+def test_tables_that_go_in_a_circle_are_named() -> None:
+    table = "{{after: {{table: {}, best: psnr_y on a}}, rows: {{b: {{}}}}, columns: [{{metric: psnr_y, on: a}}]}}"
+    with pytest.raises(ConfigError, match=r"start from one another: (b -> c -> b|c -> b -> c)"):
+        campaigns.load(
+            QUICKSTART, [f"tables={{b: {table.format('c')}, c: {table.format('b')}, d: {table.format('b')}}}"]
+        )
+
+
+def test_a_table_may_run_another_pipeline() -> None:
+    found = campaigns.load(DUAL, table="table_4_esrgan")
+    assert (found.file.name, found.base.stages["gan"].network.type) == ("esrgan_dp.yaml", "rrdbnet")
+    assert campaigns.load(DUAL, table="table_4_srgan").base.stages["gan"].network.type == "msrresnet"
+
+
+@pytest.mark.parametrize(
+    ("override", "messages"),
+    [
+        ("pipeline=pipelines/esrgan_pd.yaml", ["tables.one.pipeline: ", "did you mean 'pipelines/esrgan_dp.yaml'?"]),
+        ("rows={b: {objective.dual_perceptaul.mu: 1}}",
+         ["b: stages.gan.objective.dual_perceptaul: ", "did you mean 'dual_perceptual'?", "esrgan_dp.yaml"]),
+        ("rows={b: {objective.dual_perceptual.weighing: static}}",
+         ["b: stages.gan.objective.dual_perceptual.weighing: ", "did you mean 'weighting'?", "esrgan_dp.yaml"]),
+        ("rows={b: {objective.dual_perceptual.taps: [b63]}}",
+         ["b: stages.gan.objective.dual_perceptual: ", "no layer 'b63'"]),
+        ("stage=gna", ["did you mean 'gan'?"]),
+    ],
+)  # fmt: skip
+def test_mistakes_against_another_pipeline_name_file_path_and_nearest_name(override: str, messages: list[str]) -> None:
+    table = (
+        "tables={one: {pipeline: pipelines/esrgan_dp.yaml, rows: {b: {}}, "
+        "columns: [{metric: psnr_y, on: photographs_heldout}]}}"
+    )
+    with pytest.raises(ConfigError) as caught:
+        campaigns.load(QUICKSTART, [table, f"tables.one.{override}"], table="one")
+    assert [message for message in messages if message not in str(caught.value)] == []
+
+
+def test_rows_are_tried_on_every_row_that_they_may_start_from() -> None:
+    mistake = "tables.first.rows={good: {}, bad: {stages.highpass.patch: 4096}}"
+    with pytest.raises(ConfigError, match=r"5 on bad of first: .*stages\.highpass\.patch: 4096 is larger"):
+        campaigns.load(
+            QUICKSTART,
+            [CHAIN.format("{table: first, best: psnr_y on a}"), "tables.first.vary={}", mistake],
+            table="then",
+        )
+
+
+def test_the_papers_procedure_goes_from_mu_to_tap_to_esrgan() -> None:
+    tables = campaigns.load(DUAL).campaign.tables
+    assert [table for table in ("find_tap", "transfer") if tables[table].after] == ["find_tap", "transfer"]
+    assert tables["find_mu"].rows == tables["table_1"].rows
+    taps = [values["objective.dual_perceptual.taps"] for values in tables["find_mu"].rows.values() if len(values) > 1]
+    assert taps == [["b13"]] * 6
+    best = {}
+    for name in ("find_mu", "find_tap"):
+        column = [c.name for c in tables[name].columns].index("lpips_alex on BSD100")
+        best[name] = min(tables[name].published, key=lambda row: tables[name].published[row][column])
+    assert best == {"find_mu": "0.5", "find_tap": "b36"}  # what the paper chose, by what its tables say

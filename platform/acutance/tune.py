@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from acutance import storage
 from acutance.campaign import Campaign, Search, Start, started
 from acutance.console import say
 from acutance.data import Source
-from acutance.errors import ConfigError, TrainingError
+from acutance.errors import ConfigError, DataError, TrainingError
+from acutance.evaluation.metrics import unavailable
 from acutance.fingerprint import fingerprint
 from acutance.registry import tracking
 from acutance.run import prepare_data, train_stages
@@ -43,12 +44,15 @@ class CampaignWork:
     """A campaign with the pipeline that it searches.
 
     Attributes:
+        lacking: objective -> why it cannot be measured here: its pictures or its metric's weights are not here. A
+            table does without the columns that are lacking; what it is told of them is the paper's.
         before: of a table that starts from the best row of another one, that one, until its best row is known.
     """
 
     file: Path
     search: Search
     base: Work
+    lacking: dict[str, str] = field(default_factory=dict)
     before: CampaignWork | None = None
 
     @property
@@ -156,15 +160,52 @@ def open_campaign(file: str, overrides: list[str], root: str | None, table: str 
     """
     found = campaigns.load(file, overrides, table=table)
     work = Work(found.file, found.base, catalogue_for(str(found.file)), storage_root(root))
+    lacking = _lacking(found.campaign, work)
+    if table and (measured := [goal for goal in found.campaign.objectives if goal.name not in lacking]):
+        found = replace(found, campaign=found.campaign.model_copy(update={"objectives": measured}))
     before = open_campaign(file, overrides, root, found.after.table) if found.after else None
-    return CampaignWork(Path(file), found, work, before)
+    return CampaignWork(Path(file), found, work, lacking, before)
+
+
+def _lacking(campaign: Campaign, work: Work) -> dict[str, str]:
+    """Return objective -> why it cannot be measured on this machine."""
+    reasons = unavailable({goal.metric for goal in campaign.objectives})
+    for name in {goal.on for goal in campaign.objectives}:
+        try:
+            work.catalogue.find(name)
+        except DataError as error:
+            reasons[name] = f"{name}: {error.what}; {error.fix}"
+    told = {goal: reasons.get(goal.metric) or reasons.get(goal.on) for goal in campaign.objectives}
+    return {goal.name: reason for goal, reason in told.items() if reason}
+
+
+def _require_objectives(work: CampaignWork) -> None:
+    """Refuse to begin what could not be measured at its end, or what another table could not be chosen by.
+
+    Raises:
+        DataError: naming an objective and what it lacks.
+    """
+    needed = [goal.name for goal in work.campaign.objectives if goal.name in work.lacking]
+    if needed:
+        raise DataError(f"{needed[0]} cannot be measured here: {work.lacking[needed[0]]}", where=str(work.file))
+    after, before = work.search.after, work.before
+    if before is not None and after is not None:
+        _require_objectives(before)
+        if after.best in before.lacking:
+            raise DataError(
+                f"{after.best} cannot be measured here: {before.lacking[after.best]}",
+                where=f"{work.file}: tables.{work.search.table}.after.best",
+                fix=f"or choose by another column of {after.table}",
+            )
 
 
 def plan_campaign(work: CampaignWork) -> dict[str, Any]:
     """Return what a campaign would do, without doing it and without data present."""
     settings = work.campaign.model_dump(mode="json", by_alias=True)
     planned, rows = plan(work.base, work.campaign.stage), _planned_rows(work)
-    return {**planned, "config": {"campaign": settings}, "trials": len(rows) or work.wanted, "rows": rows}
+    missing = list(dict.fromkeys([*planned["missing"], *work.lacking.values()]))
+    told = {"config": {"campaign": settings}, "trials": len(rows) or work.wanted, "rows": rows, "missing": missing}
+    return {**planned, **told}
 
 
 def _planned_rows(work: CampaignWork) -> list[dict[str, Any]]:
@@ -224,8 +265,10 @@ def run_campaign(work: CampaignWork, *, resume: bool = False) -> CampaignOutcome
 
     Raises:
         ConfigError: when the study holds trials and `resume` is not asked for, or another process is at work on it.
+        DataError: when pictures, or weights of a metric, are not here without which it would be for nothing.
         TrainingError: when a table that another one starts from has no best row, or was cut short.
     """
+    _require_objectives(work)
     if work.before is not None:
         earlier = finished(work.before) or run_campaign(work.before, resume=resume)
         settled = _from_best(work, earlier)
@@ -317,8 +360,9 @@ def _table(work: CampaignWork, trials: list[Attempt]) -> Table | None:
     if name is None:
         return None
     table = measured_table(name, work.campaign.tables[name], trials)
-    about = [table.about, f"It {_starting(work)}."] if work.search.start else [table.about]
-    return replace(table, about=" ".join(about).strip())
+    about = [table.about, f"It {_starting(work)}." if work.search.start else ""]
+    about += [f"Not measured: {', '.join(work.lacking)}." if work.lacking else ""]
+    return replace(table, about=" ".join(filter(None, about)))
 
 
 def _starting(work: CampaignWork) -> str:

@@ -15,7 +15,7 @@ from acutance.errors import ConfigError
 from acutance.schema import validate
 from acutance.tuning.report.table import grids, markdown, notes, orders_csv, rows_csv
 from acutance.tuning.study import Attempt
-from acutance.tuning.tables import Table, Verdict, estimate, measured_table
+from acutance.tuning.tables import Table, Verdict, best_row, estimate, measured_table
 from command_line import REPOSITORY
 
 PSNR, LPIPS = "psnr_y on a", "lpips_squeeze on a"
@@ -134,6 +134,18 @@ def test_where_the_paper_has_no_order_there_is_nothing_to_agree_with() -> None:
     published = {"small": [30.0, None], "large": [30.0, 0.18]}
     table = measured_table("t", settings(published=published), trials([25, 27, 29], [26, 28, 30]))
     assert verdicts(table) == {PSNR: "equal in the paper", LPIPS: "not published"}
+
+
+def test_the_best_row_of_a_column_has_all_its_seeds() -> None:
+    table = measured_table("t", settings(), trials([25, 27, 29], [25.4, 27.5, 29.45]))
+    assert (best_row(table, PSNR), best_row(table, LPIPS)) == ("large", "large")  # more PSNR, less LPIPS
+    worse = measured_table("t", settings(), trials([25, 27, 29], [25.4, 27.5, 29.45], lpips=-0.01))
+    assert best_row(worse, LPIPS) == "small"
+    equal = measured_table("t", settings(), trials([25, 27, 29], [25, 27, 29]))
+    assert best_row(equal, PSNR) == "small"
+    lost = [trial("large", 2, 0, 0, "failed", "NaN"), *trials([25, 27, 29], [35, 37])]
+    assert best_row(measured_table("t", settings(), lost), PSNR) == "small"
+    assert best_row(measured_table("t", settings(), lost[:1]), PSNR) is None
 
 
 def test_the_same_table_in_every_form() -> None:

@@ -63,10 +63,14 @@ def show_plan(plan: dict[str, Any], as_json: bool) -> None:
 
 def _planned_rows(rows: list[dict[str, Any]]) -> Any:
     """Return the rows that a campaign would run, in order; those of a table whose start is not known say so."""
+    from acutance.tuning.report import labels
+
+    names = labels(path for row in rows for path in row["values"] if not path.endswith(".seed"))
     lines = []
     for row in rows:
-        values = [f"{path} {json.dumps(value)}" for path, value in row["values"].items()]
-        lines.append((row["table"], row["row"], row["seed"], ", ".join([*filter(None, [row["start"]]), *values])))
+        values = [f"{names[path]} {_short(value)}" for path, value in row["values"].items() if path in names]
+        what = ", ".join([*filter(None, [row["start"]]), *values])
+        lines.append((row["table"], row["row"], row["seed"], what or "the pipeline as it is"))
     return table_of("table", "row", "seed", "values", rows=lines)
 
 

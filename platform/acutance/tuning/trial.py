@@ -83,14 +83,15 @@ class StageTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train every seed to the next report; return what is to be told, as JSON.
 
-        A mistake that would come again is told as `failed`. Others are raised, and Ray tries again.
+        A mistake that would come again is told as `failed`. Others are raised, and Ray tries again. The result that
+        is `done` tells nothing: Ray does not show it to its scheduler.
         """
         try:
             if not self.jobs:
                 self._begin()
             told, ended = self._advance()
         except AcutanceError as error:
-            told, ended = {"failed": str(error)}, True
+            told, ended = {"failed": str(error)}, False
         return {"report": json.dumps(told), "done": ended}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
@@ -120,7 +121,7 @@ class StageTrial(tune.Trainable):
             # Without a report the stage was trained to its end before this trial began.
             learners = zip(reports, self.jobs, strict=True)
             told |= self._measured(step, [r.learner.kept if r else load_model(job.model)[0] for r, job in learners])
-        return told, reports[0] is None
+        return told, reports[0] is None and not told["scores"]
 
     def _measured(self, step: int, networks: list[nn.Module]) -> dict[str, dict[str, float]]:
         each = [self._measure(network, job) for network, job in zip(networks, self.jobs, strict=True)]

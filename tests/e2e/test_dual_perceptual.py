@@ -1,0 +1,153 @@
+"""The dual perceptual loss from pictures to models: four pipelines, and the paper's procedure as a campaign."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from ruamel.yaml import YAML
+
+from acutance import tune
+from acutance.tuning.study import attempts
+from command_line import REPOSITORY, acutance, environment
+
+pytestmark = pytest.mark.e2e
+LONG = pytest.mark.long
+PSNR = "psnr_y on photographs_heldout"
+SETTINGS = "objective.dual_perceptual"
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "parameters"),
+    [("srgan", 1_517_571), ("srgan_dp", 1_517_571), ("esrgan", 16_697_987), ("esrgan_dp", 16_697_987)],
+)
+def test_a_plan_counts_parameters_without_data(pipeline: str, parameters: int) -> None:
+    done = acutance("run", f"pipelines/{pipeline}.yaml", "--dry-run", "--json", HOME="/nonexistent")
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert [stage["parameters"] for stage in plan["stages"]] == [
+        {"network": parameters, "discriminators": {"image": 14_499_401}}
+    ]
+    assert "DIV2K_train" in str(plan["missing"])
+    assert "vgg19-dcbb9e9d.pth" in str(plan["missing"])
+    assert ("resnet50-0676ba61.pth" in str(plan["missing"])) == pipeline.endswith("_dp")
+
+
+@pytest.mark.parametrize(
+    "pipeline", ["srgan_dp", *(pytest.param(name, marks=LONG) for name in ("srgan", "esrgan", "esrgan_dp"))]
+)
+def test_a_small_run_ends_with_a_registered_model(pipeline: str, tmp_path: Path, data_root: Path) -> None:
+    here = {"ACUTANCE_DATA": str(data_root), "ACUTANCE_WEIGHTS": str(data_root)}
+    command = ("run", f"pipelines/{pipeline}.yaml", "--profile", "smoke", "--storage", str(tmp_path), "--json")
+    done = acutance(*command, **here)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    name = f"{pipeline.replace('_', '-')}-x4-smoke"
+    assert result["model"] == f"models:/{name}/1"
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    assert client.get_model_version_by_alias(name, "candidate").run_id == result["mlflow_run"]
+    parent = client.get_run(result["mlflow_run"])
+    (stage,) = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    parts = ("dual_perceptual.first", "dual_perceptual.second", "dual_perceptual.ratio")
+    for term in ("pixel", "adversarial", *(parts if pipeline.endswith("_dp") else ("perceptual",))):
+        assert [point.step for point in client.get_metric_history(stage.info.run_id, term)] == list(range(1, 21)), term
+    restored = [row for row in result["evaluation"]["rows"] if row["candidate"] == "gan"]
+    assert len(restored) == 14
+    assert all(row["metrics"]["psnr_rgb"] > 10 for row in restored)
+
+
+@pytest.fixture
+def cluster(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    import ray
+
+    monkeypatch.setenv("ACUTANCE_WEIGHTS", str(data_root))
+    ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def procedure(folder: Path) -> str:
+    """Write the paper's procedure over networks of some thousand weights; return the file."""
+    network = {"blocks": 1, "channels": 8}
+    columns = [{"metric": "psnr_y", "on": "photographs_heldout"}, {"metric": "psnr_y", "on": "Urban100"}]
+    content: dict[str, Any] = {
+        "title": "Made",
+        "pipeline": str(REPOSITORY / "pipelines" / "srgan_dp.yaml"),
+        "stage": "gan",
+        "profile": "smoke",
+        "overrides": {
+            "data.train": "photographs_train",
+            "data.subimages": {"size": 32, "stride": 1024},
+            "stages.gan.network": {"type": "msrresnet", "skip": "bilinear", **network},
+            "stages.gan.discriminators.image.network.size": 32,
+            "stages.gan.patch": 32,
+            "stages.gan.batch": 4,
+        },
+        "objectives": [{"metric": "psnr_y", "on": "photographs_heldout", "goal": "maximize"}],
+        "budget": {"steps": 4},
+        "tables": {
+            "find_mu": {"vary": {f"{SETTINGS}.mu": [0.5, 1, 20]}, "columns": columns},
+            "find_tap": {
+                "after": {"table": "find_mu", "best": PSNR},
+                "rows": {tap: {f"{SETTINGS}.taps": [tap]} for tap in ("fire5", "fire3")},
+                "columns": columns,
+            },
+            "transfer": {
+                "after": {"table": "find_tap", "best": PSNR},
+                "pipeline": str(REPOSITORY / "pipelines" / "esrgan_dp.yaml"),
+                "overrides": {
+                    "stages.gan.network": {"type": "rrdbnet", "skip": "bicubic", "growth": 4, **network},
+                },
+                "rows": {"ESRGAN-DP": {}},
+                "columns": columns,
+            },
+        },
+    }
+    with open(folder / "space.yaml", "w") as file:
+        YAML().dump(content, file)
+    return str(folder / "space.yaml")
+
+
+def test_the_papers_procedure_killed_in_the_middle_ends_as_an_undisturbed_one(
+    tmp_path: Path, data_root: Path, cluster: None
+) -> None:
+    space, broken = procedure(tmp_path), str(tmp_path / "broken")
+    command = [sys.executable, "-m", "acutance", "tune", space, "--table", "transfer", "--storage", broken]
+    with open(tmp_path / "said", "w") as said:
+        here = environment(ACUTANCE_WEIGHTS=str(data_root))
+        driver = subprocess.Popen(command, env=here, cwd=REPOSITORY, stdout=said, stderr=said)
+    first = tune.open_campaign(space, [], broken, "find_mu").study()
+    limit = time.monotonic() + 200
+    while sum(attempt.state == "complete" for attempt in attempts(first)) < 2:
+        assert time.monotonic() < limit, (tmp_path / "said").read_text()
+        assert driver.poll() is None, (tmp_path / "said").read_text()
+        time.sleep(0.1)
+    driver.kill()
+    driver.wait()
+    work = tune.open_campaign(space, [], broken, "transfer")
+    assert tune.finished(work) is None, "the driver was killed too late"
+    resumed = tune.run_campaign(work, resume=True)
+    whole = tune.run_campaign(tune.open_campaign(space, [], str(tmp_path / "whole"), "transfer"))
+
+    assert whole.table is not None
+    assert resumed.table == whole.table
+    assert resumed.start == whole.start
+    assert whole.start is not None
+    assert whole.start.values.keys() == {f"{SETTINGS}.mu", f"{SETTINGS}.taps"}
+    found = tune.finished(tune.open_campaign(space, [], broken, "find_tap"))
+    assert found is not None
+    assert found.table is not None
+    scores = {row.name: row.cells[PSNR].measured for row in found.table.rows}
+    assert max(scores, key=lambda row: scores[row].mean if scores[row] else 0.0) == whole.start.row
+    # fire5, the pipeline's own tap, has been trained for the best mu already; the rest once each
+    assert len(list((tmp_path / "broken" / "stages").glob("*/done.json"))) == 3 + 1 + 1
+    assert "Not measured: psnr_y on Urban100" in whole.table.about
+    again = tune.finished(tune.open_campaign(space, [], broken, "transfer"))
+    assert again == resumed
