@@ -85,7 +85,7 @@ class _MeanOverWorkers(torch.autograd.Function):
         return _averaged(values)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return _averaged(gradient)
 
 

@@ -117,7 +117,7 @@ class Learner:
         read = [name for name, picture in seen.items() if picture.grad is not None]
         torch.autograd.backward(
             [outputs[name] for name in read],
-            [seen[name].grad.to(outputs[name].dtype) for name in read],  # type: ignore[union-attr]
+            [seen[name].grad.to(outputs[name].dtype) for name in read],
         )
         return values
 
@@ -225,7 +225,7 @@ def _full(dtype: torch.dtype) -> torch.dtype:
 @contextmanager
 def _tf32(allowed: bool) -> Iterator[None]:
     """Set, for a block, whether products of float32 may be rounded to TF32, forwards and backwards."""
-    switches = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    switches: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
     before = [switch.allow_tf32 for switch in switches]
     try:
         for switch in switches:
