@@ -1,4 +1,4 @@
-"""The dual perceptual loss from pictures to models: four pipelines, and the paper's procedure as a campaign."""
+"""The dual perceptual loss from pictures to models: the pipelines, and the paper's procedure as a campaign."""
 
 from __future__ import annotations
 
@@ -15,29 +15,44 @@ from mlflow import MlflowClient
 from ruamel.yaml import YAML
 
 from acutance import tune
+from acutance.errors import DataError
 from acutance.tuning.study import attempts
 from command_line import REPOSITORY, acutance, environment
 
 pytestmark = pytest.mark.e2e
 LONG = pytest.mark.long
+SPACE = str(REPOSITORY / "search_spaces" / "dual_perceptual.yaml")
 PSNR = "psnr_y on photographs_heldout"
 SETTINGS = "objective.dual_perceptual"
 
 
-@pytest.mark.parametrize(
-    ("pipeline", "parameters"),
-    [("srgan", 1_517_571), ("srgan_dp", 1_517_571), ("esrgan", 16_697_987), ("esrgan_dp", 16_697_987)],
-)
-def test_a_plan_counts_parameters_without_data(pipeline: str, parameters: int) -> None:
-    done = acutance("run", f"pipelines/{pipeline}.yaml", "--dry-run", "--json", HOME="/nonexistent")
-    assert done.returncode == 0, done.stderr
-    plan = json.loads(done.stdout)
-    assert [stage["parameters"] for stage in plan["stages"]] == [
-        {"network": parameters, "discriminators": {"image": 14_499_401}}
+def test_the_plan_of_the_procedure_has_the_tables_in_order(tmp_path: Path) -> None:
+    plan = tune.plan_campaign(tune.open_campaign(SPACE, [], str(tmp_path), "transfer"))
+    starts = {row["table"]: row["start"] for row in plan["rows"]}
+    assert list(starts.items()) == [
+        ("find_mu", ""),
+        ("find_tap", "the best of find_mu"),
+        ("transfer", "the best of find_tap"),
     ]
-    assert "DIV2K_train" in str(plan["missing"])
-    assert "vgg19-dcbb9e9d.pth" in str(plan["missing"])
-    assert ("resnet50-0676ba61.pth" in str(plan["missing"])) == pipeline.endswith("_dp")
+    assert plan["trials"] == len(plan["rows"]) == 7 + 4 + 2
+    assert plan["rows"][8]["values"] == {f"stages.gan.{SETTINGS}.taps": ["b24"], "stages.gan.seed": 0}
+    assert plan["stages"][0]["parameters"]["network"] == 16_697_987
+
+
+@pytest.mark.parametrize(
+    ("table", "message"), [("transfer", "tables.find_tap.after.best"), ("table_3", "lpips_alex on Set5 cannot be")]
+)
+def test_what_could_not_be_measured_is_refused_before_anything_starts(
+    table: str, message: str, tmp_path: Path, data_root: Path, weights: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACUTANCE_DATA", str(data_root))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    work = tune.open_campaign(SPACE, ["overrides={data.train: photographs_train}"], str(tmp_path), table)
+    with pytest.raises(DataError) as caught:
+        tune.run_campaign(work)
+    assert message in str(caught.value)
+    assert "alexnet-owt-7be5be79.pth" in str(caught.value)
+    assert not (tmp_path / "studies.db").exists()
 
 
 @pytest.mark.parametrize(
@@ -92,6 +107,7 @@ def procedure(folder: Path) -> str:
         },
         "objectives": [{"metric": "psnr_y", "on": "photographs_heldout", "goal": "maximize"}],
         "budget": {"steps": 4},
+        "concurrency": 1,
         "tables": {
             "find_mu": {"vary": {f"{SETTINGS}.mu": [0.5, 1, 20]}, "columns": columns},
             "find_tap": {

@@ -149,7 +149,8 @@ def tune(
     acutance tune search_spaces/quickstart.yaml --trials 12 sampler.type=random
     acutance tune search_spaces/quickstart.yaml --trials 12 --resume
     acutance tune search_spaces/quickstart.yaml --then run
-    acutance tune SEARCH_SPACE --table NAME tables.NAME.seeds=3 budget.steps=2000
+    acutance tune search_spaces/dual_perceptual.yaml --table table_1 tables.table_1.seeds=3 budget.steps=2000
+    acutance tune search_spaces/dual_perceptual.yaml --table transfer    # and first the tables that it starts from
     """
     from acutance import tune as campaigns
 

@@ -1,0 +1,139 @@
+"""A campaign from end to end: what the trials share is made once, trials run, the outcome is shown and recorded."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from optuna import Study
+
+from acutance import storage
+from acutance.console import say
+from acutance.data import Source
+from acutance.errors import ConfigError
+from acutance.registry import tracking
+from acutance.run import marks, prepare_data, train_stages
+from acutance.tune.outcome import CampaignOutcome, from_best, outcome_of, starting
+from acutance.tune.trial_run import OpenTrialRun
+from acutance.tune.work import CampaignWork, require_objectives
+from acutance.tuning.board import Board
+from acutance.tuning.lease import alone
+from acutance.tuning.ledger import Ledger
+from acutance.tuning.report.record import Record
+from acutance.tuning.report.write import write_report
+from acutance.tuning.search import Listener, search, worker_resources
+from acutance.tuning.study import Attempt, attempts, study_address
+from acutance.tuning.trial import TrialSetup
+
+ENDINGS: dict[str, tracking.Status] = {"complete": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
+
+
+def finished(work: CampaignWork) -> CampaignOutcome | None:
+    """Return what an earlier run of the campaign came to; None where there is something left to do."""
+    if work.before is not None:
+        earlier = finished(work.before)
+        return finished(from_best(work, earlier)) if earlier else None
+    noted = storage.join(work.folder, "campaign.json")
+    if not storage.exists(noted):
+        return None
+    trials = attempts(work.study())
+    if len(trials) < work.wanted or any(trial.state == "running" for trial in trials):
+        return None
+    return outcome_of(work, trials, storage.read_json(noted)["run"])
+
+
+def run_campaign(work: CampaignWork, *, resume: bool = False) -> CampaignOutcome:
+    """Run a campaign, and before a table those that it starts from; the caller has connected to Ray.
+
+    Args:
+        resume: go on with a study that holds trials already.
+
+    Raises:
+        ConfigError: when the study holds trials and `resume` is not asked for, or another process is at work on it.
+        DataError: when pictures, or weights of a metric, are not here without which it would be for nothing.
+        TrainingError: when a table that another one starts from has no best row, or was cut short.
+    """
+    require_objectives(work)
+    if work.before is not None:
+        earlier = finished(work.before) or run_campaign(work.before, resume=resume)
+        settled = from_best(work, earlier)
+        say(f"{settled.search.table} {starting(settled)}")
+        return finished(settled) or run_campaign(settled, resume=resume)
+    study = work.study()
+    known = attempts(study)
+    if known and not resume:
+        ended = sum(attempt.state != "running" for attempt in known)
+        raise ConfigError(
+            f"this campaign was begun before: {ended} of {work.wanted} trials have ended",
+            where=work.name,
+            fix="--resume goes on with it",
+        )
+    with alone(study):
+        client = tracking.connect(work.base.root)
+        prepare_data(work.base)
+        train_stages(work.base, work.campaign.stage, before=True)
+        stage = next(job for job in work.base.jobs() if job.name == work.campaign.stage)
+        tags = {"acutance.kind": "campaign", "acutance.study": work.name, **marks(stage)}
+        run = tracking.pipeline_run(client, work.campaign.title, work.file.stem, work.fingerprint, tags)
+        try:
+            _search(work, study, client, run)
+        except BaseException as error:
+            tracking.finish_children(client, run)
+            tracking.finish(client, run, "FAILED" if isinstance(error, Exception) else "KILLED")
+            raise
+        return _recorded(work, client, run, attempts(study))
+
+
+def _search(work: CampaignWork, study: Study, client: Any, run: str) -> None:
+    campaign, base = work.campaign, work.base
+    resources = worker_resources(campaign.resources.cpus, campaign.resources.gpus)
+    setup = TrialSetup(
+        campaign=campaign.model_dump(mode="json", by_alias=True),
+        pipeline=base.pipeline.model_dump(mode="json", by_alias=True),
+        catalogue=base.catalogue,
+        trained_on=base.pictures,
+        root=base.root,
+        measured_on=_pictures(work),
+        resources=resources,
+        open_tracker=OpenTrialRun(client.tracking_uri, run, work.name),
+    )
+    hours = campaign.budget.hours
+    ledger = Ledger(study, work.search, work.steps, time.time() + 3600 * hours if hours else math.inf)
+    board = Board(campaign.objectives, campaign.judge, attempts(study), work.wanted, work.steps, campaign.concurrency)
+
+    def on_end(attempt: Attempt, trial_run: str) -> None:
+        board.on_end(attempt)
+        if trial_run:
+            tracking.finish(client, trial_run, ENDINGS[attempt.state])
+
+    with board.shown():
+        search(ledger, work.search, setup, Listener(board.on_report, on_end))
+
+
+def _recorded(work: CampaignWork, client: Any, run: str, trials: list[Attempt]) -> CampaignOutcome:
+    outcome = outcome_of(work, trials, run)
+    address, pictures = study_address(work.base.root), _pictures(work)
+    record = Record(work.name, work.base.root, work.search, trials, address, run, pictures, outcome.table)
+    with tempfile.TemporaryDirectory() as scratch:
+        for file in write_report(record, Path(scratch)):
+            storage.write_bytes(storage.join(work.folder, file.name), file.read_bytes())
+            tracking.log_file(client, run, file)
+    tracking.log_table(client, run, "trials.json", [_row(trial, outcome.front) for trial in trials])
+    tracking.finish_children(client, run)
+    tracking.finish(client, run)
+    storage.write_json(storage.join(work.folder, "campaign.json"), {"run": run, "study": work.name})
+    return outcome
+
+
+def _row(trial: Attempt, front: list[int]) -> dict[str, Any]:
+    named = {"trial": trial.number, "row": trial.row, "seed": trial.seed} if trial.row else {"trial": trial.number}
+    ended = {"step": trial.step, "state": trial.state, "reason": trial.reason, "on the front": trial.number in front}
+    return {**named, **trial.values, **trial.scores, **ended}
+
+
+def _pictures(work: CampaignWork) -> dict[str, list[Source]]:
+    names = sorted({goal.on for goal in work.campaign.objectives})
+    return {name: work.base.catalogue.find(name) for name in names}

@@ -1,0 +1,43 @@
+"""The MLflow run of a trial, below its campaign's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from acutance.fingerprint import fingerprint
+from acutance.registry import tracking
+from acutance.training.loop import Losses
+
+
+@dataclass(frozen=True)
+class OpenTrialRun:
+    """Opens a trial's MLflow run in the trial's own process, below the campaign's."""
+
+    uri: str
+    parent: str
+    study: str
+
+    def __call__(self, number: int, values: dict[str, Any]) -> TrialRun:
+        client = tracking.client_of(self.uri)
+        mark = fingerprint([self.study, number])
+        tags = {"acutance.trial": f"{self.study}/{number}"}
+        run = tracking.stage_run(client, self.parent, f"trial {number}", mark, values, tags=tags)
+        return TrialRun(run, tracking.StageTracker(self.uri, run))
+
+
+@dataclass(frozen=True)
+class TrialRun:
+    """Where a trial's losses and scores go."""
+
+    run: str
+    stage: tracking.StageTracker
+
+    def metrics(self, rows: list[tuple[int, Losses]]) -> None:
+        """Record (step, losses or scores) rows."""
+        self.stage.metrics([(step, {_plain(name): value for name, value in row.items()}) for step, row in rows])
+
+
+def _plain(name: str) -> str:
+    """Metric names of MLflow know fewer characters than a data set given as a folder."""
+    return "".join(c if c.isalnum() or c in "_-. /" else "_" for c in name)

@@ -1,0 +1,145 @@
+"""A campaign opened for work: what it searches on which pipeline, what it would do, what it cannot measure here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from optuna import Study
+
+from acutance import campaign as campaigns
+from acutance import storage
+from acutance.campaign import Campaign, Search
+from acutance.errors import DataError
+from acutance.evaluation.metrics import unavailable
+from acutance.fingerprint import fingerprint
+from acutance.tuning.study import open_storage, open_study, study_address
+from acutance.work import Work, catalogue_for, plan, storage_root
+
+
+@dataclass(frozen=True)
+class CampaignWork:
+    """A campaign with the pipeline that it searches.
+
+    Attributes:
+        lacking: objective -> why it cannot be measured here: its pictures or its metric's weights are not here. A
+            table does without the columns that are lacking; what it is told of them is the paper's.
+        before: of a table that starts from the best row of another one, that one, until its best row is known.
+    """
+
+    file: Path
+    search: Search
+    base: Work
+    lacking: dict[str, str] = field(default_factory=dict)
+    before: CampaignWork | None = None
+
+    @property
+    def campaign(self) -> Campaign:
+        """The settings."""
+        return self.search.campaign
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What determines the campaign, whatever it may spend: a study goes on with more trials."""
+        settings = self.campaign.model_dump(
+            mode="json", by_alias=True, exclude={"concurrency", "pipeline", "budget", "tables", "published"}
+        )
+        points = [[point.row, point.values] for point in self.search.points or []]
+        stages = [job.fingerprint for job in self.base.jobs()]
+        return fingerprint({"campaign": settings, "points": points, "stages": stages})
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        table = f"-{self.search.table}" if self.search.table else ""
+        return f"{self.file.stem}{table}-{self.fingerprint[:8]}"
+
+    @property
+    def folder(self) -> str:
+        """URI of the folder of reports."""
+        return storage.join(self.base.root, "campaigns", self.name)
+
+    @property
+    def wanted(self) -> int:
+        """How many trials there are to be."""
+        return len(self.search.points) if self.search.points is not None else self.campaign.budget.trials
+
+    @property
+    def steps(self) -> int:
+        """The steps of a trial that is not stopped."""
+        return self.base.pipeline.stages[self.campaign.stage].steps
+
+    def study(self) -> Study:
+        """Open the study."""
+        return open_study(open_storage(study_address(self.base.root)), self.name, self.campaign.objectives)
+
+
+def open_campaign(file: str, overrides: list[str], root: str | None, table: str | None = None) -> CampaignWork:
+    """Read a search space, or one of its tables with those that it starts from, and the pipelines they name.
+
+    Raises:
+        ConfigError: see `acutance.campaign.load`.
+    """
+    found = campaigns.load(file, overrides, table=table)
+    work = Work(found.file, found.base, catalogue_for(str(found.file)), storage_root(root))
+    lacking = _lacking(found.campaign, work)
+    if table and (measured := [goal for goal in found.campaign.objectives if goal.name not in lacking]):
+        found = replace(found, campaign=found.campaign.model_copy(update={"objectives": measured}))
+    before = open_campaign(file, overrides, root, found.after.table) if found.after else None
+    return CampaignWork(Path(file), found, work, lacking, before)
+
+
+def _lacking(campaign: Campaign, work: Work) -> dict[str, str]:
+    """Return objective -> why it cannot be measured on this machine."""
+    reasons = unavailable({goal.metric for goal in campaign.objectives})
+    for name in {goal.on for goal in campaign.objectives}:
+        try:
+            work.catalogue.find(name)
+        except DataError as error:
+            reasons[name] = f"{name}: {error.what}; {error.fix}"
+    told = {goal: reasons.get(goal.metric) or reasons.get(goal.on) for goal in campaign.objectives}
+    return {goal.name: reason for goal, reason in told.items() if reason}
+
+
+def require_objectives(work: CampaignWork) -> None:
+    """Refuse to begin what could not be measured at its end, or what another table could not be chosen by.
+
+    Raises:
+        DataError: naming an objective and what it lacks.
+    """
+    needed = [goal.name for goal in work.campaign.objectives if goal.name in work.lacking]
+    if needed:
+        raise DataError(f"{needed[0]} cannot be measured here: {work.lacking[needed[0]]}", where=str(work.file))
+    after, before = work.search.after, work.before
+    if before is not None and after is not None:
+        require_objectives(before)
+        if after.best in before.lacking:
+            raise DataError(
+                f"{after.best} cannot be measured here: {before.lacking[after.best]}",
+                where=f"{work.file}: tables.{work.search.table}.after.best",
+                fix=f"or choose by another column of {after.table}",
+            )
+
+
+def plan_campaign(work: CampaignWork) -> dict[str, Any]:
+    """Return what a campaign would do, without doing it and without data present."""
+    settings = work.campaign.model_dump(mode="json", by_alias=True)
+    planned, rows = plan(work.base, work.campaign.stage), _planned_rows(work)
+    missing = list(dict.fromkeys([*planned["missing"], *work.lacking.values()]))
+    told = {"config": {"campaign": settings}, "trials": len(rows) or work.wanted, "rows": rows, "missing": missing}
+    return {**planned, **told}
+
+
+def _planned_rows(work: CampaignWork) -> list[dict[str, Any]]:
+    """Return the rows of a grid, or of a table and those that it starts from, in the order in which they are run."""
+    earlier = _planned_rows(work.before) if work.before else []
+    start = f"the best of {work.before.search.table}" if work.before else ""
+    return [
+        *earlier,
+        *(
+            {"table": work.search.table or "", "start": start, "row": p.row, "seed": p.seed, "values": p.values}
+            for p in work.search.points or []
+        ),
+    ]
