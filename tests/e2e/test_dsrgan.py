@@ -11,6 +11,7 @@ import pytest
 import skimage.data
 import torch
 
+from acutance import campaign as campaigns
 from acutance import pipeline as pipelines
 from acutance.data import open_columns, write_picture
 from acutance.data.prepare import prepare
@@ -27,6 +28,7 @@ from acutance.work import catalogue_for, open_work, plan
 from command_line import REPOSITORY, acutance
 
 FILE = REPOSITORY / "pipelines" / "dsrgan.yaml"
+SEARCH = REPOSITORY / "search_spaces" / "dsrgan.yaml"
 PROFILES: dict[str, dict[str, Any]] = load_yaml(FILE)["profiles"]
 FEATURES = (
     "stages.gan.objective.perceptual.network={type: squeezenet, weights: none}",
@@ -65,6 +67,26 @@ def test_the_objective_has_the_weights_of_the_paper_and_ablations_lose_what_they
     assert terms["ablation_1"] == image
 
 
+@pytest.mark.parametrize(
+    ("table", "row", "profile"),
+    [
+        *(("table_1", f"No. {number}", f"ablation_{number}") for number in (1, 2, 3)),
+        ("table_1", "No. 4", None),
+        ("table_2", "DSRGAN", None),
+        ("table_3", "GIF", "gif"),
+        ("table_3", "MSDM", "msdm"),
+        ("table_3", "DSRGAN", None),
+    ],
+)
+def test_the_tables_run_what_the_profiles_say(table: str, row: str, profile: str | None) -> None:
+    found = campaigns.load(SEARCH, table=table)
+    values = next(point.values for point in found.points or [] if point.row == row)
+    run = pipelines.load(FILE, values={**found.campaign.overrides, **values, "stages.gan.seed": None})
+    assert run.model_copy(update={"profiles": {}}) == pipelines.load(FILE, profile=profile).model_copy(
+        update={"profiles": {}}
+    )
+
+
 def test_a_dry_run_needs_neither_pictures_nor_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("ACUTANCE_DATA", "ACUTANCE_WEIGHTS"):
         monkeypatch.delenv(name, raising=False)
@@ -77,7 +99,7 @@ def test_a_dry_run_needs_neither_pictures_nor_weights(monkeypatch: pytest.Monkey
 
 def small(folder: Path, *overrides: str, values: dict[str, Any] | None = None) -> tuple[list[StageJob], str]:
     """Return the smoke profile's jobs over one crop of a photograph, and the folder of its shards, which are there."""
-    write_picture(folder / "pictures" / "one.png", skimage.data.coffee()[:96, :128])
+    write_picture(folder / "pictures" / "one.png", skimage.data.coffee()[:128, :160])
     chosen = (*FEATURES, f"data.train={folder / 'pictures'}", "compute.workers=1", *overrides)
     pipeline = pipelines.load(FILE, chosen, profile="smoke", values=values)
     manifest = prepare(pipeline.data, 4, catalogue_for(str(FILE)), str(folder), alone=True)

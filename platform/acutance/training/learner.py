@@ -92,8 +92,19 @@ class Learner:
 
     @torch.no_grad()
     def _derived(self, batch: Batch) -> Batch:
-        made = {name: DERIVATIONS[d.type](batch[d.of], **d.arguments()) for name, d in self.stage.derive.items()}
-        return _without_margins({**batch, **made}, self.stage) if self.stage.margin else {**batch, **made}
+        """Return the batch with what is computed of it, without the margin that only this computation sees.
+
+        Each picture keeps as many of its own pixels around it as the smallest one has.
+        """
+        whole = self.stage.patch + 2 * self.stage.margin
+        around = {name: self.stage.margin * tensor.shape[-1] // whole for name, tensor in batch.items()}
+        least = min(around.values())
+        made = {
+            name: inside(DERIVATIONS[d.type](inside(batch[d.of], around[d.of] - least), **d.arguments()), least)
+            for name, d in self.stage.derive.items()
+        }
+        kept = {name: inside(tensor, around[name]) for name, tensor in batch.items()} if self.stage.margin else batch
+        return {**kept, **made}
 
     def _look(self, batch: Batch) -> dict[str, Tensor]:
         """Leave every player's gradient on this worker's share of the batch; return the losses."""
@@ -239,11 +250,6 @@ def _tf32(allowed: bool) -> Iterator[None]:
 def _laid_out_as(weight: Tensor, tensor: Tensor) -> Tensor:
     """Bring an optimiser's state to its weight's order in memory: a fused optimiser walks through both side by side."""
     return torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor
-
-
-def _without_margins(batch: Batch, stage: Stage) -> Batch:
-    whole = stage.patch + 2 * stage.margin
-    return {name: inside(tensor, stage.margin * tensor.shape[-1] // whole) for name, tensor in batch.items()}
 
 
 def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
