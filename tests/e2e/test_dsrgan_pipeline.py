@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 
 from acutance import campaign as campaigns
 from acutance import pipeline as pipelines
+from acutance.cli import main
 from acutance.data import open_columns, write_picture
 from acutance.data.prepare import prepare
 from acutance.errors import WeightsError
@@ -179,7 +181,15 @@ def test_the_gan_trains_from_a_public_file_without_the_fidelity_stage(tmp_path: 
 
 
 @pytest.mark.e2e
-def test_from_shards_to_a_registered_model_on_two_workers(tmp_path: Path, data_root: Path) -> None:
+def test_from_shards_to_a_registered_model_on_two_workers(
+    tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def typed(*arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["acutance", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert not end.value.code
+
     spandrel = pytest.importorskip("spandrel")
     here = {"ACUTANCE_DATA": str(data_root), "ACUTANCE_WEIGHTS": str(data_root)}
     storage = ("--storage", str(tmp_path / "out"))
@@ -195,10 +205,9 @@ def test_from_shards_to_a_registered_model_on_two_workers(tmp_path: Path, data_r
     for file in (tmp_path / "out" / "stages").glob("*/model.safetensors"):
         models[load_model(str(file))[1]["stage"]] = str(file)
     exported = tmp_path / "gan.safetensors"
-    reference = "models:/sr-x4-dsrgan@candidate"
-    assert acutance("models", "export", reference, str(exported), *storage).returncode == 0
+    typed("models", "export", "models:/sr-x4-dsrgan@candidate", str(exported), *storage)
     assert exported.read_bytes() == Path(models["gan"]).read_bytes()
-    assert acutance("models", "export", models["fidelity"], str(tmp_path / "fidelity.pth"), *storage).returncode == 0
+    typed("models", "export", models["fidelity"], str(tmp_path / "fidelity.pth"), *storage)
     theirs = spandrel.ModelLoader().load_from_file(str(tmp_path / "fidelity.pth"))
     network, description = load_model(models["fidelity"])
     picture = np.ascontiguousarray(skimage.data.coffee()[:64, :80])
