@@ -96,3 +96,15 @@ def test_an_override_of_an_unknown_item_or_through_a_value() -> None:
         override({"objective": [{"type": "pixel"}]}, "objective.pixl.weight", 1)
     with pytest.raises(ConfigError, match="no keys"):
         override({"steps": 3}, "steps.a.b", 1)
+
+
+def test_an_override_changes_one_of_several_places_that_share_an_alias(tmp_path: Path) -> None:
+    file = tmp_path / "shared.yaml"
+    file.write_text("a: &both {rate: 1, list: [{name: x, v: 1}]}\nb: *both\n")
+    content = load_yaml(file)
+    override(content, "a.rate", 2)
+    override(content, "a.list.x.v", 3)
+    assert content == {
+        "a": {"rate": 2, "list": [{"name": "x", "v": 3}]},
+        "b": {"rate": 1, "list": [{"name": "x", "v": 1}]},
+    }

@@ -107,7 +107,14 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
         ) from None
     if not isinstance(content, dict):
         raise ConfigError("the file holds no settings", where=str(path), fix="it must be a mapping of keys to values")
-    return content
+    return _without_aliases(content)
+
+
+def _without_aliases(content: Any) -> Any:
+    """Give each place its own copy of what YAML aliases put into several, so that an override changes one of them."""
+    if isinstance(content, dict):
+        return {key: _without_aliases(value) for key, value in content.items()}
+    return [_without_aliases(value) for value in content] if isinstance(content, list) else content
 
 
 def parse_override(text: str) -> tuple[str, Any]:

@@ -55,6 +55,12 @@ def test_an_empty_folder(here: Here, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_an_evaluation_set_that_is_not_here_is_missed_before_training(here: Here, tmp_path: Path) -> None:
+    done = here("run", QUICKSTART, "evaluate.on=[Urban100]", "--storage", str(tmp_path / "out"))
+    refused(done, "ACUTANCE_DATA")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.e2e
 def test_bad_pictures_are_reported_and_skipped_or_stop_the_run(here: Here, ray_here: None, tmp_path: Path) -> None:
     folder = tmp_path / "pictures"

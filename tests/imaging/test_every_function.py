@@ -170,6 +170,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "draws.generator": lambda: draws.generator("seed", 7, 3, draws.NOISE).random(5).tolist(),
     "draws.step_seed": lambda: draws.step_seed(7, 3),
     "edges.edge_filters": edges.edge_filters,
+    "extractors.on_unit_range": lambda: extractors.on_unit_range("lgs")(torch.full((1, 3, 8, 8), 0.5)),
     "edges.hessian_filters": edges.hessian_filters,
     "resize.contributions": lambda: list(resize.contributions(9, 0.5)),
     "resize.output_length": lambda: resize.output_length(9, 0.3),

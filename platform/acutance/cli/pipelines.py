@@ -52,6 +52,7 @@ def _run(work: Work, address: str | None, as_json: bool) -> None:
 
     outcome = runs.finished(work)
     if outcome is None:
+        work.held_out()  # what a model would be measured on is missed before it is trained
         with ray_at(address):
             outcome = runs.run(work)
     else:

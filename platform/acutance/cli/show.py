@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import shutil
 import sys
@@ -19,9 +20,20 @@ from acutance.console import say, stdout
 
 def show(result: dict[str, Any], as_json: bool, text: Any) -> None:
     if as_json:
-        sys.stdout.write(json.dumps(result, indent=2) + "\n")
+        sys.stdout.write(json.dumps(_strict(result), indent=2, allow_nan=False) + "\n")
     else:
         stdout.print(text)
+
+
+def _strict(content: Any) -> Any:
+    """JSON has no infinity and no NaN: they become text, as YAML has them."""
+    if isinstance(content, dict):
+        return {key: _strict(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_strict(value) for value in content]
+    if isinstance(content, float) and not math.isfinite(content):
+        return ".nan" if math.isnan(content) else ".inf" if content > 0 else "-.inf"
+    return content
 
 
 def table_of(*columns: str, rows: list[tuple[Any, ...]]) -> Any:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from acutance import storage
 from acutance.errors import WeightsError
+from acutance.models.msrresnet import MSRResNet
 from acutance.models.rrdbnet import RRDBNet
 
 Naming = Callable[[str, int], str]
@@ -37,11 +38,11 @@ RELEASED_ESRGAN = {
 }
 
 
-def load_public_weights(network: RRDBNet, path: str) -> None:
+def load_public_weights(network: RRDBNet | MSRResNet, path: str) -> None:
     """Fill a network from a public checkpoint; all of its tensors must be there and no other.
 
     Args:
-        network: an RRDBNet of the checkpoint's size.
+        network: one of the checkpoint's size.
         path: .pth or .safetensors, a path or s3:// URI; names of the released ESRGAN files, of the ESRGAN
             repository or of BasicSR, bare or under `params` or `params_ema`, with or without `module.`.
 

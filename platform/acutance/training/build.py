@@ -15,6 +15,7 @@ from acutance.losses.objective import Objective
 from acutance.models import DISCRIMINATORS, NETWORKS
 from acutance.models.features import FEATURE_NETWORKS
 from acutance.models.model_file import load_model
+from acutance.models.msrresnet import MSRResNet
 from acutance.models.public_weights import load_public_weights
 from acutance.models.rrdbnet import RRDBNet
 from acutance.pipeline import Stage
@@ -52,7 +53,7 @@ def start_from(network: nn.Module, part: str, source: str, stage: str) -> None:
     except AttributeError:
         parts = ", ".join(name for name, _ in network.named_children())
         raise ConfigError(f"the network has no part {part!r}", where=where, fix=f"its parts are {parts}") from None
-    if Path(source).suffix == ".pth" and isinstance(target, RRDBNet):
+    if Path(source).suffix == ".pth" and isinstance(target, RRDBNet | MSRResNet):
         load_public_weights(target, source)
         return
     donor, _ = load_model(source)

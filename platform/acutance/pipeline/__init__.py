@@ -1,0 +1,11 @@
+"""What a pipeline file may say: `stage` one training, `settings` the whole file and what must fit together.
+
+`load` reads a file, applies a profile and `key=value` overrides, and validates everything before anything starts.
+Each number of a pipeline is reachable by a dotted path; a term of an objective is addressed by its name.
+"""
+
+from acutance.pipeline.load import load, resolve
+from acutance.pipeline.settings import Compute, Pipeline
+from acutance.pipeline.stage import DERIVATIONS, Optimiser, Stage, columns_read
+
+__all__ = ["DERIVATIONS", "Compute", "Optimiser", "Pipeline", "Stage", "columns_read", "load", "resolve"]

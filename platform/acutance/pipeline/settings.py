@@ -1,0 +1,226 @@
+"""A pipeline file: data, a graph of stages, evaluation, registration, and what must fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveInt,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from typing_extensions import TypedDict
+
+from acutance.data import DataSettings
+from acutance.errors import ConfigError
+from acutance.evaluation.metrics import METRICS
+from acutance.evaluation.protocols import PROTOCOLS
+from acutance.imaging.extractors import CHANNELS, CODINGS
+from acutance.losses import TERMS
+from acutance.losses.objective import target_of
+from acutance.models import NETWORKS
+from acutance.models.features import FEATURE_NETWORKS
+from acutance.pipeline.stage import Stage, columns_read
+from acutance.schema import Choice, Strict, nearest
+
+
+class Evaluate(Strict):
+    """What is measured, on which pictures, by which protocol."""
+
+    stages: list[str]
+    on: list[str]
+    protocol: str = "y_crop4"
+    metrics: list[str] = Field(default_factory=lambda: ["psnr_y", "ssim_y"])
+
+
+class Improvement(TypedDict):
+    """A metric that must improve: in the mean by this much, and by more than chance (paired bootstrap, 95 %)."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    improve_by: NonNegativeFloat
+
+
+def _one_message(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """A union would complain once for each of its kinds."""
+    try:
+        return check(value)
+    except ValidationError:
+        raise ValueError("give how much worse it may be, such as 0.1, or {improve_by: 0.05}") from None
+
+
+GateRule = Annotated[float | Improvement, WrapValidator(_one_message)]
+
+
+class Register(Strict):
+    """The registered model, and what a new version must gain or not lose to become champion."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    stage: str
+    gate: dict[str, GateRule] = Field(
+        default_factory=dict,
+        description="metric -> how much worse its mean over the held-out pictures may be (0.1; 0: not at all), "
+        "or {improve_by: 0.05}: how much better it must be, and by more than chance ({improve_by: 0}: just better)",
+    )
+
+
+class Compute(Strict):
+    """What a training runs on."""
+
+    workers: PositiveInt = 1
+    cpus_per_worker: PositiveInt = 1
+
+
+class Paper(Strict):
+    """Where a pipeline comes from."""
+
+    title: str
+    authors: str
+    year: int
+
+
+class Pipeline(Strict):
+    """A pipeline file."""
+
+    title: str
+    paper: Paper | None = None
+    scale: Literal[1, 2, 4, 8] = 4
+    seed: int = 0
+    data: DataSettings
+    stages: dict[str, Stage] = Field(min_length=1)
+    evaluate: Evaluate
+    registered: Register = Field(alias="register")
+    compute: Compute = Compute()
+    profiles: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="named sets of overrides, chosen by --profile"
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Pipeline:
+        problems = [problem for name in self.stages for problem in self._stage_problems(name)]
+        taken = [name for name in self.stages if name in FEATURE_NETWORKS]
+        problems += [f"stages.{name}: a feature network has this name; give the stage another" for name in taken]
+        problems += _unknown("evaluate.stages", self.evaluate.stages, self.stages)
+        problems += _unknown("evaluate.metrics", self.evaluate.metrics, METRICS)
+        problems += _unknown("evaluate.protocol", [self.evaluate.protocol], PROTOCOLS)
+        problems += _unknown("register.stage", [self.registered.stage], self.evaluate.stages)
+        problems += _unknown("register.gate", self.registered.gate, self.evaluate.metrics)
+        if not problems:
+            problems += self._cycle()
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _stage_problems(self, name: str) -> list[str]:
+        stage, place = self.stages[name], f"stages.{name}"
+        problems = _unknown(f"{place}.needs", stage.needs, self.stages)
+        columns = self.columns() | set(stage.derive)
+        missing = set(NETWORKS[stage.network.type].inputs) - columns
+        judged = {d.on for d in stage.discriminators.values()}
+        judged |= {t.on for t in stage.objective if TERMS[t.type].reads == "outputs"}
+        missing |= {target_of(output) for output in judged} - columns
+        for column in sorted(missing):
+            problems.append(f"{place}: needs the column {column!r}, which neither data nor derive makes")
+        for column, made in stage.derive.items():
+            problems += _unknown(f"{place}.derive.{column}.of", [made.of], self.columns())
+        adversarial = [term.on for term in stage.objective if TERMS[term.type].reads == "logits"]
+        problems += _unknown(f"{place}.objective adversarial on", adversarial, stage.discriminators)
+        term_names = [term.name for term in stage.objective]
+        if doubled := {n for n in term_names if term_names.count(n) > 1}:
+            problems.append(f"{place}.objective: two terms are named {', '.join(sorted(doubled))}; name them apart")
+        for term in stage.objective:
+            for argument, (network, at) in term.looks().items():
+                problems += _layer_problems(f"{place}.objective.{term.name}", argument, network, at)
+        if stage.patch % self.scale:
+            problems.append(f"{place}.patch: {stage.patch} is no multiple of the scale {self.scale}")
+        problems += self._detail_problems(stage, place)
+        if stage.patch > self.data.subimages.size:
+            problems.append(f"{place}.patch: {stage.patch} is larger than data.subimages.size")
+        elif stage.patch + 2 * self.margin(stage) > self.data.subimages.size:
+            problems.append(f"{place}.patch: {stage.patch} and its margins are larger than data.subimages.size")
+        for judge, discriminator in stage.discriminators.items():
+            if discriminator.network.size != stage.patch:
+                size = f"{place}.discriminators.{judge}.network.size"
+                problems.append(f"{size}: {discriminator.network.size} is not the stage's patch, {stage.patch}")
+        if stage.batch % self.compute.workers:
+            problems.append(f"{place}.batch: {stage.batch} cannot be shared by {self.compute.workers} workers")
+        elif (share := stage.batch // self.compute.workers) % stage.accumulate:
+            problems.append(f"{place}.accumulate: a worker's {share} samples make no {stage.accumulate} equal parts")
+        return problems
+
+    def _detail_problems(self, stage: Stage, place: str) -> list[str]:
+        """A network and its discriminator read as many channels as the extractor makes."""
+        if self.data.detail is None:
+            return []
+        made = CHANNELS[CODINGS[self.data.detail.type]]
+        read = {f"{place}.network.detail_planes": getattr(stage.network, "detail_planes", made)}
+        for judge, discriminator in stage.discriminators.items():
+            if target_of(discriminator.on) == "hr_detail":
+                read[f"{place}.discriminators.{judge}.network.in_channels"] = discriminator.network.in_channels
+        kind = self.data.detail.type
+        return [f"{path}: {n} where data.detail, {kind}, makes {made}" for path, n in read.items() if n != made]
+
+    def margin(self, stage: Stage) -> int:
+        """Return how many HR pixels around its patches a stage needs for what is computed in the step."""
+        reads_detail = any(column.endswith("_detail") for column in columns_read(stage))
+        return max(stage.margin, (self.data.detail_margin or 0) * self.scale if reads_detail else 0)
+
+    def _cycle(self) -> list[str]:
+        try:
+            self.order()
+        except CycleError as error:
+            return [f"stages: these wait for one another: {' -> '.join(error.args[1])}"]
+        return []
+
+    def columns(self) -> set[str]:
+        """Return the columns that the shards of this pipeline hold."""
+        lr = {"lr"} if self.data.degradation else set()
+        detail = {"hr_detail"} | {f"{name}_detail" for name in lr} if self.data.detail else set()
+        return {"hr"} | lr | detail
+
+    def upstream(self, stage: str) -> list[str]:
+        """Return the stages that a stage waits for, sorted."""
+        named = set(self.stages[stage].needs) | self.stages[stage].reads()
+        return sorted(name for name in named if name in self.stages)
+
+    def order(self, only: str | None = None) -> list[str]:
+        """Return the stages in an order in which each comes after those it needs.
+
+        Args:
+            only: a stage; then just that one and what it needs.
+
+        Raises:
+            ConfigError: when `only` names no stage.
+        """
+        if only is not None and only not in self.stages:
+            raise ConfigError(f"there is no stage {only!r}{nearest(only, self.stages)}", where="--stage")
+        graph = {name: self.upstream(name) for name in self.stages}
+        wanted: set[str] = set()
+        todo = [only] if only else list(self.stages)
+        while todo:
+            name = todo.pop()
+            if name not in wanted:
+                wanted.add(name)
+                todo.extend(graph[name])
+        return [name for name in TopologicalSorter(graph).static_order() if name in wanted]
+
+
+def _layer_problems(place: str, argument: str, network: Choice | str | None, layers: Iterable[str]) -> list[str]:
+    if network is None:
+        return [f"{place}: needs {argument!r}: a stage, a model file, or one of {', '.join(FEATURE_NETWORKS)}"]
+    if isinstance(network, str):
+        return []
+    there = FEATURE_NETWORKS[network.type].layers
+    return [f"{place}: {network.type} has no layer {one!r}{nearest(one, there)}" for one in layers if one not in there]
+
+
+def _unknown(place: str, names: Iterable[str], valid: Mapping[str, Any] | Iterable[str]) -> list[str]:
+    valid = list(valid)
+    return [f"{place}: there is no {name!r}{nearest(name, valid)}" for name in names if name not in valid]

@@ -1,0 +1,174 @@
+"""What a stage is made of: network, terms, discriminators, optimisers, steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, Tag, TypeAdapter, model_validator
+
+from acutance.imaging import frequency
+from acutance.imaging.extractors import EXTRACTORS, on_unit_range
+from acutance.losses import TERMS
+from acutance.losses.adversarial import Form
+from acutance.losses.objective import target_of
+from acutance.models import DISCRIMINATORS, NETWORKS
+from acutance.models.features import FEATURE_NETWORKS
+from acutance.schema import Choice, Strict, choice_of
+
+DERIVATIONS: dict[str, Callable[..., Any]] = {
+    "highpass": frequency.highpass,
+    **{kind: on_unit_range(kind) for kind in EXTRACTORS},
+}
+"""Batch columns computed in the step, on the device: functions of another column."""
+
+
+class NetworkChoice(Choice):
+    """A network: its architecture's parameters, and where parts of it start from."""
+
+    init: dict[str, str] = Field(
+        default_factory=dict,
+        description="part of the network ('.' is all of it) -> stage, or weights file, that it starts from",
+    )
+
+
+class TermChoice(Choice):
+    """A term of an objective."""
+
+    name: str = Field(default="", description="how logs and dotted paths call it; its type where left out")
+    on: str = Field(default="image", description="the output, or for adversarial terms the discriminator, it reads")
+    weight: float = 1.0
+
+    def looks(self) -> dict[str, tuple[Choice | str, tuple[str, ...]]]:
+        """Return what it looks through and at which layers, by the argument that names the network.
+
+        A network is a stage or a file, as text, or a feature network with its settings.
+        """
+        find = getattr(TERMS[self.type], "looks", None)
+        arguments = self.arguments()
+        return {name: (feature_network(arguments[name]), at) for name, at in find(arguments).items()} if find else {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, content: Any) -> Any:
+        if isinstance(content, dict) and not content.get("name"):
+            return {**content, "name": content.get("type", "")}
+        return content
+
+
+FeatureChoice = choice_of(FEATURE_NETWORKS)
+FEATURES = TypeAdapter(FeatureChoice)
+
+Looked = Annotated[
+    Annotated[str, Tag("name")] | Annotated[FeatureChoice, Tag("network")],  # type: ignore[valid-type]
+    pydantic.Discriminator(lambda given: "name" if isinstance(given, str) else "network"),
+]
+"""A network that a term looks through: a stage, a model file, or a feature network, by name or with its settings."""
+
+
+def feature_network(named: Choice | str | None) -> Any:
+    """Return a feature network that is given by its name alone with its settings, anything else as it is."""
+    return FEATURES.validate_python({"type": named}) if named in FEATURE_NETWORKS else named
+
+
+class DerivationChoice(Choice):
+    """A batch column computed from another one."""
+
+    of: str
+
+
+class Optimiser(Strict):
+    """Adam (Kingma and Ba) with a learning rate that is multiplied by `gamma` at each milestone."""
+
+    learning_rate: PositiveFloat = 1e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    milestones: list[PositiveInt] = Field(default_factory=list, description="steps at which the rate is multiplied")
+    gamma: float = 0.5
+    clip: PositiveFloat | None = Field(default=None, description="longer gradients are cut to this norm")
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step (counted from 0)."""
+        return float(self.learning_rate * self.gamma ** sum(step >= milestone for milestone in self.milestones))
+
+
+class Discriminator(Strict):
+    """An adversary that judges one output of the network."""
+
+    network: choice_of(DISCRIMINATORS)  # type: ignore[valid-type]
+    on: str = Field(default="", description="the output it judges; its own name where left out")
+    form: Form = "relativistic_average"
+    sync_mean: bool = Field(default=False, description="relativistic means are over all workers, not each one's own")
+    optimiser: Optimiser | None = Field(default=None, description="the stage's own where left out")
+
+    @model_validator(mode="after")
+    def _has_means(self) -> Discriminator:
+        if self.sync_mean and self.form == "vanilla":
+            raise ValueError("sync_mean: the vanilla form has no means; leave it out")
+        return self
+
+
+class Stage(Strict):
+    """One training: network + objective + discriminators + optimisers + schedule + steps."""
+
+    needs: list[str] = Field(default_factory=list, description="stages to finish first, besides those it reads")
+    network: choice_of(NETWORKS, common=NetworkChoice)  # type: ignore[valid-type]
+    derive: dict[str, choice_of(DERIVATIONS, skip=1, common=DerivationChoice)] = Field(  # type: ignore[valid-type]
+        default_factory=dict
+    )
+    objective: list[choice_of(TERMS, common=TermChoice, modules=Looked)] = Field(min_length=1)  # type: ignore[valid-type]
+    discriminators: dict[str, Discriminator] = Field(default_factory=dict)
+    optimiser: Optimiser = Optimiser()
+    steps: PositiveInt
+    batch: PositiveInt = Field(default=16, description="samples a step, over all workers")
+    patch: PositiveInt = Field(default=128, description="side of the HR patch in pixels")
+    margin: NonNegativeInt = Field(default=0, description="HR pixels around the patch that derivations alone see")
+    augment: bool = Field(default=True, description="flips and transposition, drawn once for all columns")
+    ema: float | None = Field(default=None, gt=0, lt=1, description="decay of the averaged weights that are kept")
+    seed: int | None = Field(default=None, description="of weights and batches; the pipeline's where left out")
+    accumulate: PositiveInt = Field(
+        default=1,
+        description="parts that a worker's samples pass through in turn, to save memory; the gradients are averaged. "
+        "Batch normalisation and relativistic means see one part at a time",
+    )
+    precision: Literal["float32", "bf16"] = Field(
+        default="float32", description="bf16: networks run under autocast; weights and losses stay float32"
+    )
+    tf32: bool = Field(default=True, description="on GPUs that have it; float32 with 10 bits of mantissa in products")
+    channels_last: bool = Field(default=True, description="memory order of pictures and kernels")
+    compile: bool = Field(default=False, description="torch.compile; takes a minute or more before the first step")
+    skips: PositiveInt = Field(
+        default=5,
+        description="steps in a row that are skipped, because something was not finite, before the run goes back to "
+        "its last checkpoint with half the learning rate; the second time it fails",
+    )
+    checkpoint_every: PositiveInt = 1000
+    report_every: PositiveInt = 50
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names(cls, content: Any) -> Any:
+        if isinstance(content, dict) and isinstance(content.get("discriminators"), dict):
+            named = {k: {"on": k, **v} if isinstance(v, dict) else v for k, v in content["discriminators"].items()}
+            return {**content, "discriminators": named}
+        return content
+
+    def reads(self) -> set[str]:
+        """Return the names of what it starts from or looks through: stages or files."""
+        looked = {network for term in self.objective for network, _ in term.looks().values()}
+        return set(self.network.init.values()) | {network for network in looked if isinstance(network, str)}
+
+    def feature_networks(self) -> list[Choice]:
+        """Return the feature networks that its terms look through."""
+        looked = [network for term in self.objective for network, _ in term.looks().values()]
+        return [network for network in looked if not isinstance(network, str)]
+
+
+def columns_read(stage: Stage) -> set[str]:
+    """Return the shard columns that a stage's network, terms and derivations read."""
+    read = set(NETWORKS[stage.network.type].inputs)
+    read |= {target_of(term.on) for term in stage.objective if TERMS[term.type].reads == "outputs"}
+    read |= {target_of(d.on) for d in stage.discriminators.values()}
+    read |= {made.of for made in stage.derive.values()}
+    return read - set(stage.derive)
