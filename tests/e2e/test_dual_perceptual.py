@@ -131,6 +131,7 @@ def procedure(folder: Path) -> str:
     return str(folder / "space.yaml")
 
 
+@pytest.mark.long
 def test_the_papers_procedure_killed_in_the_middle_ends_as_an_undisturbed_one(
     tmp_path: Path, data_root: Path, cluster: None
 ) -> None:
