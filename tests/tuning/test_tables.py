@@ -169,6 +169,13 @@ def test_the_same_table_in_every_form() -> None:
     assert "other method" in printed.get()
 
 
+def test_a_table_of_ones_own_has_nothing_of_a_paper() -> None:
+    table = measured_table("t", settings(published={}), trials([25, 27, 29], [25.4, 27.5, 29.45]))
+    columns = ["row", "measured", "95 % interval", "deviation", "minus small"]
+    assert [grid.columns for grid in grids(table)] == [columns] * 2
+    assert grids(table)[0].rows[1][-1] == "+0.450 (+0.326 .. +0.574)"
+
+
 def test_a_wide_table_is_printed_in_parts() -> None:
     columns = [{"metric": metric, "on": on} for on in "abc" for metric in ("psnr_y", "ssim_y")]
     published = {"small": [1.0] * 6, "large": [2.0] * 6}

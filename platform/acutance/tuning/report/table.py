@@ -34,8 +34,13 @@ class Grid:
 
 
 def grids(table: Table) -> list[Grid]:
-    """Return a grid for each column of the table, measured beside published, and some for the order of the rows."""
+    """Return a grid for each column of the table, measured beside published, and some for the order of the rows.
+
+    A table of which no paper has printed anything has neither.
+    """
     columns = [_column(table, name) for name in table.goals]
+    if not _printed(table):
+        return columns
     names = list(table.goals)
     parts = [names[start : start + A_GRID] for start in range(0, len(names), A_GRID)]
     return [*columns, *(_orders(table, part) for part in parts)] if table.orders else columns
@@ -114,8 +119,15 @@ def _column(table: Table, name: str) -> Grid:
     if table.baseline is not None:
         columns += [f"minus {table.baseline}", "in the paper"]
     rows = [_line(row, name, digits, several, table.baseline is not None) for row in table.rows]
+    if not _printed(table):
+        kept = [index for index, column in enumerate(columns) if column not in ("published", "in the paper")]
+        columns, rows = [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]
     better = "larger" if table.goals[name] == "maximize" else "smaller"
     return Grid(f"{title(name)} ({better} is better)", columns, rows)
+
+
+def _printed(table: Table) -> bool:
+    return any(cell.published is not None for row in table.rows for cell in row.cells.values())
 
 
 def _line(row: Row, name: str, digits: int, several: bool, compared: bool) -> list[str]:
