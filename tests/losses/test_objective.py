@@ -147,4 +147,13 @@ def test_every_term_says_what_it_reads() -> None:
         "perceptual": "outputs",
         "dual_perceptual": "outputs",
         "adversarial": "logits",
+        "earth_mover": "outputs",
+        "score": "outputs",
     }
+
+
+def test_targets_are_repeated_for_outputs_that_lie_one_after_another() -> None:
+    truth = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    ways = [truth + 0.1, truth - 0.3, truth.clone()]
+    total, _ = Objective([("pixel", Pixel(), "image", 1.0)])({"image": torch.cat(ways)}, {"hr": truth})
+    assert total.item() == pytest.approx((0.1 + 0.3 + 0) / 3, rel=1e-5)

@@ -10,10 +10,13 @@ from acutance.losses.adversarial import Adversarial
 from acutance.losses.dual_perceptual import DualPerceptual
 from acutance.losses.perceptual import Perceptual
 from acutance.losses.pixel import Pixel
+from acutance.losses.scores import EarthMover, Score
 
-TERMS: dict[str, type[Pixel | Perceptual | DualPerceptual | Adversarial]] = {
+TERMS: dict[str, type[Pixel | Perceptual | DualPerceptual | Adversarial | EarthMover | Score]] = {
     "pixel": Pixel,
     "perceptual": Perceptual,
     "dual_perceptual": DualPerceptual,
     "adversarial": Adversarial,
+    "earth_mover": EarthMover,
+    "score": Score,
 }

@@ -98,8 +98,14 @@ def _value(
 ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
     if term.term.reads == "logits":
         return term.term(*_find(term, "discriminator", term.on, logits))
-    target = target_of(term.on)
-    return term.term(_find(term, "output", term.on, outputs), _find(term, "batch column", target, batch))
+    prediction = _find(term, "output", term.on, outputs)
+    return term.term(prediction, _as_often(_find(term, "batch column", target_of(term.on), batch), prediction))
+
+
+def _as_often(target: Tensor, prediction: Tensor) -> Tensor:
+    """Repeat the targets for a network that restores each picture in several ways, one after another."""
+    times = len(prediction) // len(target)
+    return target if times == 1 else target.repeat(times, *[1] * (target.ndim - 1))
 
 
 def _find(term: Weighted, kind: str, name: str, found: Mapping[str, Found]) -> Found:

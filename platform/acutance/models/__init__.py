@@ -10,15 +10,18 @@ frozen classifiers that perceptual losses look through. `public_weights` reads a
 from torch import nn
 
 from acutance.models.dsrgan import DSRGAN
+from acutance.models.eusr import EUSR
+from acutance.models.eusr_discriminator import EUSRDiscriminator
 from acutance.models.highpass import HighPassNet
 from acutance.models.msrresnet import MSRResNet
 from acutance.models.rrdbnet import RRDBNet
 from acutance.models.vgg_discriminator import VGGDiscriminator
 
-NETWORKS: dict[str, type[RRDBNet | MSRResNet | DSRGAN | HighPassNet]] = {
+NETWORKS: dict[str, type[RRDBNet | MSRResNet | DSRGAN | EUSR | HighPassNet]] = {
     "rrdbnet": RRDBNet,
     "msrresnet": MSRResNet,
     "dsrgan": DSRGAN,
+    "eusr": EUSR,
     "highpass": HighPassNet,
 }
-DISCRIMINATORS: dict[str, type[nn.Module]] = {"vgg": VGGDiscriminator}
+DISCRIMINATORS: dict[str, type[nn.Module]] = {"vgg": VGGDiscriminator, "eusr": EUSRDiscriminator}
