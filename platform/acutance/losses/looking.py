@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from acutance.errors import ConfigError
 
-
 Features = dict[str, Tensor]
 
 
