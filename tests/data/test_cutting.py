@@ -64,7 +64,7 @@ def test_every_pixel_is_in_a_sub_image() -> None:
 
 def test_layers_are_those_of_the_whole_picture(photograph: np.ndarray) -> None:
     """A sub-image is a crop of the picture's layers, not a picture with layers of its own."""
-    hr = crop_to_multiple(photograph, 4)
+    hr = crop_to_multiple(photograph, [4])
     assert hr.shape == (148, 200, 3)
     whole, at = layers(hr, settings(), 4), corners(148, 200, 48, 24)
     assert {name: (layer.dtype.name, layer.shape) for name, layer in whole.items()} == {
@@ -88,7 +88,7 @@ def test_layers_are_those_of_the_whole_picture(photograph: np.ndarray) -> None:
 
 
 def test_detail_layers_are_the_extractors_own(photograph: np.ndarray) -> None:
-    hr = crop_to_multiple(photograph, 4)
+    hr = crop_to_multiple(photograph, [4])
     made = layers(hr, settings(detail={"type": "lgs", "alpha": 2.0}), 4)
     for name in ("hr", "lr"):
         picture = torch.from_numpy(made[name]).permute(2, 0, 1)
@@ -104,7 +104,7 @@ def test_differences_are_stored_signed_and_in_colour(
 ) -> None:
     """Sixteen bits keep them to 2^-12 of a picture's whole range, where they are below a quarter of it."""
     chosen = settings(detail={"type": kind, **changed})
-    hr = crop_to_multiple(photograph[:60, :80], 4)
+    hr = crop_to_multiple(photograph[:60, :80], [4])
     made, columns = layers(hr, chosen, 4), columns_of(chosen, 4)
     for name in ("hr", "lr"):
         column, layer = columns[f"{name}_detail"], made[f"{name}_detail"]
@@ -120,7 +120,7 @@ def test_differences_are_stored_signed_and_in_colour(
 
 
 def test_layers_that_were_not_asked_for_are_not_made(photograph: np.ndarray) -> None:
-    hr = crop_to_multiple(photograph, 4)
+    hr = crop_to_multiple(photograph, [4])
     assert set(layers(hr, settings(detail=None), 4)) == {"hr", "lr"}
     assert set(layers(hr, settings(degradation=None), 4)) == {"hr", "hr_detail"}
     assert set(columns_of(settings(degradation=None, detail=None), 4)) == {"hr"}
@@ -133,7 +133,7 @@ def test_lr_pictures_are_those_of_the_benchmarks(
     monkeypatch.setenv("ACUTANCE_DATA", str(data_root))
     for source in CATALOGUE.find(name):
         hr = read_picture(source.hr_path(scale))
-        made = layers(crop_to_multiple(hr, scale), settings(detail=None), scale)["lr"]
+        made = layers(crop_to_multiple(hr, [scale]), settings(detail=None), scale)["lr"]
         assert np.array_equal(made, read_picture(source.lr_paths[scale])), source.name
 
 

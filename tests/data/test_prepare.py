@@ -132,7 +132,7 @@ def _check_contents(manifest: Manifest, folder: str, pictures: Path, scratch: Pa
     assert set(columns) == {"hr", "lr", "hr_detail", "lr_detail"}
     row = 0
     for source in manifest.sources:
-        hr = crop_to_multiple(read_picture(pictures / f"{source.name}.png"), 4)
+        hr = crop_to_multiple(read_picture(pictures / f"{source.name}.png"), [4])
         whole = layers(hr, settings(pictures), 4)
         at = corners(*hr.shape[:2], 48, 32)
         assert source.rows == len(at)

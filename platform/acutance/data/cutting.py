@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 
 from acutance.data.degradations import DEGRADATIONS
-from acutance.data.settings import DataSettings
+from acutance.data.settings import DataSettings, lr_columns
 from acutance.imaging.extractors import EXTRACTORS
 
 Corner = tuple[int, int]
@@ -30,31 +31,33 @@ def corners(height: int, width: int, size: int, stride: int) -> list[Corner]:
     return [(top, left) for top in starts(height, size, stride) for left in starts(width, size, stride)]
 
 
-def crop_to_multiple(hr: np.ndarray, scale: int) -> np.ndarray:
-    """Drop the last rows and columns so that both sides of (H, W, channels) are multiples of `scale`."""
+def crop_to_multiple(hr: np.ndarray, divisors: Iterable[int]) -> np.ndarray:
+    """Drop the last rows and columns so that both sides of (H, W, channels) are multiples of all divisors."""
     height, width = hr.shape[:2]
-    return hr[: height - height % scale, : width - width % scale]
+    multiple = math.lcm(*divisors)
+    return hr[: height - height % multiple, : width - width % multiple]
 
 
 def layers(hr: np.ndarray, settings: DataSettings, scale: int) -> dict[str, np.ndarray]:
     """Return what the columns hold, for a whole picture.
 
     Args:
-        hr: uint8 (H, W, 3), H and W multiples of `scale`.
+        hr: uint8 (H, W, 3), H and W multiples of all scales.
 
     Returns:
-        `hr` and, as the settings say, `lr` uint8 (H / scale, W / scale, 3), `hr_detail` and `lr_detail` float16
-        as the extractor gives them: x (..., 1), or differences (..., 3).
+        `hr` and, as the settings say, `lr` uint8 (H / scale, W / scale, 3) and such of further scales, `hr_detail` and
+        `lr_detail` float16 as the extractor gives them: x (..., 1), or differences (..., 3).
     """
     pictures = {"hr": torch.from_numpy(np.ascontiguousarray(hr.transpose(2, 0, 1)))}
     if settings.degradation:
         degrade = DEGRADATIONS[settings.degradation.type]
-        pictures["lr"] = degrade(pictures["hr"], scale=scale, **settings.degradation.arguments())
+        for name, divisor in lr_columns(settings, scale).items():
+            pictures[name] = degrade(pictures["hr"], scale=divisor, **settings.degradation.arguments())
     made = dict(pictures)
     if settings.detail and settings.detail_margin is None:
         extract = EXTRACTORS[settings.detail.type]
-        for name, picture in pictures.items():
-            made[f"{name}_detail"] = extract(picture, **settings.detail.arguments()).to(torch.float16)
+        for name in pictures.keys() & {"hr", "lr"}:
+            made[f"{name}_detail"] = extract(pictures[name], **settings.detail.arguments()).to(torch.float16)
     return {name: tensor.permute(1, 2, 0).numpy() for name, tensor in made.items()}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from acutance.data.datasets import Source
 from acutance.data.degradations import DEGRADATIONS
@@ -35,6 +35,9 @@ class DataSettings(Strict):
     degradation: choice_of(DEGRADATIONS, skip=2) | None = Field(  # type: ignore[valid-type]
         default={"type": "bicubic"}, validate_default=True, description="how LR comes from HR; null for no LR"
     )
+    lr_scales: list[PositiveInt] = Field(
+        default_factory=list, description="scales of further LR pictures, columns lr_x2 and so on, made like lr"
+    )
     detail: choice_of(EXTRACTORS, skip=1) | None = Field(  # type: ignore[valid-type]
         default=None, description="the extractor of detail layers; null for none"
     )
@@ -49,6 +52,12 @@ class DataSettings(Strict):
     )
     pictures_per_shard: PositiveInt = 4
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> DataSettings:
+        if self.lr_scales and self.degradation is None:
+            raise ValueError("lr_scales: without a degradation there is no LR; leave them out")
+        return self
+
 
 def columns_of(settings: DataSettings, scale: int) -> dict[str, Column]:
     """Return the tensor columns of the shard set.
@@ -56,21 +65,29 @@ def columns_of(settings: DataSettings, scale: int) -> dict[str, Column]:
     Raises:
         ConfigError: when the sub-images do not fit the scale.
     """
+    divisors = {"hr": 1, **lr_columns(settings, scale)}
     for key in ("size", "stride"):
         value = getattr(settings.subimages, key)
-        if value % scale:
+        if wrong := [d for d in divisors.values() if value % d]:
             raise ConfigError(
-                f"{value} is no multiple of the scale {scale}",
+                f"{value} is no multiple of the scale {wrong[0]}",
                 where=f"data.subimages.{key}",
                 fix="choose a multiple",
             )
-    divisors = {"hr": 1, "lr": scale} if settings.degradation else {"hr": 1}
     size = settings.subimages.size
     columns = {name: _column(size // d, d, "pixels", 3) for name, d in divisors.items()}
     if settings.detail and settings.detail_margin is None:
         coding = CODINGS[settings.detail.type]
-        columns |= {f"{name}_detail": _column(size // d, d, coding, CHANNELS[coding]) for name, d in divisors.items()}
+        analysed = {name: divisors[name] for name in ("hr", "lr") if name in divisors}
+        columns |= {f"{name}_detail": _column(size // d, d, coding, CHANNELS[coding]) for name, d in analysed.items()}
     return columns
+
+
+def lr_columns(settings: DataSettings, scale: int) -> dict[str, int]:
+    """Return the columns of LR pictures and how many times smaller than HR they are."""
+    if settings.degradation is None:
+        return {}
+    return {"lr": scale, **{f"lr_x{further}": further for further in settings.lr_scales}}
 
 
 def _column(side: int, divisor: int, coding: Coding, channels: int) -> Column:

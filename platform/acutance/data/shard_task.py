@@ -108,7 +108,7 @@ def _stored_part(task: Task, note: str) -> Part | None:
 def _add_picture(writer: ShardWriter, picture: Picture, task: Task) -> int:
     """Cut one picture into the shard; return its number of sub-images."""
     cuts, columns = task.settings.subimages, columns_of(task.settings, task.scale)
-    hr = cutting.crop_to_multiple(_read(picture, task.settings), task.scale)
+    hr = cutting.crop_to_multiple(_read(picture, task.settings), [c.divisor for c in columns.values()])
     height, width = hr.shape[:2]
     at = cutting.corners(height, width, cuts.size, cuts.stride)
     if not at:

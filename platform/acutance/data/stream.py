@@ -109,7 +109,7 @@ class Stream:
     def _draw(self, sample: int) -> _Draw:
         epoch, place = divmod(sample, self.rows)
         offsets = (self.size - self.patch) // self.scale + 1
-        top, left, turns = _random_words(self.seed, sample, _SAMPLE, 3)
+        top, left, turns = random_words(self.seed, sample, _SAMPLE, 3)
         bits = [bool(turns >> bit & 1) and self.augment for bit in (63, 62, 61)]
         return _Draw(int(self._order(epoch)[place]), top % offsets, left % offsets, *bits)
 
@@ -153,6 +153,6 @@ def _bits(seed: int, index: int, purpose: int) -> np.random.Philox:
     return np.random.Philox(key=key, counter=np.array([0, 0, 0, purpose], dtype=np.uint64))
 
 
-def _random_words(seed: int, index: int, purpose: int, count: int) -> list[int]:
+def random_words(seed: int, index: int, purpose: int, count: int) -> list[int]:
     """Return 64-bit words; unlike the draws of NumPy's Generator they never change between its versions."""
     return _bits(seed, index, purpose).random_raw(count).tolist()

@@ -1,10 +1,11 @@
 """Networks: one file an architecture, plain `nn.Module` with typed keyword constructors.
 
-A network names the batch columns it reads in `inputs` (forward's positional order), its enlargement in
-`scale`, and returns named outputs as a dict: `image` and `highpass` (B,3,H,W) in 0..1 units, `detail`
-(B,1,H,W) as 2^x or (B,3,H,W) as a difference. A discriminator maps one output to logits (B,1). `features` are the
-frozen classifiers that perceptual losses look through. `public_weights` reads and writes ESRGAN checkpoints,
-`model_file` our own files, and `restore` runs a network on a whole picture of any size.
+A network names the batch columns it reads in `inputs` (forward's positional order) and those it can do without in
+`options`, its enlargement in `scale`, and returns named outputs as a dict: `image` and `highpass` (B,3,H,W) in 0..1
+units, `detail` (B,1,H,W) as 2^x or (B,3,H,W) as a difference; one that restores a picture in several ways in training
+stacks them on the batch axis. A discriminator maps one output to logits (B,1). `features` are the frozen classifiers
+that perceptual losses look through. `public_weights` reads and writes ESRGAN checkpoints, `model_file` our own files,
+and `restore` runs a network on a whole picture of any size.
 """
 
 from torch import nn

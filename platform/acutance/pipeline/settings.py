@@ -140,7 +140,7 @@ class Pipeline(Strict):
                 problems += _layer_problems(f"{place}.objective.{term.name}", argument, network, at)
         if stage.patch % self.scale:
             problems.append(f"{place}.patch: {stage.patch} is no multiple of the scale {self.scale}")
-        problems += self._detail_problems(stage, place)
+        problems += self._detail_problems(stage, place) + self._scale_problems(stage, place)
         if stage.patch > self.data.subimages.size:
             problems.append(f"{place}.patch: {stage.patch} is larger than data.subimages.size")
         elif stage.patch + 2 * self.margin(stage) > self.data.subimages.size:
@@ -153,6 +153,23 @@ class Pipeline(Strict):
             problems.append(f"{place}.batch: {stage.batch} cannot be shared by {self.compute.workers} workers")
         elif (share := stage.batch // self.compute.workers) % stage.accumulate:
             problems.append(f"{place}.accumulate: a worker's {share} samples make no {stage.accumulate} equal parts")
+        return problems
+
+    def _scale_problems(self, stage: Stage, place: str) -> list[str]:
+        """A network of several scales needs LR pictures and sub-images for each."""
+        if not stage.scales:
+            return []
+        if "scale" not in getattr(NETWORKS[stage.network.type], "options", ()):
+            return [f"{place}.scales: the network {stage.network.type} has one scale; leave them out"]
+        lacking = [scale for scale in stage.scales if scale not in self.data.lr_scales]
+        problems = [f"{place}.scales: {scale} is not among data.lr_scales" for scale in lacking]
+        side, size = stage.patch // self.scale * max(stage.scales), self.data.subimages.size
+        if side > size:
+            problems.append(f"{place}.patch: at x{max(stage.scales)} it is {side}, larger than data.subimages.size")
+        if stage.discriminators:
+            problems.append(f"{place}.discriminators: one judges pictures of one size; leave them out with scales")
+        if stage.margin or stage.derive:
+            problems.append(f"{place}.derive: nothing can be derived where the scale is drawn; leave it out")
         return problems
 
     def _detail_problems(self, stage: Stage, place: str) -> list[str]:

@@ -123,6 +123,10 @@ class Stage(Strict):
     steps: PositiveInt
     batch: PositiveInt = Field(default=16, description="samples a step, over all workers")
     patch: PositiveInt = Field(default=128, description="side of the HR patch in pixels")
+    scales: list[PositiveInt] = Field(
+        default_factory=list,
+        description="one of them is drawn for each step; LR patches stay as large, HR ones are as many times larger",
+    )
     margin: NonNegativeInt = Field(default=0, description="HR pixels around the patch that derivations alone see")
     augment: bool = Field(default=True, description="flips and transposition, drawn once for all columns")
     ema: float | None = Field(default=None, gt=0, lt=1, description="decay of the averaged weights that are kept")
@@ -171,4 +175,6 @@ def columns_read(stage: Stage) -> set[str]:
     read |= {target_of(term.on) for term in stage.objective if TERMS[term.type].reads == "outputs"}
     read |= {target_of(d.on) for d in stage.discriminators.values()}
     read |= {made.of for made in stage.derive.values()}
+    if stage.scales:
+        read = (read - {"lr"}) | {f"lr_x{scale}" for scale in stage.scales}
     return read - set(stage.derive)

@@ -121,7 +121,7 @@ class Learner:
     def _look_at(self, batch: Batch, share: float) -> dict[str, Tensor]:
         network = self.generator.network
         with self._precision(batch):
-            outputs = self.generator.call(*(batch[name] for name in network.inputs))  # type: ignore[union-attr]
+            outputs = self.generator.call(*(batch[name] for name in network.inputs), **_options(network, batch))  # type: ignore[union-attr]
         # The graph is cut at the pictures, so that the judges' part of it is gone before the generator's is walked.
         seen = {name: output.detach().to(_full(output.dtype)).requires_grad_() for name, output in outputs.items()}
         values = self._judge(seen, batch, share)
@@ -221,6 +221,11 @@ class Learner:
             self.ema.load_state_dict(_under("ema/weights", tensors))
         for name in COUNTED:
             setattr(self, name, values[name])
+
+
+def _options(network: nn.Module, batch: Batch) -> Batch:
+    """Return what the batch holds of the columns that the network can do without."""
+    return {name: batch[name] for name in getattr(network, "options", ()) if name in batch}
 
 
 def _verdict(adversary: Adversary, seen: Batch, batch: Batch) -> Judged:

@@ -12,6 +12,7 @@ import torch.distributed as dist
 
 from acutance import storage
 from acutance.console import say
+from acutance.data.scales import ScaleStream
 from acutance.data.shards import open_columns, read_manifest
 from acutance.data.stream import Stream
 from acutance.models import NETWORKS
@@ -140,19 +141,27 @@ def _finish(job: StageJob, learner: Learner, seconds: float) -> None:
     )
 
 
-def _stream(job: StageJob, stage: Stage, device: str) -> Stream:
+def _stream(job: StageJob, stage: Stage, device: str) -> Stream | ScaleStream:
     manifest = read_manifest(job.shards)
     columns = open_columns(job.shards, sorted(columns_read(stage)))
-    return Stream(
-        columns,
-        divisors={name: manifest.columns[name].divisor for name in columns},
-        codings={name: manifest.columns[name].coding for name in columns},
-        scale=job.scale,
-        patch=stage.patch + 2 * stage.margin,
-        batch=stage.batch,
-        seed=job.seed,
-        augment=stage.augment,
-    )
+
+    def stream_of(named: dict[str, str], scale: int, patch: int) -> Stream:
+        return Stream(
+            {name: columns[stored] for name, stored in named.items()},
+            divisors={name: manifest.columns[stored].divisor for name, stored in named.items()},
+            codings={name: manifest.columns[stored].coding for name, stored in named.items()},
+            scale=scale,
+            patch=patch,
+            batch=stage.batch,
+            seed=job.seed,
+            augment=stage.augment,
+        )
+
+    if not stage.scales:
+        return stream_of({name: name for name in columns}, job.scale, stage.patch + 2 * stage.margin)
+    side = stage.patch // job.scale
+    streams = {s: stream_of({"hr": "hr", "lr": f"lr_x{s}"}, s, side * s) for s in stage.scales}
+    return ScaleStream(streams, job.seed)
 
 
 class _LossLog:

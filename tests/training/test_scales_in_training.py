@@ -1,0 +1,108 @@
+"""A stage whose steps see one of several scales, and one that takes all paths, from pictures to weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from acutance.data import prepare, write_picture
+from acutance.data.datasets import Catalogue
+from acutance.data.settings import checked
+from acutance.errors import ConfigError
+from acutance.imaging.resize import imresize_uint8
+from acutance.models.model_file import load_model
+from acutance.pipeline import Pipeline, Stage
+from acutance.schema import validate
+from acutance.training.loop import _stream, reports_of
+from acutance.training.plan import StageJob, plan_stages
+
+
+def content(folder: Path) -> dict[str, Any]:
+    return {
+        "title": "scales",
+        "data": {"train": str(folder), "subimages": {"size": 64, "stride": 64}, "lr_scales": [2, 4, 8]},
+        "stages": {
+            "scales": {
+                "network": {"type": "eusr", "blocks": 1, "channels": 4},
+                "objective": [{"type": "pixel"}],
+                "scales": [2, 4, 8],
+                "steps": 6,
+                "batch": 2,
+                "patch": 32,
+                "report_every": 1,
+            },
+            "paths": {
+                "network": {"type": "eusr", "blocks": 1, "channels": 4, "multipass": True, "init": {".": "scales"}},
+                "discriminators": {
+                    "image": {"network": {"type": "eusr", "channels": 2, "size": 32}, "form": "vanilla"}
+                },
+                "objective": [{"type": "pixel"}, {"type": "adversarial", "weight": 0.1}],
+                "steps": 2,
+                "batch": 2,
+                "patch": 32,
+                "report_every": 1,
+            },
+        },
+        "evaluate": {"stages": ["paths"], "on": [str(folder)]},
+        "register": {"name": "scales", "stage": "paths"},
+    }
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> list[StageJob]:
+    for name in "ab":
+        pixels = np.random.default_rng(ord(name)).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+        write_picture(tmp_path / "pictures" / f"{name}.png", pixels)
+    pipeline = validate(Pipeline, content(tmp_path / "pictures"), "a test")
+    catalogue = Catalogue({}, tmp_path)
+    prepare(pipeline.data, pipeline.scale, catalogue, str(tmp_path / "out"), alone=True)
+    pictures = checked(catalogue.find(pipeline.data.train), pipeline.scale)
+    return plan_stages(pipeline, pictures, str(tmp_path / "out"))
+
+
+def test_from_pictures_to_weights(jobs: list[StageJob]) -> None:
+    scales, paths = jobs
+    losses = [report.losses["pixel"] for report in reports_of(scales)]
+    assert len(losses) == 6
+    assert all(np.isfinite(losses))
+    before, _ = load_model(scales.model)
+    last = [report.losses for report in reports_of(paths)][-1]
+    assert {"pixel", "adversarial", "discriminator_image"} <= last.keys()
+    after, description = load_model(paths.model)
+    assert description["scale"] == 4
+    moved = {name for name, value in after.state_dict().items() if not torch.equal(value, before.state_dict()[name])}
+    assert moved == set(after.state_dict())
+
+
+def test_shards_hold_lr_pictures_of_every_scale(jobs: list[StageJob]) -> None:
+    stream = _stream(jobs[0], Stage.model_validate({**jobs[0].settings, "augment": False}), "cpu")
+    for step in range(12):
+        batch = stream.batch(step)
+        scale = int(batch["scale"][0])
+        hr = (batch["hr"][0] * 255).round().byte()
+        # A patch's border knew its surroundings when it was made: bicubic looks two LR pixels far.
+        expected, found = imresize_uint8(hr, 1 / scale)[:, 3:-3, 3:-3].float(), 255 * batch["lr"][0, :, 3:-3, 3:-3]
+        assert (expected - found).abs().max() <= 0.01
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("data", "lr_scales"), [2, 4], "stages.scales.scales: 8 is not among data.lr_scales"),
+        (("stages", "scales", "patch"), 64, "at x8 it is 128, larger than data.subimages.size"),
+        (("stages", "paths", "scales"), [2, 4], "one judges pictures of one size"),
+        (("stages", "scales", "network"), {"type": "rrdbnet"}, "the network rrdbnet has one scale"),
+        (("data", "degradation"), None, "without a degradation there is no LR"),
+    ],
+)
+def test_what_does_not_fit(tmp_path: Path, path: tuple[str, ...], value: Any, message: str) -> None:
+    settings = node = content(tmp_path)
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = value
+    with pytest.raises(ConfigError, match=message):
+        validate(Pipeline, settings, "a test")
