@@ -27,6 +27,7 @@ import numba
 import numpy as np
 import skimage.data
 import torch
+from machine import cpu
 
 from acutance.imaging import exact_detail, extract_detail, rgb_to_y
 
@@ -102,14 +103,6 @@ def report(luma: torch.Tensor, seconds: dict[str, list[float]], compiling: float
         print(f"{name:28}{milliseconds}{medians[name] / ours:10.2f}{len(times):6}")
     print(f"\nE correlates with the exact solution at {np.corrcoef(x, exact)[0, 1]:.4f}")
     print(f"first call, compiling: {compiling:.1f} s; kept on disk for the next process")
-
-
-def cpu() -> str:
-    """The processor's name."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import torch
+from machine import cpu
 
 from acutance import pipeline as pipelines
 from acutance.data import Manifest, Stream, load_catalogue, open_columns, prepare, read_picture, shards_folder
@@ -149,14 +150,6 @@ def errors(data: DataSettings, margin: int) -> None:
             whole = detail_of(lr, **numbers)[:, 16 + margin : 64 - margin, 16 + margin : 64 - margin]
             worst.append(float((inside(detail_of(lr[:, 16:64, 16:64], **numbers), margin) - whole).abs().max()))
         print(f"  {name:28} median picture {statistics.median(worst):.1e}, worst {max(worst):.1e}")
-
-
-def cpu() -> str:
-    """The processor's name."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ import numpy as np
 import skimage.data
 import torch
 import torchvision
-from detail import cpu, use_one_core
+from detail import use_one_core
+from machine import cpu
 from skimage.metrics import structural_similarity
 
 from acutance.errors import WeightsError

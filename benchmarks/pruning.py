@@ -32,7 +32,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import numpy as np
 import optuna
 import torch
-from detail import cpu
+from machine import cpu
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from optuna.storages import InMemoryStorage

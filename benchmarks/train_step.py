@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from machine import cpu
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import l1_loss
@@ -288,14 +289,6 @@ def share(way: str, rate: float) -> float:
     if way in ("  + bf16", "  + compile"):
         return rate / product_rate(torch.bfloat16, tf32=True)
     return rate / product_rate(torch.float32, tf32=not way.startswith("acutance"))
-
-
-def cpu() -> str:
-    """The processor's name."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import numpy as np
-from detail import cpu
+from machine import cpu
 from ruamel.yaml import YAML
 
 from acutance import tune

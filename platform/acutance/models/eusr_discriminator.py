@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from acutance.errors import ConfigError
 from acutance.models.rrdbnet import SLOPE, positive
+from acutance.models.vgg_discriminator import require_size
 
 STAGES = 5
 HIDDEN = 1024
@@ -53,13 +54,7 @@ class EUSRDiscriminator(nn.Module):
         Raises:
             ConfigError: for pictures of another size.
         """
-        if picture.shape[-2:] != (self.size, self.size):
-            height, width = picture.shape[-2:]
-            raise ConfigError(
-                f"the discriminator was built for {self.size}x{self.size} and was given {height}x{width}",
-                where="discriminators",
-                fix=f"set its size to the HR patch size, {height}",
-            )
+        require_size(picture, self.size)
         features = self.convolutions(255 * picture)
         features = features.flatten(1) if self.head == "flatten" else features.flatten(2).transpose(1, 2)
         return self.linear2(F.leaky_relu(self.linear1(features), SLOPE, inplace=True))

@@ -68,19 +68,24 @@ class VGGDiscriminator(nn.Module):
         Raises:
             ConfigError: for pictures of another size.
         """
-        if picture.shape[-2:] != (self.size, self.size):
-            height, width = picture.shape[-2:]
-            raise ConfigError(
-                f"the discriminator was built for {self.size}x{self.size} and was given {height}x{width}",
-                where="discriminators",
-                fix=f"set its size to the HR patch size, {height}",
-            )
+        require_size(picture, self.size)
         features = picture
         for name in (f"{stage}_{half}" for stage in range(self.stages) for half in range(2)):
             features = getattr(self, f"bn{name}")(getattr(self, f"conv{name}")(features))
             features = F.leaky_relu(features, SLOPE, inplace=True)
         features = features.flatten(1) if self.head == "flatten" else features.flatten(2).transpose(1, 2)
         return self.linear2(F.leaky_relu(self.linear1(features), SLOPE, inplace=True))
+
+
+def require_size(picture: Tensor, size: int) -> None:
+    """Raise ConfigError for pictures (B,C,H,W) of another size than a discriminator was built for."""
+    height, width = picture.shape[-2:]
+    if (height, width) != (size, size):
+        raise ConfigError(
+            f"the discriminator was built for {size}x{size} and was given {height}x{width}",
+            where="discriminators",
+            fix=f"set its size to the HR patch size, {height}",
+        )
 
 
 def _checked(stages: int | None, head: str, size: int) -> int:
