@@ -13,7 +13,9 @@ from command_line import REPOSITORY, environment
 BARE = """
 import runpy, sys
 sys.modules.update(dict.fromkeys(("ray", "mlflow", "optuna")))  # as if they were not installed
-runpy.run_path(sys.argv.pop(1), run_name="__main__")
+program = sys.argv.pop(1)
+sys.path.insert(0, program.rpartition("/")[0])  # as Python does for a script
+runpy.run_path(program, run_name="__main__")
 """
 
 
