@@ -3,8 +3,8 @@
 `datasets` says which pictures a name stands for (`entries` what a catalogue may say, `folders` how files pair up),
 `scored` and `classified` read pictures with scores or classes; `pictures` reads single ones; `degradations` make LR
 pictures; `cutting` makes the layers of a whole picture and its sub-images; `prepare` does that with Ray Data; `shards`
-is what is stored; `stream` is what training sees, `scales` one of several streams a step. Nothing here imports Ray before
-`prepare` has work to do.
+is what is stored; `stream` is what training sees, `scales` one of several streams a step. Nothing here imports Ray
+before `prepare` has work to do.
 """
 
 from acutance.data.classified import Classified
