@@ -55,9 +55,8 @@ def test_what_could_not_be_measured_is_refused_before_anything_starts(
     assert not (tmp_path / "studies.db").exists()
 
 
-@pytest.mark.parametrize(
-    "pipeline", ["srgan_dp", *(pytest.param(name, marks=LONG) for name in ("srgan", "esrgan", "esrgan_dp"))]
-)
+@LONG
+@pytest.mark.parametrize("pipeline", ["srgan", "esrgan", "srgan_dp", "esrgan_dp"])
 def test_a_small_run_ends_with_a_registered_model(pipeline: str, tmp_path: Path, data_root: Path) -> None:
     here = {"ACUTANCE_DATA": str(data_root), "ACUTANCE_WEIGHTS": str(data_root)}
     command = ("run", f"pipelines/{pipeline}.yaml", "--profile", "smoke", "--storage", str(tmp_path), "--json")
@@ -131,7 +130,7 @@ def procedure(folder: Path) -> str:
     return str(folder / "space.yaml")
 
 
-@pytest.mark.long
+@LONG
 def test_the_papers_procedure_killed_in_the_middle_ends_as_an_undisturbed_one(
     tmp_path: Path, data_root: Path, cluster: None
 ) -> None:

@@ -49,6 +49,7 @@ def wait_for(condition: object, seconds: float) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_killed_worker_and_a_killed_driver_change_no_bit(tmp_path: Path) -> None:
     whole, disturbed = tmp_path / "whole", tmp_path / "disturbed"
