@@ -29,7 +29,7 @@ pytestmark = pytest.mark.e2e
 
 RNG = np.random.default_rng(0)
 WORKING = "ray::Map(_enlarge_row)"
-"""What a process is called while it enlarges a picture, on a CPU and on a GPU."""
+"""What a process is called while it enlarges a picture."""
 
 
 @pytest.fixture(scope="module")
