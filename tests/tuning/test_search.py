@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -27,6 +27,8 @@ pytestmark = pytest.mark.e2e
 
 TRIAL = "ray::ResourceTrainable"
 """How the process of a trial calls itself: Ray Tune wraps it in a class of this name."""
+
+Found = TypeVar("Found")
 
 RATES = {"optimiser.learning_rate": [1e-4, 1e-3]}
 
@@ -176,11 +178,12 @@ def processes(words: str, mark: str = str(os.getpid())) -> list[int]:
     return found
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], Found], seconds: float = 120) -> Found:
     limit = time.monotonic() + seconds
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < limit, "what was waited for did not come"
         time.sleep(0.05)
+    return found
 
 
 @pytest.mark.timeout(900)
@@ -209,7 +212,7 @@ def test_killed_trials_workers_and_drivers_change_no_bit(
     driver = subprocess.Popen(command, env=environment(ACUTANCE_TEST=mark), cwd=REPOSITORY, **quiet)
     checkpoints = lambda: {file.parent.parent.name for file in (broken / "out" / "stages").glob("*/checkpoints/*")}  # noqa: E731
     wait_for(checkpoints)
-    os.kill(processes(victim, mark)[0], signal.SIGKILL)
+    os.kill(wait_for(lambda: processes(victim, mark))[0], signal.SIGKILL)
     wait_for(lambda: any(attempt.state == "complete" for attempt in tune.attempts(work.study())))
     driver.kill()
     driver.wait()
