@@ -12,7 +12,7 @@ from typing import Any
 from problems.problem import PSNR, PSNR_NAME, STEPS, Problem, Training
 
 from acutance import pipeline as pipelines
-from acutance.data import Catalogue, Checked, Source, checked, load_catalogue, prepare, read_picture, write_picture
+from acutance.data import Catalogue, Contents, Source, contents, load_catalogue, prepare, read_picture, write_picture
 from acutance.evaluation.evaluate import evaluate_one
 from acutance.pipeline import Pipeline, resolve
 from acutance.training.loop import Report, describe, reports_of
@@ -73,7 +73,7 @@ class Stage:
     """
 
     pipeline: Pipeline
-    trained_on: Checked
+    contents: Contents
     measured_on: dict[str, list[Source]]
     root: str
     looks: list[int]
@@ -96,7 +96,7 @@ class Stage:
         path = f"stages.{STAGE}.{RATE}"
         exponent = round(math.log10(values[path]) * PLACES_A_DECADE) / PLACES_A_DECADE
         pipeline = resolve(self.settings, {**values, path: float(f"{10**exponent:.3g}")}, "a trial")
-        job = plan_stages(pipeline, self.trained_on, self.root, only=STAGE)[-1]
+        job = plan_stages(pipeline, self.contents, self.root, only=STAGE)[-1]
         if job.fingerprint not in self.curves:
             self.curves[job.fingerprint] = job, reports_of(job, at=self.looks), {}
         return self.curves[job.fingerprint]
@@ -122,8 +122,8 @@ def stage_in(folder: Path, looks: list[int]) -> Stage:
     """Make the shards of the packaged photographs, and two crops of each held-out one."""
     catalogue, pipeline = load_catalogue(PIPELINES / "datasets.yaml"), pipelines.load(QUICKSTART, values=SMALL)
     prepare(pipeline.data, pipeline.scale, catalogue, str(folder), alone=True)
-    trained_on = checked(catalogue.find(pipeline.data.train), pipeline.scale)
-    return Stage(pipeline, trained_on, {"test": _crops(catalogue, folder / "crops")}, str(folder), looks)
+    consists_of = contents([pipeline.data], pipeline.scale, catalogue)
+    return Stage(pipeline, consists_of, {"test": _crops(catalogue, folder / "crops")}, str(folder), looks)
 
 
 def real_stage(title: str, stage: Stage, ways: tuple[str, ...]) -> Problem:

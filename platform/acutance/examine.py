@@ -46,6 +46,7 @@ def evaluate_models(work: Work, jobs: list[StageJob]) -> tuple[Evaluation, str, 
         and whether it was made just now.
     """
     wanted = work.pipeline.evaluate
+    assert wanted is not None, "a pipeline that restores nothing is not evaluated"
     models = {job.name: job.model for job in jobs if job.name in wanted.stages}
     return measure_models(
         work.root,

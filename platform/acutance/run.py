@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 
 from acutance import storage
 from acutance.console import progress, say
-from acutance.data import Manifest, prepare, read_manifest, read_picture
+from acutance.data import Manifest, read_manifest, read_picture
 from acutance.evaluation.metrics import unavailable
 from acutance.evaluation.results import Evaluation
 from acutance.examine import EVALUATION_VERSION, EXAM, evaluate_models
@@ -22,16 +22,25 @@ from acutance.fingerprint import fingerprint
 from acutance.registry import log_model, tracking
 from acutance.registry.card import DataSet, Facts, Training
 from acutance.training.launch import train
-from acutance.training.loop import Losses
-from acutance.training.plan import StageJob
+from acutance.training.loop import Losses, validated
+from acutance.training.make_shards import make_shards, shard_sets
+from acutance.training.plan import ShardSet, StageJob
 from acutance.work import Work
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to; `fresh` is False where everything had been done before."""
+    """What a run came to; `fresh` is False where everything had been done before.
 
-    evaluation: Evaluation
+    Attributes:
+        validations: stage -> step -> what it was measured to be, of stages with a validation.
+        evaluation: of restored pictures; None where the pipeline restores none.
+        sheet: URI of the picture sheet, empty without an evaluation.
+        model, version: of the registry, empty where nothing is registered.
+    """
+
+    validations: dict[str, dict[int, Losses]]
+    evaluation: Evaluation | None
     sheet: str
     run_id: str
     model: str
@@ -39,24 +48,35 @@ class Outcome:
     fresh: bool
 
 
-def prepare_data(work: Work) -> Manifest:
-    """Make the shards of a pipeline's training pictures; the caller has connected to Ray."""
-    total = len(work.catalogue.find(work.pipeline.data.train))
+def prepare_data(work: Work, only: str | None = None) -> list[Manifest]:
+    """Make the shards that the stages read; the caller has connected to Ray.
+
+    What a stage has to be trained for first is left to `train_stages`.
+
+    Args:
+        only: one stage, with those it needs.
+    """
+    jobs = work.jobs(only)
+    waiting = {job.model for job in jobs if not job.done()}
+    return [
+        _shards(work, shards, only)
+        for shards in shard_sets(jobs)
+        if shards.enlarger is None or shards.enlarger.model not in waiting
+    ]
+
+
+def _shards(work: Work, shards: ShardSet, only: str | None) -> Manifest:
+    total = len(work.contents(only)[shards.settings.source])
     with progress("prepare", total) as update:
-        manifest = prepare(
-            work.pipeline.data,
-            work.pipeline.scale,
-            work.catalogue,
-            work.root,
-            on_progress=lambda done, _, note: update(done, note),
-        )
-    for skipped in manifest.skipped:
-        say(f"  left out {skipped.name}: {skipped.reason}")
+        manifest = make_shards(shards, work.catalogue, work.root, on_progress=lambda done, _, note: update(done, note))
+    if manifest.fresh:
+        for skipped in manifest.skipped:
+            say(f"  left out {skipped.name}: {skipped.reason}")
     return manifest
 
 
 def train_stages(work: Work, only: str | None = None, *, before: bool = False) -> list[StageJob]:
-    """Train the stages that are not done; the caller has connected to Ray and the shards are there.
+    """Train the stages that are not done; the caller has connected to Ray and `prepare_data` was called.
 
     Args:
         only: one stage, with those it needs.
@@ -66,8 +86,22 @@ def train_stages(work: Work, only: str | None = None, *, before: bool = False) -
     todo = [job for job in jobs if not job.done()]
     if todo:
         with _recorded(work, todo) as trackers, _shown(todo) as on_progress:
-            train(todo, work.pipeline.compute, work.root, trackers=trackers, on_progress=on_progress)
+            for wave in _waves(todo):
+                for shards in shard_sets(wave):
+                    make_shards(shards, work.catalogue, work.root)
+                train(wave, work.pipeline.compute, work.root, trackers=trackers, on_progress=on_progress)
     return jobs
+
+
+def _waves(jobs: list[StageJob]) -> list[list[StageJob]]:
+    """Part stages, in their order, where the data of one is made by another."""
+    waves: list[list[StageJob]] = [[]]
+    for job in jobs:
+        maker = job.trained_on.enlarger
+        if maker and maker.model in {other.model for other in waves[-1]}:
+            waves.append([])
+        waves[-1].append(job)
+    return waves
 
 
 @contextmanager
@@ -123,10 +157,9 @@ def open_run(work: Work, client: MlflowClient) -> str:
 
 def params(work: Work, job: StageJob) -> dict[str, Any]:
     """Return a stage's resolved settings, as MLflow shows them."""
-    data = work.pipeline.data.model_dump(mode="json")
     return {
-        "stage": job.settings,
-        "data": data,
+        "stage": {name: value for name, value in job.settings.items() if name != "data"},
+        "data": job.trained_on.settings.model_dump(mode="json"),
         "scale": job.scale,
         "seed": job.seed,
         "fingerprint": job.fingerprint,
@@ -143,7 +176,9 @@ def register_model(work: Work, jobs: list[StageJob], evaluation: Evaluation, fol
     """Record the evaluation in the pipeline's MLflow run, register the model as candidate; return run and version."""
     client = tracking.connect(work.root)
     run = open_run(work, client)
-    registered = work.pipeline.registered
+    registered, wanted = work.pipeline.registered, work.pipeline.evaluate
+    assert registered is not None, "what is to be registered has a name"
+    assert wanted is not None, "what is registered is evaluated"
     job = next(job for job in jobs if job.name == registered.stage)
     means = {name: mean for name in evaluation.metrics if (mean := evaluation.mean(job.name, name)) is not None}
     rows = [
@@ -152,10 +187,10 @@ def register_model(work: Work, jobs: list[StageJob], evaluation: Evaluation, fol
     tracking.log_table(client, run, "pictures.json", rows)
     tracking.log_json(client, run, "config.json", work.pipeline.model_dump(mode="json", by_alias=True))
     tags = {
-        "acutance.dataset": work.dataset,
+        "acutance.dataset": job.trained_on.fingerprint,
         "acutance.stage": job.fingerprint,
         "acutance.pipeline": str(work.file),
-        EXAM: json.dumps({**work.pipeline.evaluate.model_dump(), "gate": registered.gate, "scale": job.scale}),
+        EXAM: json.dumps({**wanted.model_dump(), "gate": registered.gate, "scale": job.scale}),
         **marks(job),
     }
     source = next(iter(work.held_out().values()))[0]
@@ -175,11 +210,11 @@ def register_model(work: Work, jobs: list[StageJob], evaluation: Evaluation, fol
 
 def _facts(work: Work, job: StageJob, evaluation: Evaluation) -> Facts:
     """Return what the model card says beyond what the model says of itself."""
-    shards, stage = read_manifest(work.shards()), work.pipeline.stages[job.name]
+    shards, stage = read_manifest(job.shards), work.pipeline.stages[job.name]
     settings = {"steps": stage.steps, "batch": stage.batch, "patch": stage.patch, "seed": job.seed}
     training = Training(
-        data=_data_set(work, work.pipeline.data.train, len(shards.sources)),
-        fingerprint=work.dataset,
+        data=_data_set(work, job.trained_on.settings.train, len(shards.sources)),
+        fingerprint=job.trained_on.fingerprint,
         samples=shards.rows,
         settings=settings,
         starts={part: Path(source).name for part, source in stage.network.init.items()},
@@ -205,7 +240,7 @@ def train_all(work: Work, only: str | None = None) -> list[StageJob]:
         UnreachableError: when the tracking store does not answer, before any work begins.
     """
     tracking.connect(work.root)
-    prepare_data(work)
+    prepare_data(work, only)
     return train_stages(work, only)
 
 
@@ -215,28 +250,42 @@ def run(work: Work) -> Outcome:
     Raises:
         UnreachableError: when the tracking store does not answer, before any work begins.
     """
-    tracking.connect(work.root)
-    manifest = prepare_data(work)
-    waiting = any(not job.done() for job in work.jobs())
+    client = tracking.connect(work.root)
+    fresh = any(manifest.fresh for manifest in prepare_data(work)) or any(not job.done() for job in work.jobs())
     jobs = train_stages(work)
-    evaluation, folder, measured = evaluate_models(work, jobs)
-    run_id, version = register_model(work, jobs, evaluation, folder)
-    receipt = {"run": run_id, "version": str(version.version), "evaluation": folder.rpartition("/")[2]}
+    receipt = {"run": "", "version": "", "evaluation": ""}
+    if work.pipeline.evaluate:
+        evaluation, folder, measured = evaluate_models(work, jobs)
+        fresh, receipt["evaluation"] = fresh or measured, folder.rpartition("/")[2]
+        if work.pipeline.registered:
+            receipt["run"], version = register_model(work, jobs, evaluation, folder)
+            receipt["version"] = str(version.version)
+    if not receipt["version"]:
+        receipt["run"] = open_run(work, client)
+        _close(client, receipt["run"])
     storage.write_json(_receipt(work), receipt)
-    fresh = manifest.fresh or waiting or measured
-    return Outcome(evaluation, storage.join(folder, "sheet.png"), run_id, version.name, str(version.version), fresh)
+    return _outcome(work, receipt, fresh)
 
 
 def finished(work: Work) -> Outcome | None:
     """Return what an earlier run of the very same work came to; None when something is left to do."""
     receipt = _receipt(work)
-    if not storage.exists(receipt):
-        return None
-    known = storage.read_json(receipt)
-    folder = storage.join(work.root, "evaluations", known["evaluation"])
-    evaluation = Evaluation.from_json(storage.read_json(storage.join(folder, "evaluation.json")))
-    sheet = storage.join(folder, "sheet.png")
-    return Outcome(evaluation, sheet, known["run"], work.pipeline.registered.name, known["version"], False)
+    return _outcome(work, storage.read_json(receipt), False) if storage.exists(receipt) else None
+
+
+def _outcome(work: Work, receipt: dict[str, str], fresh: bool) -> Outcome:
+    folder = storage.join(work.root, "evaluations", receipt["evaluation"])
+    found = storage.read_json(storage.join(folder, "evaluation.json")) if receipt["evaluation"] else None
+    registered = work.pipeline.registered
+    return Outcome(
+        validations={job.name: rows for job in work.jobs() if (rows := validated(job))},
+        evaluation=Evaluation.from_json(found) if found else None,
+        sheet=storage.join(folder, "sheet.png") if found else "",
+        run_id=receipt["run"],
+        model=registered.name if registered else "",
+        version=receipt["version"],
+        fresh=fresh,
+    )
 
 
 def _receipt(work: Work) -> str:
@@ -248,7 +297,7 @@ def _receipt(work: Work) -> str:
         {
             "stages": [job.fingerprint for job in work.jobs()],
             "settings": settings,
-            "unavailable": sorted(unavailable(work.pipeline.evaluate.metrics)),
+            "unavailable": sorted(unavailable(work.pipeline.evaluate.metrics if work.pipeline.evaluate else [])),
             "evaluation": EVALUATION_VERSION,
             "tracking": tracking.tracking_uri(work.root),
         }

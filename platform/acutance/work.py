@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from acutance import pipeline as pipelines
 from acutance import storage
-from acutance.data import Catalogue, Checked, Source, checked, dataset_fingerprint, load_catalogue, shards_folder
+from acutance.data import Catalogue, Contents, DataSettings, Source, contents, load_catalogue
+from acutance.data.originals import listed
 from acutance.errors import DataError, WeightsError
 from acutance.pipeline import Pipeline
 from acutance.training.plan import StageJob, parameter_counts, plan_stages, weights_files
@@ -39,27 +41,33 @@ class Work:
         """The pipeline's short name: its file's."""
         return self.file.stem
 
+    def data(self, only: str | None = None) -> list[DataSettings]:
+        """Return what the stages train on, and what they are measured on as they train; each once."""
+        of_stages = [
+            data
+            for name in self.pipeline.order(only)
+            for data in (self.pipeline.data_of(name), self.pipeline.validation_data(name))
+        ]
+        return [data for index, data in enumerate(of_stages) if data and data not in of_stages[:index]]
+
+    def contents(self, only: str | None = None) -> Contents:
+        """Return what the data sets of the stages consist of; all of their files are read for it, once."""
+        unread = [data for data in self.data(only) if data.source not in self._read]
+        self._read.update(contents(unread, self.pipeline.scale, self.catalogue))
+        return dict(self._read)
+
     @cached_property
-    def pictures(self) -> Checked:
-        """The names and checksums of the training pictures; all of them are read for it, once."""
-        return checked(self.catalogue.find(self.pipeline.data.train), self.pipeline.scale)
-
-    @property
-    def dataset(self) -> str:
-        """The fingerprint of the shard set."""
-        return dataset_fingerprint(self.pipeline.data, self.pipeline.scale, self.pictures)
-
-    def shards(self) -> str:
-        """Return the URI of the shard set's folder."""
-        return shards_folder(self.root, self.dataset)
+    def _read(self) -> Contents:
+        return {}
 
     def jobs(self, only: str | None = None) -> list[StageJob]:
         """Return the stage jobs in order."""
-        return plan_stages(self.pipeline, self.pictures, self.root, only=only)
+        return plan_stages(self.pipeline, self.contents(only), self.root, only=only)
 
     def held_out(self) -> dict[str, list[Source]]:
         """Return the pictures of each data set that models are measured on."""
-        return {name: self.catalogue.find(name) for name in self.pipeline.evaluate.on}
+        wanted = self.pipeline.evaluate
+        return {name: self.catalogue.find(name) for name in (wanted.on if wanted else [])}
 
 
 def open_work(file: str, overrides: list[str], profile: str | None, root: str | None, trial: str | None = None) -> Work:
@@ -90,9 +98,7 @@ def catalogue_for(file: str = "") -> Catalogue:
 
 def plan(work: Work, only: str | None = None) -> dict[str, Any]:
     """Return what a run would do, without doing it and without data present."""
-    missing = [
-        problem for name in [work.pipeline.data.train, *work.pipeline.evaluate.on] if (problem := _missing(work, name))
-    ]
+    missing = _missing(work, only)
     done: dict[str, bool] = {}
     try:
         todo = [work.pipeline.stages[name] for name in work.pipeline.order(only)]
@@ -120,9 +126,17 @@ def plan(work: Work, only: str | None = None) -> dict[str, Any]:
     }
 
 
-def _missing(work: Work, dataset: str) -> str | None:
-    try:
-        work.catalogue.find(dataset)
-    except DataError as error:
-        return f"{dataset}: {error.what}; {error.fix}"
-    return None
+def _missing(work: Work, only: str | None) -> list[str]:
+    """Return what there is to say of the data sets that are not here."""
+    looks: dict[str, Callable[[], object]] = {}
+    for data in work.data(only):
+        looks[data.source] = partial(listed, data, work.catalogue)
+    for name in work.pipeline.evaluate.on if work.pipeline.evaluate else []:
+        looks[name] = partial(work.catalogue.find, name)
+    missing = []
+    for name, look in looks.items():
+        try:
+            look()
+        except DataError as error:
+            missing.append(f"{name}: {error.what}; {error.fix}")
+    return missing

@@ -81,7 +81,7 @@ def test_bad_pictures_are_reported_and_skipped_or_stop_the_run(here: Here, ray_h
     train = f"data.train={folder}"
     done = here("prepare", QUICKSTART, train, *storage, "--json")
     assert done.returncode == 0, done.stderr
-    manifest = json.loads(done.stdout)
+    [manifest] = json.loads(done.stdout)["shards"]
     used = {source["name"] for source in manifest["sources"]}
     left_out = {skipped["name"]: skipped["reason"] for skipped in manifest["skipped"]}
     assert used == {"good", "grey", "opaque", "print", "deep"}

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from acutance.data import DataSettings, checked, dataset_fingerprint, load_catalogue, read_picture
+from acutance.data import DataSettings, SubImages, dataset_fingerprint, load_catalogue, read_picture
 from acutance.data.cutting import corners, crop_to_multiple, cut, layers, starts
-from acutance.data.datasets import Source
 from acutance.data.settings import columns_of
-from acutance.errors import ConfigError, DataError
+from acutance.errors import ConfigError
+from acutance.fingerprint import file_sha256
 from acutance.imaging.extractors import EXTRACTORS
 from acutance.schema import validate
 
@@ -48,7 +48,7 @@ def test_sub_images_start_at_strides_and_flush_with_the_border(
 
 
 def test_a_picture_of_div2k_gives_forty_sub_images() -> None:
-    at = corners(1356, 2040, 480, 240)
+    at = corners(1356, 2040, SubImages(size=480, stride=240))
     assert len(at) == len(set(at)) == 40
     assert at[:2] == [(0, 0), (0, 240)]
     assert at[-1] == (1356 - 480, 2040 - 480)
@@ -57,7 +57,7 @@ def test_a_picture_of_div2k_gives_forty_sub_images() -> None:
 
 def test_every_pixel_is_in_a_sub_image() -> None:
     covered = np.zeros((151, 203), int)
-    for top, left in corners(151, 203, 48, 40):
+    for top, left in corners(151, 203, SubImages(size=48, stride=40)):
         covered[top : top + 48, left : left + 48] += 1
     assert covered.min() == 1
 
@@ -66,7 +66,7 @@ def test_layers_are_those_of_the_whole_picture(photograph: np.ndarray) -> None:
     """A sub-image is a crop of the picture's layers, not a picture with layers of its own."""
     hr = crop_to_multiple(photograph, [4])
     assert hr.shape == (148, 200, 3)
-    whole, at = layers(hr, settings(), 4), corners(148, 200, 48, 24)
+    whole, at = layers(hr, settings(), 4), corners(148, 200, SubImages(size=48, stride=24))
     assert {name: (layer.dtype.name, layer.shape) for name, layer in whole.items()} == {
         "hr": ("uint8", (148, 200, 3)),
         "lr": ("uint8", (37, 50, 3)),
@@ -160,7 +160,7 @@ def test_the_fingerprint_depends_on_contents_and_settings_not_on_places(tmp_path
         path = tmp_path / folder / "a.png"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
-        return dataset_fingerprint(settings(**changes), scale, checked([Source(name, path)], scale))
+        return dataset_fingerprint(settings(**changes), scale, [(name, file_sha256(path))])
 
     first = of("here")
     assert first == of("there") == of("here", train="another")
@@ -174,5 +174,3 @@ def test_the_fingerprint_depends_on_contents_and_settings_not_on_places(tmp_path
     ]
     assert len({first, *others}) == 7
     assert first == of("here", detail={"type": "lgs", "alpha": 4.0})  # the default, written out
-    with pytest.raises(DataError, match="cannot be read"):
-        checked([Source("a", tmp_path / "absent.png")], 4)

@@ -21,6 +21,7 @@ from acutance import storage
 from acutance.data import (
     DataSettings,
     Manifest,
+    SubImages,
     is_prepared,
     load_catalogue,
     open_columns,
@@ -134,7 +135,7 @@ def _check_contents(manifest: Manifest, folder: str, pictures: Path, scratch: Pa
     for source in manifest.sources:
         hr = crop_to_multiple(read_picture(pictures / f"{source.name}.png"), [4])
         whole = layers(hr, settings(pictures), 4)
-        at = corners(*hr.shape[:2], 48, 32)
+        at = corners(*hr.shape[:2], SubImages(size=48, stride=32))
         assert source.rows == len(at)
         for top, left in at:
             for name, column in columns.items():

@@ -27,7 +27,7 @@ def stream(seed: int = 0) -> ScaleStream:
             patch=4 * scale,
             batch=4,
             seed=seed,
-            augment=False,
+            augment="none",
         )
         for scale in (8, 2, 4)
     }

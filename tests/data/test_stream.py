@@ -120,7 +120,7 @@ def test_crops_and_turns_are_spread_evenly() -> None:
 
 
 def test_without_augmentation_the_same_patches_stand_upright() -> None:
-    plain, turned = stream(augment=False).batch(2), stream().batch(2)
+    plain, turned = stream(augment="none").batch(2), stream().batch(2)
     lr = (plain["lr"] * 255).round()
     assert (lr[:, 1].diff(dim=1) == 1).all()
     assert (lr[:, 2].diff(dim=2) == 1).all()
@@ -131,7 +131,7 @@ def test_values_are_converted_exactly() -> None:
     pixels = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
     logs = np.linspace(-8, 8, 256).astype(np.float16).reshape(1, 16, 16, 1)
     columns = {"hr": pixels, "hr_detail": logs}
-    batch = stream(columns, patch=16, batch=1, scale=1, augment=False).batch(0)
+    batch = stream(columns, patch=16, batch=1, scale=1, augment="none").batch(0)
     assert np.array_equal(batch["hr"][0, 0].numpy(), pixels[0, ..., 0] / np.float32(255))
     expected = np.exp2(logs[0, ..., 0].astype(np.float64)).astype(np.float32)
     assert np.array_equal(batch["hr_detail"][0, 0].numpy(), expected)
@@ -140,7 +140,7 @@ def test_values_are_converted_exactly() -> None:
 def test_differences_come_as_they_are_stored() -> None:
     differences = np.linspace(-1, 1, 768).astype(np.float16).reshape(1, 16, 16, 3)
     columns, codings = {"hr_detail": differences}, {"hr_detail": "difference"}
-    batch = stream(columns, codings=codings, patch=16, batch=1, scale=1, augment=False).batch(0)
+    batch = stream(columns, codings=codings, patch=16, batch=1, scale=1, augment="none").batch(0)
     assert batch["hr_detail"].dtype == torch.float32
     assert np.array_equal(batch["hr_detail"][0].permute(1, 2, 0).numpy(), differences[0].astype(np.float32))
 

@@ -106,7 +106,7 @@ def small(folder: Path, *overrides: str, values: dict[str, Any] | None = None) -
     pipeline = pipelines.load(FILE, chosen, profile="smoke", values=values)
     manifest = prepare(pipeline.data, 4, catalogue_for(str(FILE)), str(folder), alone=True)
     sums = [(source.name, source.sha256) for source in manifest.sources]
-    jobs = plan_stages(pipeline, sums, str(folder), only="gan")
+    jobs = plan_stages(pipeline, {pipeline.data.source: sums}, str(folder), only="gan")
     return jobs, f"{folder}/shards/{manifest.fingerprint}"
 
 

@@ -21,7 +21,11 @@ DUAL = "{type: dual_perceptual, network: squeezenet, layer: fire5, second: squee
 def job(feature: str, folder: Path) -> StageJob:
     changes = [f"stages.fidelity.objective.pixel={feature}"]
     pipeline = pipelines.load(REPOSITORY / "pipelines" / "quickstart.yaml", changes, profile="smoke")
-    return next(job for job in plan_stages(pipeline, [("a", "0")], str(folder)) if job.name == "fidelity")
+    return next(
+        job
+        for job in plan_stages(pipeline, {pipeline.data.source: [("a", "0")]}, str(folder))
+        if job.name == "fidelity"
+    )
 
 
 def losses(learner: Learner) -> dict[str, float]:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from made_for_training import learner_of
 
 from acutance import pipeline as pipelines
 from acutance.data import write_picture
@@ -17,6 +16,8 @@ from acutance.data.settings import columns_of
 from acutance.imaging import detail_layer
 from acutance.models.model_file import load_model
 from acutance.models.restore import restore
+from acutance.pipeline import Stage
+from acutance.training.derive import derived
 from acutance.training.loop import train_stage
 from acutance.training.plan import StageJob, plan_stages
 from acutance.work import catalogue_for
@@ -28,7 +29,8 @@ SMALL = ("data.subimages={size: 96, stride: 96}", "stages.gan.network.init={}", 
 
 
 def jobs(*overrides: str) -> dict[str, StageJob]:
-    planned = plan_stages(pipelines.load(QUICKSTART, overrides), [("a", "0")], "/out")
+    pipeline = pipelines.load(QUICKSTART, overrides)
+    planned = plan_stages(pipeline, {pipeline.data.source: [("a", "0")]}, "/out")
     return {job.name: job for job in planned}
 
 
@@ -57,7 +59,7 @@ def test_with_a_margin_a_patch_has_the_detail_of_its_picture(kind: str) -> None:
     hr = torch.from_numpy(np.ascontiguousarray(skimage.data.coffee()[:240, :320].transpose(2, 0, 1)))[None]
     lr = hr[..., 1::4, 1::4]
     cut = {"hr": hr[..., 64:160, 100:196].float() / 255, "lr": lr[..., 16:40, 25:49].float() / 255}
-    seen = learner_of(settings)._derived(cut)
+    seen = derived(Stage.model_validate(settings), cut)
     assert torch.equal(seen["hr"], hr[..., 80:144, 116:180].float() / 255)
     assert torch.equal(seen["lr"], lr[..., 20:36, 29:45].float() / 255)
     whole = {name: detail_layer(picture, {"type": kind}) for name, picture in (("hr", hr), ("lr", lr))}
@@ -75,7 +77,7 @@ def test_a_stage_trains_without_stored_details(tmp_path: Path) -> None:
     manifest = prepare(pipeline.data, 4, catalogue_for(str(QUICKSTART)), str(tmp_path), alone=True)
     assert set(manifest.columns) == {"hr", "lr"}
     sums = [(source.name, source.sha256) for source in manifest.sources]
-    [job] = plan_stages(pipeline, sums, str(tmp_path), only="gan")
+    [job] = plan_stages(pipeline, {pipeline.data.source: sums}, str(tmp_path), only="gan")
     train_stage(job)
     network, description = load_model(job.model)
     found = restore(network, description, skimage.data.coffee()[100:120, 100:130])

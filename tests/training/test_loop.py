@@ -55,7 +55,11 @@ class Book:
 
 def job_in(folder: Path, *overrides: str) -> StageJob:
     pipeline = pipelines.load(REPOSITORY / "pipelines" / "quickstart.yaml", (*SETTINGS, *overrides), profile="smoke")
-    job = next(job for job in plan_stages(pipeline, [("a", "0")], str(folder)) if job.name == "fidelity")
+    job = next(
+        job
+        for job in plan_stages(pipeline, {pipeline.data.source: [("a", "0")]}, str(folder))
+        if job.name == "fidelity"
+    )
     sources = [PreparedSource(name=name, sha256="0", rows=10) for name in ("first.png", "second.png")]
     about = {"version": SHARD_VERSION, "fingerprint": "0", "settings": {}, "columns": {}, "shards": [], "skipped": []}
     write_manifest(job.shards, Manifest(**about, rows=20, sources=sources))
@@ -162,9 +166,8 @@ def test_a_run_that_went_back_once_fails_the_second_time(
 def _fails_at(steps: tuple[int, ...]) -> Callable[..., dict[str, Tensor]]:
     look = Learner._look
 
-    def fails(learner: Learner, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        values = look(learner, batch)
+    def fails(learner: Learner, batch: dict[str, Tensor], before: list[Tensor]) -> dict[str, Tensor]:
         broken = learner.taken in steps and not learner.returns
-        return {**values, "pixel": values["pixel"] * torch.nan} if broken else values
+        return look(learner, {**batch, "hr": batch["hr"] * torch.nan} if broken else batch, before)
 
     return fails

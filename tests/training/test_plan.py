@@ -15,7 +15,8 @@ QUICKSTART = REPOSITORY / "pipelines" / "quickstart.yaml"
 
 
 def plan(*overrides: str, root: str = "/out", checksum: str = "0") -> dict[str, StageJob]:
-    return {job.name: job for job in plan_stages(pipelines.load(QUICKSTART, overrides), [("a", checksum)], root)}
+    pipeline = pipelines.load(QUICKSTART, overrides)
+    return {job.name: job for job in plan_stages(pipeline, {pipeline.data.source: [("a", checksum)]}, root)}
 
 
 def test_a_fingerprint_depends_on_what_determines_the_weights_and_on_nothing_else() -> None:

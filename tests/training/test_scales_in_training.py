@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from acutance.data import prepare, write_picture
+from acutance.data import contents, prepare, write_picture
 from acutance.data.datasets import Catalogue
-from acutance.data.settings import checked
 from acutance.errors import ConfigError
 from acutance.imaging.resize import imresize_uint8
 from acutance.models.model_file import load_model
@@ -60,8 +59,7 @@ def jobs(tmp_path: Path) -> list[StageJob]:
     pipeline = validate(Pipeline, content(tmp_path / "pictures"), "a test")
     catalogue = Catalogue({}, tmp_path)
     prepare(pipeline.data, pipeline.scale, catalogue, str(tmp_path / "out"), alone=True)
-    pictures = checked(catalogue.find(pipeline.data.train), pipeline.scale)
-    return plan_stages(pipeline, pictures, str(tmp_path / "out"))
+    return plan_stages(pipeline, contents([pipeline.data], pipeline.scale, catalogue), str(tmp_path / "out"))
 
 
 def test_from_pictures_to_weights(jobs: list[StageJob]) -> None:
@@ -79,7 +77,7 @@ def test_from_pictures_to_weights(jobs: list[StageJob]) -> None:
 
 
 def test_shards_hold_lr_pictures_of_every_scale(jobs: list[StageJob]) -> None:
-    stream = _stream(jobs[0], Stage.model_validate({**jobs[0].settings, "augment": False}), "cpu")
+    stream = _stream(jobs[0], Stage.model_validate({**jobs[0].settings, "augment": "none"}), "cpu")
     for step in range(12):
         batch = stream.batch(step)
         scale = int(batch["scale"][0])

@@ -13,6 +13,7 @@ from acutance.campaign.settings import Budget, Campaign, Goal, Sampler
 from acutance.campaign.tables import After
 from acutance.errors import ConfigError
 from acutance.evaluation.metrics import METRICS
+from acutance.evaluation.validation import QUANTITIES
 from acutance.pipeline import Pipeline
 from acutance.schema import load_yaml, nearest, override, parse_override, validate
 
@@ -117,7 +118,7 @@ def _as_table(campaign: Campaign, name: str, where: str) -> Campaign:
         raise ConfigError(f"there is no table {name!r}{nearest(name, campaign.tables)}", where=where)
     table = campaign.tables[name]
     goals = [
-        Goal(metric=c.metric, on=c.on, goal="maximize" if METRICS[c.metric].goal == "maximize" else "minimize")
+        Goal(metric=c.metric, on=c.on, goal="maximize" if QUANTITIES[c.metric].goal == "maximize" else "minimize")
         for c in table.columns
     ]
     count = len(table.points()) * table.seeds
@@ -150,8 +151,16 @@ def _check_stage(campaign: Campaign, base: Pipeline, where: str) -> None:
     if campaign.stage not in base.stages:
         fault = f"stage: there is no stage {campaign.stage!r}{nearest(campaign.stage, base.stages)}"
         raise ConfigError(fault, where=where)
-    if campaign.stage not in base.evaluate.stages:
+    restored = [goal for goal in campaign.objectives if goal.metric in METRICS]
+    if restored and (base.evaluate is None or campaign.stage not in base.evaluate.stages):
         raise ConfigError(f"stage: {campaign.stage!r} makes no pictures to be measured", where=where)
+    validation = base.stages[campaign.stage].validation
+    for goal in campaign.objectives:
+        if goal.metric in METRICS:
+            continue
+        if validation is None or (goal.metric, goal.on) not in {(m, validation.on) for m in validation.metrics}:
+            what = f"objectives: {goal.name} is no validation of the stage {campaign.stage!r}"
+            raise ConfigError(what, where=where, fix="choose of what the stage's 'validation' measures")
 
 
 def _tried(search: Search) -> list[tuple[str, dict[str, Any]]]:

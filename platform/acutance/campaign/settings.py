@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from acutance.campaign.parameters import Parameter
 from acutance.campaign.tables import TableSettings, after_problems
-from acutance.evaluation.metrics import METRICS
+from acutance.evaluation.validation import QUANTITIES
 from acutance.schema import Strict, nearest
 
 DOMINANCE = "dominance"
@@ -194,8 +194,8 @@ class Campaign(Strict):
 
 
 def _goal_problems(goal: Goal) -> list[str]:
-    if goal.metric not in METRICS:
-        return [f"objectives: there is no metric {goal.metric!r}{nearest(goal.metric, METRICS)}"]
-    if METRICS[goal.metric].goal == "closest to the truth" and goal.goal == "maximize":
+    if goal.metric not in QUANTITIES:
+        return [f"objectives: there is no metric {goal.metric!r}{nearest(goal.metric, QUANTITIES)}"]
+    if QUANTITIES[goal.metric].goal == "closest to the truth" and goal.goal == "maximize":
         return [f"objectives: {goal.metric} counts by its distance to the truth; minimize that"]
     return []

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from acutance.evaluation.metrics import METRICS
+from acutance.evaluation.validation import QUANTITIES
 from acutance.schema import Strict, nearest
 
 
@@ -27,7 +27,7 @@ class ColumnSettings(Strict):
     @property
     def goal(self) -> Literal["maximize", "minimize"]:
         """Which way is better; a metric that should come close to the truth counts by its distance to it."""
-        return "maximize" if METRICS[self.metric].goal == "maximize" else "minimize"
+        return "maximize" if QUANTITIES[self.metric].goal == "maximize" else "minimize"
 
 
 class After(Strict):
@@ -62,8 +62,8 @@ class TableSettings(Strict):
         if bool(self.vary) == bool(self.rows):
             problems.append("a table has either 'vary' or 'rows'")
         for column in self.columns:
-            if column.metric not in METRICS:
-                problems.append(f"columns: there is no metric {column.metric!r}{nearest(column.metric, METRICS)}")
+            if column.metric not in QUANTITIES:
+                problems.append(f"columns: there is no metric {column.metric!r}{nearest(column.metric, QUANTITIES)}")
         names = [column.name for column in self.columns]
         if doubled := sorted({name for name in names if names.count(name) > 1}):
             problems.append(f"columns: {', '.join(doubled)} is named twice")

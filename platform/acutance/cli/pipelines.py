@@ -78,20 +78,29 @@ def prepare(
     """
     from acutance import run as runs
     from acutance.data import is_prepared, read_manifest
+    from acutance.training.make_shards import shard_sets
     from acutance.work import open_work, plan
 
     work = open_work(pipeline, overrides or [], profile, storage)
     if dry_run:
         show_plan(plan(work), as_json)
         return
-    if is_prepared(work.root, work.dataset):
+    folders = [shards.folder for shards in shard_sets(work.jobs())]
+    if all(is_prepared(work.root, folder.rpartition("/")[2]) for folder in folders):
         say("everything is done already")
-        manifest = read_manifest(work.shards())
     else:
         with ray_at(address):
-            manifest = runs.prepare_data(work)
-    text = f"{manifest.rows} sub-images of {len(manifest.sources)} pictures in {len(manifest.shards)} shards"
-    show(manifest.model_dump(mode="json"), as_json, f"{text}\n{work.shards()}")
+            runs.prepare_data(work)
+    done = [folder for folder in folders if is_prepared(work.root, folder.rpartition("/")[2])]
+    manifests = {folder: read_manifest(folder) for folder in done}
+    result = {"shards": [{"folder": folder, **m.model_dump(mode="json")} for folder, m in manifests.items()]}
+    lines = [
+        f"{made.rows} rows of {len(made.sources)} pictures in {len(made.shards)} shards\n{folder}"
+        for folder, made in manifests.items()
+    ]
+    show(result, as_json, "\n".join(lines))
+    if waiting := len(folders) - len(done):
+        say(f"{waiting} more sets are made of pictures that a stage enlarges, once it is trained")
 
 
 @app.command()

@@ -99,19 +99,46 @@ def show_outcome(work: Any, outcome: Any, as_json: bool) -> None:
     from acutance.evaluation.report import table
     from acutance.registry.address import shown, tracking_uri
 
-    reference = f"models:/{outcome.model}/{outcome.version}"
+    reference = f"models:/{outcome.model}/{outcome.version}" if outcome.version else None
     result = {
         "fresh": outcome.fresh,
-        "evaluation": outcome.evaluation.to_json(),
-        "sheet": outcome.sheet,
+        "validations": outcome.validations,
+        "evaluation": outcome.evaluation.to_json() if outcome.evaluation else None,
+        "sheet": outcome.sheet or None,
         "mlflow_run": outcome.run_id,
         "model": reference,
     }
-    show(result, as_json, table(outcome.evaluation))
     if as_json:
+        show(result, as_json, None)
         return
-    stdout.print(f"pictures    {escape(outcome.sheet)}")
+    if outcome.validations:
+        stdout.print(_validations(outcome.validations))
+    if outcome.evaluation:
+        stdout.print(table(outcome.evaluation))
+        stdout.print(f"pictures    {escape(outcome.sheet)}")
     stdout.print(f"MLflow run  {outcome.run_id} in {escape(shown(tracking_uri(work.root)))}")
+    if reference:
+        _next_steps(work, outcome, reference)
+
+
+def _validations(found: dict[str, dict[int, dict[str, float]]]) -> Any:
+    """Return what stages were measured to be: at their end, and at their best where they were measured before."""
+    from acutance.evaluation.validation import MEASURES
+
+    rows = []
+    for stage, by_step in found.items():
+        last = max(by_step)
+        for name, value in by_step[last].items():
+            better = max if MEASURES[name].goal == "maximize" else min
+            best = better(by_step, key=lambda step: by_step[step][name])
+            cell = f"{by_step[best][name]:.4f} at step {best:,}" if len(by_step) > 1 else ""
+            rows.append((stage, MEASURES[name].title, f"{value:.4f}", cell))
+    several = any(row[-1] for row in rows)
+    columns = ("stage", "validation", "at the end", *(("best (chosen on these pictures)",) if several else ()))
+    return table_of(*columns, rows=[row[: len(columns)] for row in rows])
+
+
+def _next_steps(work: Any, outcome: Any, reference: str) -> None:
     stdout.print(f"model       {reference} (alias: candidate)\n")
     stdout.print("next")
     search_space = Path("search_spaces") / f"{work.name}.yaml"

@@ -1,7 +1,8 @@
 """Pictures become shards, and shards a stream of batches.
 
 `datasets` says which pictures a name stands for (`entries` what a catalogue may say, `folders` how files pair up),
-`scored` and `classified` read pictures with scores or classes; `pictures` reads single ones; `degradations` make LR
+`scored` and `classified` read pictures with scores or classes, `originals` says which of them a shard set is made of;
+`pictures` reads single ones; `degradations` make LR
 pictures; `cutting` makes the layers of a whole picture and its sub-images; `prepare` does that with Ray Data; `shards`
 is what is stored; `stream` is what training sees, `scales` one of several streams a step. Nothing here imports Ray
 before `prepare` has work to do.
@@ -11,10 +12,11 @@ from acutance.data.classified import Classified
 from acutance.data.datasets import Catalogue, Listed, Source, load_catalogue
 from acutance.data.degradations import DEGRADATIONS
 from acutance.data.manifest import SHARD_VERSION, Manifest, read_manifest
+from acutance.data.originals import contents
 from acutance.data.pictures import PictureError, encode_png, read_picture, write_picture
 from acutance.data.prepare import is_prepared, prepare, shards_folder
 from acutance.data.scored import Scored
-from acutance.data.settings import Checked, DataSettings, SubImages, checked, dataset_fingerprint
+from acutance.data.settings import Checked, Contents, DataSettings, SubImages, dataset_fingerprint
 from acutance.data.shards import default_scratch, open_columns
 from acutance.data.stream import Stream
 
@@ -24,6 +26,7 @@ __all__ = [
     "Catalogue",
     "Checked",
     "Classified",
+    "Contents",
     "DataSettings",
     "Listed",
     "Manifest",
@@ -32,7 +35,7 @@ __all__ = [
     "Source",
     "Stream",
     "SubImages",
-    "checked",
+    "contents",
     "dataset_fingerprint",
     "default_scratch",
     "encode_png",

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from acutance.data.degradations import DEGRADATIONS
-from acutance.data.settings import DataSettings, lr_columns
+from acutance.data.settings import DataSettings, SubImages, lr_columns
 from acutance.imaging.extractors import EXTRACTORS
 
 Corner = tuple[int, int]
@@ -26,8 +26,12 @@ def starts(length: int, size: int, stride: int) -> list[int]:
     return regular if regular[-1] + size == length else [*regular, length - size]
 
 
-def corners(height: int, width: int, size: int, stride: int) -> list[Corner]:
-    """Return the (top, left) of all sub-images of a picture, row by row."""
+def corners(height: int, width: int, cuts: SubImages, multiple: int = 1) -> list[Corner]:
+    """Return the (top, left) of all sub-images of a picture, row by row; multiples of what the strides are."""
+    size, stride = cuts.size, cuts.stride
+    if stride == "centre":
+        middle = [(length - size) // 2 // multiple * multiple for length in (height, width)]
+        return [(middle[0], middle[1])] if min(middle) >= 0 else []
     return [(top, left) for top in starts(height, size, stride) for left in starts(width, size, stride)]
 
 

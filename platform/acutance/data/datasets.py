@@ -81,6 +81,13 @@ class Catalogue:
         """
         return self._read(name, "classified", lambda place, layout: read_classified(place, layout, split))
 
+    def located(self, name: str) -> tuple[Path, Layout]:
+        """Return where a dataset lies, or a path given in place of a name, and its layout."""
+        if name in self.entries:
+            return Path(self.place(name)), self.entries[name].layout
+        place = self._given(name)
+        return place, layout_in(place)
+
     def count(self, name: str) -> int:
         """Return the number of pictures of a dataset, of whichever kind; raises as reading them would."""
         kind = self.entry(name).kind

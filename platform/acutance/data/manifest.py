@@ -15,9 +15,9 @@ from acutance import storage
 from acutance.errors import DataError
 from acutance.schema import Strict
 
-Coding = Literal["pixels", "log2", "difference"]
+Coding = Literal["pixels", "log2", "difference", "label"]
 
-SHARD_VERSION = 2
+SHARD_VERSION = 3
 """Counts changes of the layout of shards, or of the code that fills them."""
 
 MANIFEST = "manifest.json"
@@ -26,12 +26,12 @@ MANIFEST = "manifest.json"
 class Column(Strict):
     """What one tensor column holds: rows of `shape` (H, W, channels), `divisor` times smaller than HR.
 
-    Its values are pixels in 0..255, detail layers as log2 of a factor, or detail layers as a signed difference of
-    pictures in 0..1.
+    Its values are pixels in 0..255, detail layers as log2 of a factor, detail layers as a signed difference of
+    pictures in 0..1, or a label of any shape.
     """
 
     dtype: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     divisor: int
     coding: Coding
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from acutance import errors, storage
 from acutance.data.datasets import Catalogue
 from acutance.data.manifest import MANIFEST, SHARD_VERSION, Manifest, read_manifest, write_manifest
-from acutance.data.settings import DataSettings, checked, columns_of, dataset_fingerprint
-from acutance.data.shard_task import Part, Picture, Report, Task, run_task
+from acutance.data.originals import Originals, checked, originals
+from acutance.data.settings import DataSettings, columns_of, dataset_fingerprint
+from acutance.data.shard_task import Enlarge, Part, Report, Task, run_task
 from acutance.errors import DataError
 
 OnProgress = Callable[[int, int, str], None]
@@ -34,6 +36,8 @@ def prepare(
     catalogue: Catalogue,
     root: str,
     *,
+    enlarge: Enlarge | None = None,
+    enlarger: str = "",
     on_progress: OnProgress | None = None,
     alone: bool = False,
 ) -> Manifest:
@@ -42,10 +46,12 @@ def prepare(
     The caller has connected to Ray; pictures and storage have the same paths on every node.
 
     Args:
+        enlarge: what `settings.enlarge` stands for.
+        enlarger: the fingerprint of its model.
         alone: do it all in this process, which holds CPUs that Ray Data would wait for.
         scale: how many times smaller LR is than HR.
         root: a folder or s3:// prefix; the set is written to `shards/<fingerprint>/` in it.
-        on_progress: called with (pictures done, pictures in all, what was done).
+        on_progress: called with (originals done, originals in all, what was done).
 
     Returns:
         The manifest; `fresh` tells whether it was written just now.
@@ -55,18 +61,14 @@ def prepare(
         DataError: for missing data, for a bad picture where `bad_pictures` is "stop", and when no picture is
             left; then there is no manifest.
     """
-    sources = catalogue.find(settings.train)
-    sums = checked(sources, scale)
-    mark = dataset_fingerprint(settings, scale, sums)
+    found = originals(settings, scale, catalogue)
+    mark = dataset_fingerprint(settings, scale, checked(found), enlarger)
     folder = shards_folder(root, mark)
     if is_prepared(root, mark):
         return read_manifest(folder)
-    pictures = [
-        Picture(name=source.name, path=str(source.hr_path(scale)), sha256=sha256)
-        for source, (_, sha256) in zip(sources, sums, strict=True)
-    ]
-    tasks = _tasks(pictures, settings, scale, folder)
-    parts = _parts(tasks, _done_here(tasks) if alone else _reports(tasks), on_progress or (lambda *_: None))
+    tasks = _tasks(found, settings, scale, folder)
+    reports = _done_here(tasks, enlarge) if alone else _reports(tasks, enlarge)
+    parts = _parts(tasks, reports, on_progress or (lambda *_: None))
     manifest = _manifest(settings, scale, mark, parts)
     if not manifest.rows:
         raise _nothing_left(settings, manifest)
@@ -74,18 +76,18 @@ def prepare(
     return manifest.model_copy(update={"fresh": True})
 
 
-def _tasks(pictures: list[Picture], settings: DataSettings, scale: int, folder: str) -> list[Task]:
+def _tasks(found: Originals, settings: DataSettings, scale: int, folder: str) -> list[Task]:
     size = settings.pictures_per_shard
-    groups = [pictures[start : start + size] for start in range(0, len(pictures), size)]
+    groups: list[Any] = [found[start : start + size] for start in range(0, len(found), size)]
     return [
-        Task(number=number, pictures=group, settings=settings, scale=scale, folder=folder)
+        Task(number=number, originals=group, settings=settings, scale=scale, folder=folder)
         for number, group in enumerate(groups)
     ]
 
 
 def _parts(tasks: list[Task], reports: Iterator[Report], on_progress: OnProgress) -> list[Part]:
     """Return the tasks' parts in order, from reports in any order."""
-    total, done = sum(len(task.pictures) for task in tasks), 0
+    total, done = sum(len(task.originals) for task in tasks), 0
     parts: dict[int, Part] = {}
     on_progress(0, total, f"{len(tasks)} shards to make")
     for report in reports:
@@ -93,17 +95,17 @@ def _parts(tasks: list[Task], reports: Iterator[Report], on_progress: OnProgress
             kind, what, where, fix = report.failure or ("AcutanceError", "a task gave no result", None, None)
             raise getattr(errors, kind)(what, where=where, fix=fix)
         parts[report.number] = report.part
-        done += len(tasks[report.number].pictures)
+        done += len(tasks[report.number].originals)
         on_progress(done, total, f"{'kept' if report.kept else 'made'} shard {report.number}")
     return [parts[task.number] for task in tasks]
 
 
-def _done_here(tasks: list[Task]) -> Iterator[Report]:
+def _done_here(tasks: list[Task], enlarge: Enlarge | None) -> Iterator[Report]:
     for task in tasks:
-        yield Report.model_validate_json(run_task({"task": task.model_dump_json()})["report"])
+        yield Report.model_validate_json(run_task({"task": task.model_dump_json()}, enlarge)["report"])
 
 
-def _reports(tasks: list[Task]) -> Iterator[Report]:
+def _reports(tasks: list[Task], enlarge: Enlarge | None) -> Iterator[Report]:
     """Yield what each task reports, as it ends."""
     import ray.data
 
@@ -113,7 +115,7 @@ def _reports(tasks: list[Task]) -> Iterator[Report]:
     context.print_on_execution_start = False
     rows = [{"task": task.model_dump_json()} for task in tasks]
     # A block a task: each is scheduled, tried again on another node and reported by itself.
-    reports = ray.data.from_items(rows, override_num_blocks=len(rows)).map(run_task, num_cpus=1)
+    reports = ray.data.from_items(rows, override_num_blocks=len(rows)).map(run_task, fn_args=(enlarge,), num_cpus=1)
     for row in reports.iter_rows():
         yield Report.model_validate_json(row["report"])
 
@@ -123,7 +125,7 @@ def _manifest(settings: DataSettings, scale: int, mark: str, parts: list[Part]) 
     return Manifest(
         version=SHARD_VERSION,
         fingerprint=mark,
-        settings={**settings.model_dump(mode="json", exclude={"train"}), "scale": scale},
+        settings={**settings.model_dump(mode="json", exclude={"train", "split"}), "scale": scale},
         columns=columns_of(settings, scale),
         rows=sum(shard.rows for shard in shards),
         shards=shards,

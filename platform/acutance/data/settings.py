@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from acutance.data.datasets import Source
+from acutance.data.classified import SIDE
 from acutance.data.degradations import DEGRADATIONS
 from acutance.data.manifest import SHARD_VERSION, Coding, Column
-from acutance.errors import ConfigError, DataError
-from acutance.fingerprint import file_sha256, fingerprint
+from acutance.data.scored import BINS
+from acutance.errors import ConfigError
+from acutance.fingerprint import fingerprint
 from acutance.imaging.extractors import CHANNELS, CODINGS, EXTRACTORS
 from acutance.schema import Strict, choice_of
 
 Checked = list[tuple[str, str]]
 """The name and the checksum of each picture of a training set."""
 
+Contents = dict[str, Checked]
+"""What each training set consists of, by `DataSettings.source`."""
+
+BICUBIC = "bicubic"
+
 
 class SubImages(Strict):
     """How a picture is cut: squares of `size` HR pixels, one every `stride`, the last at the border."""
 
     size: PositiveInt
-    stride: PositiveInt
+    stride: PositiveInt | Literal["centre"] = Field(description="in HR pixels; centre: one square, from the middle")
+
+
+class Enlargement(Strict):
+    """Classified pictures are enlarged, and rounded to 8 bits, before a network sees them."""
+
+    by: str = Field(description="bicubic (MATLAB's), a stage of the pipeline, or a model file")
+    scale: PositiveInt = 2
 
 
 class DataSettings(Strict):
-    """What a pipeline trains on."""
+    """What a pipeline, or one of its stages, trains on."""
 
     train: str = Field(description="a dataset of the catalogue, or the path of a folder of pictures")
-    subimages: SubImages
+    label: Literal["distribution", "class"] | None = Field(
+        default=None, description="what each row is labelled with, of scored or of classified pictures"
+    )
+    split: str = Field(default="train", description="the part of scored or classified pictures")
+    subimages: SubImages | None = Field(default=None, description="left out for classified pictures alone")
+    enlarge: Enlargement | None = Field(default=None, description="of classified pictures; null: they stay as they are")
     degradation: choice_of(DEGRADATIONS, skip=2) | None = Field(  # type: ignore[valid-type]
         default={"type": "bicubic"}, validate_default=True, description="how LR comes from HR; null for no LR"
     )
@@ -52,11 +68,51 @@ class DataSettings(Strict):
     )
     pictures_per_shard: PositiveInt = 4
 
+    @property
+    def source(self) -> str:
+        """What it is made of: a data set, and the part of it where it has several."""
+        return f"{self.train}:{self.split}" if self.label else self.train
+
+    @property
+    def side(self) -> int:
+        """The side of a row's picture in HR pixels."""
+        return self.subimages.size if self.subimages else SIDE * (self.enlarge.scale if self.enlarge else 1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_restored(cls, content: Any) -> Any:
+        """Pictures with labels have no LR unless it is asked for."""
+        if isinstance(content, dict) and content.get("label"):
+            return {"degradation": None, **content}
+        return content
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> DataSettings:
+        classified = self.label == "class"
+        if classified and self.subimages:
+            raise ValueError("subimages: classified pictures are small and stay whole; leave it out")
+        if not classified and not self.subimages:
+            raise ValueError("subimages: say how pictures are cut, such as {size: 128, stride: 64}")
+        if not classified and self.enlarge:
+            raise ValueError("enlarge: for classified pictures alone; leave it out")
+        if classified and (self.degradation or self.detail):
+            raise ValueError("degradation, detail: not of classified pictures; leave them out")
+        if not self.label and self.split != "train":
+            raise ValueError("split: for scored and classified pictures; name another data set in `train`")
+        return self
+
     @model_validator(mode="after")
     def _fits_together(self) -> DataSettings:
         if self.lr_scales and self.degradation is None:
             raise ValueError("lr_scales: without a degradation there is no LR; leave them out")
         return self
+
+
+LABELS = {
+    "distribution": Column(dtype="float32", shape=(BINS,), divisor=1, coding="label"),
+    "class": Column(dtype="int64", shape=(1,), divisor=1, coding="label"),
+}
+"""The columns of labels: the shares of ten scores, the number of a class."""
 
 
 def columns_of(settings: DataSettings, scale: int) -> dict[str, Column]:
@@ -66,20 +122,21 @@ def columns_of(settings: DataSettings, scale: int) -> dict[str, Column]:
         ConfigError: when the sub-images do not fit the scale.
     """
     divisors = {"hr": 1, **lr_columns(settings, scale)}
-    for key in ("size", "stride"):
-        value = getattr(settings.subimages, key)
-        if wrong := [d for d in divisors.values() if value % d]:
+    for key, value in settings.subimages.model_dump().items() if settings.subimages else ():
+        if wrong := [d for d in divisors.values() if value != "centre" and value % d]:
             raise ConfigError(
                 f"{value} is no multiple of the scale {wrong[0]}",
                 where=f"data.subimages.{key}",
                 fix="choose a multiple",
             )
-    size = settings.subimages.size
+    size = settings.side
     columns = {name: _column(size // d, d, "pixels", 3) for name, d in divisors.items()}
     if settings.detail and settings.detail_margin is None:
         coding = CODINGS[settings.detail.type]
         analysed = {name: divisors[name] for name in ("hr", "lr") if name in divisors}
         columns |= {f"{name}_detail": _column(size // d, d, coding, CHANNELS[coding]) for name, d in analysed.items()}
+    if settings.label:
+        columns[settings.label] = LABELS[settings.label]
     return columns
 
 
@@ -95,50 +152,38 @@ def _column(side: int, divisor: int, coding: Coding, channels: int) -> Column:
     return Column(dtype=dtype, shape=(side, side, channels), divisor=divisor, coding=coding)
 
 
-def checked(sources: Sequence[Source], scale: int) -> Checked:
-    """Return the name and the SHA-256 of each picture's file.
-
-    Raises:
-        DataError: when a file cannot be read.
-    """
-    with ThreadPoolExecutor() as pool:
-        sums = pool.map(lambda source: _checksum(str(source.hr_path(scale))), sources)
-        return [(source.name, sha256) for source, sha256 in zip(sources, sums, strict=True)]
-
-
-def dataset_fingerprint(settings: DataSettings, scale: int, pictures: Checked) -> str:
+def dataset_fingerprint(settings: DataSettings, scale: int, pictures: Checked, enlarger: str = "") -> str:
     """Return the fingerprint of the shard set that these settings make of these pictures.
 
     It depends on the pictures' names and contents and on all other settings, not on where the pictures lie, nor on
     detail layers that the shards do not hold.
+
+    Args:
+        enlarger: the fingerprint of the model that enlarges them.
 
     Raises:
         ConfigError: when the sub-images do not fit the scale.
     """
     stored = settings.detail if settings.detail_margin is None else None
     detail = stored.model_dump(mode="json") if stored else None
-    return fingerprint({"pictures": pictures_fingerprint(settings, scale, pictures), "detail": detail})
+    return fingerprint({"pictures": pictures_fingerprint(settings, scale, pictures, enlarger), "detail": detail})
 
 
-def pictures_fingerprint(settings: DataSettings, scale: int, pictures: Checked) -> str:
+def pictures_fingerprint(settings: DataSettings, scale: int, pictures: Checked, enlarger: str = "") -> str:
     """Return the fingerprint of a shard set's pictures alone: a stage that reads no detail depends on no more.
 
     Raises:
         ConfigError: when the sub-images do not fit the scale.
     """
     columns_of(settings, scale)
+    elsewhere: dict[str, Any] = {"train": True, "split": True, "detail": True, "detail_margin": True}
+    if settings.enlarge and settings.enlarge.by != BICUBIC:
+        elsewhere["enlarge"] = {"by"}
     content = {
         "version": SHARD_VERSION,
-        "settings": settings.model_dump(mode="json", exclude={"train", "detail", "detail_margin"}),
+        "settings": settings.model_dump(mode="json", exclude=elsewhere),
         "scale": scale,
         "sources": pictures,
+        "enlarger": enlarger,
     }
     return fingerprint(content)
-
-
-def _checksum(path: str) -> str:
-    try:
-        return file_sha256(path)
-    except OSError as error:
-        fix = "mend its permissions or remove it"
-        raise DataError(f"a picture cannot be read: {error.strerror}", where=path, fix=fix) from error

@@ -6,6 +6,8 @@ The shard is the same whoever makes it and when. A note beside it, written after
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,26 +15,22 @@ import numpy as np
 from acutance import storage
 from acutance.data import cutting
 from acutance.data.manifest import PreparedSource, Shard, Skipped, is_intact
+from acutance.data.originals import Excerpt, Picture
 from acutance.data.pictures import PictureError, read_picture
 from acutance.data.settings import DataSettings, columns_of
 from acutance.data.shards import ShardWriter
 from acutance.errors import AcutanceError, DataError
 from acutance.schema import Strict
 
-
-class Picture(Strict):
-    """A picture as the driver saw it."""
-
-    name: str
-    path: str
-    sha256: str
+Enlarge = Callable[[np.ndarray], np.ndarray]
+"""From pictures uint8 (N, h, w, 3) to larger ones; it travels to the nodes."""
 
 
 class Task(Strict):
     """All that a node needs to make one shard."""
 
     number: int
-    pictures: list[Picture]
+    originals: list[Picture] | list[Excerpt]
     settings: DataSettings
     scale: int
     folder: str
@@ -55,11 +53,11 @@ class Report(Strict):
     failure: tuple[str, str, str | None, str | None] | None = None
 
 
-def run_task(row: dict[str, Any]) -> dict[str, Any]:
+def run_task(row: dict[str, Any], enlarge: Enlarge | None = None) -> dict[str, Any]:
     """Do the `task` of a row (JSON of a Task) and return its `report` (JSON of a Report)."""
     task = Task.model_validate_json(row["task"])
     try:
-        report = _make_shard(task)
+        report = _make_shard(task, enlarge)
     except AcutanceError as error:
         failure = (type(error).__name__, error.what, error.where, error.fix)
         report = Report(number=task.number, failure=failure)
@@ -69,7 +67,7 @@ def run_task(row: dict[str, Any]) -> dict[str, Any]:
     return {"report": report.model_dump_json()}
 
 
-def _make_shard(task: Task) -> Report:
+def _make_shard(task: Task, enlarge: Enlarge | None) -> Report:
     """Make one shard, unless it is there already.
 
     Raises:
@@ -81,12 +79,12 @@ def _make_shard(task: Task) -> Report:
         return Report(number=task.number, part=part, kept=True)
     writer = ShardWriter(columns_of(task.settings, task.scale))
     sources, skipped = [], []
-    for picture in task.pictures:
+    for one in task.originals:
         try:
-            rows = _add_picture(writer, picture, task)
-            sources.append(PreparedSource(name=picture.name, sha256=picture.sha256, rows=rows))
+            rows = _add_excerpt(writer, one, enlarge) if isinstance(one, Excerpt) else _add_picture(writer, one, task)
+            sources.append(PreparedSource(name=one.name, sha256=one.sha256, rows=rows))
         except _LeftOut as reason:
-            skipped.append(Skipped(name=picture.name, reason=str(reason)))
+            skipped.append(Skipped(name=one.name, reason=str(reason)))
     shard = writer.store(task.folder, file) if writer.rows else None
     part = Part(sources=sources, skipped=skipped, shard=shard)
     storage.write_json(note, part.model_dump(mode="json"))
@@ -107,16 +105,29 @@ def _stored_part(task: Task, note: str) -> Part | None:
 
 def _add_picture(writer: ShardWriter, picture: Picture, task: Task) -> int:
     """Cut one picture into the shard; return its number of sub-images."""
-    cuts, columns = task.settings.subimages, columns_of(task.settings, task.scale)
-    hr = cutting.crop_to_multiple(_read(picture, task.settings), [c.divisor for c in columns.values()])
+    columns, cuts = columns_of(task.settings, task.scale), task.settings.subimages
+    assert cuts is not None  # whole pictures are excerpts
+    divisors = [c.divisor for c in columns.values()]
+    hr = cutting.crop_to_multiple(_read(picture, task.settings), divisors)
     height, width = hr.shape[:2]
-    at = cutting.corners(height, width, cuts.size, cuts.stride)
+    at = cutting.corners(height, width, cuts, math.lcm(*divisors))
     if not at:
         raise _LeftOut(f"it is {width}x{height} pixels, smaller than a sub-image ({cuts.size})")
     whole = cutting.layers(hr, task.settings, task.scale)
-    parts = {name: cutting.cut(whole[name], at, cuts.size, c.divisor) for name, c in columns.items()}
+    parts = {name: cutting.cut(whole[name], at, cuts.size, columns[name].divisor) for name in whole}
+    if picture.distribution:
+        parts["distribution"] = np.tile(np.array(picture.distribution, np.float32), (len(at), 1))
     writer.add(picture.name, picture.sha256, at, parts)
     return len(at)
+
+
+def _add_excerpt(writer: ShardWriter, excerpt: Excerpt, enlarge: Enlarge | None) -> int:
+    """Put whole pictures and their classes into the shard; return their number."""
+    found = excerpt.read()
+    pixels = enlarge(found.pixels) if enlarge else found.pixels
+    at = [(0, 0)] * len(pixels)
+    writer.add(excerpt.name, excerpt.sha256, at, {"hr": pixels, "class": found.labels[:, None]})
+    return len(pixels)
 
 
 def _read(picture: Picture, settings: DataSettings) -> np.ndarray:

@@ -8,14 +8,19 @@ before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 
 from acutance.data.manifest import Coding
 from acutance.errors import ConfigError
+
+Turning = Literal["turns", "flips", "mirror", "none"]
+
+TURNED: dict[Turning, tuple[int, ...]] = {"turns": (63, 62, 61), "flips": (63, 62), "mirror": (62,), "none": ()}
+"""Which bits of a random word turn a sample: upside down, left to right, across the diagonal."""
 
 _ORDER, _SAMPLE = 0, 1
 # Factors are stored as their logarithms in 16 bits, so 2^x is a table: exact, and the same for any size of batch,
@@ -39,14 +44,16 @@ class Stream:
     """Random patches of a shard set, augmented, in batches.
 
     Args:
-        columns: by name, (N, H / divisor, W / divisor, channels): uint8 pixels, or float16 detail layers.
+        columns: by name, (N, H / divisor, W / divisor, channels): uint8 pixels, or float16 detail layers; labels
+            (N, ...).
         divisors: by name, how many times smaller than HR the column is.
         codings: by name, how the column's values are to be read.
         scale: how many times smaller LR is than HR; patches start at multiples of it.
         patch: side of the patch in HR pixels.
         batch: samples a step, over all workers.
         seed: 0 to 2^64 - 1.
-        augment: flip and transpose half of the samples each way.
+        augment: how half of the samples are turned each way: flips and transposition, both flips, or left to right.
+        pad: HR pixels of 0 around the rows, of which patches may take some.
 
     Raises:
         ConfigError: when the patch is no multiple of the scale or larger than the sub-images.
@@ -62,13 +69,15 @@ class Stream:
         patch: int,
         batch: int,
         seed: int,
-        augment: bool = True,
+        augment: Turning = "turns",
+        pad: int = 0,
     ) -> None:
-        name, first = next(iter(columns.items()))
         self.columns, self.divisors, self.codings = dict(columns), dict(divisors), dict(codings)
         self.scale, self.patch = scale, patch
         self.batch_size, self.seed, self.augment = batch, seed, augment
-        self.rows, self.size = len(first), first.shape[1] * divisors[name]
+        name = next(name for name, coding in codings.items() if coding != "label")
+        self.rows, self.pad = len(columns[name]), pad
+        self.size = columns[name].shape[1] * divisors[name] + 2 * pad
         self._orders: dict[int, np.ndarray] = {}
         if patch % scale:
             raise ConfigError(f"patch {patch} is no multiple of the scale {scale}", fix="choose a multiple")
@@ -83,8 +92,8 @@ class Stream:
 
         Returns:
             By column, float32 (batch / world, channels, patch / divisor, patch / divisor): pixels in 0..1, detail
-            layers as factors 2^x or as differences. The batches of all workers, one after another, are the batch of
-            one worker.
+            layers as factors 2^x or as differences; labels (batch / world, ...) as they are. The batches of all
+            workers, one after another, are the batch of one worker.
 
         Raises:
             ConfigError: when the workers cannot share the batch evenly.
@@ -95,6 +104,11 @@ class Stream:
                 fix="choose a multiple of them",
             )
         draws = self._draws(step, rank, world)
+        return {name: self._tensor(name, draws) for name in self.columns}
+
+    def upright(self, rows: Iterable[int]) -> dict[str, torch.Tensor]:
+        """Return patches of these rows from their upper left corner, not turned; as `batch` does."""
+        draws = [_Draw(row, 0, 0, False, False, False) for row in rows]
         return {name: self._tensor(name, draws) for name in self.columns}
 
     def samples(self, step: int, rank: int = 0, world: int = 1) -> list[int]:
@@ -110,7 +124,7 @@ class Stream:
         epoch, place = divmod(sample, self.rows)
         offsets = (self.size - self.patch) // self.scale + 1
         top, left, turns = random_words(self.seed, sample, _SAMPLE, 3)
-        bits = [bool(turns >> bit & 1) and self.augment for bit in (63, 62, 61)]
+        bits = [bit in TURNED[self.augment] and bool(turns >> bit & 1) for bit in (63, 62, 61)]
         return _Draw(int(self._order(epoch)[place]), top % offsets, left % offsets, *bits)
 
     def _order(self, epoch: int) -> np.ndarray:
@@ -124,11 +138,15 @@ class Stream:
 
     def _tensor(self, name: str, draws: list[_Draw]) -> torch.Tensor:
         column, divisor = self.columns[name], self.divisors[name]
-        side, step = self.patch // divisor, self.scale // divisor
-        crops = np.empty((len(draws), side, side, column.shape[-1]), column.dtype)
+        if self.codings[name] == "label":
+            return torch.from_numpy(column[[draw.row for draw in draws]])
+        side, step, pad = self.patch // divisor, self.scale // divisor, self.pad // divisor
+        crops = np.zeros((len(draws), side, side, column.shape[-1]), column.dtype)
         for crop, draw in zip(crops, draws, strict=True):
-            top, left = draw.top * step, draw.left * step
-            crop[...] = _turned(column[draw.row, top : top + side, left : left + side], draw)
+            top, left = draw.top * step - pad, draw.left * step - pad
+            seen = column[draw.row, max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
+            above, before = max(-top, 0), max(-left, 0)
+            _upright(crop, draw)[above : above + seen.shape[0], before : before + seen.shape[1]] = seen
         values = _decoded(crops, self.codings[name])
         return values.permute(0, 3, 1, 2).contiguous()
 
@@ -141,10 +159,10 @@ def _decoded(crops: np.ndarray, coding: Coding) -> torch.Tensor:
     return values.div_(255) if coding == "pixels" else values
 
 
-def _turned(crop: np.ndarray, draw: _Draw) -> np.ndarray:
-    """Return a view of (side, side, channels), flipped and then transposed as drawn."""
-    crop = crop[:: -1 if draw.flip_vertical else 1, :: -1 if draw.flip_horizontal else 1]
-    return crop.swapaxes(0, 1) if draw.transpose else crop
+def _upright(crop: np.ndarray, draw: _Draw) -> np.ndarray:
+    """Return a view of (side, side, channels): what is written to it stands there flipped and then transposed."""
+    crop = crop.swapaxes(0, 1) if draw.transpose else crop
+    return crop[:: -1 if draw.flip_vertical else 1, :: -1 if draw.flip_horizontal else 1]
 
 
 def _bits(seed: int, index: int, purpose: int) -> np.random.Philox:

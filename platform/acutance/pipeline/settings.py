@@ -18,7 +18,7 @@ from pydantic import (
 )
 from typing_extensions import TypedDict
 
-from acutance.data import DataSettings
+from acutance.data import DataSettings, SubImages
 from acutance.errors import ConfigError
 from acutance.evaluation.metrics import METRICS
 from acutance.evaluation.protocols import PROTOCOLS
@@ -93,10 +93,10 @@ class Pipeline(Strict):
     paper: Paper | None = None
     scale: Literal[1, 2, 4, 8] = 4
     seed: int = 0
-    data: DataSettings
+    data: DataSettings | None = Field(default=None, description="of all stages that have none of their own")
     stages: dict[str, Stage] = Field(min_length=1)
-    evaluate: Evaluate
-    registered: Register = Field(alias="register")
+    evaluate: Evaluate | None = Field(default=None, description="null where nothing restores pictures")
+    registered: Register | None = Field(default=None, alias="register")
     compute: Compute = Compute()
     profiles: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="named sets of overrides, chosen by --profile"
@@ -107,43 +107,54 @@ class Pipeline(Strict):
         problems = [problem for name in self.stages for problem in self._stage_problems(name)]
         taken = [name for name in self.stages if name in FEATURE_NETWORKS]
         problems += [f"stages.{name}: a feature network has this name; give the stage another" for name in taken]
-        problems += _unknown("evaluate.stages", self.evaluate.stages, self.stages)
-        problems += _unknown("evaluate.metrics", self.evaluate.metrics, METRICS)
-        problems += _unknown("evaluate.protocol", [self.evaluate.protocol], PROTOCOLS)
-        problems += _unknown("register.stage", [self.registered.stage], self.evaluate.stages)
-        problems += _unknown("register.gate", self.registered.gate, self.evaluate.metrics)
+        problems += self._evaluation_problems()
         if not problems:
             problems += self._cycle()
         if problems:
             raise ValueError("\n".join(problems))
         return self
 
+    def _evaluation_problems(self) -> list[str]:
+        wanted, registered = self.evaluate, self.registered
+        if wanted is None:
+            return ["register: what is registered must be evaluated; say how in 'evaluate'"] if registered else []
+        problems = _unknown("evaluate.stages", wanted.stages, self.stages)
+        problems += _unknown("evaluate.metrics", wanted.metrics, METRICS)
+        problems += _unknown("evaluate.protocol", [wanted.protocol], PROTOCOLS)
+        if registered:
+            problems += _unknown("register.stage", [registered.stage], wanted.stages)
+            problems += _unknown("register.gate", registered.gate, wanted.metrics)
+        return problems
+
+    def data_of(self, stage: str) -> DataSettings:
+        """Return what a stage trains on: its own data, or the pipeline's."""
+        data = self.stages[stage].data or self.data
+        assert data is not None  # every pipeline is checked for it
+        return data
+
+    def validation_data(self, stage: str) -> DataSettings | None:
+        """Return the data that a stage is measured on: made like its own, one patch from the middle of each picture."""
+        settings, data = self.stages[stage], self.data_of(stage)
+        if settings.validation is None:
+            return None
+        seen = settings.patch + 2 * self.margin(stage)
+        changes: dict[str, Any] = {"train": settings.validation.on}
+        changes |= {"split": settings.validation.split} if data.label else {}
+        changes |= {"subimages": SubImages(size=seen, stride="centre")} if data.subimages else {}
+        return data.model_copy(update=changes)
+
     def _stage_problems(self, name: str) -> list[str]:
         stage, place = self.stages[name], f"stages.{name}"
+        if stage.data is None and self.data is None:
+            return [f"{place}: has no data; give the pipeline, or the stage, 'data'"]
         problems = _unknown(f"{place}.needs", stage.needs, self.stages)
-        columns = self.columns() | set(stage.derive)
-        missing = set(NETWORKS[stage.network.type].inputs) - columns
-        judged = {d.on for d in stage.discriminators.values()}
-        judged |= {t.on for t in stage.objective if TERMS[t.type].reads == "outputs"}
-        missing |= {target_of(output) for output in judged} - columns
-        for column in sorted(missing):
-            problems.append(f"{place}: needs the column {column!r}, which neither data nor derive makes")
-        for column, made in stage.derive.items():
-            problems += _unknown(f"{place}.derive.{column}.of", [made.of], self.columns())
-        adversarial = [term.on for term in stage.objective if TERMS[term.type].reads == "logits"]
-        problems += _unknown(f"{place}.objective adversarial on", adversarial, stage.discriminators)
-        term_names = [term.name for term in stage.objective]
-        if doubled := {n for n in term_names if term_names.count(n) > 1}:
-            problems.append(f"{place}.objective: two terms are named {', '.join(sorted(doubled))}; name them apart")
-        for term in stage.objective:
-            for argument, (network, at) in term.looks().items():
-                problems += _layer_problems(f"{place}.objective.{term.name}", argument, network, at)
+        problems += self._column_problems(name, place) + self._term_problems(stage, place)
         if stage.patch % self.scale:
             problems.append(f"{place}.patch: {stage.patch} is no multiple of the scale {self.scale}")
-        problems += self._detail_problems(stage, place) + self._scale_problems(stage, place)
-        if stage.patch > self.data.subimages.size:
+        problems += self._detail_problems(name, place) + self._scale_problems(name, place)
+        if stage.patch > (side := self.data_of(name).side + 2 * stage.pad):
             problems.append(f"{place}.patch: {stage.patch} is larger than data.subimages.size")
-        elif stage.patch + 2 * self.margin(stage) > self.data.subimages.size:
+        elif stage.patch + 2 * self.margin(name) > side:
             problems.append(f"{place}.patch: {stage.patch} and its margins are larger than data.subimages.size")
         for judge, discriminator in stage.discriminators.items():
             if discriminator.network.size != stage.patch:
@@ -155,15 +166,39 @@ class Pipeline(Strict):
             problems.append(f"{place}.accumulate: a worker's {share} samples make no {stage.accumulate} equal parts")
         return problems
 
-    def _scale_problems(self, stage: Stage, place: str) -> list[str]:
+    def _column_problems(self, name: str, place: str) -> list[str]:
+        """What networks, terms and discriminators read is made by the data or in the step."""
+        stage, columns = self.stages[name], self.columns(name) | set(self.stages[name].derive)
+        missing = set(NETWORKS[stage.network.type].inputs) - columns
+        judged = {d.on for d in stage.discriminators.values()}
+        judged |= {t.on for t in stage.objective if TERMS[t.type].reads == "outputs"}
+        missing |= {target_of(output) for output in judged} - columns
+        problems = [f"{place}: needs the column {c!r}, which neither data nor derive makes" for c in sorted(missing)]
+        for column, made in stage.derive.items():
+            problems += _unknown(f"{place}.derive.{column}.of", [made.of], self.columns(name))
+        return problems
+
+    def _term_problems(self, stage: Stage, place: str) -> list[str]:
+        adversarial = [term.on for term in stage.objective if TERMS[term.type].reads == "logits"]
+        problems = _unknown(f"{place}.objective adversarial on", adversarial, stage.discriminators)
+        term_names = [term.name for term in stage.objective]
+        if doubled := {n for n in term_names if term_names.count(n) > 1}:
+            problems.append(f"{place}.objective: two terms are named {', '.join(sorted(doubled))}; name them apart")
+        for term in stage.objective:
+            for argument, (network, at) in term.looks().items():
+                problems += _layer_problems(f"{place}.objective.{term.name}", argument, network, at)
+        return problems
+
+    def _scale_problems(self, name: str, place: str) -> list[str]:
         """A network of several scales needs LR pictures and sub-images for each."""
+        stage, data = self.stages[name], self.data_of(name)
         if not stage.scales:
             return []
         if "scale" not in getattr(NETWORKS[stage.network.type], "options", ()):
             return [f"{place}.scales: the network {stage.network.type} has one scale; leave them out"]
-        lacking = [scale for scale in stage.scales if scale not in self.data.lr_scales]
+        lacking = [scale for scale in stage.scales if scale not in data.lr_scales]
         problems = [f"{place}.scales: {scale} is not among data.lr_scales" for scale in lacking]
-        side, size = stage.patch // self.scale * max(stage.scales), self.data.subimages.size
+        side, size = stage.patch // self.scale * max(stage.scales), data.side
         if side > size:
             problems.append(f"{place}.patch: at x{max(stage.scales)} it is {side}, larger than data.subimages.size")
         if stage.discriminators:
@@ -172,22 +207,23 @@ class Pipeline(Strict):
             problems.append(f"{place}.derive: nothing can be derived where the scale is drawn; leave it out")
         return problems
 
-    def _detail_problems(self, stage: Stage, place: str) -> list[str]:
+    def _detail_problems(self, name: str, place: str) -> list[str]:
         """A network and its discriminator read as many channels as the extractor makes."""
-        if self.data.detail is None:
+        stage, detail = self.stages[name], self.data_of(name).detail
+        if detail is None:
             return []
-        made = CHANNELS[CODINGS[self.data.detail.type]]
+        made = CHANNELS[CODINGS[detail.type]]
         read = {f"{place}.network.detail_planes": getattr(stage.network, "detail_planes", made)}
         for judge, discriminator in stage.discriminators.items():
             if target_of(discriminator.on) == "hr_detail":
                 read[f"{place}.discriminators.{judge}.network.in_channels"] = discriminator.network.in_channels
-        kind = self.data.detail.type
-        return [f"{path}: {n} where data.detail, {kind}, makes {made}" for path, n in read.items() if n != made]
+        return [f"{path}: {n} where data.detail, {detail.type}, makes {made}" for path, n in read.items() if n != made]
 
-    def margin(self, stage: Stage) -> int:
+    def margin(self, name: str) -> int:
         """Return how many HR pixels around its patches a stage needs for what is computed in the step."""
+        stage, data = self.stages[name], self.data_of(name)
         reads_detail = any(column.endswith("_detail") for column in columns_read(stage))
-        return max(stage.margin, (self.data.detail_margin or 0) * self.scale if reads_detail else 0)
+        return max(stage.margin, (data.detail_margin or 0) * self.scale if reads_detail else 0)
 
     def _cycle(self) -> list[str]:
         try:
@@ -196,11 +232,12 @@ class Pipeline(Strict):
             return [f"stages: these wait for one another: {' -> '.join(error.args[1])}"]
         return []
 
-    def columns(self) -> set[str]:
-        """Return the columns that the shards of this pipeline hold."""
-        lr = {"lr"} if self.data.degradation else set()
-        detail = {"hr_detail"} | {f"{name}_detail" for name in lr} if self.data.detail else set()
-        return {"hr"} | lr | detail
+    def columns(self, stage: str) -> set[str]:
+        """Return the columns of a stage's shards, and of what is computed in the step in their place."""
+        data = self.data_of(stage)
+        lr = {"lr"} if data.degradation else set()
+        detail = {"hr_detail"} | {f"{name}_detail" for name in lr} if data.detail else set()
+        return {"hr"} | lr | detail | ({data.label} if data.label else set())
 
     def upstream(self, stage: str) -> list[str]:
         """Return the stages that a stage waits for, sorted."""

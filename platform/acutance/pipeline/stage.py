@@ -8,6 +8,10 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, Tag, TypeAdapter, model_validator
 
+from acutance.data import DataSettings
+from acutance.data.settings import BICUBIC
+from acutance.data.stream import Turning
+from acutance.evaluation.validation import MEASURES
 from acutance.imaging import frequency
 from acutance.imaging.extractors import EXTRACTORS, on_unit_range
 from acutance.losses import TERMS
@@ -15,7 +19,7 @@ from acutance.losses.adversarial import Form
 from acutance.losses.objective import target_of
 from acutance.models import DISCRIMINATORS, NETWORKS
 from acutance.models.features import FEATURE_NETWORKS
-from acutance.schema import Choice, Strict, choice_of
+from acutance.schema import Choice, Strict, choice_of, nearest
 
 DERIVATIONS: dict[str, Callable[..., Any]] = {
     "highpass": frequency.highpass,
@@ -109,9 +113,26 @@ class Discriminator(Strict):
         return self
 
 
+class Validation(Strict):
+    """What the kept network is measured on besides its steps: the middles of pictures that it does not learn from."""
+
+    on: str = Field(description="a data set like the stage's own")
+    split: str = Field(default="val", description="its part, of scored or classified pictures")
+    metrics: list[str] = Field(min_length=1)
+    every: PositiveInt | None = Field(default=None, description="steps; null: at the end alone")
+
+    @model_validator(mode="after")
+    def _known(self) -> Validation:
+        if unknown := [name for name in self.metrics if name not in MEASURES]:
+            raise ValueError(f"metrics: there is no {unknown[0]!r}{nearest(unknown[0], MEASURES)}")
+        return self
+
+
 class Stage(Strict):
     """One training: network + objective + discriminators + optimisers + schedule + steps."""
 
+    data: DataSettings | None = Field(default=None, description="its own where it differs from the pipeline's")
+    validation: Validation | None = None
     needs: list[str] = Field(default_factory=list, description="stages to finish first, besides those it reads")
     network: choice_of(NETWORKS, common=NetworkChoice)  # type: ignore[valid-type]
     derive: dict[str, choice_of(DERIVATIONS, skip=1, common=DerivationChoice)] = Field(  # type: ignore[valid-type]
@@ -128,7 +149,19 @@ class Stage(Strict):
         description="one of them is drawn for each step; LR patches stay as large, HR ones are as many times larger",
     )
     margin: NonNegativeInt = Field(default=0, description="HR pixels around the patch that derivations alone see")
-    augment: bool = Field(default=True, description="flips and transposition, drawn once for all columns")
+    augment: Turning = Field(
+        default="turns",
+        description="drawn once for all columns: flips and transposition, both flips, left to right, or none",
+    )
+    pad: NonNegativeInt = Field(default=0, description="HR pixels of 0 around pictures, of which patches take some")
+    frozen: list[str] = Field(
+        default_factory=list, description="parts of the network that do not learn and stay in eval mode"
+    )
+    first: Literal["together", "discriminator"] = Field(
+        default="together",
+        description="together: everyone's gradient is taken before anything moves; discriminator: it moves first, "
+        "and the generator's gradient is by its new judgement",
+    )
     ema: float | None = Field(default=None, gt=0, lt=1, description="decay of the averaged weights that are kept")
     seed: int | None = Field(default=None, description="of weights and batches; the pipeline's where left out")
     accumulate: PositiveInt = Field(
@@ -150,6 +183,12 @@ class Stage(Strict):
     checkpoint_every: PositiveInt = 1000
     report_every: PositiveInt = 50
 
+    @model_validator(mode="after")
+    def _in_turn(self) -> Stage:
+        if self.first == "discriminator" and self.accumulate > 1:
+            raise ValueError("accumulate: parts cannot be looked at twice where the discriminator moves first")
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _names(cls, content: Any) -> Any:
@@ -161,7 +200,9 @@ class Stage(Strict):
     def reads(self) -> set[str]:
         """Return the names of what it starts from or looks through: stages or files."""
         looked = {network for term in self.objective for network, _ in term.looks().values()}
-        return set(self.network.init.values()) | {network for network in looked if isinstance(network, str)}
+        enlarger = {self.data.enlarge.by} - {BICUBIC} if self.data and self.data.enlarge else set()
+        started = set(self.network.init.values()) | enlarger
+        return started | {network for network in looked if isinstance(network, str)}
 
     def feature_networks(self) -> list[Choice]:
         """Return the feature networks that its terms look through."""

@@ -38,6 +38,8 @@ def build_learner(job: StageJob, device: str) -> Learner:
     network: nn.Module = NETWORKS[stage.network.type](**stage.network.arguments())
     for part, source in stage.network.init.items():
         start_from(network, part, job.sources[source], job.name)
+    for part in stage.frozen:
+        _part_of(network, part, f"stages.{job.name}.frozen").requires_grad_(False)
     discriminators = {
         name: DISCRIMINATORS[d.network.type](**d.network.arguments()).to(device)
         for name, d in stage.discriminators.items()
@@ -48,11 +50,7 @@ def build_learner(job: StageJob, device: str) -> Learner:
 def start_from(network: nn.Module, part: str, source: str, stage: str) -> None:
     """Load the weights of a finished stage, or of a public file, into a part of a network ('.' is all of it)."""
     where = f"stages.{stage}.network.init.{part}"
-    try:
-        target = network if part == "." else network.get_submodule(part)
-    except AttributeError:
-        parts = ", ".join(name for name, _ in network.named_children())
-        raise ConfigError(f"the network has no part {part!r}", where=where, fix=f"its parts are {parts}") from None
+    target = network if part == "." else _part_of(network, part, where)
     if Path(source).suffix == ".pth" and isinstance(target, RRDBNet | MSRResNet):
         load_public_weights(target, source)
         return
@@ -65,6 +63,14 @@ def start_from(network: nn.Module, part: str, source: str, stage: str) -> None:
             where=where,
             fix="give both networks the same blocks, channels and growth",
         ) from None
+
+
+def _part_of(network: nn.Module, part: str, where: str) -> nn.Module:
+    try:
+        return network.get_submodule(part)
+    except AttributeError:
+        parts = ", ".join(name for name, _ in network.named_children())
+        raise ConfigError(f"the network has no part {part!r}", where=where, fix=f"its parts are {parts}") from None
 
 
 def seed_everything(seed: int, *more: int) -> None:

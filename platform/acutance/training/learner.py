@@ -7,7 +7,8 @@ DistributedDataParallel, whose hooks allow neither several passes through a netw
 graph; a fixed order of summation keeps a resumed run equal to an undisturbed one bit by bit. The transfer is small
 beside the step (67 MB for RRDBNet-23).
 
-Where a loss or a gradient is not finite on any worker, no worker moves: the step is skipped and says why.
+Where a loss or a gradient is not finite on any worker, no worker moves: the step is skipped and says why. Where the
+discriminators are to move first, their half of the step stands even if the generator's is skipped.
 """
 
 from __future__ import annotations
@@ -23,12 +24,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from acutance.losses.adversarial import discriminator_loss, means_over_workers
 from acutance.losses.objective import Judged, Objective, target_of
-from acutance.losses.pixel import inside
-from acutance.pipeline import DERIVATIONS, Stage
+from acutance.pipeline import Stage
 from acutance.training import together
+from acutance.training.derive import Batch, derived
 from acutance.training.player import Adversary, Player
-
-Batch = dict[str, Tensor]
 
 COUNTED = ("taken", "skipped", "in_a_row", "returns")
 
@@ -84,74 +83,94 @@ class Learner:
             gradient, left on the device.
         """
         before = [buffer.clone() for buffer in self._buffers()]
+        self.blamed = {}
         with _tf32(self.stage.tf32):
-            values = self._look(self._derived(batch))
-        self._move_if_finite(values, before)
+            values = self._look(derived(self.stage, batch), before)
+        self.in_a_row = self.in_a_row + 1 if self.blamed else 0
         self.taken += 1
         return values
 
-    @torch.no_grad()
-    def _derived(self, batch: Batch) -> Batch:
-        """Return the batch with what is computed of it, without the margin that only this computation sees.
-
-        Each picture keeps as many of its own pixels around it as the smallest one has.
-        """
-        whole = self.stage.patch + 2 * self.stage.margin
-        around = {name: self.stage.margin * tensor.shape[-1] // whole for name, tensor in batch.items()}
-        least = min(around.values())
-        made = {
-            name: inside(DERIVATIONS[d.type](inside(batch[d.of], around[d.of] - least), **d.arguments()), least)
-            for name, d in self.stage.derive.items()
-        }
-        kept = {name: inside(tensor, around[name]) for name, tensor in batch.items()} if self.stage.margin else batch
-        return {**kept, **made}
-
-    def _look(self, batch: Batch) -> dict[str, Tensor]:
-        """Leave every player's gradient on this worker's share of the batch; return the losses."""
+    def _look(self, batch: Batch, before: list[Tensor]) -> dict[str, Tensor]:
+        """Take every player's gradient on this worker's share of the batch, and move; return the losses."""
         for player in self.players().values():
             player.network.train()
             player.optimiser.zero_grad(set_to_none=True)
+        for part in self.stage.frozen:
+            self.generator.network.get_submodule(part).eval()
+        return (self._in_turn if self.stage.first == "discriminator" else self._together)(batch, before)
+
+    def _together(self, batch: Batch, before: list[Tensor]) -> dict[str, Tensor]:
+        """Take all gradients, then move."""
         count = self.stage.accumulate
         parts = [
             dict(zip(batch, part, strict=True)) for part in zip(*(t.chunk(count) for t in batch.values()), strict=True)
         ]
-        losses = [self._look_at(part, 1 / count) for part in parts]
-        return {name: torch.stack([each[name] for each in losses]).mean() for name in losses[0]}
+        losses = []
+        for part in parts:
+            outputs, seen = self._generated(part)
+            losses.append(self._judge(seen, part, 1 / count))
+            _walk_on(outputs, seen)
+        values = {name: torch.stack([each[name] for each in losses]).mean() for name in losses[0]}
+        self._move_if_finite(values, self.players(), before)
+        return values
 
-    def _look_at(self, batch: Batch, share: float) -> dict[str, Tensor]:
+    def _in_turn(self, batch: Batch, before: list[Tensor]) -> dict[str, Tensor]:
+        """Move the discriminators, then the generator by what they say of the same pictures now."""
+        outputs, seen = self._generated(batch)
+        verdicts = self._verdicts({name: picture.detach() for name, picture in seen.items()}, batch)
+        judged = self._teach(verdicts, 1.0)
+        rivals = {name: player for name, player in self.players().items() if name != "generator"}
+        self._move_if_finite(judged, rivals, before)
+        with self._precision(batch):
+            again = {name: _again(self.adversaries[name], verdict, seen, batch) for name, verdict in verdicts.items()}
+            total, values = self.objective(seen, batch, again)
+        torch.autograd.backward(total, inputs=list(seen.values()))
+        _walk_on(outputs, seen)
+        values |= {**judged, "total": total.detach()}
+        if not self.blamed:
+            self._move_if_finite(values, {"generator": self.generator}, before)
+        return values
+
+    def _generated(self, batch: Batch) -> tuple[Batch, Batch]:
+        """Return the generator's outputs, and them as the judges see them.
+
+        The graph is cut there, so that the judges' part of it is gone before the generator's is walked.
+        """
         network = self.generator.network
         with self._precision(batch):
             outputs = self.generator.call(*(batch[name] for name in network.inputs), **_options(network, batch))  # type: ignore[union-attr]
-        # The graph is cut at the pictures, so that the judges' part of it is gone before the generator's is walked.
         seen = {name: output.detach().to(_full(output.dtype)).requires_grad_() for name, output in outputs.items()}
-        values = self._judge(seen, batch, share)
-        read = [name for name, picture in seen.items() if picture.grad is not None]
-        torch.autograd.backward(
-            [outputs[name] for name in read],
-            [seen[name].grad.to(outputs[name].dtype) for name in read],
-        )
-        return values
+        return outputs, seen
+
+    def _verdicts(self, seen: Batch, batch: Batch) -> dict[str, Judged]:
+        with self._precision(batch):
+            return {name: _verdict(adversary, seen, batch) for name, adversary in self.adversaries.items()}
 
     def _judge(self, seen: Batch, batch: Batch, share: float) -> dict[str, Tensor]:
         """Leave the gradients of the objective by the pictures, and those of the discriminators by their weights."""
+        verdicts = self._verdicts(seen, batch)
         with self._precision(batch):
-            verdicts = {name: _verdict(adversary, seen, batch) for name, adversary in self.adversaries.items()}
             total, values = self.objective(seen, batch, verdicts)
+        values |= self._teach(verdicts, share)
+        torch.autograd.backward(share * total, inputs=list(seen.values()))
+        return {**values, "total": total.detach()}
+
+    def _teach(self, verdicts: dict[str, Judged], share: float) -> dict[str, Tensor]:
+        """Leave the gradients of the discriminators by their weights; return their losses."""
+        losses = {}
         for name, verdict in verdicts.items():
             loss = discriminator_loss(verdict.form, verdict.real, verdict.fake, verdict.means)
             weights = self.adversaries[name].weights
             torch.autograd.backward(share * loss, inputs=weights, retain_graph=True)
-            values[f"discriminator_{name}"] = loss.detach()
-        torch.autograd.backward(share * total, inputs=list(seen.values()))
-        return {**values, "total": total.detach()}
+            losses[f"discriminator_{name}"] = loss.detach()
+        return losses
 
     def _precision(self, batch: Batch) -> torch.autocast:
         device = next(iter(batch.values())).device.type
         return torch.autocast(device, dtype=torch.bfloat16, enabled=self.stage.precision == "bf16")
 
     @torch.no_grad()
-    def _move_if_finite(self, values: dict[str, Tensor], before: list[Tensor]) -> None:
-        players = self.players()
+    def _move_if_finite(self, values: dict[str, Tensor], players: dict[str, Player], before: list[Tensor]) -> None:
         gradients = {name: player.gradients for name, player in players.items()}
         statistics = [buffer for buffer in self._buffers() if buffer.is_floating_point()]
         losses = torch.stack([value.float() for value in values.values()])
@@ -163,18 +182,17 @@ class Learner:
         if bool(told.isfinite().all()):  # the one word that the host waits for in a step
             if means is not mine:
                 torch._foreach_copy_(mine[:-1], means[:-1])
-            self._move(lengths)
+            self._move(players, lengths)
         else:
             for buffer, old in zip(self._buffers(), before, strict=True):
                 buffer.copy_(old)
             self._blame(losses, values, gradients)
 
-    def _move(self, lengths: dict[str, Tensor]) -> None:
-        for name, player in self.players().items():
+    def _move(self, players: dict[str, Player], lengths: dict[str, Tensor]) -> None:
+        for name, player in players.items():
             player.move(player.settings.rate(self.taken) * BACK_OFF**self.returns, lengths[name])
-        if self.ema:
+        if self.ema and "generator" in players:
             self.ema.update_parameters(self.generator.network)
-        self.in_a_row, self.blamed = 0, {}
 
     def _blame(self, losses: Tensor, values: dict[str, Tensor], gradients: dict[str, list[Tensor]]) -> None:
         names = [*values, *(f"the gradient of {player}" for player in gradients)]
@@ -183,7 +201,7 @@ class Learner:
         rows = enumerate(together.of_all_workers(finite))
         blamed = {rank: [n for n, good in zip(names, row, strict=True) if not good] for rank, row in rows}
         self.blamed = {rank: bad for rank, bad in blamed.items() if bad}
-        self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
+        self.skipped += 1
 
     def _buffers(self) -> list[Tensor]:
         return [buffer for player in self.players().values() for buffer in player.network.buffers()]
@@ -223,6 +241,15 @@ class Learner:
             setattr(self, name, values[name])
 
 
+def _walk_on(outputs: Batch, seen: Batch) -> None:
+    """Carry the gradients by the pictures on to the generator's weights."""
+    read = [name for name, picture in seen.items() if picture.grad is not None]
+    torch.autograd.backward(
+        [outputs[name] for name in read],
+        [seen[name].grad.to(outputs[name].dtype) for name in read],  # type: ignore[union-attr]
+    )
+
+
 def _options(network: nn.Module, batch: Batch) -> Batch:
     """Return what the batch holds of the columns that the network can do without."""
     return {name: batch[name] for name in getattr(network, "options", ()) if name in batch}
@@ -232,6 +259,13 @@ def _verdict(adversary: Adversary, seen: Batch, batch: Batch) -> Judged:
     """Return a discriminator's logits; its running statistics move with both passes."""
     real, fake = adversary.call(batch[target_of(adversary.on)]), adversary.call(seen[adversary.on])
     return Judged(real, fake, adversary.form, means_over_workers(real, fake) if adversary.sync_mean else None)
+
+
+def _again(adversary: Adversary, before: Judged, seen: Batch, batch: Batch) -> Judged:
+    """Return the verdict of a discriminator that has moved; the vanilla form asks it of fakes alone."""
+    if adversary.form == "vanilla":
+        return Judged(before.real.detach(), adversary.call(seen[adversary.on]), adversary.form)
+    return _verdict(adversary, seen, batch)
 
 
 def _full(dtype: torch.dtype) -> torch.dtype:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ from acutance.training.build import build_learner, seed_everything
 from acutance.training.learner import Learner
 from acutance.training.plan import StageJob
 from acutance.training.together import place
+from acutance.training.validate import validate
+
+VALIDATION = "validation.json"
+"""The file, beside the model, of what it was measured to be; by step."""
 
 Losses = dict[str, float]
 
@@ -109,8 +114,10 @@ def reports_of(
         reports = last or learner.taken % stage.report_every == 0 or learner.taken in at
         # Amid steps that are skipped nothing is kept: a run that goes back is to see other weights when it meets them.
         keeps = last or (learner.taken % stage.checkpoint_every == 0 and not learner.in_a_row)
-        if reports or keeps:
+        if reports or keeps or _is_due(stage, learner.taken):
             newest = losses.flush(learner.taken)  # before a checkpoint: steps behind it are not taken again
+        if rank == 0 and job.measured_on and (last or _is_due(stage, learner.taken)):
+            _validate(job, learner, device, tracker)
         if reports and learner.taken > reported:  # not again what was reported before going back
             reported = learner.taken
             yield Report(learner.taken, newest, learner)
@@ -119,6 +126,26 @@ def reports_of(
     if rank == 0:
         _finish(job, learner, time.perf_counter() - started)
     _wait_for_all()
+
+
+def validated(job: StageJob) -> dict[int, Losses]:
+    """Return what the stage was measured to be so far, by step."""
+    noted = storage.join(job.folder, VALIDATION)
+    known = storage.read_json(noted) if storage.exists(noted) else {}
+    return {int(step): {name: math.nan if v is None else v for name, v in row.items()} for step, row in known.items()}
+
+
+def _is_due(stage: Stage, step: int) -> bool:
+    return bool(stage.validation and stage.validation.every and step % stage.validation.every == 0)
+
+
+def _validate(job: StageJob, learner: Learner, device: str, tracker: Tracker | None) -> None:
+    values = validate(job, learner.kept, device)
+    rows = validated(job) | {learner.taken: values}
+    told = {step: {name: None if math.isnan(v) else v for name, v in row.items()} for step, row in rows.items()}
+    storage.write_json(storage.join(job.folder, VALIDATION), told)
+    if tracker:
+        tracker.metrics([(learner.taken, {f"validation.{name}": value for name, value in values.items()})])
 
 
 def describe(job: StageJob) -> dict[str, Any]:
@@ -155,6 +182,7 @@ def _stream(job: StageJob, stage: Stage, device: str) -> Stream | ScaleStream:
             batch=stage.batch,
             seed=job.seed,
             augment=stage.augment,
+            pad=stage.pad,
         )
 
     if not stage.scales:

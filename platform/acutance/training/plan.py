@@ -12,19 +12,41 @@ import torch
 from torch import nn
 
 from acutance import storage
-from acutance.data.settings import Checked, dataset_fingerprint, pictures_fingerprint
+from acutance.data import Contents, DataSettings
+from acutance.data.prepare import shards_folder
+from acutance.data.settings import BICUBIC, dataset_fingerprint, pictures_fingerprint
 from acutance.errors import WeightsError
 from acutance.fingerprint import file_sha256, fingerprint
 from acutance.models import DISCRIMINATORS, NETWORKS
 from acutance.models.features import FEATURE_NETWORKS, UNTRAINED
 from acutance.pipeline import Pipeline, Stage, columns_read
+from acutance.upscaling.enlarger import Enlarger
 from acutance.weights import find_weights, require_weights
 
 TRAINING_VERSION = 2
 """Counts changes of the training code after which equal settings give other weights."""
 
-_NOT_DETERMINING = {"needs", "checkpoint_every", "report_every", "seed", "channels_last", "compile"}
+_NOT_DETERMINING = {
+    "needs", "data", "validation", "checkpoint_every", "report_every", "seed", "channels_last", "compile",
+}  # fmt: skip
 """Compiling and the order in memory change the order of summation, as the number of workers does: rounding alone."""
+
+
+@dataclass(frozen=True)
+class ShardSet:
+    """What a stage trains on or is measured on, as `prepare` makes it.
+
+    Attributes:
+        fingerprint: of all that determines it.
+        folder: its URI.
+        enlarger: what `settings.enlarge` stands for.
+    """
+
+    settings: DataSettings
+    scale: int
+    fingerprint: str
+    folder: str
+    enlarger: Enlarger | None = None
 
 
 @dataclass(frozen=True)
@@ -33,8 +55,8 @@ class StageJob:
 
     Attributes:
         settings: the resolved stage, as `Stage.model_validate` takes it.
-        shards: URI of the shard set's folder.
         folder: URI of the stage's own folder: checkpoints, `model.safetensors`, `done.json`.
+        measured_on: what the kept network is measured on.
         sources: what it starts from or looks through -> URI of that model or weights file.
         weights: file name of a feature network's published weights -> SHA-256.
         description: what the model file says of itself besides its network.
@@ -45,13 +67,19 @@ class StageJob:
     settings: dict[str, Any]
     scale: int
     seed: int
-    shards: str
+    trained_on: ShardSet
     folder: str
     fingerprint: str
     sources: dict[str, str] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
     description: dict[str, Any] = field(default_factory=dict)
     continues: str | None = None
+    measured_on: ShardSet | None = None
+
+    @property
+    def shards(self) -> str:
+        """URI of the shard set that it trains on."""
+        return self.trained_on.folder
 
     @property
     def checkpoints(self) -> str:
@@ -68,11 +96,11 @@ class StageJob:
         return storage.exists(storage.join(self.folder, "done.json"))
 
 
-def plan_stages(pipeline: Pipeline, pictures: Checked, root: str, *, only: str | None = None) -> list[StageJob]:
+def plan_stages(pipeline: Pipeline, contents: Contents, root: str, *, only: str | None = None) -> list[StageJob]:
     """Return the jobs of a pipeline in order.
 
     Args:
-        pictures: names and checksums of the training pictures.
+        contents: what the data sets consist of that these stages train on and are measured on.
         root: URI of the storage root.
         only: one stage; then it and what it needs.
 
@@ -83,25 +111,29 @@ def plan_stages(pipeline: Pipeline, pictures: Checked, root: str, *, only: str |
     require_weights(file for name in order for file in weights_files(pipeline.stages[name]))
     jobs: dict[str, StageJob] = {}
     for name in order:
-        jobs[name] = _job(pipeline, name, pictures, root, jobs)
+        jobs[name] = _job(pipeline, name, contents, root, jobs)
     return list(jobs.values())
 
 
-def _job(pipeline: Pipeline, name: str, pictures: Checked, root: str, before: dict[str, StageJob]) -> StageJob:
-    stage = as_trained(pipeline, name)
+def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: dict[str, StageJob]) -> StageJob:
+    stage, data, validation = as_trained(pipeline, name), pipeline.data_of(name), pipeline.validation_data(name)
     seed = pipeline.seed if stage.seed is None else stage.seed
-    dataset = dataset_fingerprint(pipeline.data, pipeline.scale, pictures)
     reads_detail = any(column.endswith("_detail") for column in columns_read(stage))
+    enlarger = _enlarger(data, name, before)
+    trained_on = _shard_set(data, pipeline.scale, contents, root, enlarger)
+    measured_on = _shard_set(validation, pipeline.scale, contents, root, enlarger) if validation else None
+    depends_on = trained_on.fingerprint if reads_detail else _without_detail(trained_on, contents)
     settings = stage.model_dump(mode="json")
-    detail = pipeline.data.detail.model_dump(mode="json") if pipeline.data.detail else None
+    detail = data.detail.model_dump(mode="json") if data.detail else None
     files = sorted(source for source in stage.reads() if source not in before)
     weights = {file: checksum(find_weights(file)) for file in weights_files(stage)}
     determines = {
         "version": TRAINING_VERSION,
         "stage": _without_paths({k: v for k, v in settings.items() if k not in _NOT_DETERMINING}, files),
+        "measured": [measured_on.fingerprint, stage.validation.metrics] if measured_on and stage.validation else None,
         "scale": pipeline.scale,
         "seed": seed,
-        "dataset": dataset if reads_detail else pictures_fingerprint(pipeline.data, pipeline.scale, pictures),
+        "dataset": depends_on,
         "upstream": {source: before[source].fingerprint for source in stage.reads() if source in before},
         "files": [_checksum_named(source, name) for source in files],
         "weights": weights,
@@ -112,7 +144,8 @@ def _job(pipeline: Pipeline, name: str, pictures: Checked, root: str, before: di
         settings=settings,
         scale=pipeline.scale,
         seed=seed,
-        shards=storage.join(root, "shards", dataset),
+        trained_on=trained_on,
+        measured_on=measured_on,
         folder=storage.join(root, "stages", mark),
         fingerprint=mark,
         sources={source: before[source].model if source in before else source for source in stage.reads()},
@@ -122,10 +155,31 @@ def _job(pipeline: Pipeline, name: str, pictures: Checked, root: str, before: di
             "stage": name,
             "detail": detail,
             "fingerprint": mark,
-            "dataset": dataset,
+            "dataset": trained_on.fingerprint,
             "notes": _notes(stage, before),
         },
     )
+
+
+def _shard_set(data: DataSettings, scale: int, contents: Contents, root: str, enlarger: Enlarger | None) -> ShardSet:
+    mark = dataset_fingerprint(data, scale, contents[data.source], enlarger.fingerprint if enlarger else "")
+    return ShardSet(data, scale, mark, shards_folder(root, mark), enlarger)
+
+
+def _without_detail(shards: ShardSet, contents: Contents) -> str:
+    mark = shards.enlarger.fingerprint if shards.enlarger else ""
+    return pictures_fingerprint(shards.settings, shards.scale, contents[shards.settings.source], mark)
+
+
+def _enlarger(data: DataSettings, stage: str, before: Mapping[str, StageJob]) -> Enlarger | None:
+    if data.enlarge is None:
+        return None
+    by, scale = data.enlarge.by, data.enlarge.scale
+    if by == BICUBIC:
+        return Enlarger(None, BICUBIC, scale)
+    if by in before:
+        return Enlarger(before[by].model, before[by].fingerprint, scale)
+    return Enlarger(by, _checksum_named(by, stage), scale)
 
 
 def going_on_from(job: StageJob, model: str, root: str) -> StageJob:
@@ -160,15 +214,16 @@ def _notes(stage: Stage, before: Mapping[str, StageJob]) -> list[str]:
 
 def as_trained(pipeline: Pipeline, name: str) -> Stage:
     """Return a stage that derives the detail layers which it reads and the shards do not hold."""
-    stage, detail = pipeline.stages[name], pipeline.data.detail
-    if detail is None or pipeline.data.detail_margin is None:
+    stage, data = pipeline.stages[name], pipeline.data_of(name)
+    detail = data.detail
+    if detail is None or data.detail_margin is None:
         return stage
     pictures = [column for column in ("hr", "lr") if f"{column}_detail" in columns_read(stage)]
     if not pictures:
         return stage
     made = {f"{column}_detail": {**detail.model_dump(mode="json"), "of": column} for column in pictures}
     settings = stage.model_dump(mode="json")
-    changes = {"derive": {**settings["derive"], **made}, "margin": pipeline.margin(stage)}
+    changes = {"derive": {**settings["derive"], **made}, "margin": pipeline.margin(name)}
     return Stage.model_validate({**settings, **changes})
 
 

@@ -29,7 +29,7 @@ class Player:
     def __post_init__(self) -> None:
         self.call = self.network
         self.optimiser = torch.optim.Adam(
-            self.network.parameters(),
+            self.weights,
             lr=self.settings.learning_rate,
             betas=self.settings.betas,
             weight_decay=self.settings.weight_decay,
@@ -38,13 +38,13 @@ class Player:
 
     @property
     def weights(self) -> list[nn.Parameter]:
-        """What is learned."""
-        return list(self.network.parameters())
+        """What is learned: all weights but those of frozen parts."""
+        return [weight for weight in self.network.parameters() if weight.requires_grad]
 
     @property
     def gradients(self) -> list[Tensor]:
         """The gradients that the newest backward pass left."""
-        return [weight.grad for weight in self.network.parameters() if weight.grad is not None]
+        return [weight.grad for weight in self.weights if weight.grad is not None]
 
     def move(self, rate: float, length: Tensor) -> None:
         """Take one optimiser step.

@@ -14,6 +14,7 @@ from acutance import storage
 from acutance.console import say
 from acutance.data import Source
 from acutance.errors import ConfigError
+from acutance.evaluation.metrics import METRICS
 from acutance.registry import tracking
 from acutance.run import marks, prepare_data, train_stages
 from acutance.tune.outcome import CampaignOutcome, from_best, outcome_of, starting
@@ -73,7 +74,7 @@ def run_campaign(work: CampaignWork, *, resume: bool = False) -> CampaignOutcome
         )
     with alone(study):
         client = tracking.connect(work.base.root)
-        prepare_data(work.base)
+        prepare_data(work.base, work.campaign.stage)
         train_stages(work.base, work.campaign.stage, before=True)
         stage = next(job for job in work.base.jobs() if job.name == work.campaign.stage)
         tags = {"acutance.kind": "campaign", "acutance.study": work.name, **marks(stage)}
@@ -94,7 +95,7 @@ def _search(work: CampaignWork, study: Study, client: Any, run: str) -> None:
         campaign=campaign.model_dump(mode="json", by_alias=True),
         pipeline=base.pipeline.model_dump(mode="json", by_alias=True),
         catalogue=base.catalogue,
-        trained_on=base.pictures,
+        contents=base.contents(campaign.stage),
         root=base.root,
         measured_on=_pictures(work),
         resources=resources,
@@ -135,5 +136,5 @@ def _row(trial: Attempt, front: list[int]) -> dict[str, Any]:
 
 
 def _pictures(work: CampaignWork) -> dict[str, list[Source]]:
-    names = sorted({goal.on for goal in work.campaign.objectives})
+    names = sorted({goal.on for goal in work.campaign.objectives if goal.metric in METRICS})
     return {name: work.base.catalogue.find(name) for name in names}

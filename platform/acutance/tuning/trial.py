@@ -12,7 +12,7 @@ from ray import tune
 from torch import nn
 
 from acutance.campaign import Campaign, Goal
-from acutance.data import Catalogue, Checked, Source, prepare
+from acutance.data import Catalogue, Contents, Source
 from acutance.errors import AcutanceError
 from acutance.evaluation.evaluate import evaluate_one
 from acutance.evaluation.metrics import METRICS
@@ -21,7 +21,9 @@ from acutance.models.model_file import load_model
 from acutance.pipeline import Pipeline, resolve
 from acutance.quiet import hush
 from acutance.training.loop import Losses, describe
+from acutance.training.make_shards import make_shards, shard_sets
 from acutance.training.plan import StageJob, going_on_from, plan_stages
+from acutance.training.validate import device_of, validate
 from acutance.tuning.ledger import Assignment
 from acutance.tuning.workers import Workers
 
@@ -48,7 +50,7 @@ class TrialSetup:
     Attributes:
         campaign: as `Campaign.model_validate` takes it.
         pipeline: the pipeline's settings without any suggestion.
-        trained_on: names and checksums of the training pictures.
+        contents: what the training sets consist of.
         root: URI of the storage root.
         measured_on: data set -> the pictures that objectives are measured on.
         resources: of each worker.
@@ -57,7 +59,7 @@ class TrialSetup:
     campaign: dict[str, Any]
     pipeline: dict[str, Any]
     catalogue: Catalogue
-    trained_on: Checked
+    contents: Contents
     root: str
     measured_on: dict[str, list[Source]]
     resources: dict[str, float]
@@ -103,9 +105,11 @@ class StageTrial(tune.Trainable):
 
     def _begin(self) -> None:
         first = pipeline_of(self.shared, self.assignment)
-        prepare(first.data, first.scale, self.shared.catalogue, self.shared.root, alone=True)
-        for job in _before(self.shared, first):
-            self.workers.train(job)
+        for job in _jobs(self.shared, first):
+            for shards in shard_sets([job]):
+                make_shards(shards, self.shared.catalogue, self.shared.root, alone=True)
+            if job.name != self.campaign.stage and not job.done():
+                self.workers.train(job)
         pipelines = [pipeline_of(self.shared, self.assignment, seed) for seed in range(self.campaign.seeds)]
         jobs = [_stage_job(self.shared, pipeline, self.assignment.parent) for pipeline in pipelines]
         self.tracker = self.shared.open_tracker(self.assignment.number, self.assignment.values)
@@ -132,15 +136,20 @@ class StageTrial(tune.Trainable):
         return {"scores": scores, "spread": spread}
 
     def _measure(self, network: nn.Module, job: StageJob) -> dict[str, float]:
+        goals = self.campaign.objectives
+        restored = sorted({goal.metric for goal in goals} & METRICS.keys())
+        values = validate(job, network, device_of(network)) if len(restored) < len({g.metric for g in goals}) else {}
+        if not restored:
+            return {goal.name: values[goal.metric] for goal in goals}
         evaluation = evaluate_one(
             network,
             describe(job),
             self.shared.measured_on,
             scale=job.scale,
             protocol=self.shared.pipeline["evaluate"]["protocol"],
-            metrics=sorted({goal.metric for goal in self.campaign.objectives}),
+            metrics=restored,
         )
-        return {goal.name: objective(evaluation, goal) for goal in self.campaign.objectives}
+        return {g.name: values[g.metric] if g.metric in values else objective(evaluation, g) for g in goals}
 
 
 def pipeline_of(shared: TrialSetup, assignment: Assignment, seed: int = 0) -> Pipeline:
@@ -154,17 +163,16 @@ def pipeline_of(shared: TrialSetup, assignment: Assignment, seed: int = 0) -> Pi
 
 def upstream_of(shared: TrialSetup, assignment: Assignment) -> set[str]:
     """Return the fingerprints of the stages that a trial would have to train first."""
-    return {job.fingerprint for job in _before(shared, pipeline_of(shared, assignment))}
+    jobs = _jobs(shared, pipeline_of(shared, assignment))
+    return {job.fingerprint for job in jobs if job.name != shared.campaign["stage"] and not job.done()}
 
 
-def _before(shared: TrialSetup, pipeline: Pipeline) -> list[StageJob]:
-    jobs = plan_stages(pipeline, shared.trained_on, shared.root, only=shared.campaign["stage"])
-    return [job for job in jobs if job.name != shared.campaign["stage"] and not job.done()]
+def _jobs(shared: TrialSetup, pipeline: Pipeline) -> list[StageJob]:
+    return plan_stages(pipeline, shared.contents, shared.root, only=shared.campaign["stage"])
 
 
 def _stage_job(shared: TrialSetup, pipeline: Pipeline, parent: str | None) -> StageJob:
-    jobs = plan_stages(pipeline, shared.trained_on, shared.root, only=shared.campaign["stage"])
-    job = next(job for job in jobs if job.name == shared.campaign["stage"])
+    job = next(job for job in _jobs(shared, pipeline) if job.name == shared.campaign["stage"])
     return going_on_from(job, parent, shared.root) if parent else job
 
 

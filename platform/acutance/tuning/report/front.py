@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from acutance.campaign import Campaign, Goal
-from acutance.evaluation.metrics import METRICS
+from acutance.evaluation.validation import QUANTITIES
 from acutance.tuning.rules import dominates, judged
 from acutance.tuning.study import Attempt
 
@@ -58,13 +58,13 @@ def heading(goal: Goal) -> str:
 
 def quantity(goal: Goal) -> str:
     """Return what an objective is, in a few words."""
-    metric = METRICS[goal.metric]
+    metric = QUANTITIES[goal.metric]
     return f"{metric.title}{', distance from the truth' if metric.goal == 'closest to the truth' else ''}"
 
 
 def decimals(metric: str) -> int:
     """Return how many digits after the point tell trials apart; one more than tell pictures."""
-    return METRICS[metric].digits + 1
+    return QUANTITIES[metric].digits + 1
 
 
 def scored(goal: Goal, attempt: Attempt) -> str:

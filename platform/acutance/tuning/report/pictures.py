@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from acutance.campaign import Goal
-from acutance.evaluation.metrics import METRICS
+from acutance.evaluation.validation import QUANTITIES
 from acutance.tuning.report.drawing import BEST, FAINT, PLAIN, axis_title, count_trials, cut_off, dress, png, worded
 from acutance.tuning.report.front import spent, whole
 from acutance.tuning.study import Attempt
@@ -112,6 +112,6 @@ def importance_picture(shares: Mapping[str, Mapping[str, float]], goals: Sequenc
         axes.set_xlim(0, 1.15)
         axes.set_xticks([])
         axes.tick_params(labelsize=8.5)
-        axes.set_title(worded(f"{METRICS[goal.metric].title}, {goal.on}"), fontsize=9, loc="left")
+        axes.set_title(worded(f"{QUANTITIES[goal.metric].title}, {goal.on}"), fontsize=9, loc="left")
         axes.spines[["top", "right", "bottom"]].set_visible(False)
     return png(figure)

@@ -8,10 +8,10 @@ import numpy as np
 
 from acutance.campaign import Goal
 from acutance.data import Source
-from acutance.evaluation.metrics import METRICS
 from acutance.evaluation.pictures import pair_for
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.sheet import WIDTHS, ZOOM, Panel, Strip, sharpest
+from acutance.evaluation.validation import QUANTITIES
 from acutance.models.model_file import load_model
 from acutance.models.restore import restore
 from acutance.tuning.report.front import scored
@@ -44,7 +44,7 @@ def best_strips(
         lr, truth = _part(*pair_for(PROTOCOLS[protocol], goal.on, source, scale), scale)
         panels = [Panel("LR", f"{lr.shape[1]} x {lr.shape[0]} pixels", lr)]
         for attempt, network, description in models:
-            caption = f"{METRICS[goal.metric].title} {scored(goal, attempt)}"
+            caption = f"{QUANTITIES[goal.metric].title} {scored(goal, attempt)}"
             panels.append(Panel(_called(attempt), caption, restore(network, description, lr)["image"]))
         panels.append(Panel("ground truth", f"{truth.shape[1]} x {truth.shape[0]} pixels", truth))
         row, column = sharpest(lr, WIDTHS[0] // ZOOM // scale)

@@ -77,6 +77,8 @@ def _sheet(record: Record, file: Path) -> Drawn:
     trials = [attempt for attempt in ranked(record.attempts, campaign.objectives, campaign.judge) if attempt.model]
     if record.table is not None:  # one of each row
         trials = list({attempt.row: attempt for attempt in reversed(trials)}.values())[::-1]
+    if base.evaluate is None:
+        return Drawn(None, ["The stage makes no pictures to look at."])
     if not trials or not record.pictures.get(goal.on):
         return Drawn(None, ["No trial was trained to its end: there are no pictures to look at."])
     try:

@@ -1,0 +1,29 @@
+"""What a step computes of its batch before any network sees it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from acutance.losses.pixel import inside
+from acutance.pipeline import DERIVATIONS, Stage
+
+Batch = dict[str, Tensor]
+
+
+@torch.no_grad()
+def derived(stage: Stage, batch: Batch) -> Batch:
+    """Return the batch with what is computed of it, without the margin that only this computation sees.
+
+    Each picture keeps as many of its own pixels around it as the smallest one has.
+    """
+    whole = stage.patch + 2 * stage.margin
+    pictures = {name: tensor for name, tensor in batch.items() if tensor.ndim == 4}
+    around = {name: stage.margin * picture.shape[-1] // whole for name, picture in pictures.items()}
+    least = min(around.values())
+    made = {
+        name: inside(DERIVATIONS[d.type](inside(batch[d.of], around[d.of] - least), **d.arguments()), least)
+        for name, d in stage.derive.items()
+    }
+    kept = {name: inside(picture, around[name]) for name, picture in pictures.items()} if stage.margin else {}
+    return {**batch, **kept, **made}

@@ -1,0 +1,73 @@
+"""A network on pictures that it does not learn from: one upright patch of each, all of them measured together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import nn
+
+from acutance.data.manifest import read_manifest
+from acutance.data.shards import open_columns
+from acutance.data.stream import Stream
+from acutance.errors import ConfigError
+from acutance.evaluation.validation import MEASURES
+from acutance.pipeline import Stage, columns_read
+from acutance.training.derive import Batch, derived
+from acutance.training.plan import StageJob
+
+Values = dict[str, float]
+
+
+@torch.no_grad()
+def validate(job: StageJob, network: nn.Module, device: str) -> Values:
+    """Return the measures that a stage asks for; the network's mode and weights stay as they are.
+
+    Args:
+        network: on `device`.
+
+    Raises:
+        ConfigError: for a measure of an output that the network does not have.
+    """
+    stage = Stage.model_validate(job.settings)
+    assert stage.validation is not None
+    assert job.measured_on is not None
+    measures = {name: MEASURES[name] for name in stage.validation.metrics}
+    pairs: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in measures}
+    training = network.training
+    network.eval()
+    try:
+        for batch in _batches(job.measured_on.folder, stage, device):
+            outputs = network(*(batch[name] for name in network.inputs))  # type: ignore[union-attr]
+            for name, measure in measures.items():
+                if measure.output not in outputs:
+                    what = f"{name} measures {measure.output!r}; the network gives {', '.join(outputs)}"
+                    raise ConfigError(what, where=f"stages.{job.name}.validation.metrics")
+                pairs[name].append((outputs[measure.output].float().cpu().numpy(), batch[measure.target].cpu().numpy()))
+    finally:
+        network.train(training)
+    return {name: measures[name].of(*map(np.concatenate, zip(*seen, strict=True))) for name, seen in pairs.items()}
+
+
+def device_of(network: nn.Module) -> str:
+    """Return where a network's weights are."""
+    return str(next(network.parameters()).device)
+
+
+def _batches(shards: str, stage: Stage, device: str) -> Iterator[Batch]:
+    """Yield all rows in their order, as many at a time as a step sees."""
+    manifest, columns = read_manifest(shards), open_columns(shards, sorted(columns_read(stage)))
+    stream = Stream(
+        columns,
+        divisors={name: manifest.columns[name].divisor for name in columns},
+        codings={name: manifest.columns[name].coding for name in columns},
+        scale=1,
+        patch=manifest.columns["hr"].shape[0],
+        batch=stage.batch,
+        seed=0,
+        augment="none",
+    )
+    for start in range(0, manifest.rows, stage.batch):
+        seen = stream.upright(range(start, min(start + stage.batch, manifest.rows)))
+        yield derived(stage, {name: tensor.to(device) for name, tensor in seen.items()})
