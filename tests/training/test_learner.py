@@ -118,16 +118,23 @@ def test_a_derived_column_is_the_target_of_an_output() -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_a_run_that_was_interrupted_ends_bit_for_bit_as_one_that_was_not(tmp_path: Path) -> None:
-    whole = learner_of(GAN)
+SGD = {**GAN["optimiser"], "type": "sgd", "weight_decay": 0.1, "every": 2}
+
+
+@pytest.mark.parametrize("optimiser", [GAN["optimiser"], SGD], ids=["adam", "sgd"])
+def test_a_run_that_was_interrupted_ends_bit_for_bit_as_one_that_was_not(
+    tmp_path: Path, optimiser: dict[str, Any]
+) -> None:
+    settings = {**GAN, "optimiser": optimiser}
+    whole = learner_of(settings)
     for step in range(6):
         whole.step(batch_of(step))
 
-    first = learner_of(GAN)
+    first = learner_of(settings)
     for step in range(3):
         first.step(batch_of(step))
     checkpoint.write(str(tmp_path), first, "print")
-    second = learner_of({**GAN, "optimiser": {**GAN["optimiser"]}})
+    second = learner_of(settings)
     second.step(batch_of(99))  # whatever it held before is replaced
     assert checkpoint.resume(str(tmp_path), second, "print", "cpu")
     assert second.taken == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ import torch
 from made_for_training import learner_of
 from torch import Tensor, nn
 
-from acutance.pipeline import Stage
+from acutance.pipeline import Optimiser, Stage
 from acutance.training.learner import Learner
+from acutance.training.player import Player
 
 PLAIN: dict[str, Any] = {
     "network": {"type": "rrdbnet", "blocks": 1, "channels": 8, "growth": 4},
@@ -143,22 +145,61 @@ def test_averaged_weights_are_those_computed_by_hand() -> None:
     torch.testing.assert_close(dict(learner.kept.state_dict()), wanted, rtol=1e-5, atol=1e-7)
 
 
-def test_the_fused_optimiser_is_adam_as_it_is_written() -> None:
-    """Kingma and Ba, algorithm 1, in whatever order the weights lie in memory."""
-    settings = {"learning_rate": 1e-2, "betas": [0.8, 0.9], "weight_decay": 0.1}
-    learner = learner_of(PLAIN | {"optimiser": settings, "channels_last": True})
+def moved(optimiser: dict[str, Any], steps: int = 3) -> Iterator[tuple[int, list[nn.Parameter], list[Tensor]]]:
+    """Yield the weights and a copy of them, then of each step the gradients with a kernel's decay of 0.1."""
+    learner = learner_of(PLAIN | {"optimiser": optimiser, "channels_last": True})
     weights = list(learner.generator.network.parameters())
-    wanted = [weight.detach().clone() for weight in weights]
-    first, second = ([torch.zeros_like(weight) for weight in wanted] for _ in range(2))
-    for step in range(1, 4):
+    before = [weight.detach().clone() for weight in weights]
+    yield 0, weights, before
+    for step in range(1, steps + 1):
+        before = [weight.detach().clone() for weight in weights]
         learner.step(batch(step))
-        for w, m, v, weight in zip(wanted, first, second, weights, strict=True):
-            gradient = weight.grad + 0.1 * w
+        yield step, weights, [w.grad + 0.1 * b if w.ndim >= 2 else w.grad for w, b in zip(weights, before, strict=True)]
+
+
+@pytest.mark.parametrize("eps", [1e-8, 1e-3])
+def test_the_fused_optimiser_is_adam_as_it_is_written(eps: float) -> None:
+    """Kingma and Ba, algorithm 1, in whatever order the weights lie in memory; kernels alone decay."""
+    taken = moved({"learning_rate": 1e-2, "betas": [0.8, 0.9], "weight_decay": 0.1, "eps": eps})
+    _, weights, wanted = next(taken)
+    first, second = ([torch.zeros_like(weight) for weight in wanted] for _ in range(2))
+    for step, _, gradients in taken:
+        for w, m, v, gradient in zip(wanted, first, second, gradients, strict=True):
             m.mul_(0.8).add_(0.2 * gradient)
             v.mul_(0.9).add_(0.1 * gradient**2)
-            w.sub_(1e-2 * (m / (1 - 0.8**step)) / ((v / (1 - 0.9**step)).sqrt() + 1e-8))
+            w.sub_(1e-2 * (m / (1 - 0.8**step)) / ((v / (1 - 0.9**step)).sqrt() + eps))
     for weight, w in zip(weights, wanted, strict=True):
         torch.testing.assert_close(weight.detach(), w, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_sgd_moves_by_its_velocity(momentum: float) -> None:
+    taken = moved({"type": "sgd", "learning_rate": 0.02, "momentum": momentum, "weight_decay": 0.1})
+    _, weights, wanted = next(taken)
+    velocity = [torch.zeros_like(weight) for weight in wanted]
+    for _, _, gradients in taken:
+        for w, v, gradient in zip(wanted, velocity, gradients, strict=True):
+            v.mul_(momentum).add_(gradient)
+            w.sub_(0.02 * v)
+    for weight, w in zip(weights, wanted, strict=True):
+        torch.testing.assert_close(weight.detach(), w, rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_of_kernels_alone_and_its_opposite_learn() -> None:
+    for network in (nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2)):
+        for settings in (Optimiser(), Optimiser(type="sgd")):
+            player = Player(network, settings)
+            before = [weight.detach().clone() for weight in player.weights]
+            network(torch.rand(4, 2)).square().sum().backward()
+            player.move(1e-2, torch.tensor(1.0))
+            assert not any(torch.equal(a, b) for a, b in zip(before, player.weights, strict=True))
+
+
+def test_the_learning_rate_falls_at_milestones_and_every_so_often_to_its_floor() -> None:
+    falling = Optimiser(learning_rate=1.0, milestones=[3], every=2, gamma=0.5, floor=0.1)
+    assert [falling.rate(step) for step in range(9)] == [1, 1, 0.5, 0.25, 0.125, 0.125, 0.1, 0.1, 0.1]
+    with pytest.raises(ValueError, match=r"floor: 0\.1 is above the learning rate of 0\.01"):
+        Optimiser(learning_rate=1e-2, floor=0.1)
 
 
 def test_impossible_settings_are_refused() -> None:

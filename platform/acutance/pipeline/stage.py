@@ -6,7 +6,16 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, Tag, TypeAdapter, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    TypeAdapter,
+    model_validator,
+)
 
 from acutance.data import DataSettings
 from acutance.data.settings import BICUBIC
@@ -83,18 +92,32 @@ class DerivationChoice(Choice):
 
 
 class Optimiser(Strict):
-    """Adam (Kingma and Ba) with a learning rate that is multiplied by `gamma` at each milestone."""
+    """Adam (Kingma and Ba) or SGD with momentum, and how the learning rate falls."""
 
+    type: Literal["adam", "sgd"] = "adam"
     learning_rate: PositiveFloat = 1e-4
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.0
-    milestones: list[PositiveInt] = Field(default_factory=list, description="steps at which the rate is multiplied")
-    gamma: float = 0.5
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="of adam alone")
+    eps: PositiveFloat = Field(default=1e-8, description="of adam alone")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd alone; not Nesterov's")
+    weight_decay: NonNegativeFloat = Field(
+        default=0.0, description="of kernels alone: parameters of 2 or more dimensions; added to the gradient"
+    )
+    milestones: list[PositiveInt] = Field(default_factory=list, description="steps at which the rate falls")
+    every: PositiveInt | None = Field(default=None, description="the rate falls every so many steps, too")
+    gamma: float = Field(default=0.5, description="what the rate is multiplied by where it falls")
+    floor: NonNegativeFloat = Field(default=0.0, description="the rate falls no lower")
     clip: PositiveFloat | None = Field(default=None, description="longer gradients are cut to this norm")
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step (counted from 0)."""
-        return float(self.learning_rate * self.gamma ** sum(step >= milestone for milestone in self.milestones))
+        falls = sum(step >= milestone for milestone in self.milestones) + (step // self.every if self.every else 0)
+        return float(max(self.floor, self.learning_rate * self.gamma**falls))
+
+    @model_validator(mode="after")
+    def _starts_above_the_floor(self) -> Optimiser:
+        if self.floor > self.learning_rate:
+            raise ValueError(f"floor: {self.floor:g} is above the learning rate of {self.learning_rate:g}")
+        return self
 
 
 class Discriminator(Strict):

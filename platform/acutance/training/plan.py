@@ -23,7 +23,7 @@ from acutance.pipeline import Pipeline, Stage, columns_read
 from acutance.upscaling.enlarger import Enlarger
 from acutance.weights import find_weights, require_weights
 
-TRAINING_VERSION = 2
+TRAINING_VERSION = 3
 """Counts changes of the training code after which equal settings give other weights."""
 
 _NOT_DETERMINING = {

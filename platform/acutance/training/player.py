@@ -28,18 +28,12 @@ class Player:
 
     def __post_init__(self) -> None:
         self.call = self.network
-        self.optimiser = torch.optim.Adam(
-            self.weights,
-            lr=self.settings.learning_rate,
-            betas=self.settings.betas,
-            weight_decay=self.settings.weight_decay,
-            fused=True,
-        )
+        self.optimiser = _optimiser(self.network, self.settings)
 
     @property
     def weights(self) -> list[nn.Parameter]:
-        """What is learned: all weights but those of frozen parts."""
-        return [weight for weight in self.network.parameters() if weight.requires_grad]
+        """What is learned, frozen parts left out, in the order in which the optimiser counts it."""
+        return [weight for group in self.optimiser.param_groups for weight in group["params"]]
 
     @property
     def gradients(self) -> list[Tensor]:
@@ -66,3 +60,15 @@ class Adversary(Player):
     on: str
     form: Form
     sync_mean: bool
+
+
+def _optimiser(network: nn.Module, settings: Optimiser) -> torch.optim.Optimizer:
+    """Return the optimiser with two groups of weights, also where neither decays: kernels, and all the others."""
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    groups = [
+        {"params": [weight for weight in weights if weight.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [weight for weight in weights if weight.ndim < 2], "weight_decay": 0.0},
+    ]
+    if settings.type == "sgd":
+        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum, fused=True)
+    return torch.optim.Adam(groups, lr=settings.learning_rate, betas=settings.betas, eps=settings.eps, fused=True)
