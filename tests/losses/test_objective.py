@@ -149,6 +149,7 @@ def test_every_term_says_what_it_reads() -> None:
         "adversarial": "logits",
         "earth_mover": "outputs",
         "score": "outputs",
+        "cross_entropy": "outputs",
     }
 
 

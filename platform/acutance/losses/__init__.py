@@ -7,16 +7,18 @@ through which and at what. `objective` adds them up.
 """
 
 from acutance.losses.adversarial import Adversarial
+from acutance.losses.classes import CrossEntropy
 from acutance.losses.dual_perceptual import DualPerceptual
 from acutance.losses.perceptual import Perceptual
 from acutance.losses.pixel import Pixel
 from acutance.losses.scores import EarthMover, Score
 
-TERMS: dict[str, type[Pixel | Perceptual | DualPerceptual | Adversarial | EarthMover | Score]] = {
+TERMS: dict[str, type[Pixel | Perceptual | DualPerceptual | Adversarial | EarthMover | Score | CrossEntropy]] = {
     "pixel": Pixel,
     "perceptual": Perceptual,
     "dual_perceptual": DualPerceptual,
     "adversarial": Adversarial,
     "earth_mover": EarthMover,
     "score": Score,
+    "cross_entropy": CrossEntropy,
 }

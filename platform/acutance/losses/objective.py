@@ -12,7 +12,7 @@ from acutance.errors import ConfigError
 from acutance.losses.adversarial import Form, Means
 
 Found = TypeVar("Found")
-TARGETS = {"image": "hr", "detail": "hr_detail"}
+TARGETS = {"image": "hr", "detail": "hr_detail", "logits": "class"}
 
 
 class Weighted(NamedTuple):
