@@ -104,3 +104,15 @@ def test_csv_has_every_value_unrounded(pictures: int) -> None:
     assert lines[1]["lpips_squeeze"] == "unavailable"
     assert lines[3]["candidate"] == GROUND_TRUTH
     assert lines[3]["psnr_y"] == ""
+
+
+def test_the_bytes_of_a_whole_data_set_are_told_where_they_were_measured() -> None:
+    sizes = {"bicubic": [1.5e6, 2e6], "GAN": [2e6, 3.125e6], GROUND_TRUTH: [4e6, 4e6]}
+    rows = [
+        Row("Set5", f"p{index}", name, {"compressed_size": size})
+        for name, own in sizes.items()
+        for index, size in enumerate(own)
+    ]
+    told = notes(Evaluation("wdsr", 2, ("compressed_size",), tuple(rows)))
+    assert told[1:] == ["PNG files of all of Set5: bicubic 3.50 MB, GAN 5.12 MB, ground truth 8.00 MB"]
+    assert not any("PNG" in note for note in notes(found()))

@@ -78,7 +78,15 @@ def notes(evaluation: Evaluation) -> list[str]:
         lines.append(f"{METRICS[name].title} is {UNAVAILABLE}: {reason}")
     for dataset in evaluation.datasets:
         lines += [note for name in evaluation.metrics if (note := _left_out(evaluation, name, dataset))]
+        lines += [_compressed(evaluation, dataset)] if "compressed_size" in evaluation.metrics else []
     return lines
+
+
+def _compressed(evaluation: Evaluation, dataset: str) -> str:
+    """Say how large a whole data set is as PNG files, as Zhou et al. print it in table IV of their weight map."""
+    sizes = {name: evaluation.values(name, "compressed_size", dataset).values() for name in evaluation.candidates}
+    megabytes = [f"{name} {sum(filter(None, own)) / 1e6:.2f} MB" for name, own in sizes.items()]
+    return f"PNG files of all of {dataset}: {', '.join(megabytes)}"
 
 
 def _left_out(evaluation: Evaluation, metric: str, dataset: str) -> str:
