@@ -146,6 +146,21 @@ def test_a_run_that_was_interrupted_ends_bit_for_bit_as_one_that_was_not(
     assert same(weights(whole.kept), weights(second.kept))
 
 
+@pytest.mark.parametrize("before", ["adam", "sgd"])
+@pytest.mark.parametrize(("after", "moment"), [("adam", "exp_avg"), ("sgd", "momentum_buffer")])
+def test_what_goes_on_from_another_optimiser_takes_up_the_weights_alone(
+    tmp_path: Path, before: str, after: str, moment: str
+) -> None:
+    first, second = (learner_of({**GAN, "optimiser": {"type": kind}}) for kind in (before, after))
+    first.step(batch_of(0))
+    checkpoint.write(str(tmp_path), first, "print")
+    checkpoint.go_on_from(str(tmp_path), second, "cpu")
+    assert same(weights(first.generator.network), weights(second.generator.network))
+    assert bool(second.generator.optimiser.state) == (before == after)
+    second.step(batch_of(1))
+    assert all(moment in state for state in second.generator.optimiser.state.values())
+
+
 def test_only_the_newest_checkpoints_stay_and_foreign_or_damaged_ones_are_refused(tmp_path: Path) -> None:
     learner = learner_of(GAN)
     for step in range(4):

@@ -55,6 +55,8 @@ def resume(folder: str, learner: Learner, fingerprint: str, device: str) -> bool
 def go_on_from(folder: str, learner: Learner, device: str) -> None:
     """Load the newest checkpoint of another job with the same networks; the optimisers keep their own settings.
 
+    One that was of another type there begins afresh.
+
     Raises:
         TrainingError: when there is none, or it is damaged.
     """
@@ -63,6 +65,9 @@ def go_on_from(folder: str, learner: Learner, device: str) -> None:
         raise TrainingError("there is no checkpoint to go on from", where=folder, fix="train that one again")
     own = {name: player.optimiser.state_dict()["param_groups"] for name, player in learner.players().items()}
     tensors, values = _read(storage.join(folder, names[-1]), device)
+    for name, (group, *_) in own.items():
+        if group.keys() != values["optimisers"][name][0].keys():
+            tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(f"{name}/optimiser/")}
     learner.load_state(tensors, {**values, "optimisers": own, "in_a_row": 0, "returns": 0})
 
 
