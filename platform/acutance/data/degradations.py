@@ -1,15 +1,23 @@
-"""How a low-resolution picture comes from a good one: `DEGRADATIONS` by the name that a pipeline gives.
+"""How a degraded or low-resolution picture comes from a good one.
 
-Each takes the whole high-resolution picture, its sides multiples of the scale, and returns the LR picture.
+`DEGRADATIONS` by the name that a pipeline gives make the LR pictures of shards, each from a whole picture whose sides
+are multiples of the scale. `Steps` are those of `imaging.degradations`, one or several in a row: training draws them
+for each sample, and data sets are evaluated with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import torch
+from pydantic import AfterValidator
 
+from acutance.errors import ConfigError
+from acutance.imaging import degradations
 from acutance.imaging.resize import imresize_uint8
+from acutance.schema import Choice, choice_of
 
 
 def bicubic(hr: torch.Tensor, *, scale: int) -> torch.Tensor:
@@ -26,3 +34,45 @@ def bicubic(hr: torch.Tensor, *, scale: int) -> torch.Tensor:
 
 
 DEGRADATIONS: dict[str, Callable[..., torch.Tensor]] = {"bicubic": bicubic}
+
+
+def plain(steps: Sequence[Choice]) -> list[dict[str, Any]]:
+    """Return steps as `imaging.degradations.degrade` takes them."""
+    return [{"type": step.type, **step.arguments()} for step in steps]
+
+
+def reduction(steps: Sequence[Choice]) -> int:
+    """Return how many times smaller the steps make a picture."""
+    return math.prod(step.scale for step in steps if step.type == "bicubic")  # type: ignore[attr-defined]
+
+
+def degraded(picture: torch.Tensor, steps: Sequence[dict[str, Any]], seed: int) -> torch.Tensor:
+    """Return a picture after some steps, as networks see it.
+
+    Args:
+        picture: uint8 (3, H, W).
+        steps: as `plain` returns them.
+        seed: 0 to 2^64 - 1.
+
+    Returns:
+        float32 (3, h, w): whole 255ths in 0..1 where the steps give bytes; noise and blur are neither clipped nor
+        rounded.
+    """
+    made = degradations.degrade(picture, steps, seed)
+    return made.float() / 255 if made.dtype == torch.uint8 else made
+
+
+def _tried(steps: list[Choice]) -> list[Choice]:
+    """Find a value that is out of its range before anything starts."""
+    try:
+        degradations.degrade(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), plain(steps), seed=0)
+    except ConfigError as error:
+        raise ValueError(f"{error.where}: {error.what}; {error.fix}") from None
+    return steps
+
+
+Steps: Any = Annotated[
+    list[choice_of(degradations.DEGRADATIONS, skip=2)],  # type: ignore[misc]
+    AfterValidator(_tried),
+]
+"""`[{type: awgn, sigma: 30}, {type: jpeg, quality: 25}]`: what is done to a picture, in this order."""

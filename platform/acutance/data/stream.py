@@ -8,12 +8,13 @@ before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 
+from acutance.data.degradations import degraded
 from acutance.data.manifest import Coding
 from acutance.errors import ConfigError
 
@@ -30,9 +31,10 @@ with np.errstate(all="ignore"):
 
 
 class _Draw(NamedTuple):
-    """Where one sample is cut, in pixels of the LR grid, and how it is turned."""
+    """Where one sample is cut, in pixels of the LR grid, how it is turned, and the seed of what degrades it."""
 
     row: int
+    seed: int
     top: int
     left: int
     flip_vertical: bool
@@ -54,6 +56,8 @@ class Stream:
         seed: 0 to 2^64 - 1.
         augment: how half of the samples are turned each way: flips and transposition, both flips, or left to right.
         pad: HR pixels of 0 around the rows, of which patches may take some.
+        degrade: steps that make `lr` out of each sample's `hr`, cut and turned, with a seed of its own; they make it
+            `scale` times smaller.
 
     Raises:
         ConfigError: when the patch is no multiple of the scale or larger than the sub-images.
@@ -71,10 +75,11 @@ class Stream:
         seed: int,
         augment: Turning = "turns",
         pad: int = 0,
+        degrade: Sequence[dict[str, Any]] = (),
     ) -> None:
         self.columns, self.divisors, self.codings = dict(columns), dict(divisors), dict(codings)
         self.scale, self.patch = scale, patch
-        self.batch_size, self.seed, self.augment = batch, seed, augment
+        self.batch_size, self.seed, self.augment, self.degrade = batch, seed, augment, degrade
         name = next(name for name, coding in codings.items() if coding != "label")
         self.rows, self.pad = len(columns[name]), pad
         self.size = columns[name].shape[1] * divisors[name] + 2 * pad
@@ -92,8 +97,8 @@ class Stream:
 
         Returns:
             By column, float32 (batch / world, channels, patch / divisor, patch / divisor): pixels in 0..1, detail
-            layers as factors 2^x or as differences; labels (batch / world, ...) as they are. The batches of all
-            workers, one after another, are the batch of one worker.
+            layers as factors 2^x or as differences; an `lr` that is made here may leave 0..1; labels
+            (batch / world, ...) as they are. The batches of all workers, one after another, are the batch of one.
 
         Raises:
             ConfigError: when the workers cannot share the batch evenly.
@@ -103,13 +108,11 @@ class Stream:
                 f"a batch of {self.batch_size} cannot be shared by {world} workers",
                 fix="choose a multiple of them",
             )
-        draws = self._draws(step, rank, world)
-        return {name: self._tensor(name, draws) for name in self.columns}
+        return self._seen(self._draws(step, rank, world))
 
     def upright(self, rows: Iterable[int]) -> dict[str, torch.Tensor]:
         """Return patches of these rows from their upper left corner, not turned; as `batch` does."""
-        draws = [_Draw(row, 0, 0, False, False, False) for row in rows]
-        return {name: self._tensor(name, draws) for name in self.columns}
+        return self._seen([_Draw(row, row, 0, 0, False, False, False) for row in rows])
 
     def samples(self, step: int, rank: int = 0, world: int = 1) -> list[int]:
         """Return the rows of the shards that worker `rank` of `world` sees in a step."""
@@ -123,9 +126,9 @@ class Stream:
     def _draw(self, sample: int) -> _Draw:
         epoch, place = divmod(sample, self.rows)
         offsets = (self.size - self.patch) // self.scale + 1
-        top, left, turns = random_words(self.seed, sample, _SAMPLE, 3)
+        top, left, turns, seed = random_words(self.seed, sample, _SAMPLE, 4)
         bits = [bit in TURNED[self.augment] and bool(turns >> bit & 1) for bit in (63, 62, 61)]
-        return _Draw(int(self._order(epoch)[place]), top % offsets, left % offsets, *bits)
+        return _Draw(int(self._order(epoch)[place]), seed, top % offsets, left % offsets, *bits)
 
     def _order(self, epoch: int) -> np.ndarray:
         """Return the order of the rows in an epoch; a batch seldom spans more than two epochs."""
@@ -136,10 +139,15 @@ class Stream:
             self._orders[epoch] = np.argsort(words, kind="stable")
         return self._orders[epoch]
 
-    def _tensor(self, name: str, draws: list[_Draw]) -> torch.Tensor:
+    def _seen(self, draws: list[_Draw]) -> dict[str, torch.Tensor]:
+        labels = {name for name in self.columns if self.codings[name] == "label"}
+        batch = {name: torch.from_numpy(self.columns[name][[draw.row for draw in draws]]) for name in labels}
+        crops = {name: self._crops(name, draws) for name in self.columns if name not in labels}
+        batch |= {name: _channels_first(_decoded(crop, self.codings[name])) for name, crop in crops.items()}
+        return {**batch, "lr": self._degraded(crops["hr"], draws)} if self.degrade else batch
+
+    def _crops(self, name: str, draws: list[_Draw]) -> np.ndarray:
         column, divisor = self.columns[name], self.divisors[name]
-        if self.codings[name] == "label":
-            return torch.from_numpy(column[[draw.row for draw in draws]])
         side, step, pad = self.patch // divisor, self.scale // divisor, self.pad // divisor
         crops = np.zeros((len(draws), side, side, column.shape[-1]), column.dtype)
         for crop, draw in zip(crops, draws, strict=True):
@@ -147,8 +155,16 @@ class Stream:
             seen = column[draw.row, max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
             above, before = max(-top, 0), max(-left, 0)
             _upright(crop, draw)[above : above + seen.shape[0], before : before + seen.shape[1]] = seen
-        values = _decoded(crops, self.codings[name])
-        return values.permute(0, 3, 1, 2).contiguous()
+        return crops
+
+    def _degraded(self, crops: np.ndarray, draws: list[_Draw]) -> torch.Tensor:
+        """Return `lr`, one sample at a time: what becomes of it must not depend on who shares its batch."""
+        hr = _channels_first(torch.from_numpy(crops))
+        return torch.stack([degraded(one, self.degrade, draw.seed) for one, draw in zip(hr, draws, strict=True)])
+
+
+def _channels_first(values: torch.Tensor) -> torch.Tensor:
+    return values.permute(0, 3, 1, 2).contiguous()
 
 
 def _decoded(crops: np.ndarray, coding: Coding) -> torch.Tensor:

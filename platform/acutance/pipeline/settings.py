@@ -19,6 +19,7 @@ from pydantic import (
 from typing_extensions import TypedDict
 
 from acutance.data import DataSettings, SubImages
+from acutance.data.degradations import reduction
 from acutance.errors import ConfigError
 from acutance.evaluation.metrics import METRICS
 from acutance.evaluation.protocols import PROTOCOLS
@@ -152,6 +153,7 @@ class Pipeline(Strict):
         if stage.patch % self.scale:
             problems.append(f"{place}.patch: {stage.patch} is no multiple of the scale {self.scale}")
         problems += self._detail_problems(name, place) + self._scale_problems(name, place)
+        problems += self._degrade_problems(name, place)
         if stage.patch > (side := self.data_of(name).side + 2 * stage.pad):
             problems.append(f"{place}.patch: {stage.patch} is larger than data.subimages.size")
         elif stage.patch + 2 * self.margin(name) > side:
@@ -207,6 +209,22 @@ class Pipeline(Strict):
             problems.append(f"{place}.derive: nothing can be derived where the scale is drawn; leave it out")
         return problems
 
+    def _degrade_problems(self, name: str, place: str) -> list[str]:
+        """What is made in the stream must have the scale, and nothing in the shards may be of another LR."""
+        stage, place = self.stages[name], f"{place}.degrade"
+        if not stage.degrade:
+            return []
+        problems = []
+        if (made := reduction(stage.degrade)) != self.scale:
+            problems.append(f"{place}: `lr` becomes {made} times smaller, the scale is {self.scale}; see `bicubic`")
+        if stage.scales:
+            problems.append(f"{place}: several scales have their LR in the shards; leave out degrade or scales")
+        if "lr" in stage.derive:
+            problems.append(f"{place}: `lr` is made here and by derive; leave one of them out")
+        if "lr_detail" in columns_read(stage) and self.data_of(name).detail_margin is None:
+            problems.append(f"{place}: detail layers of this `lr` are made in the step; set data.detail_margin")
+        return problems
+
     def _detail_problems(self, name: str, place: str) -> list[str]:
         """A network and its discriminator read as many channels as the extractor makes."""
         stage, detail = self.stages[name], self.data_of(name).detail
@@ -233,9 +251,9 @@ class Pipeline(Strict):
         return []
 
     def columns(self, stage: str) -> set[str]:
-        """Return the columns of a stage's shards, and of what is computed in the step in their place."""
+        """Return the columns that a stage's shards hold, or that are made of them in its stream or in its step."""
         data = self.data_of(stage)
-        lr = {"lr"} if data.degradation else set()
+        lr = {"lr"} if data.degradation or self.stages[stage].degrade else set()
         detail = {"hr_detail"} | {f"{name}_detail" for name in lr} if data.detail else set()
         return {"hr"} | lr | detail | ({data.label} if data.label else set())
 

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from acutance.data import DataSettings
+from acutance.data.degradations import Steps
 from acutance.data.settings import BICUBIC
 from acutance.data.stream import Turning
 from acutance.evaluation.validation import MEASURES
@@ -171,6 +172,10 @@ class Stage(Strict):
         default_factory=list,
         description="one of them is drawn for each step; LR patches stay as large, HR ones are as many times larger",
     )
+    degrade: Steps = Field(
+        default_factory=list,
+        description="makes `lr` of each sample's HR patch, drawn anew for each sample; `bicubic` makes it smaller",
+    )
     margin: NonNegativeInt = Field(default=0, description="HR pixels around the patch that derivations alone see")
     augment: Turning = Field(
         default="turns",
@@ -241,4 +246,6 @@ def columns_read(stage: Stage) -> set[str]:
     read |= {made.of for made in stage.derive.values()}
     if stage.scales:
         read = (read - {"lr"}) | {f"lr_x{scale}" for scale in stage.scales}
+    if stage.degrade:
+        read = (read - {"lr"}) | {"hr"}
     return read - set(stage.derive)

@@ -13,6 +13,7 @@ import torch.distributed as dist
 
 from acutance import storage
 from acutance.console import say
+from acutance.data.degradations import plain
 from acutance.data.scales import ScaleStream
 from acutance.data.shards import open_columns, read_manifest
 from acutance.data.stream import Stream
@@ -183,6 +184,7 @@ def _stream(job: StageJob, stage: Stage, device: str) -> Stream | ScaleStream:
             seed=job.seed,
             augment=stage.augment,
             pad=stage.pad,
+            degrade=plain(stage.degrade),
         )
 
     if not stage.scales:

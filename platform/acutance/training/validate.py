@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from acutance.data.degradations import plain
 from acutance.data.manifest import read_manifest
 from acutance.data.shards import open_columns
 from acutance.data.stream import Stream
@@ -67,6 +68,7 @@ def _batches(shards: str, stage: Stage, device: str) -> Iterator[Batch]:
         batch=stage.batch,
         seed=0,
         augment="none",
+        degrade=plain(stage.degrade),
     )
     for start in range(0, manifest.rows, stage.batch):
         seen = stream.upright(range(start, min(start + stage.batch, manifest.rows)))

@@ -1,0 +1,114 @@
+"""A stage whose LR pictures are made in the stream, from pictures to weights, and what does not fit it."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from acutance.data import contents, prepare, write_picture
+from acutance.data.datasets import Catalogue
+from acutance.errors import ConfigError
+from acutance.models.model_file import load_model
+from acutance.pipeline import Pipeline, Stage, columns_read
+from acutance.schema import override, validate
+from acutance.training.loop import _stream, reports_of
+from acutance.training.plan import StageJob, plan_stages
+
+NOISE_AND_REDUCTION = [{"type": "awgn", "sigma": [10, 30]}, {"type": "bicubic", "scale": 4}]
+
+
+def content(folder: Path, **changes: Any) -> dict[str, Any]:
+    settings = {
+        "title": "degraded",
+        "data": {"train": str(folder), "subimages": {"size": 48, "stride": 40}, "degradation": None},
+        "stages": {
+            "one": {
+                "network": {"type": "rrdbnet", "blocks": 1, "channels": 4, "growth": 2},
+                "objective": [{"type": "pixel"}],
+                "degrade": copy.deepcopy(NOISE_AND_REDUCTION),
+                "steps": 3,
+                "batch": 4,
+                "patch": 32,
+                "report_every": 1,
+            },
+        },
+        "evaluate": {"stages": ["one"], "on": [str(folder)]},
+        "register": {"name": "degraded", "stage": "one"},
+    }
+    for path, value in changes.items():
+        override(settings, path, value)
+    return settings
+
+
+def job_of(folder: Path, out: Path, **changes: Any) -> StageJob:
+    for name in "ab":
+        pixels = np.random.default_rng(ord(name)).integers(0, 256, (50, 90, 3), dtype=np.uint8)
+        write_picture(folder / f"{name}.png", pixels)
+    pipeline = validate(Pipeline, content(folder, **changes), "a test")
+    catalogue = Catalogue({}, str(folder))
+    prepare(pipeline.data, pipeline.scale, catalogue, str(out), alone=True)
+    return plan_stages(pipeline, contents([pipeline.data], pipeline.scale, catalogue), str(out))[0]
+
+
+def test_a_stage_learns_from_what_it_degrades_itself(tmp_path: Path) -> None:
+    job = job_of(tmp_path / "pictures", tmp_path / "out")
+    assert columns_read(Stage.model_validate(job.settings)) == {"hr"}
+    stream = _stream(job, Stage.model_validate(job.settings), "cpu")
+    whole = stream.batch(1)
+    assert {name: tuple(tensor.shape) for name, tensor in whole.items()} == {"hr": (4, 3, 32, 32), "lr": (4, 3, 8, 8)}
+    shares = [_stream(job, Stage.model_validate(job.settings), "cpu").batch(1, rank, 2)["lr"] for rank in (0, 1)]
+    assert torch.equal(torch.cat(shares), whole["lr"])
+    losses = [report.losses["pixel"] for report in reports_of(job)]
+    assert len(losses) == 3
+    assert np.isfinite(losses).all()
+    assert load_model(job.model)[1]["scale"] == 4
+
+
+def test_what_is_drawn_is_part_of_what_a_stage_is(tmp_path: Path) -> None:
+    quiet = {"stages.one.degrade.awgn.sigma": [10]}
+    jobs = [job_of(tmp_path / "pictures", tmp_path / "out", **changes) for changes in ({}, quiet)]
+    assert jobs[0].shards == jobs[1].shards
+    assert jobs[0].fingerprint != jobs[1].fingerprint
+
+
+def test_detail_layers_of_what_is_degraded_are_computed_in_the_step(tmp_path: Path) -> None:
+    network = {"type": "dsrgan", "blocks": 1, "channels": 4, "growth": 2, "detail_blocks": 1}
+    detail = {"data.detail": {"type": "lgs"}, "data.detail_margin": 1, "stages.one.network": network}
+    job = job_of(tmp_path / "pictures", tmp_path / "out", **detail)
+    assert {report.step for report in reports_of(job)} == {1, 2, 3}
+    del detail["data.detail_margin"]
+    with pytest.raises(ConfigError, match=r"stages.one.degrade: detail layers .* set data.detail_margin"):
+        validate(Pipeline, content(tmp_path, **detail), "a test")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"scale": 1}, "stages.one.degrade: `lr` becomes 4 times smaller, the scale is 1"),
+        ({"stages.one.degrade": [{"type": "awgn", "sigma": 5}]}, "`lr` becomes 1 times smaller, the scale is 4"),
+        ({"stages.one.degrade": []}, "stages.one: needs the column 'lr', which neither data nor derive makes"),
+        ({"stages.one.degrade.awgn.sigma": -5}, "stages.one.degrade: awgn.sigma: sigma is -5.0; it must be above 0"),
+        ({"stages.one.degrade.awgn.sigm": 5}, "stages.one.degrade.awgn.sigm: unknown key; did you mean 'sigma'?"),
+        ({"stages.one.degrade.awgn": {"type": "agwn"}}, "unknown type 'agwn'; did you mean 'awgn'?"),
+        ({"stages.one.derive": {"lr": {"type": "highpass", "of": "hr"}}}, "`lr` is made here and by derive"),
+        (
+            {
+                "stages.one.network": {"type": "eusr"},
+                "stages.one.scales": [4],
+                "data.lr_scales": [4],
+                "data.degradation": {"type": "bicubic"},
+            },
+            "stages.one.degrade: several scales have their LR in the shards",
+        ),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_said(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(Pipeline, content(tmp_path, **changes), "a test")
+    assert message in str(caught.value)
