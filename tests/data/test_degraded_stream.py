@@ -38,7 +38,7 @@ def test_steps_may_be_asked_for_in_any_order_and_again() -> None:
 
 def test_every_sample_of_every_step_has_noise_of_its_own() -> None:
     """Rows come back after an epoch of 7; their noise must not. Either sigma is drawn about as often."""
-    one = stream(AWGN, augment=False, patch=40)
+    one = stream(AWGN, augment="none", patch=40)
     noise = torch.cat([(batch["lr"] - batch["hr"]) * 255 for batch in map(one.batch, range(14))]).flatten(1)
     assert len(torch.unique(noise[:, 0])) == len(noise)
     levels = noise.std(dim=1)
@@ -50,7 +50,7 @@ def test_every_sample_of_every_step_has_noise_of_its_own() -> None:
 
 
 def test_another_seed_draws_other_noise() -> None:
-    one, other = (stream(AWGN, seed=seed, augment=False, patch=40).batch(0) for seed in (5, 6))
+    one, other = (stream(AWGN, seed=seed, augment="none", patch=40).batch(0) for seed in (5, 6))
     assert not set((one["lr"] - one["hr"])[:, 0, 0, 0].tolist()) & set((other["lr"] - other["hr"])[:, 0, 0, 0].tolist())
 
 

@@ -43,6 +43,16 @@ def test_detail_layers_count_for_the_stages_that_read_them_alone() -> None:
     assert plain["gan"].shards != other["gan"].shards
 
 
+def test_a_weight_map_counts_for_the_stages_that_read_it_alone() -> None:
+    one, other = (plan(f"data.weight_map={{alpha: {alpha}}}") for alpha in (0.2, 0.3))
+    assert {name: job.fingerprint for name, job in one.items()} == {n: j.fingerprint for n, j in other.items()}
+    assert one["gan"].shards != other["gan"].shards
+    reads = "stages.gan.derive={edges: {type: highpass, of: hr_weight}}"
+    reading = [plan(reads, f"data.weight_map={{alpha: {alpha}}}") for alpha in (0.2, 0.3)]
+    changed = {name for name in one if reading[0][name].fingerprint != reading[1][name].fingerprint}
+    assert changed == {"gan"}
+
+
 def test_a_weights_file_counts_by_its_content(tmp_path: Path) -> None:
     stages = []
     for folder, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from statistics import fmean
 from typing import Any
 
 from acutance import errors, storage
@@ -122,6 +123,7 @@ def _reports(tasks: list[Task], enlarge: Enlarge | None) -> Iterator[Report]:
 
 def _manifest(settings: DataSettings, scale: int, mark: str, parts: list[Part]) -> Manifest:
     shards = [part.shard for part in parts if part.shard]
+    shares = [source.share for part in parts for source in part.sources if source.share is not None]
     return Manifest(
         version=SHARD_VERSION,
         fingerprint=mark,
@@ -131,6 +133,7 @@ def _manifest(settings: DataSettings, scale: int, mark: str, parts: list[Part]) 
         shards=shards,
         sources=[source for part in parts for source in part.sources],
         skipped=[skipped for part in parts for skipped in part.skipped],
+        share=fmean(shares) if shares else None,
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from acutance.data.classified import SIDE
 from acutance.data.degradations import DEGRADATIONS
@@ -38,6 +39,15 @@ class Enlargement(Strict):
     scale: PositiveInt = 2
 
 
+class WeightMap(Strict):
+    """Which values a loss counts, column `hr_weight`: those that differ from a neighbour by more than most do.
+
+    `alpha` is in standard deviations of the whole picture's differences; 0 selects everything.
+    """
+
+    alpha: NonNegativeFloat
+
+
 class DataSettings(Strict):
     """What a pipeline, or one of its stages, trains on."""
 
@@ -62,6 +72,7 @@ class DataSettings(Strict):
         description="null: detail layers are stored in the shards; a number: they are computed in the training step, "
         "of patches with so many LR pixels more on each side, and new settings of the extractor need no new shards",
     )
+    weight_map: WeightMap | None = Field(default=None, description="the mask `hr_weight` of HR; null for none")
     bad_pictures: Literal["skip", "stop"] = Field(
         default="skip",
         description="what to do with a picture that cannot be read: report and skip it, or stop",
@@ -137,6 +148,8 @@ def columns_of(settings: DataSettings, scale: int) -> dict[str, Column]:
         columns |= {f"{name}_detail": _column(size // d, d, coding, CHANNELS[coding]) for name, d in analysed.items()}
     if settings.label:
         columns[settings.label] = LABELS[settings.label]
+    if settings.weight_map:
+        columns["hr_weight"] = _column(size, 1, "mask", 3)
     return columns
 
 
@@ -148,7 +161,7 @@ def lr_columns(settings: DataSettings, scale: int) -> dict[str, int]:
 
 
 def _column(side: int, divisor: int, coding: Coding, channels: int) -> Column:
-    dtype = "uint8" if coding == "pixels" else "float16"
+    dtype = "uint8" if coding in ("pixels", "mask") else "float16"
     return Column(dtype=dtype, shape=(side, side, channels), divisor=divisor, coding=coding)
 
 
@@ -164,26 +177,30 @@ def dataset_fingerprint(settings: DataSettings, scale: int, pictures: Checked, e
     Raises:
         ConfigError: when the sub-images do not fit the scale.
     """
-    stored = settings.detail if settings.detail_margin is None else None
-    detail = stored.model_dump(mode="json") if stored else None
-    return fingerprint({"pictures": pictures_fingerprint(settings, scale, pictures, enlarger), "detail": detail})
+    return columns_fingerprint(settings, scale, pictures, columns_of(settings, scale), enlarger)
 
 
-def pictures_fingerprint(settings: DataSettings, scale: int, pictures: Checked, enlarger: str = "") -> str:
-    """Return the fingerprint of a shard set's pictures alone: a stage that reads no detail depends on no more.
+def columns_fingerprint(
+    settings: DataSettings, scale: int, pictures: Checked, columns: Iterable[str], enlarger: str = ""
+) -> str:
+    """Return the fingerprint of a shard set's pictures and some of its columns: a stage depends on no more.
 
     Raises:
         ConfigError: when the sub-images do not fit the scale.
     """
-    columns_of(settings, scale)
-    elsewhere: dict[str, Any] = {"train": True, "split": True, "detail": True, "detail_margin": True}
+    stored = columns_of(settings, scale).keys() & set(columns)
+    layers: dict[str, Any] = {name: settings.detail for name in stored if name.endswith("_detail")}
+    if "hr_weight" in stored:
+        layers["hr_weight"] = settings.weight_map
+    apart: dict[str, Any] = dict.fromkeys(("train", "split", "detail", "detail_margin", "weight_map"), True)
     if settings.enlarge and settings.enlarge.by != BICUBIC:
-        elsewhere["enlarge"] = {"by"}
+        apart["enlarge"] = {"by"}
     content = {
         "version": SHARD_VERSION,
-        "settings": settings.model_dump(mode="json", exclude=elsewhere),
+        "settings": settings.model_dump(mode="json", exclude=apart),
         "scale": scale,
         "sources": pictures,
+        "layers": {name: layer.model_dump(mode="json") for name, layer in layers.items()},
         "enlarger": enlarger,
     }
     return fingerprint(content)

@@ -81,8 +81,9 @@ def _make_shard(task: Task, enlarge: Enlarge | None) -> Report:
     sources, skipped = [], []
     for one in task.originals:
         try:
-            rows = _add_excerpt(writer, one, enlarge) if isinstance(one, Excerpt) else _add_picture(writer, one, task)
-            sources.append(PreparedSource(name=one.name, sha256=one.sha256, rows=rows))
+            added = _add_excerpt(writer, one, enlarge) if isinstance(one, Excerpt) else _add_picture(writer, one, task)
+            rows, share = added
+            sources.append(PreparedSource(name=one.name, sha256=one.sha256, rows=rows, share=share))
         except _LeftOut as reason:
             skipped.append(Skipped(name=one.name, reason=str(reason)))
     shard = writer.store(task.folder, file) if writer.rows else None
@@ -103,8 +104,8 @@ def _stored_part(task: Task, note: str) -> Part | None:
     return part if part.shard is None or is_intact(task.folder, part.shard) else None
 
 
-def _add_picture(writer: ShardWriter, picture: Picture, task: Task) -> int:
-    """Cut one picture into the shard; return its number of sub-images."""
+def _add_picture(writer: ShardWriter, picture: Picture, task: Task) -> tuple[int, float | None]:
+    """Cut one picture into the shard; return its number of sub-images and what share its weight map selects."""
     columns, cuts = columns_of(task.settings, task.scale), task.settings.subimages
     assert cuts is not None  # whole pictures are excerpts
     divisors = [c.divisor for c in columns.values()]
@@ -118,16 +119,16 @@ def _add_picture(writer: ShardWriter, picture: Picture, task: Task) -> int:
     if picture.distribution:
         parts["distribution"] = np.tile(np.array(picture.distribution, np.float32), (len(at), 1))
     writer.add(picture.name, picture.sha256, at, parts)
-    return len(at)
+    return len(at), float(whole["hr_weight"].mean()) if "hr_weight" in whole else None
 
 
-def _add_excerpt(writer: ShardWriter, excerpt: Excerpt, enlarge: Enlarge | None) -> int:
+def _add_excerpt(writer: ShardWriter, excerpt: Excerpt, enlarge: Enlarge | None) -> tuple[int, None]:
     """Put whole pictures and their classes into the shard; return their number."""
     found = excerpt.read()
     pixels = enlarge(found.pixels) if enlarge else found.pixels
     at = [(0, 0)] * len(pixels)
     writer.add(excerpt.name, excerpt.sha256, at, {"hr": pixels, "class": found.labels[:, None]})
-    return len(pixels)
+    return len(pixels), None
 
 
 def _read(picture: Picture, settings: DataSettings) -> np.ndarray:

@@ -255,7 +255,8 @@ class Pipeline(Strict):
         data = self.data_of(stage)
         lr = {"lr"} if data.degradation or self.stages[stage].degrade else set()
         detail = {"hr_detail"} | {f"{name}_detail" for name in lr} if data.detail else set()
-        return {"hr"} | lr | detail | ({data.label} if data.label else set())
+        weight = {"hr_weight"} if data.weight_map else set()
+        return {"hr"} | lr | detail | weight | ({data.label} if data.label else set())
 
     def upstream(self, stage: str) -> list[str]:
         """Return the stages that a stage waits for, sorted."""

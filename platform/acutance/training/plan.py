@@ -14,7 +14,7 @@ from torch import nn
 from acutance import storage
 from acutance.data import Contents, DataSettings
 from acutance.data.prepare import shards_folder
-from acutance.data.settings import BICUBIC, dataset_fingerprint, pictures_fingerprint
+from acutance.data.settings import BICUBIC, columns_fingerprint, dataset_fingerprint
 from acutance.errors import WeightsError
 from acutance.fingerprint import file_sha256, fingerprint
 from acutance.models import DISCRIMINATORS, NETWORKS
@@ -118,11 +118,9 @@ def plan_stages(pipeline: Pipeline, contents: Contents, root: str, *, only: str 
 def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: dict[str, StageJob]) -> StageJob:
     stage, data, validation = as_trained(pipeline, name), pipeline.data_of(name), pipeline.validation_data(name)
     seed = pipeline.seed if stage.seed is None else stage.seed
-    reads_detail = any(column.endswith("_detail") for column in columns_read(stage))
     enlarger = _enlarger(data, name, before)
     trained_on = _shard_set(data, pipeline.scale, contents, root, enlarger)
     measured_on = _shard_set(validation, pipeline.scale, contents, root, enlarger) if validation else None
-    depends_on = trained_on.fingerprint if reads_detail else _without_detail(trained_on, contents)
     settings = stage.model_dump(mode="json")
     detail = data.detail.model_dump(mode="json") if data.detail else None
     files = sorted(source for source in stage.reads() if source not in before)
@@ -133,7 +131,9 @@ def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: d
         "measured": [measured_on.fingerprint, stage.validation.metrics] if measured_on and stage.validation else None,
         "scale": pipeline.scale,
         "seed": seed,
-        "dataset": depends_on,
+        "dataset": columns_fingerprint(
+            data, pipeline.scale, contents[data.source], columns_read(stage), enlarger.fingerprint if enlarger else ""
+        ),
         "upstream": {source: before[source].fingerprint for source in stage.reads() if source in before},
         "files": [_checksum_named(source, name) for source in files],
         "weights": weights,
@@ -164,11 +164,6 @@ def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: d
 def _shard_set(data: DataSettings, scale: int, contents: Contents, root: str, enlarger: Enlarger | None) -> ShardSet:
     mark = dataset_fingerprint(data, scale, contents[data.source], enlarger.fingerprint if enlarger else "")
     return ShardSet(data, scale, mark, shards_folder(root, mark), enlarger)
-
-
-def _without_detail(shards: ShardSet, contents: Contents) -> str:
-    mark = shards.enlarger.fingerprint if shards.enlarger else ""
-    return pictures_fingerprint(shards.settings, shards.scale, contents[shards.settings.source], mark)
 
 
 def _enlarger(data: DataSettings, stage: str, before: Mapping[str, StageJob]) -> Enlarger | None:
