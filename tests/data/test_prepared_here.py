@@ -1,4 +1,4 @@
-"""Shards made in this process, without Ray: weight maps."""
+"""Shards made in this process, without Ray: weight maps, and the data set's own degraded pictures."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 
 from acutance.data import Catalogue, DataSettings, Manifest, open_columns, prepare, read_manifest, write_picture
+from acutance.data.entries import Entry
+from acutance.data.originals import checked, originals
+from acutance.data.settings import dataset_fingerprint
+from acutance.errors import DataError
 from acutance.schema import validate
 
-SIZES = {"a": (50, 70), "b": (48, 64)}
+SIZES = {"a": (51, 70), "b": (48, 64)}
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -52,3 +56,66 @@ def test_weight_maps_are_stored_and_their_share_is_told(pictures: Path) -> None:
     assert more.share == 1
     assert more.fingerprint != manifest.fingerprint
     assert prepared(pictures).share is None
+
+
+PAIRS = {"degradation": {"type": "paired"}, "train": "pairs"}
+
+
+@pytest.fixture
+def pairs(pictures: Path) -> Catalogue:
+    """The pictures with noisy versions of their size, and half-size ones whose odd last pixel is half outside."""
+    for index, (name, (height, width)) in enumerate(SIZES.items()):
+        write_picture(pictures.parent / "noisy" / f"{name}.png", picture(height, width, index))
+        write_picture(pictures.parent / "half" / f"{name}.png", picture(-(-height // 2), width // 2, index))
+    lr = {1: "noisy", 2: "half"}
+    entry = Entry(about="", source="a page", licence="", folder=str(pictures.parent), hr="pictures", lr=lr)
+    return Catalogue({"pairs": entry, "plain": entry.model_copy(update={"lr": {}})}, "datasets.yaml")
+
+
+@pytest.mark.parametrize(("scale", "folder"), [(1, "noisy"), (2, "half")])
+def test_pairs_are_cut_alike(pictures: Path, pairs: Catalogue, scale: int, folder: str) -> None:
+    manifest = prepared(pictures, pairs, scale=scale, **PAIRS)
+    stored = columns(pictures, manifest, "hr", "lr")
+    assert stored["lr"].shape[1:] == (32 // scale, 32 // scale, 3)
+    hr, lr = picture(*SIZES["a"], ord("a")), picture(-(-SIZES["a"][0] // scale), SIZES["a"][1] // scale, 0)
+    assert np.array_equal(stored["hr"][1], hr[:32, 16:48])
+    assert np.array_equal(stored["lr"][1], lr[: 32 // scale, 16 // scale : 48 // scale])
+    assert folder in str(pairs.find("pairs")[0].lr_paths[scale])
+
+
+def test_an_lr_that_changes_makes_another_shard_set(pictures: Path, pairs: Catalogue) -> None:
+    def marks() -> list[str]:
+        settings = validate(DataSettings, {**PAIRS, "subimages": {"size": 32, "stride": 16}}, "a test")
+        return [dataset_fingerprint(settings, at, checked(originals(settings, at, pairs))) for at in (1, 2)]
+
+    before = marks()
+    assert prepared(pictures, pairs, scale=1, **PAIRS).fingerprint == before[0]
+    write_picture(pictures.parent / "noisy" / "b.png", picture(*SIZES["b"], seed=9))
+    assert marks()[0] != before[0]
+    assert marks()[1] == before[1]
+
+
+@pytest.mark.parametrize("bad", ["small", "damaged"])
+def test_an_lr_that_cannot_be_used_is_skipped_or_stops(pictures: Path, pairs: Catalogue, bad: str) -> None:
+    file = pictures.parent / "noisy" / "b.png"
+    if bad == "small":
+        write_picture(file, picture(47, 64))
+    else:
+        file.write_bytes(file.read_bytes()[:99])
+    manifest = prepared(pictures, pairs, scale=1, **PAIRS)
+    assert [source.name for source in manifest.sources] == ["a"]
+    assert manifest.skipped[0].name == "b"
+    assert manifest.skipped[0].reason.startswith("its LR: ")
+    assert ("64x47 at x1 is not 64x48" in manifest.skipped[0].reason) == (bad == "small")
+    with pytest.raises(DataError, match="a picture cannot be used: its LR") as caught:
+        prepared(pictures, pairs, scale=1, bad_pictures="stop", **PAIRS)
+    assert caught.value.where == str(file)
+
+
+def test_a_picture_without_a_degraded_version_is_named(pictures: Path, pairs: Catalogue) -> None:
+    for data in ("plain", str(pictures)):
+        with pytest.raises(DataError, match="a has no degraded version of its own at scale 1") as caught:
+            prepared(pictures, pairs, scale=1, **{**PAIRS, "train": data})
+        assert caught.value.where == str(pictures / "a.png")
+    with pytest.raises(DataError, match="at scale 4"):
+        prepared(pictures, pairs, scale=2, lr_scales=[4], **PAIRS)

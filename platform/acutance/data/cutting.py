@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -43,22 +43,26 @@ def crop_to_multiple(hr: np.ndarray, divisors: Iterable[int]) -> np.ndarray:
     return hr[: height - height % multiple, : width - width % multiple]
 
 
-def layers(hr: np.ndarray, settings: DataSettings, scale: int) -> dict[str, np.ndarray]:
+def layers(
+    hr: np.ndarray, settings: DataSettings, scale: int, stored: Mapping[int, np.ndarray] | None = None
+) -> dict[str, np.ndarray]:
     """Return what the columns hold, for a whole picture.
 
     Args:
         hr: uint8 (H, W, 3), H and W multiples of all scales.
+        stored: the data set's own LR by scale, uint8 (H / scale, W / scale, 3), where it is to be used.
 
     Returns:
         `hr` and, as the settings say, `lr` uint8 (H / scale, W / scale, 3) and such of further scales, `hr_detail` and
         `lr_detail` float16 as the extractor gives them: x (..., 1), or differences (..., 3), and `hr_weight` uint8
         (H, W, 3), 0 or 1.
     """
-    pictures = {"hr": torch.from_numpy(np.ascontiguousarray(hr.transpose(2, 0, 1)))}
+    pictures = {"hr": _tensor(hr)}
     if settings.degradation:
         degrade = DEGRADATIONS[settings.degradation.type]
         for name, divisor in lr_columns(settings, scale).items():
-            pictures[name] = degrade(pictures["hr"], scale=divisor, **settings.degradation.arguments())
+            given = _tensor(stored[divisor]) if stored else pictures["hr"]
+            pictures[name] = degrade(given, scale=divisor, **settings.degradation.arguments())
     made = dict(pictures)
     if settings.detail and settings.detail_margin is None:
         extract = EXTRACTORS[settings.detail.type]
@@ -67,6 +71,10 @@ def layers(hr: np.ndarray, settings: DataSettings, scale: int) -> dict[str, np.n
     if settings.weight_map:
         made["hr_weight"] = weight_map(pictures["hr"], alpha=settings.weight_map.alpha).to(torch.uint8)
     return {name: tensor.permute(1, 2, 0).numpy() for name, tensor in made.items()}
+
+
+def _tensor(picture: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
 
 
 def cut(layer: np.ndarray, at: Sequence[Corner], size: int, divisor: int) -> np.ndarray:

@@ -1,8 +1,8 @@
 """How a degraded or low-resolution picture comes from a good one.
 
 `DEGRADATIONS` by the name that a pipeline gives make the LR pictures of shards, each from a whole picture whose sides
-are multiples of the scale. `Steps` are those of `imaging.degradations`, one or several in a row: training draws them
-for each sample, and data sets are evaluated with them.
+are multiples of the scale, or from the data set's own LR. `Steps` are those of `imaging.degradations`, one or several
+in a row: training draws them for each sample, and data sets are evaluated with them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,17 @@ def bicubic(hr: torch.Tensor, *, scale: int) -> torch.Tensor:
     return imresize_uint8(hr, 1 / scale)
 
 
-DEGRADATIONS: dict[str, Callable[..., torch.Tensor]] = {"bicubic": bicubic}
+def paired(lr: torch.Tensor, *, scale: int) -> torch.Tensor:
+    """Take the data set's own degraded picture as it is: pairs as those of SIDD and REDS.
+
+    Args:
+        lr: that picture, uint8 (..., 3, H / scale, W / scale), which stands in for HR here.
+        scale: how many times smaller it is; 1 for pairs of one size.
+    """
+    return lr
+
+
+DEGRADATIONS: dict[str, Callable[..., torch.Tensor]] = {"bicubic": bicubic, "paired": paired}
 
 
 def plain(steps: Sequence[Choice]) -> list[dict[str, Any]]:

@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from pydantic import Field
+
 from acutance.data.classified import Classified, read_classified
 from acutance.data.datasets import Catalogue, Source
 from acutance.data.entries import Layout
 from acutance.data.scored import Scored
-from acutance.data.settings import Checked, Contents, DataSettings
+from acutance.data.settings import Checked, Contents, DataSettings, stored_scales
 from acutance.errors import ConfigError, DataError
 from acutance.fingerprint import file_sha256, fingerprint
 from acutance.schema import Strict
@@ -20,18 +22,25 @@ EXCERPT = 1000
 """Classified pictures that are read, enlarged and stored together."""
 
 
-class Picture(Strict):
-    """A picture as the driver saw it; `distribution` holds the shares of its scores."""
+class File(Strict):
+    """A file as the driver saw it."""
 
-    name: str
     path: str
     sha256: str
+
+
+class Picture(File):
+    """A picture, its own LR by scale where that is read, and the shares of its scores."""
+
+    name: str
+    lr: dict[int, File] = Field(default_factory=dict)
     distribution: tuple[float, ...] | None = None
 
     @property
     def mark(self) -> str:
-        """Return what changes when the picture or its scores do."""
-        return fingerprint([self.sha256, self.distribution]) if self.distribution else self.sha256
+        """Return what changes when the picture, its LR or its scores do."""
+        lr = {scale: file.sha256 for scale, file in self.lr.items()}
+        return fingerprint([self.sha256, lr, self.distribution]) if lr or self.distribution else self.sha256
 
 
 class Excerpt(Strict):
@@ -75,8 +84,9 @@ def originals(settings: DataSettings, scale: int, catalogue: Catalogue) -> Origi
     found = listed(settings, catalogue)
     if isinstance(found, Classified):
         return _excerpts(found, settings, catalogue)
+    stored = stored_scales(settings, scale)
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda one: _picture(one, scale), found))
+        return list(pool.map(lambda one: _picture(one, scale, stored), found))
 
 
 def listed(settings: DataSettings, catalogue: Catalogue) -> list[Source] | list[Scored] | Classified:
@@ -106,18 +116,27 @@ def checked(found: Originals) -> Checked:
     return [(one.name, one.mark) for one in found]
 
 
-def _picture(one: Source | Scored, scale: int) -> Picture:
-    scores = one.distribution if isinstance(one, Scored) else None
-    path = str(one.path if isinstance(one, Scored) else one.hr_path(scale))
-    return Picture(name=one.name, path=path, sha256=_checksum(path), distribution=scores)
+def _picture(one: Source | Scored, scale: int, stored: list[int]) -> Picture:
+    if isinstance(one, Scored):
+        return Picture(name=one.name, distribution=one.distribution, **_file(one.path).model_dump())
+    lr = {at: _file(_own_lr(one, at)) for at in stored}
+    return Picture(name=one.name, lr=lr, **_file(one.hr_path(scale)).model_dump())
 
 
-def _checksum(path: str) -> str:
+def _own_lr(source: Source, scale: int) -> Path:
+    if scale not in source.lr_paths:
+        fix = "choose a data set of such pairs, or another data.degradation"
+        what = f"{source.name} has no degraded version of its own at scale {scale}"
+        raise DataError(what, where=str(source.hr_path(scale)), fix=fix)
+    return source.lr_paths[scale]
+
+
+def _file(path: Path) -> File:
     try:
-        return file_sha256(path)
+        return File(path=str(path), sha256=file_sha256(path))
     except OSError as error:
         fix = "mend its permissions or remove it"
-        raise DataError(f"a picture cannot be read: {error.strerror}", where=path, fix=fix) from error
+        raise DataError(f"a picture cannot be read: {error.strerror}", where=str(path), fix=fix) from error
 
 
 def _excerpts(whole: Classified, settings: DataSettings, catalogue: Catalogue) -> list[Excerpt]:

@@ -17,7 +17,7 @@ from acutance.imaging.extractors import CHANNELS, CODINGS, EXTRACTORS
 from acutance.schema import Strict, choice_of
 
 Checked = list[tuple[str, str]]
-"""The name and the checksum of each picture of a training set."""
+"""The name and the checksum of each picture of a training set, and of its own LR where that is read."""
 
 Contents = dict[str, Checked]
 """What each training set consists of, by `DataSettings.source`."""
@@ -59,7 +59,9 @@ class DataSettings(Strict):
     subimages: SubImages | None = Field(default=None, description="left out for classified pictures alone")
     enlarge: Enlargement | None = Field(default=None, description="of classified pictures; null: they stay as they are")
     degradation: choice_of(DEGRADATIONS, skip=2) | None = Field(  # type: ignore[valid-type]
-        default={"type": "bicubic"}, validate_default=True, description="how LR comes from HR; null for no LR"
+        default={"type": "bicubic"},
+        validate_default=True,
+        description="how LR comes from HR, or whence; null for no LR",
     )
     lr_scales: list[PositiveInt] = Field(
         default_factory=list, description="scales of further LR pictures, columns lr_x2 and so on, made like lr"
@@ -158,6 +160,12 @@ def lr_columns(settings: DataSettings, scale: int) -> dict[str, int]:
     if settings.degradation is None:
         return {}
     return {"lr": scale, **{f"lr_x{further}": further for further in settings.lr_scales}}
+
+
+def stored_scales(settings: DataSettings, scale: int) -> list[int]:
+    """Return the scales at which the data set's own LR pictures are read."""
+    paired = settings.degradation is not None and settings.degradation.type == "paired"
+    return list(lr_columns(settings, scale).values()) if paired else []
 
 
 def _column(side: int, divisor: int, coding: Coding, channels: int) -> Column:

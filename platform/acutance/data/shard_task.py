@@ -15,7 +15,7 @@ import numpy as np
 from acutance import storage
 from acutance.data import cutting
 from acutance.data.manifest import PreparedSource, Shard, Skipped, is_intact
-from acutance.data.originals import Excerpt, Picture
+from acutance.data.originals import Excerpt, File, Picture
 from acutance.data.pictures import PictureError, read_picture
 from acutance.data.settings import DataSettings, columns_of
 from acutance.data.shards import ShardWriter
@@ -109,17 +109,19 @@ def _add_picture(writer: ShardWriter, picture: Picture, task: Task) -> tuple[int
     columns, cuts = columns_of(task.settings, task.scale), task.settings.subimages
     assert cuts is not None  # whole pictures are excerpts
     divisors = [c.divisor for c in columns.values()]
-    hr = cutting.crop_to_multiple(_read(picture, task.settings), divisors)
+    whole = _read(picture, task.settings)
+    hr = cutting.crop_to_multiple(whole, divisors)
     height, width = hr.shape[:2]
     at = cutting.corners(height, width, cuts, math.lcm(*divisors))
     if not at:
         raise _LeftOut(f"it is {width}x{height} pixels, smaller than a sub-image ({cuts.size})")
-    whole = cutting.layers(hr, task.settings, task.scale)
-    parts = {name: cutting.cut(whole[name], at, cuts.size, columns[name].divisor) for name in whole}
+    lr = {scale: _read_lr(file, scale, whole, hr, task.settings) for scale, file in picture.lr.items()}
+    layers = cutting.layers(hr, task.settings, task.scale, lr)
+    parts = {name: cutting.cut(layers[name], at, cuts.size, columns[name].divisor) for name in layers}
     if picture.distribution:
         parts["distribution"] = np.tile(np.array(picture.distribution, np.float32), (len(at), 1))
     writer.add(picture.name, picture.sha256, at, parts)
-    return len(at), float(whole["hr_weight"].mean()) if "hr_weight" in whole else None
+    return len(at), float(layers["hr_weight"].mean()) if "hr_weight" in layers else None
 
 
 def _add_excerpt(writer: ShardWriter, excerpt: Excerpt, enlarge: Enlarge | None) -> tuple[int, None]:
@@ -131,7 +133,16 @@ def _add_excerpt(writer: ShardWriter, excerpt: Excerpt, enlarge: Enlarge | None)
     return len(pixels), None
 
 
-def _read(picture: Picture, settings: DataSettings) -> np.ndarray:
+def _read_lr(file: File, scale: int, whole: np.ndarray, hr: np.ndarray, settings: DataSettings) -> np.ndarray:
+    """Return a picture's own LR, cut as `hr` was cut from the whole picture; its last pixels may be parts of one."""
+    lr = _read(file, settings, "its LR: ")
+    if any(abs(small * scale - large) >= scale for small, large in zip(lr.shape[:2], whole.shape[:2], strict=True)):
+        sizes = f"{lr.shape[1]}x{lr.shape[0]} at x{scale} is not {whole.shape[1]}x{whole.shape[0]}"
+        raise _unusable(f"its LR: {sizes}", file, settings)
+    return lr[: hr.shape[0] // scale, : hr.shape[1] // scale]
+
+
+def _read(picture: File, settings: DataSettings, which: str = "") -> np.ndarray:
     try:
         content = storage.read_bytes(picture.path)
     except OSError:
@@ -142,7 +153,11 @@ def _read(picture: Picture, settings: DataSettings) -> np.ndarray:
     try:
         return read_picture(content)
     except PictureError as error:
-        if settings.bad_pictures == "skip":
-            raise _LeftOut(error.what) from None
-        fix = "mend or remove it, or set data.bad_pictures=skip"
-        raise DataError(f"a picture cannot be used: {error.what}", where=picture.path, fix=fix) from None
+        raise _unusable(which + error.what, picture, settings) from None
+
+
+def _unusable(why: str, picture: File, settings: DataSettings) -> Exception:
+    if settings.bad_pictures == "skip":
+        return _LeftOut(why)
+    fix = "mend or remove it, or set data.bad_pictures=skip"
+    return DataError(f"a picture cannot be used: {why}", where=picture.path, fix=fix)
