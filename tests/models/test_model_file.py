@@ -21,6 +21,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "rrdbnet": {"type": "rrdbnet", "blocks": 1, "channels": 6, "growth": 3, "skip": "bicubic"},
     "dsrgan": {"type": "dsrgan", "blocks": 2, "channels": 6, "growth": 3, "detail_taps": [1, 1, 2, 2]},
     "eusr": {"type": "eusr", "blocks": 1, "channels": 4},
+    "hfa": {"type": "hfa", "blocks": [1, 1, 1], "channels": 4, "scale": 4, "mode": "native"},
+    "dncnn": {"type": "dncnn", "layers": 3, "channels": 4},
     "highpass": {"type": "highpass", "channels": 4, "kernel": 3},
     "msrresnet": {"type": "msrresnet", "blocks": 1, "channels": 4},
 }
