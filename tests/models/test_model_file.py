@@ -23,6 +23,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "eusr": {"type": "eusr", "blocks": 1, "channels": 4},
     "hfa": {"type": "hfa", "blocks": [1, 1, 1], "channels": 4, "scale": 4, "mode": "native"},
     "dncnn": {"type": "dncnn", "layers": 3, "channels": 4},
+    "wdsr": {"type": "wdsr", "blocks": 1, "channels": 4},
+    "resnet": {"type": "resnet", "depth": 11},
     "highpass": {"type": "highpass", "channels": 4, "kernel": 3},
     "msrresnet": {"type": "msrresnet", "blocks": 1, "channels": 4},
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from acutance.losses import TERMS
+from acutance.losses import MASKS, TERMS
 from acutance.losses.objective import Objective
 from acutance.models import DISCRIMINATORS, NETWORKS
 from acutance.pipeline import Stage
@@ -19,5 +19,9 @@ def learner_of(settings: dict[str, Any]) -> Learner:
     stage = Stage.model_validate(settings)
     network = NETWORKS[stage.network.type](**stage.network.arguments())
     judges = {n: DISCRIMINATORS[d.network.type](**d.network.arguments()) for n, d in stage.discriminators.items()}
-    terms = [(t.name, TERMS[t.type](**t.arguments()), t.on, t.weight) for t in stage.objective]
+    masks = [MASKS[t.mask.type](**t.mask.arguments()) if t.mask else None for t in stage.objective]
+    terms = [
+        (t.name, TERMS[t.type](**t.arguments()), t.on, t.weight, mask)
+        for t, mask in zip(stage.objective, masks, strict=True)
+    ]
     return Learner(stage, network, Objective(terms), judges)

@@ -1,4 +1,4 @@
-"""An objective: weighted terms over a network's outputs, the batch and the discriminators' logits."""
+"""An objective: weighted, possibly masked terms over a network's outputs, the batch and the discriminators' logits."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ from torch import Tensor, nn
 
 from acutance.errors import ConfigError
 from acutance.losses.adversarial import Form, Means
+from acutance.losses.masks import Divisor, Mask
+from acutance.losses.pixel import require_same_shape
 
 Found = TypeVar("Found")
+Value = tuple[Tensor, dict[str, Tensor]]
+"""A scalar, and the parts it consists of by name."""
 TARGETS = {"image": "hr", "detail": "hr_detail", "logits": "class"}
 
 
 class Weighted(NamedTuple):
-    """One term: its name in logs, the built term, the output or discriminator it is on, its weight."""
+    """One term: its name in logs, the built term, the output or discriminator it is on, its weight and its mask."""
 
     name: str
     term: nn.Module
     on: str
     weight: float
+    mask: Mask | None = None
 
 
 class Judged(NamedTuple):
@@ -42,13 +47,15 @@ class Objective(nn.Module):
     """The weighted sum of terms.
 
     Args:
-        terms: (name, term, on, weight) each; names are unique.
+        terms: (name, term, on, weight) each, and a mask; names are unique.
 
     Raises:
         ConfigError: when there are none, or two of one name.
     """
 
-    def __init__(self, terms: Iterable[tuple[str, nn.Module, str, float]]) -> None:
+    def __init__(
+        self, terms: Iterable[tuple[str, nn.Module, str, float] | tuple[str, nn.Module, str, float, Mask | None]]
+    ) -> None:
         super().__init__()
         self.terms = tuple(Weighted(*term) for term in terms)
         self.modules_of_terms = nn.ModuleList(term.term for term in self.terms)
@@ -65,6 +72,7 @@ class Objective(nn.Module):
         outputs: Mapping[str, Tensor],
         batch: Mapping[str, Tensor],
         logits: Mapping[str, Judged] | None = None,
+        step: int = 0,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Evaluate every term.
 
@@ -72,10 +80,11 @@ class Objective(nn.Module):
             outputs: the network's outputs by name.
             batch: columns by name; an output's target is `target_of` it.
             logits: by discriminator.
+            step: how many were taken before, for masks that take effect by and by.
 
         Returns:
             The weighted total, a scalar, and each term's value before weighting, detached; the parts of a term
-            that has some as `TERM.PART`.
+            that has some as `TERM.PART`, and the mean of a mask as `TERM.mask`.
 
         Raises:
             ConfigError: naming the term and what it lacks.
@@ -83,23 +92,42 @@ class Objective(nn.Module):
         found: list[Tensor] = []
         values: dict[str, Tensor] = {}
         for term in self.terms:
-            value = _value(term, outputs, batch, logits or {})
-            whole, parts = value if isinstance(value, tuple) else (value, {})
+            whole, parts = _value(term, outputs, batch, logits or {}, step)
             found.append(term.weight * whole)
             values |= {term.name: whole, **{f"{term.name}.{name}": part for name, part in parts.items()}}
         return torch.stack(found).sum(), {name: value.detach() for name, value in values.items()}
 
 
 def _value(
-    term: Weighted,
-    outputs: Mapping[str, Tensor],
-    batch: Mapping[str, Tensor],
-    logits: Mapping[str, Judged],
-) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+    term: Weighted, outputs: Mapping[str, Tensor], batch: Mapping[str, Tensor], logits: Mapping[str, Judged], step: int
+) -> Value:
     if term.term.reads == "logits":
-        return term.term(*_find(term, "discriminator", term.on, logits))
+        return _with_parts(term.term(*_find(term, "discriminator", term.on, logits)))
     prediction = _find(term, "output", term.on, outputs)
-    return term.term(prediction, _as_often(_find(term, "batch column", target_of(term.on), batch), prediction))
+    target = _as_often(_find(term, "batch column", target_of(term.on), batch), prediction)
+    if term.mask is None:
+        return _with_parts(term.term(prediction, target))
+    for column in term.mask.columns:
+        _find(term, "batch column", column, batch)
+    mask = _as_often(term.mask(prediction, target, batch, step), prediction)
+    return _masked(term.term, prediction, target, mask, term.mask.divisor)
+
+
+def _masked(term: nn.Module, prediction: Tensor, target: Tensor, mask: Tensor, divisor: Divisor) -> Value:
+    """Return a term of what a mask leaves; a mean over all values becomes one over those that it counts."""
+    require_same_shape(mask.expand_as(prediction) if mask.shape[1] == 1 else mask, target)
+    each = 1 if divisor == "image" else len(mask)
+    found = []
+    for m, p, t in zip(mask.split(each), prediction.split(each), target.split(each), strict=True):
+        whole, parts = _with_parts(term(m * p, m * t))
+        share = 1.0 if divisor == "none" else m.numel() / m.sum().clamp_min(1)
+        found.append({"": share * whole, **parts, "mask": m.mean()})
+    means = {name: torch.stack([one[name] for one in found]).mean() for name in found[0]}
+    return means.pop(""), means
+
+
+def _with_parts(value: Tensor | Value) -> Value:
+    return value if isinstance(value, tuple) else (value, {})
 
 
 def _as_often(target: Tensor, prediction: Tensor) -> Tensor:

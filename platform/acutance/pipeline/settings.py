@@ -24,7 +24,7 @@ from acutance.errors import ConfigError
 from acutance.evaluation.metrics import METRICS
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.imaging.extractors import CHANNELS, CODINGS
-from acutance.losses import TERMS
+from acutance.losses import MASKS, TERMS
 from acutance.losses.objective import target_of
 from acutance.models import NETWORKS
 from acutance.models.features import FEATURE_NETWORKS
@@ -175,9 +175,18 @@ class Pipeline(Strict):
         judged = {d.on for d in stage.discriminators.values()}
         judged |= {t.on for t in stage.objective if TERMS[t.type].reads == "outputs"}
         missing |= {target_of(output) for output in judged} - columns
+        missing |= {column for t in stage.objective if t.mask for column in MASKS[t.mask.type].columns} - columns
         problems = [f"{place}: needs the column {c!r}, which neither data nor derive makes" for c in sorted(missing)]
+        return problems + self._derive_problems(name, place)
+
+    def _derive_problems(self, name: str, place: str) -> list[str]:
+        """What is computed in the step comes from a column, and a smaller picture lies on its pixels' borders."""
+        stage, problems = self.stages[name], []
         for column, made in stage.derive.items():
             problems += _unknown(f"{place}.derive.{column}.of", [made.of], self.columns(name))
+            times = getattr(made, "scale", 1)
+            if stage.patch % times or (times > 1 and stage.margin % (times * self.scale)):
+                problems.append(f"{place}.derive.{column}.scale: {times} divides the patch or the margin unevenly")
         return problems
 
     def _term_problems(self, stage: Stage, place: str) -> list[str]:
@@ -189,6 +198,7 @@ class Pipeline(Strict):
         for term in stage.objective:
             for argument, (network, at) in term.looks().items():
                 problems += _layer_problems(f"{place}.objective.{term.name}", argument, network, at)
+            problems += _mask_problems(f"{place}.objective.{term.name}.mask", term, stage)
         return problems
 
     def _scale_problems(self, name: str, place: str) -> list[str]:
@@ -292,6 +302,18 @@ def _layer_problems(place: str, argument: str, network: Choice | str | None, lay
         return []
     there = FEATURE_NETWORKS[network.type].layers
     return [f"{place}: {network.type} has no layer {one!r}{nearest(one, there)}" for one in layers if one not in there]
+
+
+def _mask_problems(place: str, term: Any, stage: Stage) -> list[str]:
+    """A mask is of pictures: the weight map of `hr`, the one of edges also of pictures made of it."""
+    if term.mask is None:
+        return []
+    if TERMS[term.type].reads != "outputs":
+        return [f"{place}: {term.type} compares no pictures; leave the mask out"]
+    fitting = {"hr", *(stage.derive if term.mask.type == "gms" else ())}
+    if target_of(term.on) not in fitting:
+        return [f"{place}: {term.mask.type} is for outputs that are compared with {', '.join(sorted(fitting))}"]
+    return []
 
 
 def _unknown(place: str, names: Iterable[str], valid: Mapping[str, Any] | Iterable[str]) -> list[str]:

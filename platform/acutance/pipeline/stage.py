@@ -16,6 +16,7 @@ from pydantic import (
     TypeAdapter,
     model_validator,
 )
+from torch import Tensor
 
 from acutance.data import DataSettings
 from acutance.data.degradations import Steps
@@ -24,15 +25,23 @@ from acutance.data.stream import Turning
 from acutance.evaluation.validation import MEASURES
 from acutance.imaging import frequency
 from acutance.imaging.extractors import EXTRACTORS, on_unit_range
-from acutance.losses import TERMS
+from acutance.imaging.resize import imresize
+from acutance.losses import MASKS, TERMS
 from acutance.losses.adversarial import Form
 from acutance.losses.objective import target_of
 from acutance.models import DISCRIMINATORS, NETWORKS
 from acutance.models.features import FEATURE_NETWORKS
 from acutance.schema import Choice, Strict, choice_of, nearest
 
+
+def bicubic(picture: Tensor, *, scale: int) -> Tensor:
+    """Return a picture (..., C, H, W) `scale` times smaller, as today's MATLAB makes it, not rounded."""
+    return imresize(picture, 1 / scale)
+
+
 DERIVATIONS: dict[str, Callable[..., Any]] = {
     "highpass": frequency.highpass,
+    "bicubic": bicubic,
     **{kind: on_unit_range(kind) for kind in EXTRACTORS},
 }
 """Batch columns computed in the step, on the device: functions of another column."""
@@ -53,6 +62,9 @@ class TermChoice(Choice):
     name: str = Field(default="", description="how logs and dotted paths call it; its type where left out")
     on: str = Field(default="image", description="the output, or for adversarial terms the discriminator, it reads")
     weight: float = 1.0
+    mask: choice_of(MASKS) | None = Field(  # type: ignore[valid-type]
+        default=None, description="what it looks at; all of it where left out"
+    )
 
     def looks(self) -> dict[str, tuple[Choice | str, tuple[str, ...]]]:
         """Return what it looks through and at which layers, by the argument that names the network.
@@ -243,6 +255,7 @@ def columns_read(stage: Stage) -> set[str]:
     read = set(NETWORKS[stage.network.type].inputs)
     read |= {target_of(term.on) for term in stage.objective if TERMS[term.type].reads == "outputs"}
     read |= {target_of(d.on) for d in stage.discriminators.values()}
+    read |= {column for term in stage.objective if term.mask for column in MASKS[term.mask.type].columns}
     read |= {made.of for made in stage.derive.values()}
     if stage.scales:
         read = (read - {"lr"}) | {f"lr_x{scale}" for scale in stage.scales}

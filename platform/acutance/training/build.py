@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from acutance.errors import ConfigError, ModelError, WeightsError
-from acutance.losses import TERMS
+from acutance.losses import MASKS, TERMS
 from acutance.losses.objective import Objective
 from acutance.models import DISCRIMINATORS, NETWORKS
 from acutance.models.features import FEATURE_NETWORKS
@@ -85,9 +85,9 @@ def _objective(stage: Stage, job: StageJob) -> Objective:
     terms = []
     for settings in stage.objective:
         looked = {argument: _looked_through(network, job) for argument, (network, _) in settings.looks().items()}
-        terms.append(
-            (settings.name, TERMS[settings.type](**settings.arguments() | looked), settings.on, settings.weight)
-        )
+        term = TERMS[settings.type](**settings.arguments() | looked)
+        mask = MASKS[settings.mask.type](**settings.mask.arguments()) if settings.mask else None
+        terms.append((settings.name, term, settings.on, settings.weight, mask))
     return Objective(terms)
 
 

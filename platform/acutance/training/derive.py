@@ -21,9 +21,10 @@ def derived(stage: Stage, batch: Batch) -> Batch:
     pictures = {name: tensor for name, tensor in batch.items() if tensor.ndim == 4}
     around = {name: stage.margin * picture.shape[-1] // whole for name, picture in pictures.items()}
     least = min(around.values())
-    made = {
-        name: inside(DERIVATIONS[d.type](inside(batch[d.of], around[d.of] - least), **d.arguments()), least)
-        for name, d in stage.derive.items()
-    }
+    made = {}
+    for name, derivation in stage.derive.items():
+        source = inside(batch[derivation.of], around[derivation.of] - least)
+        result = DERIVATIONS[derivation.type](source, **derivation.arguments())
+        made[name] = inside(result, least * result.shape[-1] // source.shape[-1])
     kept = {name: inside(picture, around[name]) for name, picture in pictures.items()} if stage.margin else {}
     return {**batch, **kept, **made}

@@ -123,7 +123,7 @@ class Learner:
         self._move_if_finite(judged, rivals, before)
         with self._precision(batch):
             again = {name: _again(self.adversaries[name], verdict, seen, batch) for name, verdict in verdicts.items()}
-            total, values = self.objective(seen, batch, again)
+            total, values = self.objective(seen, batch, again, self.taken)
         torch.autograd.backward(total, inputs=list(seen.values()))
         _walk_on(outputs, seen)
         values |= {**judged, "total": total.detach()}
@@ -150,7 +150,7 @@ class Learner:
         """Leave the gradients of the objective by the pictures, and those of the discriminators by their weights."""
         verdicts = self._verdicts(seen, batch)
         with self._precision(batch):
-            total, values = self.objective(seen, batch, verdicts)
+            total, values = self.objective(seen, batch, verdicts, self.taken)
         values |= self._teach(verdicts, share)
         torch.autograd.backward(share * total, inputs=list(seen.values()))
         return {**values, "total": total.detach()}

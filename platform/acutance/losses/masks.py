@@ -1,0 +1,97 @@
+"""Masks that a term may carry: it then compares mask * prediction with mask * target.
+
+`gms` is where the prediction's edges are poor (HFA, section 3.4), `weight_map` where the truth has high frequencies
+(Zhou et al., eqs. 3 and 7). No gradient goes through a mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from acutance.errors import ConfigError
+from acutance.imaging.gms import hard_mask, soft_mask
+
+Divisor = Literal["none", "batch", "image"]
+"""What the sum over a batch is divided by: all its values, or those that the mask counts, in all or picture by picture.
+
+The count of "batch" is of what a worker sees at once: its share of the batch, or one of `accumulate` parts of it.
+"""
+
+
+class GMS:
+    """HFA's mask of poorly restored areas, found anew at each step.
+
+    Args:
+        form: "hard" is 0 or 1; "soft" fades out at the areas' borders.
+        threshold: of the gradient magnitude dissimilarity, above which a pixel is poor.
+        sigma: of the Gaussian that softens, in pixels.
+        repeats: how often it is softened.
+        c: of the dissimilarity, for pictures in 0..255.
+        ramp: steps in which the mask takes effect, 1 - (1 - M) * step / ramp; 0 for all of it at once.
+        divisor: the paper's loss is a mean over all pixels.
+    """
+
+    columns: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        *,
+        form: Literal["soft", "hard"] = "soft",
+        threshold: float = 0.05,
+        sigma: float = 1.0,
+        repeats: int = 2,
+        c: float = 170.0,
+        ramp: int = 0,
+        divisor: Literal["none", "batch"] = "none",
+    ) -> None:
+        for name, value, least in (("threshold", threshold, 0), ("repeats", repeats, 0), ("ramp", ramp, 0)):
+            if value < least:
+                raise ConfigError(f"{name} is {value}", where=f"mask.{name}", fix="use 0 or more")
+        for name, value in (("sigma", sigma), ("c", c)):
+            if not value > 0:
+                raise ConfigError(f"{name} is {value}", where=f"mask.{name}", fix="it must be above 0")
+        self.form, self.threshold, self.sigma, self.repeats, self.c = form, threshold, sigma, repeats, c
+        self.ramp, self.divisor = ramp, divisor
+
+    @torch.no_grad()
+    def __call__(self, prediction: Tensor, target: Tensor, batch: Mapping[str, Tensor], step: int) -> Tensor:
+        """Return the mask (B,1,H,W) in 0..1 of two (B,3,H,W) in 0..1, at a step counted from 0.
+
+        Raises:
+            ConfigError: when they are no pictures of one size.
+        """
+        if prediction.shape != target.shape or prediction.ndim != 4 or prediction.shape[1] != 3:
+            shapes = f"{tuple(prediction.shape)} and {tuple(target.shape)}"
+            raise ConfigError(f"a gms mask compares two pictures, not {shapes}", fix="leave the mask out")
+        seen = (255 * prediction.float(), 255 * target.float())
+        if self.form == "hard":
+            mask = hard_mask(*seen, threshold=self.threshold, c=self.c)
+        else:
+            mask = soft_mask(*seen, threshold=self.threshold, repeats=self.repeats, sigma=self.sigma, c=self.c)
+        return mask if step >= self.ramp else 1 - (1 - mask) * (step / self.ramp)
+
+
+class WeightMap:
+    """The high-frequency weight map, 0 or 1 per value, of the whole picture that the truth was cut from.
+
+    Args:
+        divisor: "batch" as in the authors' code, "image" as in the paper (eq. 3, then the mean over pictures).
+    """
+
+    columns: ClassVar[tuple[str, ...]] = ("hr_weight",)
+
+    def __init__(self, *, divisor: Divisor = "batch") -> None:
+        self.divisor = divisor
+
+    def __call__(self, prediction: Tensor, target: Tensor, batch: Mapping[str, Tensor], step: int) -> Tensor:
+        """Return the column `hr_weight` (B,3,H,W)."""
+        return batch["hr_weight"]
+
+
+Mask = GMS | WeightMap
+
+MASKS: dict[str, type[Mask]] = {"gms": GMS, "weight_map": WeightMap}
