@@ -44,6 +44,7 @@ KNOWN: dict[str, Published] = {
             "vgg16-397923af.pth": "VGG16 (528 MB)",
             "vgg19-dcbb9e9d.pth": "VGG19 (548 MB)",
             "resnet50-0676ba61.pth": "ResNet-50 (98 MB)",
+            "mobilenet_v2-b0353104.pth": "MobileNetV2 (14 MB)",
         }.items()
     },
 }

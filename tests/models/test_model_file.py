@@ -27,6 +27,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "resnet": {"type": "resnet", "depth": 11},
     "highpass": {"type": "highpass", "channels": 4, "kernel": 3},
     "msrresnet": {"type": "msrresnet", "blocks": 1, "channels": 4},
+    "nima": {"type": "nima", "weights": "none"},
 }
 
 

@@ -56,6 +56,15 @@ def save_model(uri: str, network: nn.Module, description: Mapping[str, Any]) -> 
     storage.write_bytes(uri, safetensors.torch.save(tensors, metadata={KEY: text}))
 
 
+def describe_model(uri: str) -> dict[str, Any]:
+    """Return the description of a model file, without building its network.
+
+    Raises:
+        ModelError: when the file is missing, damaged or of another origin.
+    """
+    return _description(_read(uri), uri)
+
+
 def load_model(uri: str) -> tuple[nn.Module, dict[str, Any]]:
     """Read a model file.
 

@@ -33,6 +33,7 @@ class NIMA(nn.Module):
 
     inputs: ClassVar[tuple[str, ...]] = ("hr",)
     file: ClassVar[str] = "mobilenet_v2-b0353104.pth"
+    untrained: ClassVar[str] = "predictor: trunk untrained at the start"
     layers: ClassVar[tuple[str, ...]] = ("representation", "score")
     scale = 1
     mean: Tensor

@@ -21,7 +21,7 @@ from acutance.models.rrdbnet import RRDBNet
 from acutance.pipeline import Stage
 from acutance.schema import Choice
 from acutance.training.learner import Learner
-from acutance.training.plan import StageJob, checksum
+from acutance.training.plan import StageJob, checksum, trunk_file
 from acutance.weights import find_weights
 
 
@@ -31,11 +31,13 @@ def build_learner(job: StageJob, device: str) -> Learner:
     Raises:
         ConfigError: when a warm start names a part the network does not have.
         ModelError: when a warm start's weights do not fit.
-        WeightsError: when a feature network's weights are not here, or are not those of the machine that planned it.
+        WeightsError: when published weights are not here, or are not those of the machine that planned it.
     """
     stage = Stage.model_validate(job.settings)
     seed_everything(job.seed, 0)
     network: nn.Module = NETWORKS[stage.network.type](**stage.network.arguments())
+    if file := trunk_file(stage):
+        network.fill(_as_planned(file, job))  # type: ignore[operator]
     for part, source in stage.network.init.items():
         start_from(network, part, job.sources[source], job.name)
     for part in stage.frozen:
@@ -98,12 +100,17 @@ def _looked_through(network: Choice | str, job: StageJob) -> nn.Module:
         return features
     built = FEATURE_NETWORKS[network.type](**network.arguments())
     if network.weights == "published":  # type: ignore[attr-defined]
-        path = find_weights(built.file)
-        if checksum(path) != job.weights[built.file]:
-            raise WeightsError(
-                "this is another file than the one that this stage was planned with",
-                where=str(path),
-                fix="have the same file on all machines",
-            )
-        built.fill(path)
+        built.fill(_as_planned(built.file, job))
     return built
+
+
+def _as_planned(file: str, job: StageJob) -> Path:
+    """Return where a published weights file lies, when it is the one of the machine that planned the job."""
+    path = find_weights(file)
+    if checksum(path) != job.weights[file]:
+        raise WeightsError(
+            "this is another file than the one that this stage was planned with",
+            where=str(path),
+            fix="have the same file on all machines",
+        )
+    return path

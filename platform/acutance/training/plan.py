@@ -19,6 +19,7 @@ from acutance.errors import WeightsError
 from acutance.fingerprint import file_sha256, fingerprint
 from acutance.models import DISCRIMINATORS, NETWORKS
 from acutance.models.features import FEATURE_NETWORKS, UNTRAINED
+from acutance.models.model_file import describe_model
 from acutance.pipeline import Pipeline, Stage, columns_read
 from acutance.upscaling.enlarger import Enlarger
 from acutance.weights import find_weights, require_weights
@@ -58,7 +59,7 @@ class StageJob:
         folder: URI of the stage's own folder: checkpoints, `model.safetensors`, `done.json`.
         measured_on: what the kept network is measured on.
         sources: what it starts from or looks through -> URI of that model or weights file.
-        weights: file name of a feature network's published weights -> SHA-256.
+        weights: file name of published weights, of its network or a feature network -> SHA-256.
         description: what the model file says of itself besides its network.
         continues: URI of the folder of checkpoints whose newest it goes on from while it has none of its own.
     """
@@ -195,16 +196,30 @@ def going_on_from(job: StageJob, model: str, root: str) -> StageJob:
 
 
 def weights_files(stage: Stage) -> list[str]:
-    """Return the names of the published weights files that a stage's feature networks need."""
+    """Return the names of the published weights files that a stage's network and feature networks need."""
     networks = [network for network in stage.feature_networks() if network.weights == "published"]  # type: ignore[attr-defined]
-    return sorted({FEATURE_NETWORKS[network.type].file for network in networks})
+    trunk = trunk_file(stage)
+    return sorted({FEATURE_NETWORKS[network.type].file for network in networks} | ({trunk} if trunk else set()))
+
+
+def trunk_file(stage: Stage) -> str | None:
+    """Return the name of the published weights file that a stage's own network starts from, None where from none."""
+    return str(NETWORKS[stage.network.type].file) if _start(stage) == "published" else None  # type: ignore[union-attr]
+
+
+def _start(stage: Stage) -> str | None:
+    """Return the setting `weights` of a network that has one; all of it may come from elsewhere, so that it is idle."""
+    return None if "." in stage.network.init else getattr(stage.network, "weights", None)
 
 
 def _notes(stage: Stage, before: Mapping[str, StageJob]) -> list[str]:
     """Return what is to be said of all that comes from this stage, as of what it comes from."""
-    inherited = {note for source in stage.reads() if source in before for note in before[source].description["notes"]}
+    models = [before[source].description for source in stage.reads() if source in before]
+    models += [describe_model(source) for source in stage.reads() - before.keys() if source.endswith(".safetensors")]
+    inherited = {note for model in models for note in model.get("notes", [])}
+    trunk = {str(NETWORKS[stage.network.type].untrained)} if _start(stage) == "none" else set()  # type: ignore[union-attr]
     untrained = {UNTRAINED for network in stage.feature_networks() if network.weights == "none"}  # type: ignore[attr-defined]
-    return sorted(inherited | untrained)
+    return sorted(inherited | trunk | untrained)
 
 
 def as_trained(pipeline: Pipeline, name: str) -> Stage:
