@@ -15,7 +15,7 @@ import torch
 from acutance import campaign as campaigns
 from acutance import pipeline as pipelines
 from acutance.cli import main
-from acutance.data import open_columns, write_picture
+from acutance.data import Content, open_columns, write_picture
 from acutance.data.prepare import prepare
 from acutance.errors import WeightsError
 from acutance.models.model_file import load_model
@@ -106,7 +106,7 @@ def small(folder: Path, *overrides: str, values: dict[str, Any] | None = None) -
     pipeline = pipelines.load(FILE, chosen, profile="smoke", values=values)
     manifest = prepare(pipeline.data, 4, catalogue_for(str(FILE)), str(folder), alone=True)
     sums = [(source.name, source.sha256) for source in manifest.sources]
-    jobs = plan_stages(pipeline, {pipeline.data.source: sums}, str(folder), only="gan")
+    jobs = plan_stages(pipeline, {pipeline.data.source: Content(sums)}, str(folder), only="gan")
     return jobs, f"{folder}/shards/{manifest.fingerprint}"
 
 

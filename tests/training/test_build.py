@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from acutance import pipeline as pipelines
+from acutance.data import Content
 from acutance.errors import WeightsError
 from acutance.training.build import build_learner
 from acutance.training.learner import Learner
@@ -23,7 +24,7 @@ def job(feature: str, folder: Path) -> StageJob:
     pipeline = pipelines.load(REPOSITORY / "pipelines" / "quickstart.yaml", changes, profile="smoke")
     return next(
         job
-        for job in plan_stages(pipeline, {pipeline.data.source: [("a", "0")]}, str(folder))
+        for job in plan_stages(pipeline, {pipeline.data.source: Content([("a", "0")])}, str(folder))
         if job.name == "fidelity"
     )
 

@@ -10,7 +10,7 @@ import skimage.data
 import torch
 
 from acutance import pipeline as pipelines
-from acutance.data import write_picture
+from acutance.data import Content, write_picture
 from acutance.data.prepare import prepare
 from acutance.data.settings import columns_of
 from acutance.imaging import detail_layer
@@ -30,7 +30,7 @@ SMALL = ("data.subimages={size: 96, stride: 96}", "stages.gan.network.init={}", 
 
 def jobs(*overrides: str) -> dict[str, StageJob]:
     pipeline = pipelines.load(QUICKSTART, overrides)
-    planned = plan_stages(pipeline, {pipeline.data.source: [("a", "0")]}, "/out")
+    planned = plan_stages(pipeline, {pipeline.data.source: Content([("a", "0")])}, "/out")
     return {job.name: job for job in planned}
 
 
@@ -77,7 +77,7 @@ def test_a_stage_trains_without_stored_details(tmp_path: Path) -> None:
     manifest = prepare(pipeline.data, 4, catalogue_for(str(QUICKSTART)), str(tmp_path), alone=True)
     assert set(manifest.columns) == {"hr", "lr"}
     sums = [(source.name, source.sha256) for source in manifest.sources]
-    [job] = plan_stages(pipeline, {pipeline.data.source: sums}, str(tmp_path), only="gan")
+    [job] = plan_stages(pipeline, {pipeline.data.source: Content(sums)}, str(tmp_path), only="gan")
     train_stage(job)
     network, description = load_model(job.model)
     found = restore(network, description, skimage.data.coffee()[100:120, 100:130])

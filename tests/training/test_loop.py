@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from acutance import pipeline as pipelines
+from acutance.data import Content
 from acutance.data.manifest import SHARD_VERSION, Manifest, PreparedSource, write_manifest
 from acutance.errors import TrainingError
 from acutance.models.model_file import load_model
@@ -57,7 +58,7 @@ def job_in(folder: Path, *overrides: str) -> StageJob:
     pipeline = pipelines.load(REPOSITORY / "pipelines" / "quickstart.yaml", (*SETTINGS, *overrides), profile="smoke")
     job = next(
         job
-        for job in plan_stages(pipeline, {pipeline.data.source: [("a", "0")]}, str(folder))
+        for job in plan_stages(pipeline, {pipeline.data.source: Content([("a", "0")])}, str(folder))
         if job.name == "fidelity"
     )
     sources = [PreparedSource(name=name, sha256="0", rows=10) for name in ("first.png", "second.png")]

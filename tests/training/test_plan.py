@@ -6,6 +6,7 @@ import pytest
 
 from acutance import pipeline as pipelines
 from acutance import storage
+from acutance.data import Content
 from acutance.errors import WeightsError
 from acutance.pipeline import Stage
 from acutance.training.plan import StageJob, parameter_counts, plan_stages
@@ -16,7 +17,7 @@ QUICKSTART = REPOSITORY / "pipelines" / "quickstart.yaml"
 
 def plan(*overrides: str, root: str = "/out", checksum: str = "0") -> dict[str, StageJob]:
     pipeline = pipelines.load(QUICKSTART, overrides)
-    return {job.name: job for job in plan_stages(pipeline, {pipeline.data.source: [("a", checksum)]}, root)}
+    return {job.name: job for job in plan_stages(pipeline, {pipeline.data.source: Content([("a", checksum)])}, root)}
 
 
 def test_a_fingerprint_depends_on_what_determines_the_weights_and_on_nothing_else() -> None:

@@ -9,6 +9,7 @@ import torch
 import torchvision
 
 from acutance import pipeline as pipelines
+from acutance.data import Content
 from acutance.errors import WeightsError
 from acutance.models.model_file import save_model
 from acutance.models.nima import NIMA
@@ -21,7 +22,7 @@ from command_line import REPOSITORY
 def jobs(*overrides: str, root: str = "/out") -> dict[str, StageJob]:
     """Plan the quickstart with a predictor in place of the network that its last stage looks through."""
     pipeline = pipelines.load(REPOSITORY / "pipelines" / "quickstart.yaml", overrides, profile="smoke")
-    return {job.name: job for job in plan_stages(pipeline, [("a", "0")], root)}
+    return {job.name: job for job in plan_stages(pipeline, {pipeline.data.source: Content([("a", "0")])}, root)}
 
 
 def predictor(weights: str) -> str:

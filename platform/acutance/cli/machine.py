@@ -73,6 +73,35 @@ def data_list(as_json: Json = False) -> None:
     )
 
 
+@data.command("distort")
+def data_distort(
+    pictures: Annotated[str, typer.Argument(metavar="PICTURES", help="a data set, or a folder of pictures")],
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="where the new data set is to be")],
+    references: Annotated[int, typer.Option(help="how many of the pictures to take; TID2013 has 25")] = 25,
+    as_json: Json = False,
+) -> None:
+    """Make distorted pictures with scores, in TID2013's layout, for trying score predictors.
+
+    Each of several distortions is there in five levels. The scores come from a metric that compares with the true
+    picture (GMSD); what is trained on them is marked `scores: synthetic`.
+
+    \b
+    acutance data distort BSDS500_train ./tid-like
+    acutance run pipelines/nima_tid2013.yaml --profile small data.train=./tid-like
+    """
+    from pathlib import Path
+
+    from acutance.console import progress
+    from acutance.data.distorted import distort
+    from acutance.work import catalogue_for
+
+    sources = catalogue_for().find(pictures)
+    with progress("distort", references) as update:
+        made = distort(sources, Path(folder).absolute(), references=references, on_progress=update)
+    text = f"{made.pictures} distorted pictures of {made.references} references\n{made.folder}"
+    show(vars(made), as_json, text)
+
+
 @data.command("fetch")
 def data_fetch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="a data set, or a file of weights that a metric names")],

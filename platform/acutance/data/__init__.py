@@ -1,11 +1,11 @@
 """Pictures become shards, and shards a stream of batches.
 
 `datasets` says which pictures a name stands for (`entries` what a catalogue may say, `folders` how files pair up),
-`scored` and `classified` read pictures with scores or classes, `originals` says which of them a shard set is made of;
-`pictures` reads single ones; `degradations` make LR
-pictures; `cutting` makes the layers of a whole picture and its sub-images; `prepare` does that with Ray Data; `shards`
-is what is stored; `stream` is what training sees, `scales` one of several streams a step. Nothing here imports Ray
-before `prepare` has work to do.
+`scored` and `classified` read pictures with scores or classes, `distorted` makes scored ones of real pictures;
+`originals` says what a shard set is made of; `pictures` reads single ones; `degradations` make LR pictures; `cutting`
+makes the layers of a whole picture and its sub-images; `prepare` does that with Ray Data; `shards` is what is stored;
+`stream` is what training sees, `scales` one of several streams a step. Nothing here imports Ray before `prepare` has
+work to do.
 """
 
 from acutance.data.classified import Classified
@@ -16,7 +16,7 @@ from acutance.data.originals import contents
 from acutance.data.pictures import PictureError, encode_png, read_picture, write_picture
 from acutance.data.prepare import is_prepared, prepare, shards_folder
 from acutance.data.scored import Scored
-from acutance.data.settings import Checked, Contents, DataSettings, SubImages, dataset_fingerprint
+from acutance.data.settings import Checked, Content, Contents, DataSettings, SubImages, dataset_fingerprint
 from acutance.data.shards import default_scratch, open_columns
 from acutance.data.stream import Stream
 
@@ -26,6 +26,7 @@ __all__ = [
     "Catalogue",
     "Checked",
     "Classified",
+    "Content",
     "Contents",
     "DataSettings",
     "Listed",

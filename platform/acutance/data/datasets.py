@@ -16,7 +16,7 @@ from typing import TypeVar
 from acutance.data.classified import Classified, count_classified, read_classified
 from acutance.data.entries import KINDS, Entry, Kind, Layout, Packaged, layout_in
 from acutance.data.folders import Source, entry_sources, folder_sources, named
-from acutance.data.scored import READERS, Scored
+from acutance.data.scored import READERS, Scored, notes_of
 from acutance.errors import ConfigError, DataError
 from acutance.schema import Strict, load_yaml, nearest, validate
 
@@ -87,6 +87,11 @@ class Catalogue:
             return Path(self.place(name)), self.entries[name].layout
         place = self._given(name)
         return place, layout_in(place)
+
+    def notes(self, name: str) -> tuple[str, ...]:
+        """Return what is to be said of whatever is trained on a dataset, or a path: that its scores are no people's."""
+        place, layout = self.located(name)
+        return tuple(notes_of(place)) if KINDS[layout] == "scored" else ()
 
     def count(self, name: str) -> int:
         """Return the number of pictures of a dataset, of whichever kind; raises as reading them would."""

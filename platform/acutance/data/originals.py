@@ -13,7 +13,7 @@ from acutance.data.classified import Classified, read_classified
 from acutance.data.datasets import Catalogue, Source
 from acutance.data.entries import Layout
 from acutance.data.scored import Scored
-from acutance.data.settings import Checked, Contents, DataSettings, stored_scales
+from acutance.data.settings import Checked, Content, Contents, DataSettings, stored_scales
 from acutance.errors import ConfigError, DataError
 from acutance.fingerprint import file_sha256, fingerprint
 from acutance.schema import Strict
@@ -108,7 +108,10 @@ def listed(settings: DataSettings, catalogue: Catalogue) -> list[Source] | list[
 
 def contents(wanted: Iterable[DataSettings], scale: int, catalogue: Catalogue) -> Contents:
     """Return what data sets consist of; errors as `originals`."""
-    return {settings.source: checked(originals(settings, scale, catalogue)) for settings in wanted}
+    return {
+        settings.source: Content(checked(originals(settings, scale, catalogue)), catalogue.notes(settings.train))
+        for settings in wanted
+    }
 
 
 def checked(found: Originals) -> Checked:

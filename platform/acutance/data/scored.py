@@ -28,6 +28,8 @@ AVA_ABSENT = 0.1
 TID_NAME = re.compile(r"i(\d\d)_\d\d_\d+\.\w+", re.IGNORECASE)
 TID_VALIDATION = ("01", "02", "03")
 """The reference pictures whose distorted versions are for validation."""
+SYNTHETIC = "synthetic.json"
+"""A file that lies with pictures whose scores are no people's."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,11 @@ def read_tid2013(root: Path) -> list[Scored]:
         distribution = _checked(table, number, distribution_of_mos, mos, std)
         found.append(Scored(Path(name).stem.lower(), files[name.lower()], distribution, split))
     return found
+
+
+def notes_of(root: Path) -> list[str]:
+    """Return what is to be said of whatever is trained on the scored pictures of a folder."""
+    return ["scores: synthetic"] if (root / SYNTHETIC).exists() else []
 
 
 READERS: dict[Layout, Callable[[Path], list[Scored]]] = {"ava": read_ava, "tid2013": read_tid2013}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
@@ -19,7 +19,15 @@ from acutance.schema import Strict, choice_of
 Checked = list[tuple[str, str]]
 """The name and the checksum of each picture of a training set, and of its own LR where that is read."""
 
-Contents = dict[str, Checked]
+
+class Content(NamedTuple):
+    """What a training set consists of, and what is to be said of whatever is trained on it."""
+
+    originals: Checked
+    notes: tuple[str, ...] = ()
+
+
+Contents = dict[str, Content]
 """What each training set consists of, by `DataSettings.source`."""
 
 BICUBIC = "bicubic"

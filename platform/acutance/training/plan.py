@@ -133,7 +133,11 @@ def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: d
         "scale": pipeline.scale,
         "seed": seed,
         "dataset": columns_fingerprint(
-            data, pipeline.scale, contents[data.source], columns_read(stage), enlarger.fingerprint if enlarger else ""
+            data,
+            pipeline.scale,
+            contents[data.source].originals,
+            columns_read(stage),
+            enlarger.fingerprint if enlarger else "",
         ),
         "upstream": {source: before[source].fingerprint for source in stage.reads() if source in before},
         "files": [_checksum_named(source, name) for source in files],
@@ -157,13 +161,13 @@ def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: d
             "detail": detail,
             "fingerprint": mark,
             "dataset": trained_on.fingerprint,
-            "notes": _notes(stage, before),
+            "notes": sorted({*_notes(stage, before), *contents[data.source].notes}),
         },
     )
 
 
 def _shard_set(data: DataSettings, scale: int, contents: Contents, root: str, enlarger: Enlarger | None) -> ShardSet:
-    mark = dataset_fingerprint(data, scale, contents[data.source], enlarger.fingerprint if enlarger else "")
+    mark = dataset_fingerprint(data, scale, contents[data.source].originals, enlarger.fingerprint if enlarger else "")
     return ShardSet(data, scale, mark, shards_folder(root, mark), enlarger)
 
 
@@ -212,14 +216,14 @@ def _start(stage: Stage) -> str | None:
     return None if "." in stage.network.init else getattr(stage.network, "weights", None)
 
 
-def _notes(stage: Stage, before: Mapping[str, StageJob]) -> list[str]:
+def _notes(stage: Stage, before: Mapping[str, StageJob]) -> set[str]:
     """Return what is to be said of all that comes from this stage, as of what it comes from."""
     models = [before[source].description for source in stage.reads() if source in before]
     models += [describe_model(source) for source in stage.reads() - before.keys() if source.endswith(".safetensors")]
     inherited = {note for model in models for note in model.get("notes", [])}
     trunk = {str(NETWORKS[stage.network.type].untrained)} if _start(stage) == "none" else set()  # type: ignore[union-attr]
     untrained = {UNTRAINED for network in stage.feature_networks() if network.weights == "none"}  # type: ignore[attr-defined]
-    return sorted(inherited | trunk | untrained)
+    return inherited | trunk | untrained
 
 
 def as_trained(pipeline: Pipeline, name: str) -> Stage:
