@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,11 +14,13 @@ from acutance.pipeline import Stage
 from acutance.training.learner import Learner
 
 
-def learner_of(settings: dict[str, Any]) -> Learner:
+def learner_of(settings: dict[str, Any], frozen: Sequence[str] = ()) -> Learner:
     """Return a learner at step 0; the same settings give the same weights."""
     torch.manual_seed(0)
     stage = Stage.model_validate(settings)
     network = NETWORKS[stage.network.type](**stage.network.arguments())
+    for part in frozen:
+        network.get_submodule(part).requires_grad_(False)
     judges = {n: DISCRIMINATORS[d.network.type](**d.network.arguments()) for n, d in stage.discriminators.items()}
     masks = [MASKS[t.mask.type](**t.mask.arguments()) if t.mask else None for t in stage.objective]
     terms = [
