@@ -56,3 +56,38 @@ def test_a_baseline_differs_from_its_dual_loss_in_one_term(here: Here) -> None:
         assert [mine[part] == dual[part] for part in ("data", "stages", "evaluate", "seed")] == [True] * 4
     forms = {name: plan["stages"]["gan"]["discriminators"]["image"]["form"] for name, plan in plans.items()}
     assert forms == {name: "vanilla" if name.startswith("sr") else "relativistic_average" for name in plans}
+
+
+HFA = {"highpass": 112_131, "l1": 6_843_841, "large": 6_843_841, "retrain": 6_843_841}
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "missing"),
+    [
+        ("hfa_denoise", ("DIV2K_train", "DIV2K_valid")),
+        ("hfa_denoise_sidd", ("SIDD_train", "SIDD_val")),
+        ("hfa_deblur", ("Flickr2K_train", "Flickr2K_valid")),
+        ("hfa_deblur_reds", ("REDS_train", "REDS_val")),
+        ("hfa_sr", ("DIV2K_train", "DIV2K_valid")),
+        ("hfa_sr_reds", ("REDS_train", "REDS_val")),
+    ],
+)
+def test_hfas_plans(here: Here, no_weights: None, pipeline: str, missing: tuple[str, str]) -> None:
+    done = here("run", f"pipelines/{pipeline}.yaml", "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    counts = {stage["name"]: stage["parameters"] for stage in plan["stages"]}
+    judge = {"gan": {"network": 6_843_841, "discriminators": {"image": 5_238_561}}} if "_sr" in pipeline else {}
+    assert counts == {name: {"network": n, "discriminators": {}} for name, n in HFA.items()} | judge
+    assert all(name in str(plan["missing"]) for name in missing)
+
+
+def test_hfas_masks_come_in_during_the_last_fifth_of_its_steps(here: Here) -> None:
+    plan = json.loads(here("run", "pipelines/hfa_denoise.yaml", "--dry-run", "--json").stdout)["config"]
+    stages = {name: plan["stages"][name] for name in ("l1", "large", "retrain")}
+    assert [stage["steps"] for stage in stages.values()] == [40_000, 16_000, 14_000]
+    assert {term["name"]: term["mask"] for term in stages["l1"]["objective"]} == dict.fromkeys(
+        ("pixel", "half", "quarter")
+    )
+    assert {term["mask"]["ramp"] for term in stages["retrain"]["objective"]} == {7000}
+    assert stages["retrain"]["degrade"] == [{"type": "awgn", "sigma": [10, 30], "clip": False}]
