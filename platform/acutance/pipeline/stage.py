@@ -177,7 +177,9 @@ class Stage(Strict):
     objective: list[choice_of(TERMS, common=TermChoice, modules=Looked)] = Field(min_length=1)  # type: ignore[valid-type]
     discriminators: dict[str, Discriminator] = Field(default_factory=dict)
     optimiser: Optimiser = Optimiser()
-    steps: PositiveInt
+    steps: NonNegativeInt = Field(
+        description="0 trains nothing: the network as it starts, which may take its pictures another way"
+    )
     batch: PositiveInt = Field(default=16, description="samples a step, over all workers")
     patch: PositiveInt = Field(default=128, description="side of the HR patch in pixels")
     scales: list[PositiveInt] = Field(
