@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -91,3 +92,58 @@ def test_hfas_masks_come_in_during_the_last_fifth_of_its_steps(here: Here) -> No
     )
     assert {term["mask"]["ramp"] for term in stages["retrain"]["objective"]} == {7000}
     assert stages["retrain"]["degrade"] == [{"type": "awgn", "sigma": [10, 30], "clip": False}]
+
+
+def test_the_plan_of_4pp_eusr_needs_neither_its_three_data_sets_nor_weights(here: Here, no_weights: None) -> None:
+    done = here("run", "pipelines/eusr_4pp.yaml", "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    counts = {stage["name"]: stage["parameters"] for stage in plan["stages"]}
+    predictors = {"aesthetic_head", "aesthetic", "subjective_head", "subjective"}
+    assert counts.keys() == {"eusr", "perceptual"} | predictors
+    assert counts["eusr"]["network"] == counts["perceptual"]["network"] == 6_295_689
+    assert counts["perceptual"]["discriminators"] == {"image": 5_238_561}
+    assert {counts[name]["network"] for name in predictors} == {2_223_872 + 12_810}
+    needs = {stage["name"]: stage["needs"] for stage in plan["stages"]}
+    assert [needs[name] for name in ("eusr", "aesthetic_head", "subjective_head")] == [[], [], []]
+    assert needs["perceptual"] == ["aesthetic", "eusr", "subjective"]
+    for name in ("DIV2K_train", "AVA", "TID2013", "mobilenet_v2-b0353104.pth"):
+        assert name in str(plan["missing"]), name
+
+
+def test_the_other_readings_of_4pp_eusr(here: Here) -> None:
+    def perceptual(*changes: str) -> dict[str, Any]:
+        done = here("run", "pipelines/eusr_4pp.yaml", "--dry-run", "--json", *changes)
+        assert done.returncode == 0, done.stderr
+        plan = json.loads(done.stdout)
+        stage = next(stage for stage in plan["stages"] if stage["name"] == "perceptual")
+        return {**stage, **plan["config"]["stages"]["perceptual"]}
+
+    paper = perceptual()
+    assert {term["name"]: round(term["weight"] / (255 if term["name"] == "reconstruction" else 1), 9)
+            for term in paper["objective"]} == {
+        "reconstruction": 0.05, "adversarial": 0.1, "aesthetic_score": 0.01, "aesthetic_representation": 0.1,
+        "subjective_score": 0.01, "subjective_representation": 0.1,
+    }  # fmt: skip
+    assert {term["factor"] for term in paper["objective"] if term["type"] == "score"} == {0.8}
+    assert (paper["first"], paper["batch"], paper["discriminators"]["image"]["form"]) == ("discriminator", 2, "vanilla")
+    summed = {term["name"]: term["weight"] for term in perceptual("--profile", "representation_sum")["objective"]}
+    assert summed["aesthetic_representation"] == summed["subjective_representation"] == 0.1 * 1280
+    flat = perceptual("stages.perceptual.discriminators.image.network.head=flatten")
+    assert flat["parameters"]["discriminators"] == {"image": 23_588_641}
+
+
+@pytest.mark.parametrize(("pipeline", "dataset"), [("nima_ava", "AVA"), ("nima_tid2013", "TID2013")])
+def test_a_predictor_alone_is_the_one_of_4pp_eusr(here: Here, no_weights: None, pipeline: str, dataset: str) -> None:
+    alone = json.loads(here("run", f"pipelines/{pipeline}.yaml", "--dry-run", "--json").stdout)
+    whole = json.loads(here("run", "pipelines/eusr_4pp.yaml", "--dry-run", "--json").stdout)["config"]["stages"]
+    assert [stage["parameters"]["network"] for stage in alone["stages"]] == [2_236_682] * 2
+    assert dataset in str(alone["missing"])
+    assert "mobilenet_v2-b0353104.pth" in str(alone["missing"])
+    config = alone["config"]
+    kind = "aesthetic" if dataset == "AVA" else "subjective"
+    for name, other in (("head", f"{kind}_head"), ("nima", kind)):
+        mine, theirs = config["stages"][name], whole[other]
+        for key in ("objective", "optimiser", "steps", "batch", "patch", "augment", "frozen"):
+            assert mine[key] == theirs[key], (name, key)
+        assert config["data"] == theirs["data"]
