@@ -14,7 +14,7 @@ from acutance import storage
 from acutance.console import progress, say
 from acutance.data import Source
 from acutance.errors import ConfigError, ModelError, WeightsError
-from acutance.evaluation.evaluate import BICUBIC, evaluate, tasks_of
+from acutance.evaluation.evaluate import BICUBIC, evaluate, tasks_of, unrestored
 from acutance.evaluation.metrics import METRICS, unavailable
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.report import csv_text
@@ -50,7 +50,7 @@ def evaluate_models(work: Work, jobs: list[StageJob]) -> tuple[Evaluation, str, 
     models = {job.name: job.model for job in jobs if job.name in wanted.stages}
     return measure_models(
         work.root,
-        {BICUBIC: BICUBIC, **models},
+        {unrestored(work.pipeline.scale): BICUBIC, **models},
         work.held_out(),
         protocol=wanted.protocol,
         metrics=wanted.metrics,
@@ -104,9 +104,10 @@ def measure_models(
 
 
 def _files(source: Source, scale: int) -> list[str]:
-    """Return the checksums of a picture and, where it has one, of its LR."""
+    """Return the checksums of a picture and, where it has one, of its LR, or of all that its LR is made by."""
     paths = [source.hr_path(scale), source.lr_paths.get(scale)]
-    return [file_sha256(path) for path in paths if path]
+    made = [fingerprint({"name": source.name, "steps": source.degrade})] if source.degrade else []
+    return [file_sha256(path) for path in paths if path] + made
 
 
 def _mark(model: str) -> str:
@@ -147,14 +148,16 @@ def evaluate_model(
         scale: for bicubic alone; a model knows its own.
 
     Returns:
-        The evaluation, with the candidates `bicubic`, `model` and `against`, and the URI of its folder.
+        The evaluation, with the candidates `bicubic` (at scale 1 `input`), `model` and `against`, and the URI of its
+        folder.
     """
-    candidates = {BICUBIC: BICUBIC}
+    candidates = {}
     for label, named in (("model", reference), ("against", against)):
         if named and named != BICUBIC:
             candidates[label] = model_file(named, root)
     if "model" in candidates:
         scale = int(load_model(candidates["model"])[1]["scale"])
+    candidates = {unrestored(scale): BICUBIC, **candidates}
     for file in (file for name in metrics or [] if name in METRICS for file in METRICS[name].requires):
         try:
             fetch_weights(file)  # a metric that was asked for by name; those of a protocol are taken as they are there

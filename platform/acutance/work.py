@@ -12,8 +12,9 @@ from typing import Any
 from acutance import pipeline as pipelines
 from acutance import storage
 from acutance.data import Catalogue, Contents, DataSettings, Source, contents, load_catalogue
+from acutance.data.degradations import reduction
 from acutance.data.originals import listed
-from acutance.errors import DataError, WeightsError
+from acutance.errors import ConfigError, DataError, WeightsError
 from acutance.pipeline import Pipeline
 from acutance.training.plan import StageJob, parameter_counts, plan_stages, weights_files
 from acutance.tuning.study import attempt_named, study_address
@@ -77,11 +78,22 @@ def open_work(file: str, overrides: list[str], profile: str | None, root: str | 
         trial: STUDY/NUMBER of a trial whose values the pipeline gets, beneath the overrides.
 
     Raises:
-        ConfigError: see `acutance.pipeline.load`; or there is no such trial.
+        ConfigError: see `acutance.pipeline.load`; or there is no such trial, or a data set of another scale.
     """
     values = attempt_named(study_address(storage_root(root)), trial).values if trial else {}
     pipeline = pipelines.load(file, overrides, profile=profile, values=values)
-    return Work(Path(file), pipeline, catalogue_for(file), storage_root(root), trial or "")
+    catalogue = catalogue_for(file)
+    _require_scale(pipeline, catalogue, file)
+    return Work(Path(file), pipeline, catalogue, storage_root(root), trial or "")
+
+
+def _require_scale(pipeline: Pipeline, catalogue: Catalogue, file: str) -> None:
+    """Refuse made degraded pictures of another scale before anything is trained to be measured on them."""
+    for name in pipeline.evaluate.on if pipeline.evaluate else []:
+        entry = catalogue.entries.get(name)
+        if entry and entry.of and (made := reduction(entry.degrade)) != pipeline.scale:
+            what = f"{name} is degraded at scale {made}, the pipeline's is {pipeline.scale}"
+            raise ConfigError(what, where=f"{file}: evaluate.on", fix="choose another data set")
 
 
 def storage_root(given: str | None) -> str:

@@ -249,7 +249,7 @@ def test_views_of_arrays(picture: np.ndarray) -> None:
 @pytest.mark.parametrize(
     "picture",
     [
-        np.zeros((4, 4, 3), np.float32),
+        np.zeros((4, 4, 3), np.float64),
         np.zeros((4, 4), np.uint8),
         np.zeros((4, 4, 4), np.uint8),
         np.zeros((0, 4, 3), np.uint8),
@@ -294,3 +294,27 @@ def test_values_that_are_not_finite_are_an_error(value: float) -> None:
 def test_impossible_tiles_are_refused(tile: int, overlap: int) -> None:
     with pytest.raises(ConfigError, match=f"tile {tile} and overlap {overlap}"):
         restore(EchoSame(), DETAIL, photograph(9, 9), tile=tile, overlap=overlap)
+
+
+def test_floats_are_restored_unrounded_and_as_bytes_where_they_are_bytes() -> None:
+    torch.manual_seed(0)
+    network, picture = RRDBNet(blocks=1, channels=8, growth=4, scale=4, skip="bicubic"), photograph(20, 24)
+    floats = (picture / 255).astype(np.float32)
+    assert np.abs(restore(network, {}, floats)["image"].astype(int) - restore(network, {}, picture)["image"]).max() <= 1
+
+    class Doubled(nn.Module):
+        inputs: ClassVar[tuple[str, ...]] = ("lr",)
+        scale = 1
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.two = nn.Parameter(torch.tensor(2.0))
+
+        def forward(self, lr: Tensor) -> dict[str, Tensor]:
+            return {"image": lr, "twice": lr * self.two}
+
+    noisy = floats + np.random.default_rng(0).normal(0, 0.5, floats.shape).astype(np.float32)
+    found = restore(Doubled(), {}, noisy)
+    assert np.allclose(found["twice"], 2 * noisy, atol=1e-6)
+    assert noisy.min() < 0
+    assert noisy.max() > 1

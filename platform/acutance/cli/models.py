@@ -34,7 +34,7 @@ def evaluate(
     storage: Storage = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a model, or `bicubic`, on whole pictures.
+    """Measure a model, or `bicubic` (at scale 1 the input itself), on whole pictures.
 
     \b
     acutance evaluate models:/quickstart-x4@champion --on photographs_heldout
@@ -54,6 +54,7 @@ def evaluate(
                AlexNet: HFA's tables.
     """
     from acutance.evaluation.compare import differences
+    from acutance.evaluation.evaluate import BICUBIC, unrestored
     from acutance.evaluation.report import table
     from acutance.examine import evaluate_model
     from acutance.work import storage_root
@@ -63,7 +64,8 @@ def evaluate(
         evaluation, folder = evaluate_model(
             model, on, against=against, protocol=protocol, metrics=metric, scale=scale, root=root
         )
-    rivals = ("bicubic" if model == "bicubic" else "model", "bicubic" if against == "bicubic" else "against")
+    alone = unrestored(evaluation.scale)
+    rivals = (alone if model == BICUBIC else "model", alone if against == BICUBIC else "against")
     compared = {name: differences(evaluation, *rivals, name) for name in evaluation.datasets if against}
     result = evaluation.to_json()
     if against:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from pydantic import model_validator
+
 from acutance.data.classified import Classified, count_classified, read_classified
+from acutance.data.degradations import plain
 from acutance.data.entries import KINDS, Entry, Kind, Layout, Packaged, layout_in
 from acutance.data.folders import Source, entry_sources, folder_sources, named
 from acutance.data.scored import READERS, Scored, notes_of
@@ -40,6 +43,17 @@ class Listed:
 class _File(Strict):
     datasets: dict[str, Entry]
 
+    @model_validator(mode="after")
+    def _of_pictures(self) -> _File:
+        named = {name: entry.of for name, entry in self.datasets.items() if entry.of}
+        plain = [name for name, entry in self.datasets.items() if entry.kind == "pictures" and not entry.of]
+        problems = [
+            f"datasets.{n}.of: there is no {of!r}{nearest(of, plain)}" for n, of in named.items() if of not in plain
+        ]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
 
 @dataclass(frozen=True)
 class Catalogue:
@@ -57,7 +71,13 @@ class Catalogue:
         """
         if name not in self.entries:
             return folder_sources(self._given(name), "give the path of a local folder of pictures")
-        entry = self._entry_of(name, "pictures")
+        return self._pictures(name, self._entry_of(name, "pictures"))
+
+    def _pictures(self, name: str, entry: Entry) -> list[Source]:
+        if entry.of:
+            # Their own LR need not be there.
+            found = self._pictures(entry.of, self.entries[entry.of].model_copy(update={"lr": {}}))
+            return [replace(source, degrade=tuple(plain(entry.degrade))) for source in found]
         if entry.packaged:
             return named([_packaged_path(picture, name) for picture in entry.packaged])
         return entry_sources(Path(self.place(name)), name, entry, self._remedy(name))
@@ -109,6 +129,8 @@ class Catalogue:
     def place(self, name: str) -> str:
         """Return the folder or file of a dataset, present or not, or the distributions that it is inside of."""
         entry = self.entry(name)
+        if entry.of:
+            return self.place(entry.of)
         if entry.packaged:
             return "inside " + ", ".join(sorted({p.distribution or p.package for p in entry.packaged}))
         return str(_root() / str(entry.folder or entry.file))
@@ -160,6 +182,8 @@ class Catalogue:
 
     def _remedy(self, name: str) -> str:
         entry = self.entries[name]
+        if entry.of:
+            return self._remedy(entry.of)
         fetch = f"run `acutance data fetch {name}`, or " if entry.archives else ""
         held = entry.folder or entry.file
         return f"{fetch}put {name} there ({entry.source}), or point {ROOT_VARIABLE} at what holds {held}"
@@ -171,7 +195,15 @@ def load_catalogue(path: str | Path) -> Catalogue:
     Raises:
         ConfigError: naming the file and the key that is wrong.
     """
-    return Catalogue(validate(_File, load_yaml(path), str(path)).datasets, str(path))
+    entries = validate(_File, load_yaml(path), str(path)).datasets
+    return Catalogue({name: _whole(entry, entries) for name, entry in entries.items()}, str(path))
+
+
+def _whole(entry: Entry, entries: dict[str, Entry]) -> Entry:
+    """Return an entry with what it takes from the dataset it is `of`."""
+    if not entry.of:
+        return entry
+    return entry.model_copy(update={key: getattr(entries[entry.of], key) for key in ("source", "licence")})
 
 
 def _layout_of_kind(place: Path, kind: Kind) -> Layout:

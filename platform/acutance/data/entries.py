@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from acutance.data.degradations import Steps
 from acutance.schema import Strict
 
 Kind = Literal["pictures", "scored", "classified"]
@@ -52,7 +53,7 @@ class Archive(Strict):
 
 
 class Entry(Strict):
-    """One dataset of the catalogue: `packaged` pictures, a `folder`, or a `file`.
+    """One dataset of the catalogue: `packaged` pictures, a `folder`, a `file`, or the pictures `of` another dataset.
 
     `layout` says what is in the folder: plain pictures, or the files of AVA, TID2013, CIFAR-10 or CIFAR-100 as they
     are published; `npz` is one file of arrays.
@@ -62,15 +63,20 @@ class Entry(Strict):
     their low-resolution or, at scale 1, degraded versions. Those have the same name, in which `lr_swap` replaces one
     text by another, and which `lr_suffix` follows, where `{scale}` stands for the scale. `hr_for` is a sub-folder
     whose pictures stand in for those of `hr` at that scale. `archives` is what may be downloaded into the folder.
+
+    `degrade` makes the degraded version of each picture of the dataset `of`, the same whenever it is asked for. Whence
+    they come and their licence are that dataset's.
     """
 
     about: str
-    source: str
-    licence: str
+    source: str = ""
+    licence: str = ""
     layout: Layout = "pictures"
     packaged: list[Packaged] | None = None
     folder: str | None = None
     file: str | None = None
+    of: str | None = None
+    degrade: Steps = Field(default_factory=list)
     hr: str = "."
     only: str = "*"
     lr: dict[PositiveInt, str] = Field(default_factory=dict)
@@ -86,11 +92,17 @@ class Entry(Strict):
 
     @model_validator(mode="after")
     def _one_place(self) -> Entry:
-        if sum(map(bool, (self.packaged, self.folder, self.file))) != 1:
-            raise ValueError("a dataset has either 'packaged' pictures or a 'folder', or else a 'file'")
+        if sum(map(bool, (self.packaged, self.folder, self.file, self.of))) != 1:
+            raise ValueError(
+                "a dataset has either 'packaged' pictures or a 'folder', or else a 'file', or is 'of' another"
+            )
+        if bool(self.of) != bool(self.degrade):
+            raise ValueError("'of' another dataset are pictures that 'degrade' makes; give both or neither")
+        if not self.of and not (self.source and self.licence):
+            raise ValueError("say whence it comes and what is allowed: 'source' and 'licence'")
         if bool(self.file) != (self.layout == "npz"):
             raise ValueError("a 'file' has the layout npz, and nothing else has")
-        if self.packaged and self.layout != "pictures":
+        if (self.packaged or self.of) and self.layout != "pictures":
             raise ValueError(f"the layout {self.layout} needs a 'folder'")
         if self.archives and not self.folder:
             raise ValueError("'archives' need a 'folder' to be unpacked into")

@@ -33,6 +33,8 @@ def fetch_dataset(catalogue: Catalogue, name: str) -> str:
         UnreachableError: when a server does not answer.
     """
     entry, place = catalogue.entry(name), catalogue.place(name)
+    if entry.of:
+        return fetch_dataset(catalogue, entry.of)
     if entry.packaged:
         catalogue.count(name)
         return place

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from glob import escape
 from pathlib import Path
+from typing import Any
 
 from acutance.data.entries import Entry
 from acutance.data.pictures import EXTENSIONS
@@ -18,13 +19,14 @@ class Source:
     """One picture of a dataset: where it lies, and its stored low-resolution versions by scale.
 
     At scale 1 that version is a degraded one of the same size. `hr_paths` holds, by scale, the picture that replaces
-    `path` as ground truth at that scale.
+    `path` as ground truth at that scale. `degrade` are steps that make the degraded version, where none is stored.
     """
 
     name: str
     path: Path
     lr_paths: dict[int, Path] = field(default_factory=dict)
     hr_paths: dict[int, Path] = field(default_factory=dict)
+    degrade: tuple[dict[str, Any], ...] = ()
 
     def hr_path(self, scale: int) -> Path:
         """Return the ground truth at a scale."""

@@ -16,7 +16,7 @@ from acutance.data.datasets import Source
 from acutance.data.pictures import write_picture
 from acutance.errors import AcutanceError, ConfigError, DataError, ModelError
 from acutance.evaluation.metrics import METRICS, measure, unavailable
-from acutance.evaluation.pictures import LR, bicubic_for, pair_for, picture_file, shown_detail
+from acutance.evaluation.pictures import INPUT, LR, bicubic_for, pair_for, picture_file, shown, shown_detail
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation, Row
 from acutance.models.model_file import load_model
@@ -25,7 +25,7 @@ from acutance.quiet import hush
 from acutance.schema import nearest
 
 BICUBIC = "bicubic"
-"""The candidate that needs no model: MATLAB's bicubic enlargement."""
+"""The candidate that needs no model: MATLAB's bicubic enlargement, or at scale 1 the degraded picture itself."""
 
 LEAST_AT_ONCE = 16
 """Tasks submitted ahead on a small cluster; on a large one, two for each of its CPUs."""
@@ -34,7 +34,7 @@ Sources = Mapping[str, Sequence[Source]]
 """Data set -> its pictures."""
 
 Outputs = dict[str, np.ndarray]
-"""What `restore` returns: `image` uint8 (H, W, 3), perhaps `detail` as 2^x."""
+"""What `restore` returns: `image` uint8 (H, W, 3), perhaps `detail` as 2^x; of INPUT `image` may be float32."""
 
 OnProgress = Callable[[int, str], None]
 """Called with the number of tasks done, and which one was the last."""
@@ -60,6 +60,11 @@ class Task:
 
     def __str__(self) -> str:
         return f"{self.source.name}, {self.candidate}"
+
+
+def unrestored(scale: int) -> str:
+    """Return what tables call BICUBIC."""
+    return INPUT if scale == 1 else BICUBIC
 
 
 def tasks_of(candidates: Mapping[str, str], sources: Sources) -> list[Task]:
@@ -237,9 +242,9 @@ def _measured(task: Task, outputs: Outputs | None, truth: np.ndarray, yardstick:
 
 def _to_keep(task: Task, outputs: Outputs | None, lr: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
     if outputs is None:
-        return {LR: lr, GROUND_TRUTH: truth}
+        return {LR: shown(lr), GROUND_TRUTH: truth}
     detail = {f"{task.candidate}.detail": shown_detail(outputs["detail"])} if "detail" in outputs else {}
-    return {task.candidate: outputs["image"], **detail}
+    return {task.candidate: shown(outputs["image"]), **detail}
 
 
 def _evaluation(yardstick: Yardstick, rows: list[Row], missing: dict[str, str]) -> Evaluation:

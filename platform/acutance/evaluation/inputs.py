@@ -12,6 +12,11 @@ def is_picture(array: np.ndarray) -> bool:
     return array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3
 
 
+def is_colours(array: np.ndarray) -> bool:
+    """Return whether it is a picture, or float64 (H, W, 3) of 0..255 in which nothing was clipped or rounded."""
+    return is_picture(array) or (array.dtype == np.float64 and array.ndim == 3 and array.shape[2] == 3)
+
+
 def require_planes(metric: str, *planes: np.ndarray, side: int = 1) -> None:
     """Refuse what are not planes (h, w) of one size.
 
@@ -33,6 +38,13 @@ def require_pictures(metric: str, *pictures: np.ndarray, side: int = 1) -> None:
     """
     if not all(map(is_picture, pictures)):
         raise ValueError(f"{metric} is measured on pictures uint8 (H, W, 3), not on {_named(pictures)}")
+    _require_sides(metric, pictures, side)
+
+
+def require_colours(metric: str, *pictures: np.ndarray, side: int = 1) -> None:
+    """Refuse what are neither pictures nor float64 (H, W, 3) of 0..255, of one size; raises as `require_pictures`."""
+    if not all(map(is_colours, pictures)):
+        raise ValueError(f"{metric} is measured on pictures (H, W, 3) of 0..255, not on {_named(pictures)}")
     _require_sides(metric, pictures, side)
 
 

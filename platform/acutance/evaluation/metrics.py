@@ -18,7 +18,8 @@ from acutance.errors import WeightsError
 from acutance.evaluation import ma as _ma
 from acutance.evaluation import niqe as _niqe
 from acutance.evaluation import perceptual
-from acutance.evaluation.inputs import is_picture, require_pictures, require_planes
+from acutance.evaluation.inputs import is_picture, require_colours, require_planes
+from acutance.evaluation.pictures import levels, shown
 from acutance.evaluation.png import compressed_size
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.ssim import ssim_rgb, ssim_y, ssim_y_wang
@@ -53,14 +54,14 @@ def psnr_rgb(restored: np.ndarray, truth: np.ndarray) -> float:
     """Return the peak signal-to-noise ratio in dB (peak 255), of the mean squared error of all three colours.
 
     Args:
-        restored: uint8 (h, w, 3) RGB, without the protocol's border.
+        restored: uint8, or float64 of 0..255, (h, w, 3) RGB, without the protocol's border.
         truth: the same.
 
     Raises:
         Unmeasurable: for identical pictures, whose ratio is infinite, and for empty ones.
         ValueError: for what are not two pictures of one size.
     """
-    require_pictures("PSNR", restored, truth)
+    require_colours("PSNR", restored, truth)
     return _psnr(restored, truth)
 
 
@@ -189,8 +190,9 @@ def measure(
     """Measure one restored picture by each metric.
 
     Args:
-        restored: uint8 (H, W, 3) RGB.
-        truth: the same size; None measures by the metrics that need no truth, and leaves out the others.
+        restored: uint8 (H, W, 3) RGB; or float32, a degraded picture of 0..1, which PSNR, SSIM and what sees Y alone
+            measure as it is, and the others clipped and rounded.
+        truth: uint8 of the same size; None measures by the metrics that need no truth, and leaves out the others.
         metrics: names of METRICS, all of them available.
         protocol: a name of PROTOCOLS.
         scale: the scale of the restoration; the protocol's border depends on it.
@@ -199,6 +201,8 @@ def measure(
         ValueError: for what is not uint8 (H, W, 3), and for pictures of different sizes.
         WeightsError: for a metric whose parameter file is missing or wrong.
     """
+    unrounded = levels(restored) if restored.dtype == np.float32 else restored
+    restored = shown(restored) if restored.dtype == np.float32 else restored
     named = {"restored picture": restored} if truth is None else {"restored picture": restored, "truth": truth}
     for name, picture in named.items():
         if not is_picture(picture):
@@ -206,10 +210,10 @@ def measure(
     if truth is not None and truth.shape != restored.shape:
         raise ValueError(f"the restored picture is {restored.shape}, the truth {truth.shape}")
     pictures = list(named.values())
-    rules = PROTOCOLS[protocol]
+    rules, exact = PROTOCOLS[protocol], [unrounded, *pictures[1:]]
     views: dict[View, list[np.ndarray]] = {
-        "plane": [rules.plane(picture, scale) for picture in pictures],
-        "cropped rgb": [rules.cropped(picture, scale) for picture in pictures],
+        "plane": [rules.plane(picture, scale) for picture in exact],
+        "cropped rgb": [rules.cropped(picture, scale) for picture in exact],
         "rgb": pictures,
     }
     values: dict[str, float | None] = {}

@@ -1,7 +1,12 @@
-"""The pictures of an evaluation: LR and truth, bicubic enlargement, and where the restored ones are kept."""
+"""The pictures of an evaluation: LR and truth, bicubic enlargement, and where the restored ones are kept.
+
+They are uint8, but for an LR that is made by noise or blur: float32 with black 0 and white 1, neither clipped nor
+rounded, as networks are trained on it.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from urllib.parse import quote
 
 import numpy as np
@@ -12,44 +17,65 @@ from acutance.data.datasets import Source
 from acutance.data.pictures import read_picture
 from acutance.errors import DataError
 from acutance.evaluation.protocols import Protocol
+from acutance.imaging.degradations import degrade
 from acutance.imaging.resize import imresize, imresize_uint8
 
 LR = "lr"
 """The name under which the low-resolution picture is kept."""
 
+INPUT = "input"
+"""What tables call it at scale 1, where it needs no enlargement to be measured."""
+
 
 def read_pair(
     source: Source, scale: int, *, modulus: int | None = None, stored_lr: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the LR and the true picture, uint8 (h, w, 3) and (h * scale, w * scale, 3).
+    """Return the LR and the true picture, (h, w, 3) and uint8 (h * scale, w * scale, 3).
 
-    The truth is cut to a multiple of the modulus. The LR is the data set's own file where there is one, else
-    the older MATLAB's bicubic reduction of the truth, by which such files were made.
+    The truth is cut to a multiple of the modulus. The LR is made by the data set's steps where it has some; else it is
+    the data set's own file where there is one, else the older MATLAB's bicubic reduction of the truth, by which such
+    files were made. Only steps give other LR than uint8.
 
     Args:
         source: where they lie.
         scale: truth over LR.
         modulus: a multiple of the scale, and the scale itself where none is given.
-        stored_lr: False for today's MATLAB's reduction of the truth, whether there is a file or not.
+        stored_lr: False for today's MATLAB's reduction of the truth, whether there is a file or not; at scale 1 there
+            is no such reduction.
 
     Raises:
-        DataError: for a picture that cannot be read, is smaller than the modulus, or does not fit its LR.
+        DataError: for a picture that cannot be read, is smaller than the modulus, or does not fit its LR; at scale 1
+            for one that has no degraded version.
     """
     path, modulus = source.hr_path(scale), modulus or scale
-    truth = read_picture(path)
-    height, width = (side // modulus * modulus for side in truth.shape[:2])
+    whole = read_picture(path)
+    height, width = (side // modulus * modulus for side in whole.shape[:2])
     if not height or not width:
         needed = f"the scale, {scale}" if modulus == scale else f"the {modulus} pixels that the protocol asks for"
         raise DataError(f"the picture is smaller than {needed}", where=str(path), fix="leave it out")
-    truth = truth[:height, :width]
-    if not stored_lr:
-        return _uint8(reduced(truth, scale)), truth
-    stored = source.lr_paths.get(scale)
-    lr = read_picture(stored) if stored else _reduced_uint8(truth, scale)
+    truth = whole[:height, :width]
+    stored = source.lr_paths.get(scale) if stored_lr or scale == 1 else None
+    if source.degrade:
+        lr = _degraded(truth, source)
+        _require_fit(lr, truth, scale, f"{path}, as the data set degrades it")
+    elif stored:
+        lr = read_picture(stored)
+        _require_fit(lr, whole, scale, str(stored))
+        lr = lr[: height // scale, : width // scale]
+    elif scale == 1:
+        fix = "evaluate on a data set that has them stored (`lr`) or made (`degrade`)"
+        raise DataError("this picture has no degraded version to restore", where=str(path), fix=fix)
+    else:
+        lr = _reduced_uint8(truth, scale) if stored_lr else _uint8(reduced(truth, scale))
+    return lr, truth
+
+
+def _require_fit(lr: np.ndarray, picture: np.ndarray, scale: int, where: str) -> None:
+    """Refuse an LR of another size than that of the picture without the pixels beyond a multiple of the scale."""
+    height, width = (side // scale * scale for side in picture.shape[:2])
     if (lr.shape[0] * scale, lr.shape[1] * scale) != (height, width):
         sizes = f"{lr.shape[1]}x{lr.shape[0]} at x{scale} does not give {width}x{height}"
-        raise DataError(f"the LR does not fit its picture: {sizes}", where=str(stored), fix="mend or remove it")
-    return lr, truth
+        raise DataError(f"the LR does not fit its picture: {sizes}", where=where, fix="mend or remove it")
 
 
 def bicubic(lr: np.ndarray, scale: int) -> np.ndarray:
@@ -75,8 +101,23 @@ def pair_for(protocol: Protocol, dataset: str, source: Source, scale: int) -> tu
 
 
 def bicubic_for(protocol: Protocol, lr: np.ndarray, truth: np.ndarray, scale: int) -> np.ndarray:
-    """Return the bicubic row's picture, uint8 as the truth, from what `pair_for` returned."""
-    return bicubic(reduced(truth, scale) if protocol.float_bicubic else lr, scale)
+    """Return the bicubic row's picture, of the truth's size, from what `pair_for` returned: uint8.
+
+    At scale 1 it is the degraded picture as it was given, uint8 or float32.
+    """
+    if scale == 1:
+        return lr
+    return bicubic(reduced(truth, scale) if protocol.float_bicubic else levels(lr), scale)
+
+
+def levels(picture: np.ndarray) -> np.ndarray:
+    """Return a picture in grey levels: uint8 as it is, float32 of 0..1 as float64 of 0..255."""
+    return picture if picture.dtype == np.uint8 else picture.astype(np.float64) * 255
+
+
+def shown(picture: np.ndarray) -> np.ndarray:
+    """Return a picture as a file or a screen can show it, uint8."""
+    return picture if picture.dtype == np.uint8 else _uint8(levels(picture))
 
 
 def picture_folder(root: str, dataset: str, picture: str) -> str:
@@ -104,6 +145,13 @@ def shown_detail(detail: np.ndarray) -> np.ndarray:
 def _resized(picture: np.ndarray, scale: float) -> np.ndarray:
     resized = imresize(torch.from_numpy(picture.transpose(2, 0, 1).astype(np.float64)), scale)
     return resized.permute(1, 2, 0).contiguous().numpy()
+
+
+def _degraded(truth: np.ndarray, source: Source) -> np.ndarray:
+    """Return the picture that a source's steps make; what is random in them is seeded by its name."""
+    seed = int(hashlib.sha256(source.name.encode()).hexdigest()[:16], 16)
+    made = degrade(torch.from_numpy(truth.transpose(2, 0, 1).copy()), source.degrade, seed)
+    return made.permute(1, 2, 0).contiguous().numpy()
 
 
 def _uint8(picture: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ class Protocol:
         return math.lcm(scale, self.multiples.get(dataset, self.multiple))
 
     def plane(self, picture: np.ndarray, scale: int) -> np.ndarray:
-        """Return Y of BT.601 studio range (16..235), float64 (h, w), for uint8 (H, W, 3) RGB.
+        """Return Y of BT.601 studio range (16..235), float64 (h, w), for (H, W, 3) RGB of 0..255.
 
         A picture that the crop would eat up whole gives an empty plane.
         """

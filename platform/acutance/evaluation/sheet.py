@@ -13,7 +13,7 @@ from scipy.ndimage import uniform_filter
 
 from acutance import storage
 from acutance.data.pictures import read_picture
-from acutance.evaluation.pictures import LR, picture_file
+from acutance.evaluation.pictures import INPUT, LR, picture_file
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation
 from acutance.imaging.colour import rgb_to_y
 from acutance.imaging.frequency import highpass
@@ -48,6 +48,8 @@ class Strip:
 
 def strips_of(evaluation: Evaluation, pictures_at: str) -> list[Strip]:
     """Return the strips of an evaluation: LR, the candidates, the ground truth, the detail layer of the last.
+
+    LR is left out where it is the candidate INPUT.
 
     Args:
         pictures_at: where `evaluate` kept its pictures (its `pictures_to`).
@@ -100,7 +102,8 @@ def _strip(evaluation: Evaluation, root: str, dataset: str, picture: str) -> Str
 
     candidates = [name for name in evaluation.candidates if name != GROUND_TRUTH]
     truth, lr = kept(GROUND_TRUTH), kept(LR)
-    panels = [Panel("LR", f"{lr.shape[1]} x {lr.shape[0]} pixels", lr)]
+    # The input is the very picture that was given.
+    panels = [] if INPUT in candidates else [Panel("LR", f"{lr.shape[1]} x {lr.shape[0]} pixels", lr)]
     for name in candidates:
         value = evaluation.values(name, "psnr_y").get((dataset, picture))
         panels.append(Panel(name, "" if value is None else f"PSNR-Y {value:.2f} dB", kept(name)))
@@ -134,7 +137,9 @@ def _render(strips: Sequence[Strip], title: str, width: int) -> Image.Image:
 
 
 def _legend(strips: Sequence[Strip]) -> str:
-    text = f"LR is what was given. Below each picture its framed part, {ZOOM} times enlarged."
+    text = (
+        f"{strips[0].panels[0].heading} is what was given. Below each picture its framed part, {ZOOM} times enlarged."
+    )
     details = [panel.pixels for strip in strips for panel in strip.panels if panel.heading == "detail layer"]
     if any(np.ptp(pixels, axis=-1).any() for pixels in details):
         text += " Detail layer: the difference that is added; grey 0, white 1/2, black -1/2 of the whole range."

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy.ndimage import uniform_filter
 
-from acutance.evaluation.inputs import require_pictures, require_planes
+from acutance.evaluation.inputs import require_colours, require_planes
 
 SIDE = 11
 WINDOW = np.exp(-((np.arange(SIDE) - SIDE // 2) ** 2) / (2 * 1.5**2))
@@ -55,14 +55,14 @@ def ssim_rgb(restored: np.ndarray, truth: np.ndarray) -> float:
     """Return the mean of the three colours' structural similarities, each as `ssim_y` (BasicSR's SSIM of RGB).
 
     Args:
-        restored: uint8 (h, w, 3) RGB, without the protocol's border.
+        restored: uint8, or float64 of 0..255, (h, w, 3) RGB, without the protocol's border.
         truth: the same.
 
     Raises:
         Unmeasurable: for a picture with a side of fewer than 11 pixels.
         ValueError: for what are not two pictures of one size.
     """
-    require_pictures("SSIM", restored, truth, side=SIDE)
+    require_colours("SSIM", restored, truth, side=SIDE)
     pairs = zip(*(np.moveaxis(picture, -1, 0) for picture in (restored, truth)), strict=True)
     return float(np.mean([ssim_y(*pair) for pair in pairs]))
 

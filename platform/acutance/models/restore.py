@@ -37,7 +37,7 @@ def restore(
     Args:
         network: on any device.
         description: its model file's; `detail` says how a detail layer is made where the network reads one.
-        picture: uint8 (h,w,3) RGB, any size.
+        picture: uint8 (h,w,3) RGB, any size; or float32 with black 0 and white 1, which noise may leave.
         tile: side of a tile in input pixels.
         overlap: pixels that neighbours share.
 
@@ -49,12 +49,13 @@ def restore(
         DataError: when `picture` is not such an array.
         ModelError: when the network cannot be fed or returns values that are not finite.
     """
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
+    if picture.dtype not in (np.uint8, np.float32) or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
         raise DataError(
             f"not an 8-bit RGB picture: {picture.dtype} {picture.shape}",
-            fix="give uint8 of shape (height, width, 3)",
+            fix="give uint8, or float32 of 0..1, of shape (height, width, 3)",
         )
-    pixels = torch.from_numpy(np.array(picture, order="C")).permute(2, 0, 1)[None].float()
+    levels = picture * np.float32(255) if picture.dtype == np.float32 else np.array(picture, order="C")
+    pixels = torch.from_numpy(levels).permute(2, 0, 1)[None].float()
     bands: dict[str, list[np.ndarray]] = {}
     for band in restore_bands(network, description, pixels, tile=tile, overlap=overlap):
         for name, output in band.items():
