@@ -164,7 +164,8 @@ def evaluate_model(
         except WeightsError as error:
             say(escape(str(error)))
     pictures = {name: catalogue_for().find(name) for name in datasets}
-    title = f"{reference}{f' against {against}' if against else ''}: x{scale}"
+    subject = unrestored(scale) if reference == BICUBIC else reference
+    title = f"{subject}{f' against {against}' if against else ''}: x{scale}"
     evaluation, folder, _ = measure_models(
         root,
         candidates,

@@ -112,11 +112,17 @@ def _strip(evaluation: Evaluation, root: str, dataset: str, picture: str) -> Str
         if storage.exists(picture_file(root, dataset, picture, f"{name}.detail")):
             panels.append(Panel("detail layer", f"of {name}", kept(f"{name}.detail")))
             break
-    return Strip(picture, tuple(panels), _region(lr, truth.shape[0] // lr.shape[0]))
+    return Strip(picture, tuple(panels), _region(lr, truth))
 
 
-def _region(lr: np.ndarray, scale: int) -> tuple[int, int]:
-    """Return where in the truth to look: where the LR has edges, for there restorers differ."""
+def _region(lr: np.ndarray, truth: np.ndarray) -> tuple[int, int]:
+    """Return where in the truth to look: where the LR has edges, for there restorers differ.
+
+    An LR of the truth's size may have noise all over, and shows less than the truth where they are.
+    """
+    scale = truth.shape[0] // lr.shape[0]
+    if scale == 1:
+        return sharpest(truth, WIDTHS[0] // ZOOM)
     row, column = sharpest(lr, WIDTHS[0] // ZOOM // scale)
     return row * scale, column * scale
 
