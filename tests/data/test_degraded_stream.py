@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from acutance.data import Stream
+from acutance.data.ahead import Ahead
+from acutance.errors import ConfigError
 from acutance.imaging.resize import imresize_uint8
 
 AWGN = [{"type": "awgn", "sigma": [10.0, 30.0]}]
@@ -72,3 +74,30 @@ def test_a_reduction_is_that_of_the_benchmarks() -> None:
 def test_degrading_changes_nothing_else() -> None:
     assert torch.equal(stream(AWGN).batch(4)["hr"], stream([]).batch(4)["hr"])
     assert list(stream([]).batch(4)) == ["hr"]
+
+
+def test_a_stream_that_is_ahead_gives_the_same_in_whatever_order() -> None:
+    plain, ahead = stream(AWGN), Ahead(stream(AWGN))
+    for step in (0, 1, 2, 7, 8, 3, 3, 4):  # a run that goes back asks again for what it has seen
+        for name, tensor in plain.batch(step, 1, 2).items():
+            assert torch.equal(ahead.batch(step, 1, 2)[name], tensor)
+        assert ahead.samples(step, 1, 2) == plain.samples(step, 1, 2)
+    assert torch.equal(ahead.batch(5)["lr"], plain.batch(5)["lr"])
+    with pytest.raises(ConfigError, match="cannot be shared by 3 workers"):
+        ahead.batch(6, 0, 3)
+
+
+def test_the_next_batch_is_made_meanwhile() -> None:
+    made: list[int] = []
+
+    class Noted(Stream):
+        def batch(self, step: int, rank: int = 0, world: int = 1) -> dict[str, torch.Tensor]:
+            made.append(step)
+            return super().batch(step, rank, world)
+
+    hr = np.zeros((1, 24, 24, 3), np.uint8)
+    ahead = Ahead(Noted({"hr": hr}, divisors={"hr": 1}, codings={"hr": "pixels"}, scale=1, patch=24, batch=1, seed=0))
+    for step in range(3):
+        ahead.batch(step)
+    ahead.samples(0)  # waits for what was begun
+    assert made == [0, 1, 2, 3]

@@ -4,8 +4,8 @@
 `scored` and `classified` read pictures with scores or classes, `distorted` makes scored ones of real pictures;
 `originals` says what a shard set is made of; `pictures` reads single ones; `degradations` make LR pictures; `cutting`
 makes the layers of a whole picture and its sub-images; `prepare` does that with Ray Data; `shards` is what is stored;
-`stream` is what training sees, `scales` one of several streams a step. Nothing here imports Ray before `prepare` has
-work to do.
+`stream` is what training sees, `scales` one of several streams a step, `ahead` one that is early. Nothing here imports
+Ray before `prepare` has work to do.
 """
 
 from acutance.data.classified import Classified

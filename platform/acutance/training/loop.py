@@ -13,6 +13,7 @@ import torch.distributed as dist
 
 from acutance import storage
 from acutance.console import say
+from acutance.data.ahead import Ahead
 from acutance.data.degradations import plain
 from acutance.data.scales import ScaleStream
 from acutance.data.shards import open_columns, read_manifest
@@ -97,7 +98,8 @@ def reports_of(
     learner = build_learner(job, device)
     if not checkpoint.resume(job.checkpoints, learner, job.fingerprint, device) and job.continues:
         checkpoint.go_on_from(job.continues, learner, device)
-    stream = _stream(job, stage, device)
+    given = _stream(job, stage, device)
+    stream = given if device == "cpu" else Ahead(given)  # the step itself needs a CPU's cores
     started, losses, reported = time.perf_counter(), _LossLog(rank, tracker), learner.taken
     while learner.taken < stage.steps:
         seed_everything(job.seed, learner.taken, rank)

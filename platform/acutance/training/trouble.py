@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from itertools import accumulate
 
+from acutance.data.ahead import Ahead
 from acutance.data.manifest import Manifest, read_manifest
 from acutance.data.scales import ScaleStream
 from acutance.data.stream import Stream
@@ -19,7 +20,7 @@ RETURNS = 1
 """How often a run goes back before it gives up."""
 
 
-def told(job: StageJob, stream: Stream | ScaleStream, learner: Learner, world: int) -> str:
+def told(job: StageJob, stream: Stream | ScaleStream | Ahead, learner: Learner, world: int) -> str:
     """Return what there is to say of the step that was skipped just now: what was not finite, and for which samples."""
     manifest = read_manifest(job.shards)
     lines = [f"{job.name}: step {learner.taken} was skipped, {learner.in_a_row} in a row, {learner.skipped} in all"]
