@@ -29,7 +29,7 @@ from acutance.registry.resolve import CHAMPION
 from acutance.schema import nearest
 from acutance.training.plan import StageJob
 from acutance.weights import fetch_weights
-from acutance.work import Work, catalogue_for, open_work
+from acutance.work import Work, catalogue_for, open_work, require_scale
 
 EXAM = "acutance.exam"
 """The tag of a model version that says how it is examined: data sets, protocol, metrics, gate."""
@@ -163,6 +163,7 @@ def evaluate_model(
             fetch_weights(file)  # a metric that was asked for by name; those of a protocol are taken as they are there
         except WeightsError as error:
             say(escape(str(error)))
+    require_scale(catalogue_for(), datasets, scale, "--on")
     pictures = {name: catalogue_for().find(name) for name in datasets}
     subject = unrestored(scale) if reference == BICUBIC else reference
     title = f"{subject}{f' against {against}' if against else ''}: x{scale}"

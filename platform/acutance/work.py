@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -83,17 +83,22 @@ def open_work(file: str, overrides: list[str], profile: str | None, root: str | 
     values = attempt_named(study_address(storage_root(root)), trial).values if trial else {}
     pipeline = pipelines.load(file, overrides, profile=profile, values=values)
     catalogue = catalogue_for(file)
-    _require_scale(pipeline, catalogue, file)
+    if pipeline.evaluate:
+        require_scale(catalogue, pipeline.evaluate.on, pipeline.scale, f"{file}: evaluate.on")
     return Work(Path(file), pipeline, catalogue, storage_root(root), trial or "")
 
 
-def _require_scale(pipeline: Pipeline, catalogue: Catalogue, file: str) -> None:
-    """Refuse made degraded pictures of another scale before anything is trained to be measured on them."""
-    for name in pipeline.evaluate.on if pipeline.evaluate else []:
+def require_scale(catalogue: Catalogue, datasets: Iterable[str], scale: int, where: str) -> None:
+    """Refuse made degraded pictures of another scale before anything is trained to be measured on them.
+
+    Raises:
+        ConfigError: naming the data set.
+    """
+    for name in datasets:
         entry = catalogue.entries.get(name)
-        if entry and entry.of and (made := reduction(entry.degrade)) != pipeline.scale:
-            what = f"{name} is degraded at scale {made}, the pipeline's is {pipeline.scale}"
-            raise ConfigError(what, where=f"{file}: evaluate.on", fix="choose another data set")
+        if entry and entry.of and (made := reduction(entry.degrade)) != scale:
+            what = f"{name} is degraded at scale {made}, asked for is {scale}"
+            raise ConfigError(what, where=where, fix="choose another data set")
 
 
 def storage_root(given: str | None) -> str:

@@ -68,7 +68,7 @@ def pairs(pictures: Path) -> Catalogue:
         write_picture(pictures.parent / "noisy" / f"{name}.png", picture(height, width, index))
         write_picture(pictures.parent / "half" / f"{name}.png", picture(-(-height // 2), width // 2, index))
     lr = {1: "noisy", 2: "half"}
-    entry = Entry(about="", source="a page", licence="", folder=str(pictures.parent), hr="pictures", lr=lr)
+    entry = Entry(about="", source="a page", licence="free", folder=str(pictures.parent), hr="pictures", lr=lr)
     return Catalogue({"pairs": entry, "plain": entry.model_copy(update={"lr": {}})}, "datasets.yaml")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,8 +21,10 @@ from acutance.evaluation.pictures import bicubic_for, pair_for, read_pair, shown
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation
 from acutance.evaluation.sheet import strips_of
-from acutance.examine import _files
+from acutance.examine import _files, evaluate_model
 from acutance.imaging.resize import imresize_uint8
+from acutance.schema import load_yaml
+from acutance.tune.work import open_campaign
 from acutance.work import open_work
 from command_line import REPOSITORY
 
@@ -193,10 +196,23 @@ def test_entries_that_make_no_sense_are_refused(tmp_path: Path, entry: str, mess
     assert message in str(caught.value)
 
 
-def test_a_pipeline_of_another_scale_is_refused_before_it_trains(tmp_path: Path) -> None:
+def test_a_pipeline_of_another_scale_is_refused_before_it_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
     file = str(REPOSITORY / "pipelines" / "quickstart.yaml")
-    with pytest.raises(ConfigError, match="BSD100_awgn30 is degraded at scale 1, the pipeline's is 4"):
+    with pytest.raises(ConfigError, match="BSD100_awgn30 is degraded at scale 1, asked for is 4"):
         open_work(file, ["evaluate.on=[BSD100_awgn30]"], "smoke", str(tmp_path))
+    with pytest.raises(ConfigError, match="BSD100_blur is degraded at scale 1, asked for is 4"):
+        evaluate_model("bicubic", ["BSD100_blur"], protocol="hfa", metrics=None, scale=4, root=str(tmp_path))
+    space = tmp_path / "space.yaml"
+    content = load_yaml(REPOSITORY / "search_spaces" / "quickstart.yaml")
+    content["objectives"][0]["on"] = "BSD100_awgn10"
+    content["pipeline"] = file
+    space.write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match="BSD100_awgn10 is degraded at scale 1") as caught:
+        open_campaign(str(space), [], str(tmp_path))
+    assert str(caught.value.where) == f"{space}: objectives"
 
 
 def test_an_entry_is_plain_data() -> None:

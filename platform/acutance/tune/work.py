@@ -16,7 +16,7 @@ from acutance.errors import DataError
 from acutance.evaluation.metrics import METRICS, unavailable
 from acutance.fingerprint import fingerprint
 from acutance.tuning.study import open_storage, open_study, study_address
-from acutance.work import Work, catalogue_for, plan, storage_root
+from acutance.work import Work, catalogue_for, plan, require_scale, storage_root
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,8 @@ def open_campaign(file: str, overrides: list[str], root: str | None, table: str 
     """
     found = campaigns.load(file, overrides, table=table)
     work = Work(found.file, found.base, catalogue_for(str(found.file)), storage_root(root))
+    measured_on = [goal.on for goal in found.campaign.objectives]
+    require_scale(work.catalogue, measured_on, found.base.scale, f"{file}: objectives")
     lacking = _lacking(found.campaign, work)
     if table and (measured := [goal for goal in found.campaign.objectives if goal.name not in lacking]):
         found = replace(found, campaign=found.campaign.model_copy(update={"objectives": measured}))
