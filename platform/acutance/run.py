@@ -134,11 +134,12 @@ def _close(client: MlflowClient, parent: str) -> None:
 def _shown(jobs: list[StageJob]) -> Iterator[Any]:
     """Show one progress bar over the steps of all stages."""
     steps = {job.name: int(job.settings["steps"]) for job in jobs}
-    before = {name: sum(list(steps.values())[:index]) for index, name in enumerate(steps)}
+    taken = dict.fromkeys(steps, 0)
     with progress("train", sum(steps.values())) as update:
 
         def on_progress(stage: str, step: int, losses: Losses) -> None:
-            update(before[stage] + step, f"{stage} {step}/{steps[stage]} loss {losses['total']:.4g}")
+            taken[stage] = step
+            update(sum(taken.values()), f"{stage} {step}/{steps[stage]} loss {losses['total']:.4g}")
 
         yield on_progress
 

@@ -1,11 +1,12 @@
-"""Stages under Ray Train: a group of workers trains them in order and starts again when one of them dies."""
+"""Stages under Ray Train: groups of workers train them, and start again when one of them dies."""
 
 from __future__ import annotations
 
 import contextlib
+import queue
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,11 @@ def train(
     trackers: Mapping[str, Tracker] | None = None,
     on_progress: OnProgress | None = None,
 ) -> None:
-    """Train stages in order on one group of Ray Train workers; finished ones are passed over.
+    """Train stages on groups of Ray Train workers; finished ones are passed over.
 
-    The caller has connected to Ray. A worker that is killed makes the group start again, and the stage goes on from
-    its newest checkpoint with the very batches it would have seen.
+    The caller has connected to Ray. Where the cluster has room for several groups, stages that do not wait for one
+    another train at the same time; otherwise one group trains them in order. A worker that is killed makes its group
+    start again, and the stage goes on from its newest checkpoint with the very batches it would have seen.
 
     Args:
         root: URI of the storage root, the same on every node.
@@ -98,8 +100,57 @@ def train(
     jobs = [job for job in jobs if not job.done()]
     if not jobs:
         return
-    board = _Board.remote()  # type: ignore[attr-defined]
     _warn_of_waiting(compute)
+
+    def together(group: list[StageJob]) -> None:
+        _train_together(group, compute, root, trackers or {}, on_progress)
+
+    at_once = _groups(compute)
+    if at_once > 1 and any(not upstream_of(job, jobs) for job in jobs[1:]):
+        _side_by_side(jobs, at_once, lambda job: together([job]))
+    else:
+        together(jobs)
+
+
+def upstream_of(job: StageJob, jobs: Iterable[StageJob]) -> set[str]:
+    """Return which of the jobs a stage waits for."""
+    needed = {other.name for other in jobs if other.model in job.sources.values()}
+    return needed | {other.name for other in jobs if other.name in job.settings["needs"]}
+
+
+def _side_by_side(jobs: list[StageJob], at_once: int, train_one: Callable[[StageJob], None]) -> None:
+    """Train each stage in a thread as soon as those it waits for are done; the first error ends it all.
+
+    The threads end with the connection to Ray, so that neither an error nor Ctrl-C waits for the others.
+    """
+    ended: queue.SimpleQueue[tuple[StageJob, BaseException | None]] = queue.SimpleQueue()
+
+    def work(job: StageJob) -> None:
+        try:
+            train_one(job)
+        except BaseException as error:
+            ended.put((job, error))
+        else:
+            ended.put((job, None))
+
+    waiting, running = list(jobs), 0
+    while waiting or running:
+        left = [*waiting, *(job for job in jobs if job not in waiting and not job.done())]
+        for job in [job for job in waiting if not upstream_of(job, left)][: at_once - running]:
+            waiting.remove(job)
+            running += 1
+            threading.Thread(target=work, args=(job,), name=f"train {job.name}", daemon=True).start()
+        _, error = ended.get()
+        running -= 1
+        if error:
+            raise error
+
+
+def _train_together(
+    jobs: list[StageJob], compute: Compute, root: str, trackers: Mapping[str, Tracker], on_progress: OnProgress | None
+) -> None:
+    """Train stages in order on one group of workers."""
+    board = _Board.remote()  # type: ignore[attr-defined]
     gpu = _gpus() >= compute.workers
     resources = {"CPU": compute.cpus_per_worker, **({"GPU": 1} if gpu else {})}
     scratch = storage.join(root, "ray")
@@ -108,7 +159,7 @@ def train(
         _work,
         train_loop_config={
             "jobs": jobs,
-            "trackers": dict(trackers or {}),
+            "trackers": dict(trackers),
             "board": board,
             "threads": compute.cpus_per_worker,
         },
@@ -201,6 +252,13 @@ def _warn_of_waiting(compute: Compute) -> None:
     wanted, there = compute.workers * compute.cpus_per_worker, ray.cluster_resources().get("CPU", 0)
     if there < wanted:
         say(f"training waits for {wanted} CPUs, Ray has {there:g}; compute.workers=1 asks for less")
+
+
+def _groups(compute: Compute) -> int:
+    """Return how many groups of workers the cluster has room for."""
+    if _gpus() >= compute.workers:
+        return _gpus() // compute.workers
+    return max(1, int(ray.cluster_resources().get("CPU", 0)) // (compute.workers * compute.cpus_per_worker))
 
 
 def _gpus() -> int:

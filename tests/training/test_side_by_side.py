@@ -1,0 +1,79 @@
+"""Stages that do not wait for one another train at the same time, as far as there is room."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from acutance.errors import TrainingError
+from acutance.training.launch import _side_by_side, upstream_of
+from acutance.training.plan import StageJob
+
+
+def job(folder: Path, name: str, *sources: str, needs: tuple[str, ...] = ()) -> StageJob:
+    place = folder / name
+    place.mkdir()
+    models = {source: str(folder / source / "model.safetensors") for source in sources}
+    kept: Any = None
+    return StageJob(name, {"needs": list(needs)}, 4, 0, kept, str(place), name, models)
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> list[StageJob]:
+    """4PP-EUSR's: three roots, of which two have a second step, and what waits for all of them."""
+    return [
+        job(tmp_path, "eusr"),
+        job(tmp_path, "aesthetic_head"),
+        job(tmp_path, "subjective_head"),
+        job(tmp_path, "aesthetic", "aesthetic_head"),
+        job(tmp_path, "subjective", needs=("subjective_head",)),
+        job(tmp_path, "perceptual", "eusr", "aesthetic", "subjective"),
+    ]
+
+
+def test_a_stage_waits_for_what_it_reads_and_what_it_needs(graph: list[StageJob]) -> None:
+    assert [sorted(upstream_of(one, graph)) for one in graph] == [
+        [], [], [], ["aesthetic_head"], ["subjective_head"], ["aesthetic", "eusr", "subjective"],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("room", [1, 2, 3, 8])
+def test_as_many_as_there_is_room_for_and_none_too_early(graph: list[StageJob], room: int) -> None:
+    lock, running, order = threading.Lock(), set[str](), list[str]()
+    roots, most = threading.Barrier(3), 0  # that start together where there is room, or would wait for ever
+
+    def train(one: StageJob) -> None:
+        nonlocal most
+        with lock:
+            assert not upstream_of(one, graph) - set(order), "too early"
+            running.add(one.name)
+            most = max(most, len(running))
+        if room > 2 and not one.sources and not one.settings["needs"]:
+            roots.wait(30)
+        with lock:
+            running.remove(one.name)
+            order.append(one.name)
+            (Path(one.folder) / "done.json").write_text("{}")
+
+    _side_by_side(graph, room, train)
+    assert sorted(order) == sorted(one.name for one in graph)
+    assert most <= room
+    if room >= 3:
+        assert most == 3
+
+
+def test_the_first_error_ends_it(graph: list[StageJob]) -> None:
+    begun = []
+
+    def train(one: StageJob) -> None:
+        begun.append(one.name)
+        if one.name == "eusr":
+            raise TrainingError("it went wrong")
+        threading.Event().wait(5)
+
+    with pytest.raises(TrainingError, match="it went wrong"):
+        _side_by_side(graph, 3, train)
+    assert "perceptual" not in begun
