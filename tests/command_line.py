@@ -39,10 +39,13 @@ def acutance(*arguments: str, timeout: float = 400, **more: str) -> Done:
 
 
 class Quickstart:
-    """A finished quickstart run: its storage and what it printed."""
+    """A finished quickstart run: its storage, what it printed, its command, and what that changed."""
 
-    def __init__(self, root: Path, result: dict[str, Any], messages: str) -> None:
+    def __init__(
+        self, root: Path, result: dict[str, Any], messages: str, command: tuple[str, ...], overrides: dict[str, Any]
+    ) -> None:
         self.root, self.result, self.messages = root, result, messages
+        self.command, self.overrides = command, overrides
 
     def mean(self, candidate: str, metric: str) -> float:
         evaluation = self.result["evaluation"]

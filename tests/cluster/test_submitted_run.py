@@ -13,6 +13,7 @@ from command_line import acutance
 pytestmark = pytest.mark.e2e
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_pipeline_runs_as_a_job_and_its_log_is_followed(head: Head, tmp_path: Path) -> None:
     storage = ("--storage", str(tmp_path))

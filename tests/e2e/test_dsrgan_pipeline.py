@@ -181,6 +181,7 @@ def test_the_gan_trains_from_a_public_file_without_the_fidelity_stage(tmp_path: 
 
 
 @pytest.mark.e2e
+@pytest.mark.long
 def test_from_shards_to_a_registered_model_on_two_workers(
     tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -186,8 +186,9 @@ def wait_for(condition: Callable[[], Found], seconds: float = 120) -> Found:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("workers", "victim"), [(1, TRIAL), pytest.param(2, "ray::Peer", marks=pytest.mark.long)])
+@pytest.mark.parametrize(("workers", "victim"), [(1, TRIAL), (2, "ray::Peer")])
 def test_killed_trials_workers_and_drivers_change_no_bit(
     tmp_path: Path, pictures: Path, cluster: None, workers: int, victim: str
 ) -> None:
