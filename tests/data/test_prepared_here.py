@@ -62,11 +62,12 @@ PAIRS = {"degradation": {"type": "paired"}, "train": "pairs"}
 
 
 @pytest.fixture
-def pairs(pictures: Path) -> Catalogue:
+def pairs(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> Catalogue:
     """The pictures with noisy versions of their size, and half-size ones whose odd last pixel is half outside."""
     for index, (name, (height, width)) in enumerate(SIZES.items()):
         write_picture(pictures.parent / "noisy" / f"{name}.png", picture(height, width, index))
         write_picture(pictures.parent / "half" / f"{name}.png", picture(-(-height // 2), width // 2, index))
+    monkeypatch.setenv("ACUTANCE_DATA", str(pictures.parent))
     lr = {1: "noisy", 2: "half"}
     entry = Entry(about="", source="a page", licence="free", folder=str(pictures.parent), hr="pictures", lr=lr)
     return Catalogue({"pairs": entry, "plain": entry.model_copy(update={"lr": {}})}, "datasets.yaml")
