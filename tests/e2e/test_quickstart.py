@@ -91,6 +91,7 @@ def test_a_second_run_does_nothing_and_says_so(quickstart: Quickstart, weights: 
     assert stages == sorted(path.stat().st_mtime_ns for path in quickstart.root.rglob("model.safetensors"))
 
 
+@pytest.mark.long
 def test_promotion_by_the_gate_then_nothing_to_roll_back(quickstart: Quickstart) -> None:
     storage = ("--storage", str(quickstart.root))
     first = acutance("models", "promote", "quickstart-x4", *storage, "--json")
@@ -117,6 +118,7 @@ def test_upscale_and_the_served_model_give_the_same_picture(quickstart: Quicksta
     assert np.array_equal(upscaled, _served(reference, quickstart.root, small))
 
 
+@pytest.mark.long
 def test_upscaling_a_folder_lists_what_cannot_be_read(quickstart: Quickstart, tmp_path: Path) -> None:
     write_picture(tmp_path / "in" / "good.png", read_picture(_photograph("coffee.png"))[:20, :30])
     (tmp_path / "in" / "bad.png").write_text("not a picture")
@@ -131,6 +133,7 @@ def test_upscaling_a_folder_lists_what_cannot_be_read(quickstart: Quickstart, tm
     assert read_picture(tmp_path / "out" / "good.png").shape == (80, 120, 3)
 
 
+@pytest.mark.long
 def test_a_campaign_shares_the_warm_start_and_ends_with_a_front(quickstart: Quickstart) -> None:
     storage = (f"overrides={json.dumps(quickstart.overrides)}", "--storage", str(quickstart.root))
     done = acutance("tune", "search_spaces/quickstart.yaml", *storage, "--json")

@@ -136,6 +136,7 @@ def test_a_trial_trains_with_several_workers_and_several_seeds(tmp_path: Path, p
     assert not processes(TRIAL) + processes("ray::Peer")  # nothing holds on to a worker
 
 
+@pytest.mark.long
 def test_what_trials_share_is_made_once_and_what_they_do_not_share_by_the_first(
     tmp_path: Path, pictures: Path, cluster: None
 ) -> None:
