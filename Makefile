@@ -34,7 +34,7 @@ test: $(STAMP) ## every test but the long ones
 test-fast: $(STAMP) ## the tests that start no cluster and no server
 	@$(BIN)/python -m pytest -m "not e2e and not long"
 
-test-e2e: $(STAMP) ## the long tests: whole clusters, several hosts (10 to 20 minutes; root, postgresql, iproute2)
+test-e2e: $(STAMP) ## the long tests: whole clusters, several hosts, every pipeline small (about an hour; root, postgresql, iproute2)
 	@$(BIN)/python -m pytest -m long -rs
 
 check: $(STAMP) ## lint, format, types, import contract
