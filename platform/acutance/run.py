@@ -24,7 +24,7 @@ from acutance.registry.card import DataSet, Facts, Training
 from acutance.training.launch import train
 from acutance.training.loop import Losses, validated
 from acutance.training.make_shards import make_shards, shard_sets
-from acutance.training.plan import ShardSet, StageJob
+from acutance.training.plan import TRAINING_VERSION, ShardSet, StageJob
 from acutance.work import Work
 
 
@@ -145,8 +145,12 @@ def _shown(jobs: list[StageJob]) -> Iterator[Any]:
 
 
 def open_run(work: Work, client: MlflowClient) -> str:
-    """Return the id of the pipeline's MLflow run: a new one, or the one that its settings had before."""
-    mark = fingerprint([job.fingerprint for job in work.jobs()])
+    """Return the id of the pipeline's MLflow run: a new one, or the one that its settings had before.
+
+    The data do not count, since a stage may be trained where those of others are not at hand.
+    """
+    content = work.pipeline.model_dump(mode="json", include={"stages", "data", "scale", "seed"})
+    mark = fingerprint({"settings": content, "version": TRAINING_VERSION})
     return tracking.pipeline_run(
         client,
         work.name,

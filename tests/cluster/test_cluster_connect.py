@@ -23,6 +23,7 @@ LOOK = """
 import json, sys
 from acutance.cluster.connect import connect
 import ray
+from ray._private import worker
 
 def look():
     import os, platform, acutance
@@ -32,6 +33,7 @@ def look():
 with connect(num_cpus=3) as cluster:
     with connect("127.0.0.1:1") as inner:  # connected already: nothing is tried
         task = ray.get(ray.remote(look).remote())
+    worker.print_to_stdstream({"lines": ["a node complains"], "pid": "raylet", "is_err": False}, ignore_prefix=False)
     still = ray.is_initialized()
 print(json.dumps([cluster.address, cluster.nodes, cluster.cpus, *task, still, ray.is_initialized()]))
 """

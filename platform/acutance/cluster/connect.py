@@ -132,8 +132,11 @@ def _refuse_url(address: str) -> None:
 
 def _init(**options: Any) -> None:
     import ray
+    from ray._private import worker
 
     debug = bool(os.environ.get("ACUTANCE_DEBUG"))
+    # Whatever `log_to_driver` says, Ray prints what a node complains of to standard output, amid our JSON.
+    worker._worker_logs_enabled = debug
     ray.init(log_to_driver=debug, logging_level=logging.INFO if debug else logging.ERROR, **options)
 
 

@@ -76,7 +76,7 @@ def run_campaign(work: CampaignWork, *, resume: bool = False) -> CampaignOutcome
         client = tracking.connect(work.base.root)
         prepare_data(work.base, work.campaign.stage)
         train_stages(work.base, work.campaign.stage, before=True)
-        stage = next(job for job in work.base.jobs() if job.name == work.campaign.stage)
+        stage = next(job for job in work.base.jobs(work.campaign.stage) if job.name == work.campaign.stage)
         tags = {"acutance.kind": "campaign", "acutance.study": work.name, **marks(stage)}
         run = tracking.pipeline_run(client, work.campaign.title, work.file.stem, work.fingerprint, tags)
         try:

@@ -47,7 +47,7 @@ class CampaignWork:
             mode="json", by_alias=True, exclude={"concurrency", "pipeline", "budget", "tables", "published"}
         )
         points = [[point.row, point.values] for point in self.search.points or []]
-        stages = [job.fingerprint for job in self.base.jobs()]
+        stages = [job.fingerprint for job in self.base.jobs(self.campaign.stage)]
         return fingerprint({"campaign": settings, "points": points, "stages": stages})
 
     @property
