@@ -21,7 +21,7 @@ FILTERS = {"blur": blur, "noise": noise}
 
 
 class Settings(Strict):
-    filters: list[choice_of(FILTERS, skip=1)]  # type: ignore[valid-type]
+    filters: list[choice_of(FILTERS)]  # type: ignore[valid-type]
     count: int = 1
 
 

@@ -10,7 +10,7 @@ import difflib
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union
 
@@ -44,26 +44,33 @@ SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
 
 def choice_of(
-    choices: Mapping[str, Callable[..., Any]], *, skip: int = 0, common: type[Choice] = Choice, modules: Any = str
+    choices: Mapping[str, Callable[..., Any]],
+    *,
+    given: Collection[str] = (),
+    common: type[Choice] = Choice,
+    modules: Any = str,
 ) -> Any:
-    """Return a type for pydantic fields: `type` selects the callable, the other keys are its parameters.
+    """Return a type for pydantic fields: `type` selects the callable, the other keys are its keyword-only parameters.
 
     Args:
-        choices: name to typed callable (a class or a function).
-        skip: how many leading parameters are data, not settings.
+        choices: name to typed callable (a class or a function); its other parameters are data.
+        given: keyword-only parameters that are data, too.
         common: fields that every choice has besides its own.
         modules: how a file gives a parameter that is a network.
     """
-    models = tuple(_choice_model(name, target, skip, common, modules) for name, target in choices.items())
+    models = tuple(_choice_model(name, target, given, common, modules) for name, target in choices.items())
     if len(models) == 1:
         return models[0]
     return Annotated[Union[models], Field(discriminator="type")]  # noqa: UP007 - built at run time
 
 
-def _choice_model(name: str, target: Callable[..., Any], skip: int, common: type[Choice], modules: Any) -> type[Choice]:
+def _choice_model(
+    name: str, target: Callable[..., Any], given: Collection[str], common: type[Choice], modules: Any
+) -> type[Choice]:
     function = target.__init__ if inspect.isclass(target) else target
     hints = typing.get_type_hints(function)
-    parameters = [p for p in inspect.signature(target).parameters.values() if p.kind is not p.VAR_KEYWORD][skip:]
+    keywords = [p for p in inspect.signature(target).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    parameters = [p for p in keywords if p.name not in given]
     fields: dict[str, Any] = {
         p.name: (_settings_type(hints[p.name], modules), ... if p.default is p.empty else p.default) for p in parameters
     }

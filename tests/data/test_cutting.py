@@ -14,7 +14,6 @@ from acutance.data.settings import columns_of
 from acutance.errors import ConfigError
 from acutance.fingerprint import file_sha256
 from acutance.imaging.extractors import EXTRACTORS
-from acutance.imaging.weightmap import weight_map
 from acutance.schema import validate
 
 CATALOGUE = load_catalogue(Path(__file__).resolve().parents[2] / "pipelines" / "datasets.yaml")
@@ -120,19 +119,6 @@ def test_differences_are_stored_signed_and_in_colour(
     assert dataset_fingerprint(chosen, 4, []) != dataset_fingerprint(settings(detail={"type": kind}), 4, [])
 
 
-def test_the_weight_map_is_that_of_the_whole_picture(photograph: np.ndarray) -> None:
-    """Of each crop's own statistics it would be another one."""
-    chosen, hr = settings(weight_map={"alpha": 0.5}), crop_to_multiple(photograph, [4])
-    made, column = layers(hr, chosen, 4)["hr_weight"], columns_of(chosen, 4)["hr_weight"]
-    assert (column.dtype, column.shape, column.divisor, column.coding) == ("uint8", (48, 48, 3), 1, "mask")
-    expected = weight_map(torch.from_numpy(hr.copy()).permute(2, 0, 1), alpha=0.5).permute(1, 2, 0).numpy()
-    assert made.dtype == np.uint8
-    assert np.array_equal(made, expected)
-    assert 0.1 < made.mean() < 0.9
-    alone = layers(hr[48:96, 72:120], chosen, 4)["hr_weight"]
-    assert not np.array_equal(alone, made[48:96, 72:120])
-
-
 def test_layers_that_were_not_asked_for_are_not_made(photograph: np.ndarray) -> None:
     hr = crop_to_multiple(photograph, [4])
     assert set(layers(hr, settings(detail=None), 4)) == {"hr", "lr"}
@@ -188,7 +174,6 @@ def test_the_fingerprint_depends_on_contents_and_settings_not_on_places(tmp_path
         of("here", detail={"type": "lgs", "alpha": 3}),
         of("here", subimages={"size": 48, "stride": 48}),
         of("here", weight_map={"alpha": 0.2}),
-        of("here", weight_map={"alpha": 0.3}),
     ]
-    assert len({first, *others}) == 9
+    assert len({first, *others}) == 8
     assert first == of("here", detail={"type": "lgs", "alpha": 4.0})  # the default, written out

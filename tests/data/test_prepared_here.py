@@ -1,4 +1,4 @@
-"""Shards made in this process, without Ray: weight maps, and the data set's own degraded pictures."""
+"""Shards made in this process, without Ray: statistics of weight maps, and the data set's own degraded pictures."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from acutance.data import Catalogue, DataSettings, Manifest, open_columns, prepare, read_manifest, write_picture
+from acutance.data import Catalogue, DataSettings, Manifest, open_columns, prepare, write_picture
 from acutance.data.entries import Entry
 from acutance.data.originals import checked, originals
 from acutance.data.settings import dataset_fingerprint
 from acutance.errors import DataError
+from acutance.imaging import difference_statistics
 from acutance.schema import validate
 
 SIZES = {"a": (51, 70), "b": (48, 64)}
@@ -43,19 +45,16 @@ def columns(pictures: Path, manifest: Manifest, *names: str) -> dict[str, np.mem
     return open_columns(f"{pictures.parent}/out/shards/{manifest.fingerprint}", names, scratch)
 
 
-def test_weight_maps_are_stored_and_their_share_is_told(pictures: Path) -> None:
+def test_of_a_weight_map_each_row_has_the_statistics_of_its_whole_picture(pictures: Path) -> None:
+    """The picture as it was cropped to the scale; any alpha takes the same shards."""
     manifest = prepared(pictures, weight_map={"alpha": 0.2})
-    stored = columns(pictures, manifest, "hr", "hr_weight")
-    assert stored["hr_weight"].shape == stored["hr"].shape
-    assert set(np.unique(stored["hr_weight"])) == {0, 1}
-    shares = [source.share for source in manifest.sources]
-    assert all(0.3 < share < 0.6 for share in shares)  # of the noise nearly all, of the rest nothing
-    assert manifest.share == pytest.approx(np.mean(shares))
-    assert read_manifest(f"{pictures.parent}/out/shards/{manifest.fingerprint}").share == manifest.share
-    more = prepared(pictures, weight_map={"alpha": 0})
-    assert more.share == 1
-    assert more.fingerprint != manifest.fingerprint
-    assert prepared(pictures).share is None
+    stored = columns(pictures, manifest, "hr_differences")["hr_differences"]
+    rows = {source.name: source.rows for source in manifest.sources}
+    first = difference_statistics(torch.from_numpy(picture(*SIZES["a"], ord("a"))[:50].transpose(2, 0, 1).copy()))
+    assert np.array_equal(stored[: rows["a"]], np.tile(first.numpy(), (rows["a"], 1)))
+    assert not np.isclose(stored[rows["a"] :, 1], stored[0, 1]).any()
+    assert prepared(pictures, weight_map={"alpha": 0}).fingerprint == manifest.fingerprint
+    assert prepared(pictures).fingerprint != manifest.fingerprint
 
 
 PAIRS = {"degradation": {"type": "paired"}, "train": "pairs"}

@@ -93,17 +93,6 @@ def test_every_column_is_cut_and_turned_alike() -> None:
         )
 
 
-def test_a_mask_is_cut_and_turned_with_its_picture_and_stays_0_or_1() -> None:
-    hr = coordinates()["hr"]
-    columns = {"hr": hr, "hr_weight": (hr % 2).astype(np.uint8)}
-    codings = {"hr": "pixels", "hr_weight": "mask"}
-    batch = Stream(
-        columns, divisors=dict.fromkeys(columns, 1), codings=codings, scale=SCALE, patch=32, batch=12, seed=5
-    ).batch(3)
-    assert batch["hr_weight"].dtype == torch.float32
-    assert torch.equal(batch["hr_weight"], (batch["hr"] * 255).round() % 2)
-
-
 def test_an_epoch_shows_every_row_once() -> None:
     one = stream(batch=ROWS)
     for epoch in range(3):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from acutance.errors import ConfigError
-from acutance.imaging import neighbour_difference, weight_map
+from acutance.imaging import difference_statistics, neighbour_difference, weight_map
 
 SHARES = {  # percent of selected values at 1/7, 1/6, 1/5, 1/4, 1/3, computed independently of this package
     "BSD100": [78.80, 75.81, 71.83, 65.82, 57.82],
@@ -57,6 +57,20 @@ def test_statistics_are_those_of_the_whole_picture_with_its_three_channels() -> 
     only_centre = (100 - mean) / deviation * 0.999
     assert weight_map(picture, alpha=only_centre).nonzero().tolist() == [[0, 4, 4]]
     assert weight_map(picture, alpha=(100 - mean) / deviation * 1.001).sum() == 0
+
+
+def test_a_patch_is_judged_by_the_statistics_of_its_picture() -> None:
+    """All but its outermost values, whose neighbours are outside, are those of the picture's own map."""
+    pictures = torch.cat([random_picture(2, 3, 20, 30), random_picture(2, 3, 20, 30, seed=1) // 8])
+    pictures[..., 15:] //= 4
+    known = difference_statistics(pictures)
+    assert (known.shape, known.dtype) == ((4, 2), torch.float64)
+    torch.testing.assert_close(known[3], difference_statistics(pictures[3]))
+    patches = pictures[..., 5:15, 4:20]
+    seen, whole = weight_map(patches, alpha=0.7, statistics=known), weight_map(pictures, alpha=0.7)
+    assert 0.1 < whole.mean() < 0.9
+    assert torch.equal(seen[..., 1:-1, 1:-1], whole[..., 6:14, 5:19])
+    assert not torch.equal(weight_map(patches, alpha=0.7)[..., 1:-1, 1:-1], whole[..., 6:14, 5:19])
 
 
 def test_alpha_zero_and_constant_pictures_select_everything() -> None:

@@ -39,6 +39,19 @@ def picture(*shape: int) -> Tensor:
     return torch.rand(shape or (2, 3, 16, 24), generator=torch.Generator().manual_seed(1))
 
 
+def test_edges_are_as_fine_where_the_rest_is_bfloat16() -> None:
+    """Of a tenth of a grey level a bfloat16 would see nothing."""
+    layer = EdgeFiltering(8).to(memory_format=torch.channels_last)
+    nn.init.zeros_(layer.mix.bias)
+    picture = 0.8 + 4e-4 * torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        seen = layer(picture).float()
+    expected = layer(picture).detach()
+    torch.testing.assert_close(seen, expected, rtol=0.02, atol=0.02 * float(expected.std()))
+    seen.square().mean().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in layer.parameters())
+
+
 def count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 

@@ -1,18 +1,22 @@
-"""Masks and smaller pictures in the training step: the step's number reaches the ramp, targets fit HFA's outputs."""
+"""Masks and smaller pictures in the training step: ramps by its number, targets of HFA's outputs, weight maps."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+import skimage.data
 import torch
 from made_for_training import learner_of
 from torch import Tensor
 
 from acutance import pipeline as pipelines
 from acutance.errors import ConfigError
+from acutance.imaging import difference_statistics, weight_map
 from acutance.imaging.resize import imresize
+from acutance.pipeline import columns_read
 from acutance.training.derive import derived
+from acutance.training.plan import as_trained
 from command_line import REPOSITORY
 
 SETTINGS: dict[str, Any] = {
@@ -60,7 +64,6 @@ def test_smaller_targets_lie_on_the_pixels_of_the_patch(margin: int) -> None:
 
 @pytest.mark.parametrize("change", ["patch=98", "margin=4"])
 def test_uneven_patches_are_refused(change: str) -> None:
-    pipeline = REPOSITORY / "pipelines" / "quickstart.yaml"
     reduced = [
         "stages.fidelity.derive={half: {type: bicubic, of: hr, scale: 8}}",
         "scale=2",
@@ -69,4 +72,46 @@ def test_uneven_patches_are_refused(change: str) -> None:
     with pytest.raises(
         ConfigError, match=r"stages.fidelity.derive.half.scale: 8 divides the patch or the margin unevenly"
     ):
-        pipelines.load(pipeline, reduced)
+        pipelines.load(QUICKSTART, reduced)
+
+
+WEIGHED = ("data.weight_map={alpha: 0.6}", "stages.fidelity.objective.pixel.mask={type: weight_map}")
+QUICKSTART = REPOSITORY / "pipelines" / "quickstart.yaml"
+
+
+def test_a_weight_map_is_made_of_the_patch_by_the_statistics_of_its_picture() -> None:
+    """As exact as the map of the whole picture: grey levels pass through floats, and neighbours are in the margin."""
+    pipeline = pipelines.load(QUICKSTART, [*WEIGHED, "scale=2"])
+    stage = as_trained(pipeline, "fidelity")
+    assert (pipeline.margin("fidelity"), stage.margin) == (2, 2)
+    assert columns_read(stage) == {"hr", "lr", "hr_differences"}
+    hr = torch.from_numpy(skimage.data.coffee()[:200, :300].transpose(2, 0, 1).copy())[None]
+    side = stage.patch + 4
+    cut = {"hr": hr[..., 50 : 50 + side, 70 : 70 + side].float() / 255, "lr": torch.rand(1, 3, side // 2, side // 2)}
+    seen = derived(stage, {**cut, "hr_differences": difference_statistics(hr)})
+    inner = slice(52, 52 + stage.patch), slice(72, 72 + stage.patch)
+    assert torch.equal(seen["hr"], hr[(..., *inner)].float() / 255)
+    assert torch.equal(seen["hr_weight"], weight_map(hr, alpha=0.6)[(..., *inner)])
+    assert 0.1 < seen["hr_weight"].mean() < 0.9
+    assert pipelines.load(QUICKSTART, WEIGHED[:1]).margin("fidelity") == 0
+
+
+def test_the_margin_of_a_weight_map_leaves_smaller_pictures_on_their_pixels() -> None:
+    smaller = "stages.fidelity.derive={half: {type: bicubic, of: hr, scale: 2}}"
+    assert pipelines.load(QUICKSTART, [*WEIGHED, "scale=2", smaller]).margin("fidelity") == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["stages.fidelity.derive={w: {type: weight_map, of: hr, alpha: 1}}"], "weight_map needs data.weight_map"),
+        (
+            [*WEIGHED, "stages.fidelity.derive={w: {type: highpass, of: hr_weight}}"],
+            "derive.w.of: there is no 'hr_weight'",
+        ),
+    ],
+)
+def test_what_cannot_be_derived_is_refused(changes: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=r"stages\.fidelity") as caught:
+        pipelines.load(QUICKSTART, changes)
+    assert message in str(caught.value)

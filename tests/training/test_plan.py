@@ -47,11 +47,12 @@ def test_detail_layers_count_for_the_stages_that_read_them_alone() -> None:
 def test_a_weight_map_counts_for_the_stages_that_read_it_alone() -> None:
     one, other = (plan(f"data.weight_map={{alpha: {alpha}}}") for alpha in (0.2, 0.3))
     assert {name: job.fingerprint for name, job in one.items()} == {n: j.fingerprint for n, j in other.items()}
-    assert one["gan"].shards != other["gan"].shards
-    reads = "stages.gan.derive={edges: {type: highpass, of: hr_weight}}"
+    assert one["gan"].shards == other["gan"].shards
+    reads = "stages.gan.objective.pixel.mask={type: weight_map}"
     reading = [plan(reads, f"data.weight_map={{alpha: {alpha}}}") for alpha in (0.2, 0.3)]
     changed = {name for name in one if reading[0][name].fingerprint != reading[1][name].fingerprint}
     assert changed == {"gan"}
+    assert reading[0]["gan"].settings["derive"]["hr_weight"] == {"type": "weight_map", "of": "hr", "alpha": 0.2}
 
 
 def test_a_weights_file_counts_by_its_content(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from acutance.campaign.parameters import FloatRange, IntRange, grid
 from acutance.campaign.settings import Budget, Campaign, Goal, Sampler
 from acutance.campaign.tables import After
 from acutance.errors import ConfigError
-from acutance.evaluation.metrics import METRICS
-from acutance.evaluation.validation import QUANTITIES
+from acutance.evaluation.amounts import AMOUNTS, PARTS
+from acutance.evaluation.validation import MEASURES, QUANTITIES
 from acutance.pipeline import Pipeline
 from acutance.schema import load_yaml, nearest, override, parse_override, validate
 
@@ -141,7 +141,7 @@ def _rows(campaign: Campaign, table: str, first_seed: int) -> list[Point]:
     """Return the table's rows, all of one seed before the next, so that a table cut short has whole rows."""
     settings = campaign.tables[table]
     return [
-        Point(row, seed, {**campaign.placed(values), f"stages.{campaign.stage}.seed": seed})
+        Point(row, seed, {**campaign.placed(values), f"stages.{settings.seeded or campaign.stage}.seed": seed})
         for seed in range(first_seed, first_seed + settings.seeds)
         for row, values in settings.points().items()
     ]
@@ -151,16 +151,28 @@ def _check_stage(campaign: Campaign, base: Pipeline, where: str) -> None:
     if campaign.stage not in base.stages:
         fault = f"stage: there is no stage {campaign.stage!r}{nearest(campaign.stage, base.stages)}"
         raise ConfigError(fault, where=where)
-    restored = [goal for goal in campaign.objectives if goal.metric in METRICS]
-    if restored and (base.evaluate is None or campaign.stage not in base.evaluate.stages):
+    if any(goal.looks_at for goal in campaign.objectives) and (
+        base.evaluate is None or campaign.stage not in base.evaluate.stages
+    ):
         raise ConfigError(f"stage: {campaign.stage!r} makes no pictures to be measured", where=where)
     validation = base.stages[campaign.stage].validation
     for goal in campaign.objectives:
-        if goal.metric in METRICS:
-            continue
-        if validation is None or (goal.metric, goal.on) not in {(m, validation.on) for m in validation.metrics}:
+        measured = {(name, validation.on) for name in validation.metrics} if validation else set()
+        if goal.metric in MEASURES and (goal.metric, goal.on) not in measured:
             what = f"objectives: {goal.name} is no validation of the stage {campaign.stage!r}"
             raise ConfigError(what, where=where, fix="choose of what the stage's 'validation' measures")
+        if goal.metric in AMOUNTS and not goal.looks_at:
+            _check_amount(goal, campaign.stage, base, where)
+
+
+def _check_amount(goal: Goal, stage: str, base: Pipeline, where: str) -> None:
+    lacks = ""
+    if goal.on not in PARTS:
+        lacks = f"is of the stage's own data; use on: {' or '.join(PARTS)}"
+    elif goal.on == "validation" and base.stages[stage].validation is None:
+        lacks = f"needs stages.{stage}.validation"
+    if lacks:
+        raise ConfigError(f"objectives: {goal.name} {lacks}", where=where)
 
 
 def _tried(search: Search) -> list[tuple[str, dict[str, Any]]]:

@@ -8,6 +8,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from acutance.campaign.parameters import Parameter
 from acutance.campaign.tables import TableSettings, after_problems
+from acutance.evaluation.amounts import AMOUNTS, PARTS
+from acutance.evaluation.metrics import METRICS
 from acutance.evaluation.validation import QUANTITIES
 from acutance.schema import Strict, nearest
 
@@ -17,7 +19,8 @@ DOMINANCE = "dominance"
 class Goal(Strict):
     """A metric of the evaluation, on a data set, to be made large or small.
 
-    A metric that should come close to the truth's own value (fine detail) counts by its distance to it.
+    A metric that should come close to the truth's own value (fine detail) counts by its distance to it. An amount may
+    also be on `training` or `validation`: the data that the stage trains on or is validated on.
     """
 
     metric: str
@@ -28,6 +31,13 @@ class Goal(Strict):
     def name(self) -> str:
         """How tables and studies call it."""
         return f"{self.metric} on {self.on}"
+
+    @property
+    def looks_at(self) -> str:
+        """The metric of restored pictures that it follows from; empty where it is of none."""
+        if self.metric in AMOUNTS:
+            return "" if self.on in PARTS else AMOUNTS[self.metric].adds_up
+        return self.metric if self.metric in METRICS else ""
 
     def loss(self, value: float) -> float:
         """Return a value so that smaller is better."""

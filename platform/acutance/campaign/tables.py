@@ -55,6 +55,7 @@ class TableSettings(Strict):
     )
     baseline: str | None = Field(default=None, description="the row from which differences are counted")
     seeds: PositiveInt = Field(default=1, description="trainings a row")
+    seeded: str | None = Field(default=None, description="the stage that has the seeds; `stage` where left out")
 
     @model_validator(mode="after")
     def _fits_together(self) -> TableSettings:

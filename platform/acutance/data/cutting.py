@@ -11,7 +11,6 @@ import torch
 from acutance.data.degradations import DEGRADATIONS
 from acutance.data.settings import DataSettings, SubImages, lr_columns
 from acutance.imaging.extractors import EXTRACTORS
-from acutance.imaging.weightmap import weight_map
 
 Corner = tuple[int, int]
 
@@ -54,8 +53,7 @@ def layers(
 
     Returns:
         `hr` and, as the settings say, `lr` uint8 (H / scale, W / scale, 3) and such of further scales, `hr_detail` and
-        `lr_detail` float16 as the extractor gives them: x (..., 1), or differences (..., 3), and `hr_weight` uint8
-        (H, W, 3), 0 or 1.
+        `lr_detail` float16 as the extractor gives them: x (..., 1), or differences (..., 3).
     """
     pictures = {"hr": _tensor(hr)}
     if settings.degradation:
@@ -68,8 +66,6 @@ def layers(
         extract = EXTRACTORS[settings.detail.type]
         for name in pictures.keys() & {"hr", "lr"}:
             made[f"{name}_detail"] = extract(pictures[name], **settings.detail.arguments()).to(torch.float16)
-    if settings.weight_map:
-        made["hr_weight"] = weight_map(pictures["hr"], alpha=settings.weight_map.alpha).to(torch.uint8)
     return {name: tensor.permute(1, 2, 0).numpy() for name, tensor in made.items()}
 
 

@@ -82,7 +82,7 @@ def _tried(steps: list[Choice]) -> list[Choice]:
 
 
 Steps: Any = Annotated[
-    list[choice_of(degradations.DEGRADATIONS, skip=2)],  # type: ignore[misc]
+    list[choice_of(degradations.DEGRADATIONS, given=("seed",))],  # type: ignore[misc]
     AfterValidator(_tried),
 ]
 """`[{type: awgn, sigma: 30}, {type: jpeg, quality: 25}]`: what is done to a picture, in this order."""

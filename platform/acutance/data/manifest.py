@@ -15,9 +15,9 @@ from acutance import storage
 from acutance.errors import DataError
 from acutance.schema import Strict
 
-Coding = Literal["pixels", "log2", "difference", "mask", "label"]
+Coding = Literal["pixels", "log2", "difference", "label"]
 
-SHARD_VERSION = 3
+SHARD_VERSION = 4
 """Counts changes of the layout of shards, or of the code that fills them."""
 
 MANIFEST = "manifest.json"
@@ -27,7 +27,7 @@ class Column(Strict):
     """What one tensor column holds: rows of `shape` (H, W, channels), `divisor` times smaller than HR.
 
     Its values are pixels in 0..255, detail layers as log2 of a factor, detail layers as a signed difference of
-    pictures in 0..1, a mask of 0 and 1, or a label of any shape.
+    pictures in 0..1, or a label of any shape.
     """
 
     dtype: str
@@ -46,12 +46,11 @@ class Shard(Strict):
 
 
 class PreparedSource(Strict):
-    """One picture and how many sub-images it gave; `share` of its values are selected by the weight map."""
+    """One picture and how many sub-images it gave."""
 
     name: str
     sha256: str
     rows: int
-    share: float | None = None
 
 
 class Skipped(Strict):
@@ -72,7 +71,6 @@ class Manifest(Strict):
     shards: list[Shard]
     sources: list[PreparedSource]
     skipped: list[Skipped]
-    share: float | None = Field(default=None, description="the mean over the pictures of what the weight map selects")
     fresh: bool = Field(default=False, exclude=True)
 
     def column_bytes(self, name: str) -> int:

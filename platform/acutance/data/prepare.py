@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from statistics import fmean
 from typing import Any
 
 from acutance import errors, storage
@@ -123,7 +122,6 @@ def _reports(tasks: list[Task], enlarge: Enlarge | None) -> Iterator[Report]:
 
 def _manifest(settings: DataSettings, scale: int, mark: str, parts: list[Part]) -> Manifest:
     shards = [part.shard for part in parts if part.shard]
-    shares = [source.share for part in parts for source in part.sources if source.share is not None]
     return Manifest(
         version=SHARD_VERSION,
         fingerprint=mark,
@@ -133,7 +131,6 @@ def _manifest(settings: DataSettings, scale: int, mark: str, parts: list[Part]) 
         shards=shards,
         sources=[source for part in parts for source in part.sources],
         skipped=[skipped for part in parts for skipped in part.skipped],
-        share=fmean(shares) if shares else None,
     )
 
 

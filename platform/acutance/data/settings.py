@@ -50,7 +50,8 @@ class Enlargement(Strict):
 class WeightMap(Strict):
     """Which values a loss counts, column `hr_weight`: those that differ from a neighbour by more than most do.
 
-    `alpha` is in standard deviations of the whole picture's differences; 0 selects everything.
+    `alpha` is in standard deviations of the whole picture's differences; 0 selects everything. Mean and deviation are
+    stored in the shards, the map is made in the training step: another alpha needs no new shards.
     """
 
     alpha: NonNegativeFloat
@@ -66,7 +67,7 @@ class DataSettings(Strict):
     split: str = Field(default="train", description="the part of scored or classified pictures")
     subimages: SubImages | None = Field(default=None, description="left out for classified pictures alone")
     enlarge: Enlargement | None = Field(default=None, description="of classified pictures; null: they stay as they are")
-    degradation: choice_of(DEGRADATIONS, skip=2) | None = Field(  # type: ignore[valid-type]
+    degradation: choice_of(DEGRADATIONS, given=("scale",)) | None = Field(  # type: ignore[valid-type]
         default={"type": "bicubic"},
         validate_default=True,
         description="how LR comes from HR, or whence; null for no LR",
@@ -74,7 +75,7 @@ class DataSettings(Strict):
     lr_scales: list[PositiveInt] = Field(
         default_factory=list, description="scales of further LR pictures, columns lr_x2 and so on, made like lr"
     )
-    detail: choice_of(EXTRACTORS, skip=1) | None = Field(  # type: ignore[valid-type]
+    detail: choice_of(EXTRACTORS) | None = Field(  # type: ignore[valid-type]
         default=None, description="the extractor of detail layers; null for none"
     )
     detail_margin: PositiveInt | None = Field(
@@ -116,8 +117,8 @@ class DataSettings(Strict):
             raise ValueError("subimages: say how pictures are cut, such as {size: 128, stride: 64}")
         if not classified and self.enlarge:
             raise ValueError("enlarge: for classified pictures alone; leave it out")
-        if classified and (self.degradation or self.detail):
-            raise ValueError("degradation, detail: not of classified pictures; leave them out")
+        if classified and (self.degradation or self.detail or self.weight_map):
+            raise ValueError("degradation, detail, weight_map: not of classified pictures; leave them out")
         if not self.label and self.split != "train":
             raise ValueError("split: for scored and classified pictures; name another data set in `train`")
         return self
@@ -132,8 +133,9 @@ class DataSettings(Strict):
 LABELS = {
     "distribution": Column(dtype="float32", shape=(BINS,), divisor=1, coding="label"),
     "class": Column(dtype="int64", shape=(1,), divisor=1, coding="label"),
+    "hr_differences": Column(dtype="float64", shape=(2,), divisor=1, coding="label"),
 }
-"""The columns of labels: the shares of ten scores, the number of a class."""
+"""The columns of labels: the shares of ten scores, the number of a class, a whole picture's `difference_statistics`."""
 
 
 def columns_of(settings: DataSettings, scale: int) -> dict[str, Column]:
@@ -159,7 +161,7 @@ def columns_of(settings: DataSettings, scale: int) -> dict[str, Column]:
     if settings.label:
         columns[settings.label] = LABELS[settings.label]
     if settings.weight_map:
-        columns["hr_weight"] = _column(size, 1, "mask", 3)
+        columns["hr_differences"] = LABELS["hr_differences"]
     return columns
 
 
@@ -177,7 +179,7 @@ def stored_scales(settings: DataSettings, scale: int) -> list[int]:
 
 
 def _column(side: int, divisor: int, coding: Coding, channels: int) -> Column:
-    dtype = "uint8" if coding in ("pixels", "mask") else "float16"
+    dtype = "uint8" if coding == "pixels" else "float16"
     return Column(dtype=dtype, shape=(side, side, channels), divisor=divisor, coding=coding)
 
 
@@ -205,9 +207,7 @@ def columns_fingerprint(
         ConfigError: when the sub-images do not fit the scale.
     """
     stored = columns_of(settings, scale).keys() & set(columns)
-    layers: dict[str, Any] = {name: settings.detail for name in stored if name.endswith("_detail")}
-    if "hr_weight" in stored:
-        layers["hr_weight"] = settings.weight_map
+    layers = sorted(name for name in stored if name.endswith("_detail"))
     apart: dict[str, Any] = dict.fromkeys(("train", "split", "detail", "detail_margin", "weight_map"), True)
     if settings.enlarge and settings.enlarge.by != BICUBIC:
         apart["enlarge"] = {"by"}
@@ -216,7 +216,8 @@ def columns_fingerprint(
         "settings": settings.model_dump(mode="json", exclude=apart),
         "scale": scale,
         "sources": pictures,
-        "layers": {name: layer.model_dump(mode="json") for name, layer in layers.items()},
+        "layers": {name: settings.detail.model_dump(mode="json") for name in layers if settings.detail},
+        "differences": "hr_differences" in stored,
         "enlarger": enlarger,
     }
     return fingerprint(content)

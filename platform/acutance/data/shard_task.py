@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 
 from acutance import storage
 from acutance.data import cutting
@@ -20,6 +21,7 @@ from acutance.data.pictures import PictureError, read_picture
 from acutance.data.settings import DataSettings, columns_of
 from acutance.data.shards import ShardWriter
 from acutance.errors import AcutanceError, DataError
+from acutance.imaging import difference_statistics
 from acutance.schema import Strict
 
 Enlarge = Callable[[np.ndarray], np.ndarray]
@@ -81,9 +83,8 @@ def _make_shard(task: Task, enlarge: Enlarge | None) -> Report:
     sources, skipped = [], []
     for one in task.originals:
         try:
-            added = _add_excerpt(writer, one, enlarge) if isinstance(one, Excerpt) else _add_picture(writer, one, task)
-            rows, share = added
-            sources.append(PreparedSource(name=one.name, sha256=one.sha256, rows=rows, share=share))
+            rows = _add_excerpt(writer, one, enlarge) if isinstance(one, Excerpt) else _add_picture(writer, one, task)
+            sources.append(PreparedSource(name=one.name, sha256=one.sha256, rows=rows))
         except _LeftOut as reason:
             skipped.append(Skipped(name=one.name, reason=str(reason)))
     shard = writer.store(task.folder, file) if writer.rows else None
@@ -104,8 +105,8 @@ def _stored_part(task: Task, note: str) -> Part | None:
     return part if part.shard is None or is_intact(task.folder, part.shard) else None
 
 
-def _add_picture(writer: ShardWriter, picture: Picture, task: Task) -> tuple[int, float | None]:
-    """Cut one picture into the shard; return its number of sub-images and what share its weight map selects."""
+def _add_picture(writer: ShardWriter, picture: Picture, task: Task) -> int:
+    """Cut one picture into the shard; return its number of sub-images."""
     columns, cuts = columns_of(task.settings, task.scale), task.settings.subimages
     assert cuts is not None  # whole pictures are excerpts
     divisors = [c.divisor for c in columns.values()]
@@ -120,17 +121,20 @@ def _add_picture(writer: ShardWriter, picture: Picture, task: Task) -> tuple[int
     parts = {name: cutting.cut(layers[name], at, cuts.size, columns[name].divisor) for name in layers}
     if picture.distribution:
         parts["distribution"] = np.tile(np.array(picture.distribution, np.float32), (len(at), 1))
+    if task.settings.weight_map:
+        statistics = difference_statistics(torch.from_numpy(np.ascontiguousarray(hr.transpose(2, 0, 1))))
+        parts["hr_differences"] = np.tile(statistics.numpy(), (len(at), 1))
     writer.add(picture.name, picture.sha256, at, parts)
-    return len(at), float(layers["hr_weight"].mean()) if "hr_weight" in layers else None
+    return len(at)
 
 
-def _add_excerpt(writer: ShardWriter, excerpt: Excerpt, enlarge: Enlarge | None) -> tuple[int, None]:
+def _add_excerpt(writer: ShardWriter, excerpt: Excerpt, enlarge: Enlarge | None) -> int:
     """Put whole pictures and their classes into the shard; return their number."""
     found = excerpt.read()
     pixels = enlarge(found.pixels) if enlarge else found.pixels
     at = [(0, 0)] * len(pixels)
     writer.add(excerpt.name, excerpt.sha256, at, {"hr": pixels, "class": found.labels[:, None]})
-    return len(pixels), None
+    return len(pixels)
 
 
 def _read_lr(file: File, scale: int, whole: np.ndarray, hr: np.ndarray, settings: DataSettings) -> np.ndarray:

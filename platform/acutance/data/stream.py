@@ -46,7 +46,7 @@ class Stream:
     """Random patches of a shard set, augmented, in batches.
 
     Args:
-        columns: by name, (N, H / divisor, W / divisor, channels): uint8 pixels or masks, or float16 detail layers;
+        columns: by name, (N, H / divisor, W / divisor, channels): uint8 pixels, or float16 detail layers;
             labels (N, ...).
         divisors: by name, how many times smaller than HR the column is.
         codings: by name, how the column's values are to be read.
@@ -96,8 +96,8 @@ class Stream:
         """Return what worker `rank` of `world` sees in a step (counted from 0).
 
         Returns:
-            By column, float32 (batch / world, channels, patch / divisor, patch / divisor): pixels in 0..1, masks
-            of 0 and 1, detail layers as factors 2^x or as differences; an `lr` that is made here may leave 0..1;
+            By column, float32 (batch / world, channels, patch / divisor, patch / divisor): pixels in 0..1,
+            detail layers as factors 2^x or as differences; an `lr` that is made here may leave 0..1;
             labels (batch / world, ...) as they are. The batches of all workers, one after another, are that of one.
 
         Raises:

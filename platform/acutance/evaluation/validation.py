@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import spearmanr
 
+from acutance.evaluation.amounts import AMOUNTS, Amount
 from acutance.evaluation.metrics import METRICS, Metric
 
 
@@ -83,5 +84,5 @@ MEASURES = {
 }
 """What a stage may be validated by."""
 
-QUANTITIES: dict[str, Metric | Measure] = {**METRICS, **MEASURES}
-"""What tables and objectives may name: metrics of restored pictures, and measures of stages that restore none."""
+QUANTITIES: dict[str, Metric | Measure | Amount] = {**METRICS, **MEASURES, **AMOUNTS}
+"""What tables and objectives may name: metrics of restored pictures, measures of stages that restore none, amounts."""

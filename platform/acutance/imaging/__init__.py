@@ -18,7 +18,7 @@ from acutance.imaging.frequency import high_frequency_energy, high_frequency_sha
 from acutance.imaging.gms import gms_map, hard_mask, soft_mask
 from acutance.imaging.resize import imresize, imresize_uint8
 from acutance.imaging.smoothers import guided_filter_detail, least_squares_detail
-from acutance.imaging.weightmap import neighbour_difference, weight_map
+from acutance.imaging.weightmap import difference_statistics, neighbour_difference, weight_map
 
 __all__ = [
     "DEGRADATIONS",
@@ -29,6 +29,7 @@ __all__ = [
     "degrade",
     "detail_layer",
     "detail_of",
+    "difference_statistics",
     "edge_filters",
     "exact_detail",
     "extract_detail",

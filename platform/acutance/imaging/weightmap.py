@@ -15,17 +15,17 @@ from acutance.errors import ConfigError
 _EXACT = {torch.uint8: torch.int16}  # half of what float32 moves
 
 
-def weight_map(picture: Tensor, *, alpha: float) -> Tensor:
+def weight_map(picture: Tensor, *, alpha: float, statistics: Tensor | None = None) -> Tensor:
     """Return 1 where the neighbour difference is at least alpha standard deviations from its mean, eq. 7.
 
-    Mean and (population) standard deviation are those of one whole picture, its three channels together, so
-    compute the map before cutting patches. The paper first scales the differences to 0..1, which selects the
-    same values, and leaves out the bounds themselves; with them, alpha 0 is the plain loss. A constant picture
-    has no deviation, and all of it is selected.
+    The paper first scales the differences to 0..1, which selects the same values, and leaves out the bounds
+    themselves; with them, alpha 0 is the plain loss. A constant picture has no deviation, and all of it is selected.
 
     Args:
         picture: (..., 3, H, W) uint8, or float of any range; the result does not depend on brightness or contrast.
         alpha: at least 0, the paper's 1/7 to 1/3; at 0 every value is selected.
+        statistics: of a patch those of the whole picture, (..., 2), as `difference_statistics` returns them; the
+            picture's own where left out.
 
     Returns:
         The same shape, 0 or 1 per value, float32 (float64 for float64 pictures), without gradient.
@@ -39,10 +39,26 @@ def weight_map(picture: Tensor, *, alpha: float) -> Tensor:
     if picture.ndim < 3 or picture.shape[-3] != 3:
         raise ValueError(f"picture must be (..., 3, H, W), not {tuple(picture.shape)}")
     difference = neighbour_difference(picture)
-    centred = difference.to(torch.float64, copy=True)
-    centred -= centred.mean(dim=(-3, -2, -1), keepdim=True)
-    deviation = centred.square().mean(dim=(-3, -2, -1), keepdim=True).sqrt()
-    return (centred.abs_() >= alpha * deviation).to(difference.dtype)
+    known = _statistics(difference) if statistics is None else statistics.to(torch.float64)
+    mean, deviation = known[..., None, None, None].unbind(-4)
+    return ((difference - mean).abs_() >= alpha * deviation).to(difference.dtype)
+
+
+def difference_statistics(picture: Tensor) -> Tensor:
+    """Return the mean and the (population) standard deviation of a whole picture's neighbour differences.
+
+    Args:
+        picture: (..., 3, H, W) uint8, or float of any range; its three channels count together.
+
+    Returns:
+        (..., 2) float64, in the units of the picture.
+    """
+    return _statistics(neighbour_difference(picture))
+
+
+def _statistics(difference: Tensor) -> Tensor:
+    deviation, mean = torch.std_mean(difference.double(), dim=(-3, -2, -1), correction=0)
+    return torch.stack([mean, deviation], dim=-1)
 
 
 def neighbour_difference(picture: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ class GMS:
 
 
 class WeightMap:
-    """The high-frequency weight map, 0 or 1 per value, of the whole picture that the truth was cut from.
+    """The high-frequency weight map, 0 or 1 per value, by the statistics of the picture that the truth was cut from.
 
     Args:
         divisor: "batch" as in the authors' code, "image" as in the paper (eq. 3, then the mean over pictures).

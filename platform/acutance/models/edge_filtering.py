@@ -41,7 +41,9 @@ class EdgeFiltering(nn.Module):
 
     def forward(self, picture: Tensor) -> Tensor:
         """Map pictures (B,3,H,W) in 0..1, of any size, to (B,channels,H,W)."""
-        found = [layer(picture) for layer in self.filters]
+        # Differences of neighbours would be lost in the eight bits of a bfloat16.
+        with torch.autocast(picture.device.type, enabled=False):
+            found = [layer(picture.float()) for layer in self.filters]
         return self.mix(torch.cat(found if self.bank == "edges" else [larger_eigenvalue(each) for each in found], 1))
 
 

@@ -99,7 +99,7 @@ def _check_detail(settings: Mapping[str, Any]) -> None:
     kind = settings.get("type")
     if kind not in EXTRACTORS:
         raise ConfigError(f"unknown extractor {kind!r}{nearest(str(kind), EXTRACTORS)}", where="detail.type")
-    validate(choice_of({kind: EXTRACTORS[kind]}, skip=1), dict(settings), "detail")
+    validate(choice_of({kind: EXTRACTORS[kind]}), dict(settings), "detail")
 
 
 def _read(uri: str) -> bytes:

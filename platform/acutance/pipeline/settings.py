@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Any, Literal
@@ -182,8 +183,12 @@ class Pipeline(Strict):
     def _derive_problems(self, name: str, place: str) -> list[str]:
         """What is computed in the step comes from a column, and a smaller picture lies on its pixels' borders."""
         stage, problems = self.stages[name], []
+        there = self.columns(name) - self.made_in_step(name).keys()
         for column, made in stage.derive.items():
-            problems += _unknown(f"{place}.derive.{column}.of", [made.of], self.columns(name))
+            of, *besides = made.reads()
+            problems += _unknown(f"{place}.derive.{column}.of", [of], there)
+            if set(besides) - there:
+                problems.append(f"{place}.derive.{column}: {made.type} needs data.{made.type}")
             times = getattr(made, "scale", 1)
             if stage.patch % times or (times > 1 and stage.margin % (times * self.scale)):
                 problems.append(f"{place}.derive.{column}.scale: {times} divides the patch or the margin unevenly")
@@ -247,11 +252,27 @@ class Pipeline(Strict):
                 read[f"{place}.discriminators.{judge}.network.in_channels"] = discriminator.network.in_channels
         return [f"{path}: {n} where data.detail, {detail.type}, makes {made}" for path, n in read.items() if n != made]
 
+    def made_in_step(self, name: str) -> dict[str, dict[str, Any]]:
+        """Return how a stage derives what it reads of its data and the shards do not hold, by column."""
+        data, read = self.data_of(name), columns_read(self.stages[name])
+        made: dict[str, dict[str, Any]] = {}
+        if data.detail and data.detail_margin is not None:
+            detail = data.detail.model_dump(mode="json")
+            made |= {f"{of}_detail": {**detail, "of": of} for of in ("hr", "lr") if f"{of}_detail" in read}
+        if data.weight_map and "hr_weight" in read:
+            made["hr_weight"] = {"type": "weight_map", "of": "hr", "alpha": data.weight_map.alpha}
+        return made
+
     def margin(self, name: str) -> int:
-        """Return how many HR pixels around its patches a stage needs for what is computed in the step."""
-        stage, data = self.stages[name], self.data_of(name)
-        reads_detail = any(column.endswith("_detail") for column in columns_read(stage))
-        return max(stage.margin, (data.detail_margin or 0) * self.scale if reads_detail else 0)
+        """Return how many HR pixels around its patches a stage needs for what is computed in the step.
+
+        Neighbours are a pixel away; smaller pictures that are derived, too, lie on their pixels' borders.
+        """
+        stage, made = self.stages[name], self.made_in_step(name)
+        detail = self.data_of(name).detail_margin or 0 if made.keys() - {"hr_weight"} else 0
+        least = max(stage.margin, detail * self.scale, 1 if "hr_weight" in made else 0)
+        multiple = math.lcm(*(getattr(d, "scale", 1) for d in stage.derive.values())) * self.scale
+        return -(-least // multiple) * multiple if made else stage.margin
 
     def _cycle(self) -> list[str]:
         try:
@@ -265,7 +286,7 @@ class Pipeline(Strict):
         data = self.data_of(stage)
         lr = {"lr"} if data.degradation or self.stages[stage].degrade else set()
         detail = {"hr_detail"} | {f"{name}_detail" for name in lr} if data.detail else set()
-        weight = {"hr_weight"} if data.weight_map else set()
+        weight = {"hr_weight", "hr_differences"} if data.weight_map else set()
         return {"hr"} | lr | detail | weight | ({data.label} if data.label else set())
 
     def upstream(self, stage: str) -> list[str]:

@@ -26,6 +26,7 @@ from acutance.evaluation.validation import MEASURES
 from acutance.imaging import frequency
 from acutance.imaging.extractors import EXTRACTORS, on_unit_range
 from acutance.imaging.resize import imresize
+from acutance.imaging.weightmap import weight_map
 from acutance.losses import MASKS, TERMS
 from acutance.losses.adversarial import Form
 from acutance.losses.objective import target_of
@@ -39,12 +40,23 @@ def bicubic(picture: Tensor, *, scale: int) -> Tensor:
     return imresize(picture, 1 / scale)
 
 
+def counted(picture: Tensor, differences: Tensor, *, alpha: float) -> Tensor:
+    """Return the weight map (B, 3, H, W) of patches, 0..1, of pictures that have these `difference_statistics` (B, 2).
+
+    The values at the patch's border are compared with those inside it alone: give it a margin of a pixel.
+    """
+    return weight_map((255 * picture).round(), alpha=alpha, statistics=differences)
+
+
 DERIVATIONS: dict[str, Callable[..., Any]] = {
     "highpass": frequency.highpass,
     "bicubic": bicubic,
+    "weight_map": counted,
     **{kind: on_unit_range(kind) for kind in EXTRACTORS},
 }
-"""Batch columns computed in the step, on the device: functions of another column."""
+"""Batch columns computed in the step, on the device: functions of another column, and of what BESIDES names."""
+
+BESIDES = {"weight_map": ("hr_differences",)}
 
 
 class NetworkChoice(Choice):
@@ -102,6 +114,10 @@ class DerivationChoice(Choice):
     """A batch column computed from another one."""
 
     of: str
+
+    def reads(self) -> tuple[str, ...]:
+        """Return the columns that it is a function of, `of` first."""
+        return (self.of, *BESIDES.get(self.type, ()))
 
 
 class Optimiser(Strict):
@@ -171,7 +187,7 @@ class Stage(Strict):
     validation: Validation | None = None
     needs: list[str] = Field(default_factory=list, description="stages to finish first, besides those it reads")
     network: choice_of(NETWORKS, common=NetworkChoice)  # type: ignore[valid-type]
-    derive: dict[str, choice_of(DERIVATIONS, skip=1, common=DerivationChoice)] = Field(  # type: ignore[valid-type]
+    derive: dict[str, choice_of(DERIVATIONS, common=DerivationChoice)] = Field(  # type: ignore[valid-type]
         default_factory=dict
     )
     objective: list[choice_of(TERMS, common=TermChoice, modules=Looked)] = Field(min_length=1)  # type: ignore[valid-type]
@@ -258,7 +274,7 @@ def columns_read(stage: Stage) -> set[str]:
     read |= {target_of(term.on) for term in stage.objective if TERMS[term.type].reads == "outputs"}
     read |= {target_of(d.on) for d in stage.discriminators.values()}
     read |= {column for term in stage.objective if term.mask for column in MASKS[term.mask.type].columns}
-    read |= {made.of for made in stage.derive.values()}
+    read |= {column for made in stage.derive.values() for column in made.reads()}
     if stage.scales:
         read = (read - {"lr"}) | {f"lr_x{scale}" for scale in stage.scales}
     if stage.degrade:

@@ -23,8 +23,9 @@ def derived(stage: Stage, batch: Batch) -> Batch:
     least = min(around.values())
     made = {}
     for name, derivation in stage.derive.items():
-        source = inside(batch[derivation.of], around[derivation.of] - least)
-        result = DERIVATIONS[derivation.type](source, **derivation.arguments())
+        name_of_source, *besides = derivation.reads()
+        source = inside(batch[name_of_source], around[name_of_source] - least)
+        result = DERIVATIONS[derivation.type](source, *(batch[b] for b in besides), **derivation.arguments())
         made[name] = inside(result, least * result.shape[-1] // source.shape[-1])
     kept = {name: inside(picture, around[name]) for name, picture in pictures.items()} if stage.margin else {}
     return {**batch, **kept, **made}

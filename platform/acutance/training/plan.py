@@ -227,15 +227,10 @@ def _notes(stage: Stage, before: Mapping[str, StageJob]) -> set[str]:
 
 
 def as_trained(pipeline: Pipeline, name: str) -> Stage:
-    """Return a stage that derives the detail layers which it reads and the shards do not hold."""
-    stage, data = pipeline.stages[name], pipeline.data_of(name)
-    detail = data.detail
-    if detail is None or data.detail_margin is None:
+    """Return a stage that derives what it reads and the shards do not hold: detail layers, a weight map."""
+    stage, made = pipeline.stages[name], pipeline.made_in_step(name)
+    if not made:
         return stage
-    pictures = [column for column in ("hr", "lr") if f"{column}_detail" in columns_read(stage)]
-    if not pictures:
-        return stage
-    made = {f"{column}_detail": {**detail.model_dump(mode="json"), "of": column} for column in pictures}
     settings = stage.model_dump(mode="json")
     changes = {"derive": {**settings["derive"], **made}, "margin": pipeline.margin(name)}
     return Stage.model_validate({**settings, **changes})

@@ -14,7 +14,6 @@ from acutance import storage
 from acutance.console import say
 from acutance.data import Source
 from acutance.errors import ConfigError
-from acutance.evaluation.metrics import METRICS
 from acutance.registry import tracking
 from acutance.run import marks, prepare_data, train_stages
 from acutance.tune.outcome import CampaignOutcome, from_best, outcome_of, starting
@@ -136,5 +135,5 @@ def _row(trial: Attempt, front: list[int]) -> dict[str, Any]:
 
 
 def _pictures(work: CampaignWork) -> dict[str, list[Source]]:
-    names = sorted({goal.on for goal in work.campaign.objectives if goal.metric in METRICS})
+    names = sorted({goal.on for goal in work.campaign.objectives if goal.looks_at})
     return {name: work.base.catalogue.find(name) for name in names}

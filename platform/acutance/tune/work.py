@@ -13,7 +13,7 @@ from acutance import campaign as campaigns
 from acutance import storage
 from acutance.campaign import Campaign, Search
 from acutance.errors import DataError
-from acutance.evaluation.metrics import METRICS, unavailable
+from acutance.evaluation.metrics import unavailable
 from acutance.fingerprint import fingerprint
 from acutance.tuning.study import open_storage, open_study, study_address
 from acutance.work import Work, catalogue_for, plan, require_scale, storage_root
@@ -95,14 +95,14 @@ def open_campaign(file: str, overrides: list[str], root: str | None, table: str 
 
 def _lacking(campaign: Campaign, work: Work) -> dict[str, str]:
     """Return objective -> why it cannot be measured on this machine."""
-    restored = [goal for goal in campaign.objectives if goal.metric in METRICS]
-    reasons = unavailable({goal.metric for goal in restored})
+    restored = [goal for goal in campaign.objectives if goal.looks_at]
+    reasons = unavailable({goal.looks_at for goal in restored})
     for name in {goal.on for goal in restored}:
         try:
             work.catalogue.find(name)
         except DataError as error:
             reasons[name] = f"{name}: {error.what}; {error.fix}"
-    told = {goal: reasons.get(goal.metric) or reasons.get(goal.on) for goal in campaign.objectives}
+    told = {goal: reasons.get(goal.looks_at) or reasons.get(goal.on) for goal in campaign.objectives}
     return {goal.name: reason for goal, reason in told.items() if reason}
 
 

@@ -14,6 +14,7 @@ from torch import nn
 from acutance.campaign import Campaign, Goal
 from acutance.data import Catalogue, Contents, Source
 from acutance.errors import AcutanceError
+from acutance.evaluation.amounts import AMOUNTS
 from acutance.evaluation.evaluate import evaluate_one
 from acutance.evaluation.metrics import METRICS
 from acutance.evaluation.results import Evaluation
@@ -137,19 +138,22 @@ class StageTrial(tune.Trainable):
 
     def _measure(self, network: nn.Module, job: StageJob) -> dict[str, float]:
         goals = self.campaign.objectives
-        restored = sorted({goal.metric for goal in goals} & METRICS.keys())
-        values = validate(job, network, device_of(network)) if len(restored) < len({g.metric for g in goals}) else {}
-        if not restored:
-            return {goal.name: values[goal.metric] for goal in goals}
-        evaluation = evaluate_one(
-            network,
-            describe(job),
-            self.shared.measured_on,
-            scale=job.scale,
-            protocol=self.shared.pipeline["evaluate"]["protocol"],
-            metrics=restored,
-        )
-        return {g.name: values[g.metric] if g.metric in values else objective(evaluation, g) for g in goals}
+        restored = [goal for goal in goals if goal.looks_at]
+        found = {goal.name: _amount(goal, job) for goal in goals if goal.metric in AMOUNTS and not goal.looks_at}
+        if len(restored) + len(found) < len(goals):
+            values = validate(job, network, device_of(network))
+            found |= {goal.name: values[goal.metric] for goal in goals if goal.metric in values}
+        if restored:
+            evaluation = evaluate_one(
+                network,
+                describe(job),
+                self.shared.measured_on,
+                scale=job.scale,
+                protocol=self.shared.pipeline["evaluate"]["protocol"],
+                metrics=sorted({goal.looks_at for goal in restored}),
+            )
+            found |= {goal.name: objective(evaluation, goal) for goal in restored}
+        return {goal.name: found[goal.name] for goal in goals}
 
 
 def pipeline_of(shared: TrialSetup, assignment: Assignment, seed: int = 0) -> Pipeline:
@@ -176,8 +180,20 @@ def _stage_job(shared: TrialSetup, pipeline: Pipeline, parent: str | None) -> St
     return going_on_from(job, parent, shared.root) if parent else job
 
 
+def _amount(goal: Goal, job: StageJob) -> float:
+    shards = job.measured_on if goal.on == "validation" else job.trained_on
+    assert shards is not None  # every campaign is checked for it
+    return AMOUNTS[goal.metric].of(shards.folder, shards.settings)
+
+
 def objective(evaluation: Evaluation, goal: Goal, candidate: str = "candidate") -> float:
-    """Return an objective's value; of a metric that should come close to the truth's own value, the distance."""
-    gap = METRICS[goal.metric].goal == "closest to the truth"
-    value = (evaluation.gap if gap else evaluation.mean)(candidate, goal.metric, goal.on)
-    return float("nan") if value is None else value
+    """Return an objective's value on restored pictures: a metric's mean, an amount's sum over the pictures.
+
+    Of a metric that should come close to the truth's own value, it is the distance.
+    """
+    amount = AMOUNTS.get(goal.metric)
+    gap = not amount and METRICS[goal.metric].goal == "closest to the truth"
+    value = (evaluation.gap if gap else evaluation.mean)(candidate, goal.looks_at, goal.on)
+    if value is None:
+        return float("nan")
+    return value * len(evaluation.counted(goal.looks_at, goal.on)) / amount.per if amount else value
