@@ -53,6 +53,8 @@ def test_every_search_space_and_table_fits_its_pipeline(file: Path) -> None:
         ("objectives=[{metric: psnr, on: a, goal: maximize}]", "did you mean 'psnr_y'?"),
         ("objectives=[{metric: high_frequency, on: a, goal: maximize}]", "minimize that"),
         ("objectives=[{metric: niqe, on: a, goal: minimize}, {metric: niqe, on: a, goal: minimize}]", "named twice"),
+        ("objectives=[{metric: selected_percent, on: a, goal: minimize}]", "use on: training or validation"),
+        ("objectives=[{metric: png_megabytes, on: validation, goal: maximize}]", "needs stages.gan.validation"),
         ("parameters={objective.adversarial.wieght: {float: [1, 2]}}", "did you mean 'weight'?"),
         ("parameters={objective.adversary.weight: {float: [1, 2]}}", "did you mean 'adversarial'?"),
         ("parameters={optimiser.learning_rate: {between: [1, 2]}}", "unknown key"),
@@ -162,6 +164,14 @@ def test_a_table_runs_whole_rows_of_one_seed_after_the_other() -> None:
     assert found.campaign.scheduler is None
     with pytest.raises(ConfigError, match="did you mean 'one'"):
         campaigns.load(QUICKSTART, [TABLE], table="on")
+
+
+def test_the_seeds_of_a_table_may_be_another_stages() -> None:
+    found = campaigns.load(QUICKSTART, [TABLE, "tables.one.seeded=fidelity"], table="one")
+    assert found.points is not None
+    assert found.points[2].values == {"stages.gan.objective.adversarial.weight": 0.001, "stages.fidelity.seed": 1}
+    with pytest.raises(ConfigError, match="did you mean 'fidelity'"):
+        campaigns.load(QUICKSTART, [TABLE, "tables.one.seeded=fideltiy"], table="one")
 
 
 def test_a_row_that_does_not_fit_the_pipeline_is_named() -> None:

@@ -20,8 +20,9 @@ from rich.progress import (
 QUIET_SECONDS = 10.0
 """Where there is no terminal (a job's log), a progress line at most this often."""
 
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
-stdout = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 110)
+# Without emoji, which would make a tram of the end of `CIFAR10:train:`.
+stderr = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+stdout = Console(highlight=False, soft_wrap=True, emoji=False, width=None if sys.stdout.isatty() else 110)
 
 Update = Callable[[int, str], None]
 """Called with what is done so far and a word about it."""

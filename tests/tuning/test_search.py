@@ -18,7 +18,9 @@ from mlflow import MlflowClient
 from ruamel.yaml import YAML
 
 from acutance import tune
-from acutance.data import prepare, write_picture
+from acutance.data import prepare, read_picture, write_picture
+from acutance.evaluation.evaluate import evaluate_one
+from acutance.evaluation.png import compressed_size
 from acutance.models.model_file import load_model
 from acutance.tune import CampaignOutcome, CampaignWork
 from command_line import REPOSITORY, environment
@@ -149,6 +151,35 @@ def test_what_trials_share_is_made_once_and_what_they_do_not_share_by_the_first(
     stages = [json.loads(file.read_text())["stage"] for file in (tmp_path / "out" / "stages").glob("*/done.json")]
     # The two lengths of `fidelity`, and that of the file; one high-pass network; four trials.
     assert sorted(stages) == ["fidelity"] * 3 + ["gan"] * 4 + ["highpass"]
+
+
+def test_amounts_are_of_the_shards_which_all_maps_share_and_of_restored_pictures(
+    tmp_path: Path, pictures: Path, cluster: None
+) -> None:
+    test = str(pictures / "test")
+    columns = [
+        {"metric": metric, "on": on}
+        for metric, on in (("selected_percent", "training"), ("png_megabytes", "training"), ("png_megabytes", test))
+    ]
+    mask = {"stages.fidelity.objective.pixel.mask": {"type": "weight_map"}, "data.weight_map": {"alpha": 0}}
+    table = {"overrides": mask, "vary": {"data.weight_map.alpha": [0, 0.5]}, "columns": columns}
+    work = opened(tmp_path, pictures, tables={"rates": table})
+    outcome = tune.run_campaign(work)
+    assert len(list((tmp_path / "out" / "shards").iterdir())) == 1
+    everything, some = (trial.scores for trial in outcome.trials)
+    assert everything["selected_percent on training"] == 100
+    assert 1 < some["selected_percent on training"] < 60  # within the squares nothing differs
+    cut = [read_picture(file) for file in sorted((pictures / "train").glob("*.png"))]
+    files = [compressed_size(p[t : t + 48, at : at + 48]) for p in cut for t in (0, 48) for at in (0, 48)]
+    assert everything["png_megabytes on training"] == some["png_megabytes on training"]
+    assert some["png_megabytes on training"] == pytest.approx(sum(files) / 1e6)
+    network, description = load_model(outcome.trials[1].model)
+    sources = {test: work.base.catalogue.find(test)}
+    restored = evaluate_one(
+        network, description, sources, scale=4, protocol="y_crop4", metrics=["compressed_size"]
+    ).values("candidate", "compressed_size")
+    assert some[f"png_megabytes on {test}"] == pytest.approx(sum(restored.values()) / 1e6)
+    assert some[f"png_megabytes on {test}"] != everything[f"png_megabytes on {test}"]
 
 
 def test_a_population_goes_on_from_its_best_weights(tmp_path: Path, pictures: Path, cluster: None) -> None:

@@ -91,7 +91,7 @@ def load(path: str | Path, overrides: Iterable[str] = (), *, table: str | None =
         values[f"stages.{campaign.stage}.steps"] = campaign.budget.steps
         base = pipelines.load(file, profile=campaign.profile, values=values)
     if table is not None:
-        points = _rows(campaign, table, base.seed)
+        points = _rows(campaign, table, base, str(path))
     elif not campaign.parameters:
         raise ConfigError("parameters: a search needs some", where=str(path), fix="name them, or run a --table")
     elif campaign.sampler.type == "grid":
@@ -137,12 +137,16 @@ def _as_table(campaign: Campaign, name: str, where: str) -> Campaign:
     )
 
 
-def _rows(campaign: Campaign, table: str, first_seed: int) -> list[Point]:
+def _rows(campaign: Campaign, table: str, base: Pipeline, where: str) -> list[Point]:
     """Return the table's rows, all of one seed before the next, so that a table cut short has whole rows."""
     settings = campaign.tables[table]
+    seeded = settings.seeded or campaign.stage
+    if seeded not in base.stages:
+        fault = f"tables.{table}.seeded: there is no stage {seeded!r}{nearest(seeded, base.stages)}"
+        raise ConfigError(fault, where=where)
     return [
-        Point(row, seed, {**campaign.placed(values), f"stages.{settings.seeded or campaign.stage}.seed": seed})
-        for seed in range(first_seed, first_seed + settings.seeds)
+        Point(row, seed, {**campaign.placed(values), f"stages.{seeded}.seed": seed})
+        for seed in range(base.seed, base.seed + settings.seeds)
         for row, values in settings.points().items()
     ]
 
