@@ -13,7 +13,7 @@ from acutance.errors import ConfigError
 from acutance.imaging.edges import edge_filters, hessian_filters
 from acutance.imaging.resize import imresize
 from acutance.models.edge_filtering import EdgeFiltering, larger_eigenvalue
-from acutance.models.feature_attention import FeatureAttention, PlainSum
+from acutance.models.feature_attention import FeatureAttention, Gate, PlainSum
 from acutance.models.hfa import HFA, ChannelAttentionBlock
 
 NATIVE = {"scale": 4, "mode": "native"}
@@ -120,10 +120,11 @@ def test_filters_learn_unless_they_are_frozen() -> None:
         assert network.edges[0].mix.weight.grad is not None
 
 
+@pytest.mark.parametrize("gate", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("features", [2, 3, 4])
-def test_feature_attention_starts_as_plain_addition(features: int) -> None:
+def test_feature_attention_starts_as_plain_addition(features: int, gate: Gate) -> None:
     maps = [picture(2, 8, 5, 6) * (1 + n) for n in range(features)]
-    torch.testing.assert_close(FeatureAttention(features, 8)(*maps), torch.stack(maps).sum(0))
+    torch.testing.assert_close(FeatureAttention(features, 8, gate=gate)(*maps), torch.stack(maps).sum(0))
     torch.testing.assert_close(PlainSum()(*maps), torch.stack(maps).sum(0))
 
 
@@ -135,6 +136,18 @@ def test_feature_attention_shares_out_as_many_weights_as_there_are_maps() -> Non
     assert weights.std() > 0.1
     alike = [torch.ones(2, 32, 3, 3)] * 3
     torch.testing.assert_close(fusion(*alike), torch.full((2, 32, 3, 3), 3.0), msg="weights do not add up to 3")
+
+
+def test_a_sigmoid_weighs_each_map_for_itself() -> None:
+    """From 0 to 2, whatever the others have."""
+    fusion = stirred(FeatureAttention(3, 32, gate="sigmoid"))
+    nn.init.constant_(fusion.weigh.bias, 9)
+    alike = [torch.ones(2, 32, 3, 3)] * 3
+    nn.init.zeros_(fusion.weigh.weight)
+    torch.testing.assert_close(fusion(*alike), torch.full((2, 32, 3, 3), 6.0), rtol=1e-3, atol=0)
+    nn.init.constant_(fusion.weigh.bias, -9)
+    assert fusion(*alike).max() < 0.01
+    assert small(gate="sigmoid").fusions[0].gate == "sigmoid"
 
 
 def test_feature_attention_sees_every_feature_from_every_position() -> None:

@@ -105,6 +105,13 @@ def test_an_output_that_the_network_does_not_have_is_named(tmp_path: Path) -> No
         jobs_in(tmp_path / "data", str(tmp_path / "out"), validation={**place, "metrics": ["acuracy"]})
 
 
+def test_more_classes_than_the_network_tells_apart_are_refused(tmp_path: Path) -> None:
+    [job] = jobs_in(tmp_path / "data", str(tmp_path / "out"), network={"type": "resnet", "depth": 11, "classes": 1})
+    with pytest.raises(ConfigError, match="of 2 classes, the network tells 1 apart") as caught:
+        train_stage(job)
+    assert (caught.value.where, caught.value.fix) == ("stages.classes.network.classes", "set it to 2")
+
+
 @pytest.mark.parametrize(
     ("name", "predicted", "true", "value"),
     [

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 REDUCTION = 16
+
+Gate = Literal["softmax", "sigmoid"]
 
 
 class FeatureAttention(nn.Module):
@@ -18,10 +22,12 @@ class FeatureAttention(nn.Module):
     Args:
         features: how many maps.
         channels: of each.
+        gate: "softmax" shares as many ones as there are maps among them, "sigmoid" gives each 0 to 2 for itself.
     """
 
-    def __init__(self, features: int, channels: int = 64) -> None:
+    def __init__(self, features: int, channels: int = 64, *, gate: Gate = "softmax") -> None:
         super().__init__()
+        self.gate = gate
         squeezed = max(1, channels // REDUCTION)
         self.compare = nn.Conv1d(channels, squeezed, features, padding="same", padding_mode="circular")
         self.weigh = nn.Conv1d(squeezed, channels, 1)
@@ -29,9 +35,10 @@ class FeatureAttention(nn.Module):
         nn.init.zeros_(self.weigh.bias)  # type: ignore[arg-type]
 
     def forward(self, *maps: Tensor) -> Tensor:
-        """Return the weighted sum of (B,channels,H,W) each; the weights of a channel add up to the number of maps."""
+        """Return the weighted sum of (B,channels,H,W) each."""
         means = torch.stack([each.mean((-2, -1)) for each in maps], -1)
-        weights = len(maps) * self.weigh(F.relu(self.compare(means))).softmax(-1)
+        found = self.weigh(F.relu(self.compare(means)))
+        weights = len(maps) * found.softmax(-1) if self.gate == "softmax" else 2 * found.sigmoid()
         return _sum([each * weight[..., None, None] for each, weight in zip(maps, weights.unbind(-1), strict=True)])
 
 

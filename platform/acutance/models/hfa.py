@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from acutance.errors import ConfigError
 from acutance.imaging.resize import imresize
 from acutance.models.edge_filtering import Bank, EdgeFiltering
-from acutance.models.feature_attention import REDUCTION, FeatureAttention, PlainSum
+from acutance.models.feature_attention import REDUCTION, FeatureAttention, Gate, PlainSum
 from acutance.models.rrdbnet import convolution, crop, positive, start_at
 
 NAMES = ("image", "half", "quarter")
@@ -31,6 +31,7 @@ class HFA(nn.Module):
         blocks: residual channel attention blocks of the largest, the middle and the smallest scale.
         edges: whether each scale sees its edges (without: w/o Edge).
         attention: whether features are weighed before they are added (without: w/o FeaAtt).
+        gate: how they are weighed, see `FeatureAttention`.
         bank: the filters that the edges start from, see `EdgeFiltering`.
         freeze_filters: they stay as they are.
         scale: 1 restores a picture in its own size, 4 enlarges it.
@@ -47,6 +48,7 @@ class HFA(nn.Module):
         blocks: tuple[int, int, int] = (4, 16, 64),
         edges: bool = True,
         attention: bool = True,
+        gate: Gate = "softmax",
         bank: Bank = "edges",
         freeze_filters: bool = False,
         scale: Literal[1, 4] = 1,
@@ -59,7 +61,7 @@ class HFA(nn.Module):
         self.scale, self.enlarges_last = scale, scale > 1 and mode == "native"
 
         def fusion(features: int) -> nn.Module:
-            return FeatureAttention(features, channels) if attention else PlainSum()
+            return FeatureAttention(features, channels, gate=gate) if attention else PlainSum()
 
         self.heads = nn.ModuleList(convolution(3, channels) for _ in NAMES)
         self.downs = nn.ModuleList(nn.Conv2d(channels, channels, 3, stride=2, padding=1) for _ in NAMES[1:])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
@@ -18,6 +19,7 @@ from acutance.data.degradations import plain
 from acutance.data.scales import ScaleStream
 from acutance.data.shards import open_columns, read_manifest
 from acutance.data.stream import Stream
+from acutance.errors import ConfigError
 from acutance.models import NETWORKS
 from acutance.models.model_file import save_model
 from acutance.pipeline import Stage, columns_read
@@ -174,6 +176,7 @@ def _finish(job: StageJob, learner: Learner, seconds: float) -> None:
 def _stream(job: StageJob, stage: Stage, device: str) -> Stream | ScaleStream:
     manifest = read_manifest(job.shards)
     columns = open_columns(job.shards, sorted(columns_read(stage)))
+    _require_classes(job, stage, columns)
 
     def stream_of(named: dict[str, str], scale: int, patch: int) -> Stream:
         return Stream(
@@ -194,6 +197,17 @@ def _stream(job: StageJob, stage: Stage, device: str) -> Stream | ScaleStream:
     side = stage.patch // job.scale
     streams = {s: stream_of({"hr": "hr", "lr": f"lr_x{s}"}, s, side * s) for s in stage.scales}
     return ScaleStream(streams, job.seed)
+
+
+def _require_classes(job: StageJob, stage: Stage, columns: Mapping[str, np.ndarray]) -> None:
+    """Refuse pictures of more classes than the network tells apart; on a GPU the loss itself would end the process."""
+    told_apart = getattr(stage.network, "classes", None)
+    if told_apart is None or "class" not in columns:
+        return
+    there = int(columns["class"].max()) + 1
+    if there > told_apart:
+        what = f"the pictures are of {there} classes, the network tells {told_apart} apart"
+        raise ConfigError(what, where=f"stages.{job.name}.network.classes", fix=f"set it to {there}")
 
 
 class _LossLog:
