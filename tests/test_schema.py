@@ -91,6 +91,17 @@ def test_an_override_that_cannot_be_read(text: str) -> None:
         parse_override(text)
 
 
+def test_a_star_stands_for_each_of_what_is_there() -> None:
+    content: dict[str, Any] = {"stages": {"a": {"terms": [{"type": "x"}, {"name": "y"}]}, "b": {"terms": []}}}
+    override(content, "stages.*.milestones", [5])
+    override(content, "stages.*.terms.*.weight", 2)
+    a, b = content["stages"].values()
+    assert [term["weight"] for term in a["terms"]] == [2, 2]
+    assert a["milestones"] == b["milestones"] == [5]
+    a["milestones"].append(6)
+    assert b["milestones"] == [5]
+
+
 def test_an_override_of_an_unknown_item_or_through_a_value() -> None:
     with pytest.raises(ConfigError, match="did you mean 'pixel'"):
         override({"objective": [{"type": "pixel"}]}, "objective.pixl.weight", 1)

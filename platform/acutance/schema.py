@@ -6,6 +6,7 @@ callable's own parameters. Nothing is described twice: the constructor's signatu
 
 from __future__ import annotations
 
+import copy
 import difflib
 import inspect
 import types
@@ -142,13 +143,18 @@ def parse_override(text: str) -> tuple[str, Any]:
 def override(content: dict[str, Any], path: str, value: Any) -> None:
     """Set a value by its dotted path, in place; an item of a list is addressed by its `name` (or `type`).
 
+    A `*` stands for each of what is there: `stages.*.steps`.
+
     Raises:
         ConfigError: when the path passes through something that is not there.
     """
+    before, star, rest = path.partition(".*.")
+    if star:
+        for name in _names(_node(content, before.split("."))):
+            override(content, f"{before}.{name}.{rest}", copy.deepcopy(value))
+        return
     *parents, last = path.split(".")
-    node: Any = content
-    for depth, key in enumerate(parents):
-        node = _child(node, key, ".".join(parents[: depth + 1]), create=True)
+    node = _node(content, parents)
     if isinstance(node, list):
         node[node.index(_child(node, last, path))] = value
     elif isinstance(node, dict):
@@ -157,9 +163,24 @@ def override(content: dict[str, Any], path: str, value: Any) -> None:
         raise ConfigError("this path leads through a value that has no keys", where=path, fix="shorten the path")
 
 
+def _node(content: Any, keys: list[str]) -> Any:
+    """Return what a path leads to, made where it is not there."""
+    node = content
+    for depth, key in enumerate(keys):
+        node = _child(node, key, ".".join(keys[: depth + 1]), create=True)
+    return node
+
+
+def _names(node: Any) -> dict[str, Any]:
+    """Return what is in a mapping by its keys, what is in a list by its names."""
+    if isinstance(node, list):
+        return {str(item.get("name", item.get("type"))): item for item in node if isinstance(item, dict)}
+    return dict(node) if isinstance(node, dict) else {}
+
+
 def _child(node: Any, key: str, path: str, create: bool = False) -> Any:
     if isinstance(node, list):
-        names = {str(item.get("name", item.get("type"))): item for item in node if isinstance(item, dict)}
+        names = _names(node)
         if key not in names:
             raise ConfigError(f"nothing here is named {key!r}{nearest(key, names)}", where=path)
         return names[key]

@@ -96,6 +96,22 @@ def sharpest(picture: np.ndarray, side: int) -> tuple[int, int]:
     return int(row) + half, int(column) + half
 
 
+def region(lr: np.ndarray, truth: np.ndarray, side: int = WIDTHS[0] // ZOOM) -> tuple[int, int]:
+    """Return where in the truth to look: where the LR has edges, for there restorers differ.
+
+    An LR of the truth's size may have noise all over, and shows less than the truth where they are.
+
+    Args:
+        lr: of the truth's size or smaller by a whole number; both as `sharpest` takes them.
+        side: of the square that is looked at, in pixels of the truth.
+    """
+    scale = truth.shape[0] // lr.shape[0]
+    if scale == 1:
+        return sharpest(truth, side)
+    row, column = sharpest(lr, max(side // scale, 1))
+    return row * scale, column * scale
+
+
 def _strip(evaluation: Evaluation, root: str, dataset: str, picture: str) -> Strip:
     def kept(name: str) -> np.ndarray:
         return read_picture(picture_file(root, dataset, picture, name), minimum_side=1)
@@ -112,19 +128,7 @@ def _strip(evaluation: Evaluation, root: str, dataset: str, picture: str) -> Str
         if storage.exists(picture_file(root, dataset, picture, f"{name}.detail")):
             panels.append(Panel("detail layer", f"of {name}", kept(f"{name}.detail")))
             break
-    return Strip(picture, tuple(panels), _region(lr, truth))
-
-
-def _region(lr: np.ndarray, truth: np.ndarray) -> tuple[int, int]:
-    """Return where in the truth to look: where the LR has edges, for there restorers differ.
-
-    An LR of the truth's size may have noise all over, and shows less than the truth where they are.
-    """
-    scale = truth.shape[0] // lr.shape[0]
-    if scale == 1:
-        return sharpest(truth, WIDTHS[0] // ZOOM)
-    row, column = sharpest(lr, WIDTHS[0] // ZOOM // scale)
-    return row * scale, column * scale
+    return Strip(picture, tuple(panels), region(lr, truth))
 
 
 def _render(strips: Sequence[Strip], title: str, width: int) -> Image.Image:

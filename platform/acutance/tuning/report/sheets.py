@@ -8,9 +8,9 @@ import numpy as np
 
 from acutance.campaign import Goal
 from acutance.data import Source
-from acutance.evaluation.pictures import pair_for
+from acutance.evaluation.pictures import INPUT, pair_for, shown
 from acutance.evaluation.protocols import PROTOCOLS
-from acutance.evaluation.sheet import WIDTHS, ZOOM, Panel, Strip, sharpest
+from acutance.evaluation.sheet import Panel, Strip, region
 from acutance.evaluation.validation import QUANTITIES
 from acutance.models.model_file import load_model
 from acutance.models.restore import restore
@@ -26,7 +26,7 @@ SIDE = 240
 def best_strips(
     trials: Sequence[Attempt], goal: Goal, pictures: Mapping[str, Sequence[Source]], *, protocol: str, scale: int
 ) -> list[Strip]:
-    """Return a strip for each of two held-out pictures: LR, what each trial's model makes of it, the truth.
+    """Return a strip for each of two held-out pictures: the input, what each trial's model makes of it, the truth.
 
     Only the part with the most fine detail is restored. Captions are what the campaign measured on whole pictures.
 
@@ -42,13 +42,12 @@ def best_strips(
     strips = []
     for source in _chosen(pictures[goal.on]):
         lr, truth = _part(*pair_for(PROTOCOLS[protocol], goal.on, source, scale), scale)
-        panels = [Panel("LR", f"{lr.shape[1]} x {lr.shape[0]} pixels", lr)]
+        panels = [Panel(INPUT if scale == 1 else "LR", f"{lr.shape[1]} x {lr.shape[0]} pixels", shown(lr))]
         for attempt, network, description in models:
             caption = f"{QUANTITIES[goal.metric].title} {scored(goal, attempt)}"
             panels.append(Panel(_called(attempt), caption, restore(network, description, lr)["image"]))
         panels.append(Panel("ground truth", f"{truth.shape[1]} x {truth.shape[0]} pixels", truth))
-        row, column = sharpest(lr, WIDTHS[0] // ZOOM // scale)
-        strips.append(Strip(source.name, tuple(panels), (row * scale, column * scale)))
+        strips.append(Strip(source.name, tuple(panels), region(lr, truth)))
     return strips
 
 
@@ -64,8 +63,7 @@ def _chosen(sources: Sequence[Source]) -> Sequence[Source]:
 def _part(lr: np.ndarray, truth: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the square of the LR that holds the most fine detail, and the truth of it."""
     side = max(SIDE // scale, 1)
-    row, column = sharpest(lr, side)
-    top, left = (max(0, centre - side // 2) for centre in (row, column))
+    top, left = (max(0, centre // scale - side // 2) for centre in region(lr, truth, SIDE))
     small = lr[top : top + side, left : left + side]
     place = (slice(top * scale, (top + small.shape[0]) * scale), slice(left * scale, (left + small.shape[1]) * scale))
     return small, truth[place]
