@@ -73,13 +73,14 @@ def _points(record: Record) -> Sequence[Attempt]:
 
 def _sheet(record: Record, file: Path) -> Drawn:
     """Draw the pictures of the best trials, or say why there are none."""
-    campaign, base, goal = record.campaign, record.search.base, record.campaign.objectives[0]
+    campaign, base = record.campaign, record.search.base
+    goal = next((goal for goal in campaign.objectives if record.pictures.get(goal.on)), None)
     trials = [attempt for attempt in ranked(record.attempts, campaign.objectives, campaign.judge) if attempt.model]
     if record.table is not None:  # one of each row
         trials = list({attempt.row: attempt for attempt in reversed(trials)}.values())[::-1]
-    if base.evaluate is None:
+    if base.evaluate is None or goal is None:
         return Drawn(None, ["The stage makes no pictures to look at."])
-    if not trials or not record.pictures.get(goal.on):
+    if not trials:
         return Drawn(None, ["No trial was trained to its end: there are no pictures to look at."])
     try:
         strips = best_strips(trials, goal, record.pictures, protocol=base.evaluate.protocol, scale=base.scale)
