@@ -144,11 +144,11 @@ def plan(work: Work, only: str | None = None) -> dict[str, Any]:
 
 
 def _missing(work: Work, only: str | None) -> list[str]:
-    """Return what there is to say of the data sets that are not here."""
+    """Return what there is to say of the data sets that are not here; a stage alone is trained, not evaluated."""
     looks: dict[str, Callable[[], object]] = {}
     for data in work.data(only):
         looks[data.source] = partial(listed, data, work.catalogue)
-    for name in work.pipeline.evaluate.on if work.pipeline.evaluate else []:
+    for name in work.pipeline.evaluate.on if work.pipeline.evaluate and not only else []:
         looks[name] = partial(work.catalogue.find, name)
     missing = []
     for name, look in looks.items():

@@ -83,6 +83,13 @@ def test_hfas_plans(here: Here, no_weights: None, pipeline: str, missing: tuple[
     assert all(name in str(plan["missing"]) for name in missing)
 
 
+def test_a_stage_alone_lacks_nothing_of_the_evaluation(here: Here) -> None:
+    """Nor does a table, which is measured on its own columns."""
+    command = ("train", "pipelines/hfa_denoise.yaml", "--stage", "l1", "--dry-run", "--json")
+    (missing,) = json.loads(here(*command).stdout)["missing"]
+    assert missing.startswith("DIV2K_train: ")
+
+
 def test_hfas_masks_come_in_during_the_last_fifth_of_its_steps(here: Here) -> None:
     plan = json.loads(here("run", "pipelines/hfa_denoise.yaml", "--dry-run", "--json").stdout)["config"]
     stages = {name: plan["stages"][name] for name in ("l1", "large", "retrain")}
