@@ -142,7 +142,7 @@ steps:
 
 
 class Settings(Strict):
-    steps: list[choice_of(DEGRADATIONS, skip=2)]  # type: ignore[valid-type]
+    steps: list[choice_of(DEGRADATIONS, given=("seed",))]  # type: ignore[valid-type]
 
 
 def test_a_pipelines_sequence_is_its_steps_one_after_another() -> None:
