@@ -158,6 +158,9 @@ CASES = {
     ),
     "smoothers.guided_filter_detail": Case(smoothers.guided_filter_detail, -1, 1),
     "smoothers.least_squares_detail": Case(smoothers.least_squares_detail, -1, 1, exact=False, devices=ON_METAL),
+    "weightmap.difference_statistics": Case(
+        weightmap.difference_statistics, -255, 255, gives=torch.float64, size=lambda c, h, w: (2,), exact=False
+    ),
     "weightmap.neighbour_difference": Case(weightmap.neighbour_difference, -255, 255),
     "weightmap.weight_map": Case(lambda p: weightmap.weight_map(p, alpha=0.25), 0, 1),
 }
