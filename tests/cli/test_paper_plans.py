@@ -84,7 +84,6 @@ def test_hfas_plans(here: Here, no_weights: None, pipeline: str, missing: tuple[
 
 
 def test_a_stage_alone_lacks_nothing_of_the_evaluation(here: Here) -> None:
-    """Nor does a table, which is measured on its own columns."""
     command = ("train", "pipelines/hfa_denoise.yaml", "--stage", "l1", "--dry-run", "--json")
     (missing,) = json.loads(here(*command).stdout)["missing"]
     assert missing.startswith("DIV2K_train: ")

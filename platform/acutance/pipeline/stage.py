@@ -43,7 +43,8 @@ def bicubic(picture: Tensor, *, scale: int) -> Tensor:
 def counted(picture: Tensor, differences: Tensor, *, alpha: float) -> Tensor:
     """Return the weight map (B, 3, H, W) of patches, 0..1, of pictures that have these `difference_statistics` (B, 2).
 
-    The values at the patch's border are compared with those inside it alone: give it a margin of a pixel.
+    The values at the patch's border are compared with those inside it alone: give it a margin of a pixel. Which of two
+    neighbours that differ as much comes first is decided as the patch is turned.
     """
     return weight_map((255 * picture).round(), alpha=alpha, statistics=differences)
 
