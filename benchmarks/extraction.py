@@ -95,7 +95,7 @@ def made(data: DataSettings, root: str) -> tuple[float, Manifest, dict[str, Any]
 def stream_of(manifest: Manifest, columns: dict[str, Any], batch: int, patch: int) -> Stream:
     divisors = {name: manifest.columns[name].divisor for name in columns}
     codings = {name: manifest.columns[name].coding for name in columns}
-    return Stream(columns, divisors=divisors, codings=codings, scale=SCALE, patch=patch, batch=batch, seed=0)
+    return Stream(columns, divisors=divisors, codings=codings, patch=patch, batch=batch, key=0)
 
 
 def stored(manifest: Manifest, columns: dict[str, Any], batch: int, patch: int) -> Callable[[int], Any]:

@@ -202,10 +202,9 @@ def shards(arguments: argparse.Namespace) -> Iterator[Batch]:
         columns,
         divisors={"hr": 1, "lr": 4},
         codings={"hr": "pixels", "lr": "pixels"},
-        scale=4,
         patch=arguments.patch,
         batch=arguments.batch,
-        seed=0,
+        key=0,
     )
     for step in count():
         yield {name: column.to(DEVICE, non_blocking=True) for name, column in stream.batch(step).items()}

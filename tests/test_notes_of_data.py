@@ -26,7 +26,7 @@ def scored(tmp_path: Path) -> Path:
 
 
 def notes(scored: Path, root: Path) -> list[list[str]]:
-    keys = ("data.train", "stages.head.validation.on", "stages.nima.validation.on")
+    keys = ("data.train", "stages.subjective_head.validation.on", "stages.subjective.validation.on")
     overrides = [f"{key}={scored}" for key in keys]
     work = open_work(str(REPOSITORY / "pipelines" / "nima_tid2013.yaml"), overrides, "smoke", str(root))
     return [job.description["notes"] for job in work.jobs()]

@@ -148,8 +148,8 @@ def test_a_predictor_alone_is_the_one_of_4pp_eusr(here: Here, no_weights: None, 
     assert "mobilenet_v2-b0353104.pth" in str(alone["missing"])
     config = alone["config"]
     kind = "aesthetic" if dataset == "AVA" else "subjective"
-    for name, other in (("head", f"{kind}_head"), ("nima", kind)):
-        mine, theirs = config["stages"][name], whole[other]
+    for name in (f"{kind}_head", kind):
+        mine, theirs = config["stages"][name], whole[name]
         for key in ("objective", "optimiser", "steps", "batch", "patch", "augment", "frozen"):
             assert mine[key] == theirs[key], (name, key)
         assert config["data"] == theirs["data"]

@@ -1,4 +1,4 @@
-"""What spoils a sample is drawn in the stream, and is a pure function of (seed, sample) as all else there."""
+"""What spoils a sample is drawn in the stream, and is a pure function of (key, sample) as all else there."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ AWGN = [{"type": "awgn", "sigma": [10.0, 30.0]}]
 BLUR_NOISE_JPEG = [{"type": "blur_random"}, *AWGN, {"type": "jpeg", "quality": 25}]
 
 
-def stream(degrade: list[dict[str, object]], *, scale: int = 1, **changes: object) -> Stream:
+def stream(degrade: list[dict[str, object]], **changes: object) -> Stream:
     hr = np.random.default_rng(0).integers(0, 256, (7, 40, 40, 3), dtype=np.uint8)
-    options = {"scale": scale, "patch": 24, "batch": 8, "seed": 5, "degrade": degrade, **changes}
+    options = {"patch": 24, "batch": 8, "key": 5, "degrade": degrade, **changes}
     return Stream({"hr": hr}, divisors={"hr": 1}, codings={"hr": "pixels"}, **options)
 
 
@@ -51,8 +51,8 @@ def test_every_sample_of_every_step_has_noise_of_its_own() -> None:
     assert torch.corrcoef(noise).fill_diagonal_(0).abs().max() < 0.08
 
 
-def test_another_seed_draws_other_noise() -> None:
-    one, other = (stream(AWGN, seed=seed, augment="none", patch=40).batch(0) for seed in (5, 6))
+def test_another_key_draws_other_noise() -> None:
+    one, other = (stream(AWGN, key=key, augment="none", patch=40).batch(0) for key in (5, 6))
     assert not set((one["lr"] - one["hr"])[:, 0, 0, 0].tolist()) & set((other["lr"] - other["hr"])[:, 0, 0, 0].tolist())
 
 
@@ -65,7 +65,7 @@ def test_noise_is_neither_clipped_nor_rounded() -> None:
 
 
 def test_a_reduction_is_that_of_the_benchmarks() -> None:
-    batch = stream([{"type": "bicubic", "scale": 4}], scale=4).batch(3)
+    batch = stream([{"type": "bicubic", "scale": 4}]).batch(3)
     hr = (batch["hr"] * 255).round().to(torch.uint8)
     assert batch["lr"].shape == (8, 3, 6, 6)
     assert torch.equal((batch["lr"] * 255).round().to(torch.uint8), imresize_uint8(hr, 1 / 4))
@@ -96,7 +96,7 @@ def test_the_next_batch_is_made_meanwhile() -> None:
             return super().batch(step, rank, world)
 
     hr = np.zeros((1, 24, 24, 3), np.uint8)
-    ahead = Ahead(Noted({"hr": hr}, divisors={"hr": 1}, codings={"hr": "pixels"}, scale=1, patch=24, batch=1, seed=0))
+    ahead = Ahead(Noted({"hr": hr}, divisors={"hr": 1}, codings={"hr": "pixels"}, patch=24, batch=1, key=0))
     for step in range(3):
         ahead.batch(step)
     ahead.samples(0)  # waits for what was begun

@@ -148,10 +148,9 @@ def test_a_padded_patch_moves_within_zeros_and_keeps_its_label(
         columns,
         divisors=dict.fromkeys(columns, 1),
         codings={name: column.coding for name, column in manifest.columns.items()},
-        scale=1,
         patch=32,
         batch=6,
-        seed=3,
+        key=3,
         augment="mirror",
         pad=4,
     )
@@ -168,6 +167,16 @@ def test_a_padded_patch_moves_within_zeros_and_keeps_its_label(
             inside = patch.permute(1, 2, 0)[~edge].numpy()
             assert set(map(bytes, inside)) <= known[int(label)]
     assert moved > 10  # of 24, where one in 81 is not moved
+
+
+@pytest.mark.parametrize(("side", "pad", "places"), [(32, 2, 25), (64, 4, 81), (64, 8, 289)])
+def test_a_padded_patch_may_begin_at_every_pixel(side: int, pad: int, places: int) -> None:
+    across = np.broadcast_to(np.arange(1, side + 1, dtype=np.uint8), (side, side))
+    hr = np.stack([across.T, across, np.full_like(across, 255)], axis=-1)[None]
+    columns = {"hr": hr, "class": np.zeros((1, 1), np.int64)}
+    kinds = {"divisors": {"hr": 1, "class": 1}, "codings": {"hr": "pixels", "class": "label"}}
+    seen = Stream(columns, **kinds, patch=side, batch=12 * places, key=0, pad=pad, augment="none").batch(0)["hr"]
+    assert len({patch.numpy().tobytes() for patch in seen}) == places
 
 
 @pytest.mark.parametrize(

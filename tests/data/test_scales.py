@@ -15,7 +15,7 @@ def pixels(side: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (5, side, side, 3), dtype=np.uint8)
 
 
-def stream(seed: int = 0) -> ScaleStream:
+def stream(key: int = 0) -> ScaleStream:
     hr = pixels(64, 0)
     lr = {scale: hr[:, ::scale, ::scale] for scale in (2, 4, 8)}  # so that LR says where HR was cut
     streams = {
@@ -23,15 +23,14 @@ def stream(seed: int = 0) -> ScaleStream:
             {"hr": hr, "lr": lr[scale]},
             divisors={"hr": 1, "lr": scale},
             codings={"hr": "pixels", "lr": "pixels"},
-            scale=scale,
             patch=4 * scale,
             batch=4,
-            seed=seed,
+            key=key,
             augment="none",
         )
         for scale in (8, 2, 4)
     }
-    return ScaleStream(streams, seed)
+    return ScaleStream(streams, key)
 
 
 def test_lr_patches_are_of_one_size_and_hr_patches_fit_them() -> None:
@@ -48,7 +47,7 @@ def test_lr_patches_are_of_one_size_and_hr_patches_fit_them() -> None:
     assert min(seen.values()) > 10
 
 
-def test_the_scale_is_a_function_of_seed_and_step() -> None:
+def test_the_scale_is_a_function_of_key_and_step() -> None:
     scales = [stream().scale(step) for step in range(30)]
     assert scales == [stream().scale(step) for step in range(30)]
     assert scales != [stream(1).scale(step) for step in range(30)]

@@ -1,4 +1,4 @@
-"""The stream is a pure function of (shards, seed, step), and cuts every column at the same place."""
+"""The stream is a pure function of (shards, key, step), and cuts every column at the same place."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from acutance.data import Stream
+from acutance.data.stream import key_of
 from acutance.errors import ConfigError
 
 ROWS, SIZE, SCALE = 7, 48, 4
@@ -30,7 +31,7 @@ def coordinates() -> dict[str, np.ndarray]:
 
 def stream(columns: dict[str, np.ndarray] | None = None, **changes: object) -> Stream:
     columns = coordinates() if columns is None else columns
-    options = {"codings": CODINGS, "scale": SCALE, "patch": 32, "batch": 12, "seed": 5, **changes}
+    options = {"codings": CODINGS, "patch": 32, "batch": 12, "key": 5, **changes}
     return Stream(columns, divisors={name: DIVISORS[name] for name in columns}, **options)
 
 
@@ -66,11 +67,11 @@ def test_the_order_of_asking_does_not_matter() -> None:
     assert same(stream().batch(19), forwards[19])
 
 
-def test_another_seed_or_step_gives_other_samples() -> None:
+def test_another_key_or_step_gives_other_samples() -> None:
     first = stream().batch(0)
-    assert not same(first, stream(seed=6).batch(0))
+    assert not same(first, stream(key=6).batch(0))
     assert not same(first, stream().batch(1))
-    assert not same(first, stream(batch=12, seed=2**63).batch(0))
+    assert not same(first, stream(batch=12, key=2**63).batch(0))
 
 
 def test_asking_for_fewer_columns_changes_nothing() -> None:
@@ -131,7 +132,7 @@ def test_values_are_converted_exactly() -> None:
     pixels = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
     logs = np.linspace(-8, 8, 256).astype(np.float16).reshape(1, 16, 16, 1)
     columns = {"hr": pixels, "hr_detail": logs}
-    batch = stream(columns, patch=16, batch=1, scale=1, augment="none").batch(0)
+    batch = stream(columns, patch=16, batch=1, augment="none").batch(0)
     assert np.array_equal(batch["hr"][0, 0].numpy(), pixels[0, ..., 0] / np.float32(255))
     expected = np.exp2(logs[0, ..., 0].astype(np.float64)).astype(np.float32)
     assert np.array_equal(batch["hr_detail"][0, 0].numpy(), expected)
@@ -140,7 +141,7 @@ def test_values_are_converted_exactly() -> None:
 def test_differences_come_as_they_are_stored() -> None:
     differences = np.linspace(-1, 1, 768).astype(np.float16).reshape(1, 16, 16, 3)
     columns, codings = {"hr_detail": differences}, {"hr_detail": "difference"}
-    batch = stream(columns, codings=codings, patch=16, batch=1, scale=1, augment="none").batch(0)
+    batch = stream(columns, codings=codings, patch=16, batch=1, augment="none").batch(0)
     assert batch["hr_detail"].dtype == torch.float32
     assert np.array_equal(batch["hr_detail"][0].permute(1, 2, 0).numpy(), differences[0].astype(np.float32))
 
@@ -151,9 +152,30 @@ def test_the_stream_is_the_same_in_every_version() -> None:
     assert lr[:, :, 0, 0].tolist() == [[2, 5, 7], [1, 5, 7], [5, 10, 11], [4, 5, 0], [6, 11, 2], [3, 3, 5]]
 
 
+def test_patches_begin_where_a_pixel_of_every_column_begins() -> None:
+    """Without LR that is every pixel."""
+    hr = np.arange(SIZE, dtype=np.uint8)[None, None, :, None].repeat(SIZE, 1).repeat(3, 3)
+    columns = {"hr": hr, "lr": hr[:, ::4, ::4], "lr_x6": hr[:, ::6, ::6]}
+    for names, step in ((["hr"], 1), (["hr", "lr"], 4), (["hr", "lr", "lr_x6"], 12)):
+        kinds = {"divisors": {"hr": 1, "lr": 4, "lr_x6": 6}, "codings": dict.fromkeys(columns, "pixels")}
+        some = Stream({n: columns[n] for n in names}, **kinds, patch=24, batch=400, key=5, augment="none").batch(0)
+        assert set((255 * some["hr"][:, 0, 0, 0]).round().int().tolist()) == set(range(0, 25, step))
+
+
+def test_what_a_stage_draws_from_is_the_same_everywhere() -> None:
+    """Golden keys: Python's own `hash` differs from process to process."""
+    assert [key_of(0, "l1"), key_of(1, "l1"), key_of(0, "retrain")] == [
+        4_023_145_081_740_564_354,
+        17_779_131_429_186_476_923,
+        3_801_730_454_984_496_948,
+    ]
+
+
 def test_patches_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ConfigError, match="no multiple of the scale"):
         stream(patch=30)
+    with pytest.raises(ConfigError, match="pad 2 is no multiple of the scale 4"):
+        stream(pad=2)
     with pytest.raises(ConfigError, match="larger than the sub-images"):
         stream(patch=52)
     with pytest.raises(ConfigError, match="cannot be shared by 5 workers"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from acutance.errors import ConfigError
 from acutance.models.model_file import load_model
 from acutance.pipeline import Pipeline, Stage, columns_read
 from acutance.schema import override, validate
+from acutance.training.build import build_learner
 from acutance.training.loop import _stream, reports_of
 from acutance.training.plan import StageJob, plan_stages
 
@@ -74,6 +76,19 @@ def test_what_is_drawn_is_part_of_what_a_stage_is(tmp_path: Path) -> None:
     jobs = [job_of(tmp_path / "pictures", tmp_path / "out", **changes) for changes in ({}, quiet)]
     assert jobs[0].shards == jobs[1].shards
     assert jobs[0].fingerprint != jobs[1].fingerprint
+
+
+def test_two_stages_see_other_crops_and_noise_and_start_from_other_weights(tmp_path: Path) -> None:
+    job = job_of(tmp_path / "pictures", tmp_path / "out")
+    one, same, two = job, replace(job), replace(job, name="two")
+    first, again, other = (_stream(j, Stage.model_validate(j.settings), "cpu").batch(2) for j in (one, same, two))
+    assert torch.equal(first["lr"], again["lr"])
+    assert not torch.equal(first["hr"], other["hr"])
+    flat, spoiled = ({name: tensor.flatten(1).std(1) for name, tensor in batch.items()} for batch in (first, other))
+    assert not set(flat["lr"].tolist()) & set(spoiled["lr"].tolist())
+    kernels = [next(build_learner(j, "cpu").generator.network.parameters()) for j in (one, same, two)]
+    assert torch.equal(kernels[0], kernels[1])
+    assert not torch.equal(kernels[0], kernels[2])
 
 
 def test_detail_layers_of_what_is_degraded_are_computed_in_the_step(tmp_path: Path) -> None:

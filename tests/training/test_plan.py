@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,8 @@ from acutance import pipeline as pipelines
 from acutance import storage
 from acutance.data import Content
 from acutance.errors import WeightsError
-from acutance.pipeline import Stage
+from acutance.pipeline import Pipeline, Stage
+from acutance.schema import validate
 from acutance.training.plan import StageJob, parameter_counts, plan_stages
 from command_line import REPOSITORY
 
@@ -35,6 +37,29 @@ def test_a_fingerprint_depends_on_what_determines_the_weights_and_on_nothing_els
     ):
         assert changed["gan"].fingerprint != plain["gan"].fingerprint
     assert plan("stages.gan.steps=3")["fidelity"].fingerprint == plain["fidelity"].fingerprint
+
+
+def test_stages_of_one_seed_draw_from_keys_of_their_own() -> None:
+    jobs, seeded = plan(), plan("seed=1")
+    assert len({job.key for job in [*jobs.values(), *seeded.values()]}) == 2 * len(jobs)
+    assert {name: job.key for name, job in plan("stages.gan.steps=3").items()} == {n: j.key for n, j in jobs.items()}
+
+
+@pytest.mark.parametrize(("changes", "differs"), [({}, False), ({"degradation": {"type": "bicubic"}}, True)])
+def test_the_scale_counts_for_labelled_pictures_that_have_lr_alone(changes: dict[str, Any], differs: bool) -> None:
+    data = {"train": "scored", "label": "distribution", "subimages": {"size": 64, "stride": 64}, **changes}
+    stage = {
+        "network": {"type": "nima", "weights": "none"},
+        "objective": [{"type": "earth_mover", "on": "distribution"}],
+        "steps": 1,
+        "patch": 60,
+    }
+    marks = set()
+    for scale in (1, 4):
+        content = {"title": "t", "scale": scale, "data": data, "stages": {"one": stage}}
+        pipeline = validate(Pipeline, content, "a test")
+        marks.add(plan_stages(pipeline, {pipeline.data.source: Content([("a", "0")])}, "/out")[0].fingerprint)
+    assert len(marks) == 1 + differs
 
 
 def test_detail_layers_count_for_the_stages_that_read_them_alone() -> None:

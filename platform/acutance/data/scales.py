@@ -1,4 +1,4 @@
-"""A stream for a network of several scales: each step sees one of them, drawn from (seed, step)."""
+"""A stream for a network of several scales: each step sees one of them, drawn from (key, step)."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class ScaleStream:
 
     Args:
         streams: scale -> its stream; their `lr` patches are of one size, their `hr` patches as many times larger.
-        seed: 0 to 2^64 - 1.
+        key: 0 to 2^64 - 1; that of the streams.
     """
 
-    def __init__(self, streams: Mapping[int, Stream], seed: int) -> None:
-        self.streams, self.seed = dict(sorted(streams.items())), seed
+    def __init__(self, streams: Mapping[int, Stream], key: int) -> None:
+        self.streams, self.key = dict(sorted(streams.items())), key
 
     def scale(self, step: int) -> int:
         """Return the scale of a step; all are equally likely."""
         scales = list(self.streams)
-        return scales[random_words(self.seed, step, _SCALE, 1)[0] % len(scales)]
+        return scales[random_words(self.key, step, _SCALE, 1)[0] % len(scales)]
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> dict[str, torch.Tensor]:
         """Return what `Stream.batch` does, and `scale` (batch / world,) int64, the same number for each sample."""

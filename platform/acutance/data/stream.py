@@ -1,13 +1,15 @@
-"""The training stream: which samples step s sees, as a pure function of (shards, seed, step).
+"""The training stream: which samples step s sees, as a pure function of (shards, stage, seed, step).
 
-Nothing is drawn from a generator with a state. Sample i of the stream is row `order(epoch)[i mod N]` with a
-crop and flips keyed by (seed, i); step s takes samples s * batch .. (s + 1) * batch - 1. So it does not
-matter how many workers share a step, in which order steps are asked for, or whether the run was killed
-before.
+Nothing is drawn from a generator with a state. A stage's name and seed give a key. Sample i of the stream is row
+`order(epoch)[i mod N]` with a crop, flips and noise keyed by (key, i); step s takes samples s * batch ..
+(s + 1) * batch - 1. So it does not matter how many workers share a step, in which order steps are asked for, or
+whether the run was killed before.
 """
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -31,7 +33,7 @@ with np.errstate(all="ignore"):
 
 
 class _Draw(NamedTuple):
-    """Where one sample is cut, in pixels of the LR grid, how it is turned, and the seed of what degrades it."""
+    """Where one sample is cut, in HR pixels, how it is turned, and the seed of what degrades it."""
 
     row: int
     seed: int
@@ -50,17 +52,16 @@ class Stream:
             labels (N, ...).
         divisors: by name, how many times smaller than HR the column is.
         codings: by name, how the column's values are to be read.
-        scale: how many times smaller LR is than HR; patches start at multiples of it.
-        patch: side of the patch in HR pixels.
+        patch: side of the patch in HR pixels. It starts at any pixel that is one in all columns: at multiples of the
+            least common multiple of their divisors.
         batch: samples a step, over all workers.
-        seed: 0 to 2^64 - 1.
+        key: 0 to 2^64 - 1; of a stage, `key_of` its seed and name.
         augment: how half of the samples are turned each way: flips and transposition, both flips, or left to right.
         pad: HR pixels of 0 around the rows, of which patches may take some.
-        degrade: steps that make `lr` out of each sample's `hr`, cut and turned, with a seed of its own; they make it
-            `scale` times smaller.
+        degrade: steps that make `lr` out of each sample's `hr`, cut and turned, with a seed of its own.
 
     Raises:
-        ConfigError: when the patch is no multiple of the scale or larger than the sub-images.
+        ConfigError: when patch or pad are no multiple of the divisors, or the patch is larger than the sub-images.
     """
 
     def __init__(
@@ -69,23 +70,23 @@ class Stream:
         *,
         divisors: Mapping[str, int],
         codings: Mapping[str, Coding],
-        scale: int,
         patch: int,
         batch: int,
-        seed: int,
+        key: int,
         augment: Turning = "turns",
         pad: int = 0,
         degrade: Sequence[dict[str, Any]] = (),
     ) -> None:
         self.columns, self.divisors, self.codings = dict(columns), dict(divisors), dict(codings)
-        self.scale, self.patch = scale, patch
-        self.batch_size, self.seed, self.augment, self.degrade = batch, seed, augment, degrade
+        self.patch, self.batch_size, self.key, self.augment, self.degrade = patch, batch, key, augment, degrade
         name = next(name for name, coding in codings.items() if coding != "label")
         self.rows, self.pad = len(columns[name]), pad
         self.size = columns[name].shape[1] * divisors[name] + 2 * pad
+        self.grid = math.lcm(*(divisors[name] for name in columns if codings[name] != "label"))
         self._orders: dict[int, np.ndarray] = {}
-        if patch % scale:
-            raise ConfigError(f"patch {patch} is no multiple of the scale {scale}", fix="choose a multiple")
+        for what, pixels in (("patch", patch), ("pad", pad)):
+            if pixels % self.grid:
+                raise ConfigError(f"{what} {pixels} is no multiple of the scale {self.grid}", fix="choose a multiple")
         if patch > self.size:
             raise ConfigError(
                 f"patch {patch} is larger than the sub-images ({self.size})",
@@ -125,15 +126,16 @@ class Stream:
 
     def _draw(self, sample: int) -> _Draw:
         epoch, place = divmod(sample, self.rows)
-        offsets = (self.size - self.patch) // self.scale + 1
-        top, left, turns, seed = random_words(self.seed, sample, _SAMPLE, 4)
+        offsets = (self.size - self.patch) // self.grid + 1
+        top, left, turns, seed = random_words(self.key, sample, _SAMPLE, 4)
         bits = [bit in TURNED[self.augment] and bool(turns >> bit & 1) for bit in (63, 62, 61)]
-        return _Draw(int(self._order(epoch)[place]), seed, top % offsets, left % offsets, *bits)
+        at = (self.grid * (top % offsets), self.grid * (left % offsets))
+        return _Draw(int(self._order(epoch)[place]), seed, *at, *bits)
 
     def _order(self, epoch: int) -> np.ndarray:
         """Return the order of the rows in an epoch; a batch seldom spans more than two epochs."""
         if epoch not in self._orders:
-            words = _bits(self.seed, epoch, _ORDER).random_raw(self.rows)
+            words = _bits(self.key, epoch, _ORDER).random_raw(self.rows)
             while len(self._orders) > 3:
                 self._orders.pop(next(iter(self._orders)))
             self._orders[epoch] = np.argsort(words, kind="stable")
@@ -148,10 +150,10 @@ class Stream:
 
     def _crops(self, name: str, draws: list[_Draw]) -> np.ndarray:
         column, divisor = self.columns[name], self.divisors[name]
-        side, step, pad = self.patch // divisor, self.scale // divisor, self.pad // divisor
+        side = self.patch // divisor
         crops = np.zeros((len(draws), side, side, column.shape[-1]), column.dtype)
         for crop, draw in zip(crops, draws, strict=True):
-            top, left = draw.top * step - pad, draw.left * step - pad
+            top, left = (draw.top - self.pad) // divisor, (draw.left - self.pad) // divisor
             seen = column[draw.row, max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
             above, before = max(-top, 0), max(-left, 0)
             _upright(crop, draw)[above : above + seen.shape[0], before : before + seen.shape[1]] = seen
@@ -181,12 +183,18 @@ def _upright(crop: np.ndarray, draw: _Draw) -> np.ndarray:
     return crop[:: -1 if draw.flip_vertical else 1, :: -1 if draw.flip_horizontal else 1]
 
 
-def _bits(seed: int, index: int, purpose: int) -> np.random.Philox:
+def key_of(seed: int, stage: str) -> int:
+    """Return the 64 bits that a stage draws from: with one seed, the stages of a pipeline see different samples."""
+    return int.from_bytes(hashlib.blake2b(f"{seed} {stage}".encode(), digest_size=8).digest(), "big")
+
+
+def _bits(key: int, index: int, purpose: int) -> np.random.Philox:
     """Return a counter-based generator for one purpose; purposes are 2^192 draws apart."""
-    key = np.array([seed, index], dtype=np.uint64)
-    return np.random.Philox(key=key, counter=np.array([0, 0, 0, purpose], dtype=np.uint64))
+    return np.random.Philox(
+        key=np.array([key, index], dtype=np.uint64), counter=np.array([0, 0, 0, purpose], dtype=np.uint64)
+    )
 
 
-def random_words(seed: int, index: int, purpose: int, count: int) -> list[int]:
+def random_words(key: int, index: int, purpose: int, count: int) -> list[int]:
     """Return 64-bit words; unlike the draws of NumPy's Generator they never change between its versions."""
-    return _bits(seed, index, purpose).random_raw(count).tolist()
+    return _bits(key, index, purpose).random_raw(count).tolist()

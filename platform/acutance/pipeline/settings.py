@@ -134,6 +134,10 @@ class Pipeline(Strict):
         assert data is not None  # every pipeline is checked for it
         return data
 
+    def scale_of(self, stage: str) -> int:
+        """Return how many times smaller LR is than HR for a stage; 1 for labelled pictures that have no LR."""
+        return 1 if self.data_of(stage).label and "lr" not in self.columns(stage) else self.scale
+
     def validation_data(self, stage: str) -> DataSettings | None:
         """Return the data that a stage is measured on: made like its own, one patch from the middle of each picture."""
         settings, data = self.stages[stage], self.data_of(stage)
@@ -151,8 +155,9 @@ class Pipeline(Strict):
             return [f"{place}: has no data; give the pipeline, or the stage, 'data'"]
         problems = _unknown(f"{place}.needs", stage.needs, self.stages)
         problems += self._column_problems(name, place) + self._term_problems(stage, place)
-        if stage.patch % self.scale:
-            problems.append(f"{place}.patch: {stage.patch} is no multiple of the scale {self.scale}")
+        for what, pixels in (("patch", stage.patch), ("pad", stage.pad)):
+            if pixels % self.scale_of(name):
+                problems.append(f"{place}.{what}: {pixels} is no multiple of the scale {self.scale}")
         problems += self._detail_problems(name, place) + self._scale_problems(name, place)
         problems += self._degrade_problems(name, place)
         if stage.patch > (side := self.data_of(name).side + 2 * stage.pad):
@@ -190,7 +195,7 @@ class Pipeline(Strict):
             if set(besides) - there:
                 problems.append(f"{place}.derive.{column}: {made.type} needs data.{made.type}")
             times = getattr(made, "scale", 1)
-            if stage.patch % times or (times > 1 and stage.margin % (times * self.scale)):
+            if stage.patch % times or (times > 1 and stage.margin % (times * self.scale_of(name))):
                 problems.append(f"{place}.derive.{column}.scale: {times} divides the patch or the margin unevenly")
         return problems
 
@@ -270,8 +275,8 @@ class Pipeline(Strict):
         """
         stage, made = self.stages[name], self.made_in_step(name)
         detail = self.data_of(name).detail_margin or 0 if made.keys() - {"hr_weight"} else 0
-        least = max(stage.margin, detail * self.scale, 1 if "hr_weight" in made else 0)
-        multiple = math.lcm(*(getattr(d, "scale", 1) for d in stage.derive.values())) * self.scale
+        least = max(stage.margin, detail * self.scale_of(name), 1 if "hr_weight" in made else 0)
+        multiple = math.lcm(*(getattr(d, "scale", 1) for d in stage.derive.values())) * self.scale_of(name)
         return -(-least // multiple) * multiple if made else stage.margin
 
     def _cycle(self) -> list[str]:

@@ -34,7 +34,7 @@ def build_learner(job: StageJob, device: str) -> Learner:
         WeightsError: when published weights are not here, or are not those of the machine that planned it.
     """
     stage = Stage.model_validate(job.settings)
-    seed_everything(job.seed, 0)
+    seed_everything(job.key, 0)
     network: nn.Module = NETWORKS[stage.network.type](**stage.network.arguments())
     if file := trunk_file(stage):
         network.fill(_as_planned(file, job))  # type: ignore[operator]

@@ -104,7 +104,7 @@ def reports_of(
     stream = given if device == "cpu" else Ahead(given)  # the step itself needs a CPU's cores
     started, losses, reported = time.perf_counter(), _LossLog(rank, tracker), learner.taken
     while learner.taken < stage.steps:
-        seed_everything(job.seed, learner.taken, rank)
+        seed_everything(job.key, learner.taken, rank)
         batch = {name: t.to(device, non_blocking=True) for name, t in stream.batch(learner.taken, rank, world).items()}
         losses.add(learner.step(batch), learner.skipped if learner.in_a_row else 0)
         if learner.in_a_row:
@@ -178,25 +178,24 @@ def _stream(job: StageJob, stage: Stage, device: str) -> Stream | ScaleStream:
     columns = open_columns(job.shards, sorted(columns_read(stage)))
     _require_classes(job, stage, columns)
 
-    def stream_of(named: dict[str, str], scale: int, patch: int) -> Stream:
+    def stream_of(named: dict[str, str], patch: int) -> Stream:
         return Stream(
             {name: columns[stored] for name, stored in named.items()},
             divisors={name: manifest.columns[stored].divisor for name, stored in named.items()},
             codings={name: manifest.columns[stored].coding for name, stored in named.items()},
-            scale=scale,
             patch=patch,
             batch=stage.batch,
-            seed=job.seed,
+            key=job.key,
             augment=stage.augment,
             pad=stage.pad,
             degrade=plain(stage.degrade),
         )
 
     if not stage.scales:
-        return stream_of({name: name for name in columns}, job.scale, stage.patch + 2 * stage.margin)
+        return stream_of({name: name for name in columns}, stage.patch + 2 * stage.margin)
     side = stage.patch // job.scale
-    streams = {s: stream_of({"hr": "hr", "lr": f"lr_x{s}"}, s, side * s) for s in stage.scales}
-    return ScaleStream(streams, job.seed)
+    streams = {s: stream_of({"hr": "hr", "lr": f"lr_x{s}"}, side * s) for s in stage.scales}
+    return ScaleStream(streams, job.key)
 
 
 def _require_classes(job: StageJob, stage: Stage, columns: Mapping[str, np.ndarray]) -> None:

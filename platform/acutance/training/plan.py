@@ -15,6 +15,7 @@ from acutance import storage
 from acutance.data import Contents, DataSettings
 from acutance.data.prepare import shards_folder
 from acutance.data.settings import BICUBIC, columns_fingerprint, dataset_fingerprint
+from acutance.data.stream import key_of
 from acutance.errors import WeightsError
 from acutance.fingerprint import file_sha256, fingerprint
 from acutance.models import DISCRIMINATORS, NETWORKS
@@ -24,7 +25,7 @@ from acutance.pipeline import Pipeline, Stage, columns_read
 from acutance.upscaling.enlarger import Enlarger
 from acutance.weights import find_weights, require_weights
 
-TRAINING_VERSION = 3
+TRAINING_VERSION = 4
 """Counts changes of the training code after which equal settings give other weights."""
 
 _NOT_DETERMINING = {
@@ -78,6 +79,11 @@ class StageJob:
     measured_on: ShardSet | None = None
 
     @property
+    def key(self) -> int:
+        """What its samples, first weights and dropout are drawn from; stages of one seed draw different ones."""
+        return key_of(self.seed, self.name)
+
+    @property
     def shards(self) -> str:
         """URI of the shard set that it trains on."""
         return self.trained_on.folder
@@ -118,10 +124,10 @@ def plan_stages(pipeline: Pipeline, contents: Contents, root: str, *, only: str 
 
 def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: dict[str, StageJob]) -> StageJob:
     stage, data, validation = as_trained(pipeline, name), pipeline.data_of(name), pipeline.validation_data(name)
-    seed = pipeline.seed if stage.seed is None else stage.seed
+    seed, scale = pipeline.seed if stage.seed is None else stage.seed, pipeline.scale_of(name)
     enlarger = _enlarger(data, name, before)
-    trained_on = _shard_set(data, pipeline.scale, contents, root, enlarger)
-    measured_on = _shard_set(validation, pipeline.scale, contents, root, enlarger) if validation else None
+    trained_on = _shard_set(data, scale, contents, root, enlarger)
+    measured_on = _shard_set(validation, scale, contents, root, enlarger) if validation else None
     settings = stage.model_dump(mode="json")
     detail = data.detail.model_dump(mode="json") if data.detail else None
     files = sorted(source for source in stage.reads() if source not in before)
@@ -130,11 +136,11 @@ def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: d
         "version": TRAINING_VERSION,
         "stage": _without_paths({k: v for k, v in settings.items() if k not in _NOT_DETERMINING}, files),
         "measured": [measured_on.fingerprint, stage.validation.metrics] if measured_on and stage.validation else None,
-        "scale": pipeline.scale,
-        "seed": seed,
+        "scale": scale,
+        "seed": [seed, name],
         "dataset": columns_fingerprint(
             data,
-            pipeline.scale,
+            scale,
             contents[data.source].originals,
             columns_read(stage),
             enlarger.fingerprint if enlarger else "",
@@ -147,7 +153,7 @@ def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: d
     return StageJob(
         name=name,
         settings=settings,
-        scale=pipeline.scale,
+        scale=scale,
         seed=seed,
         trained_on=trained_on,
         measured_on=measured_on,

@@ -63,10 +63,9 @@ def _batches(shards: str, stage: Stage, device: str) -> Iterator[Batch]:
         columns,
         divisors={name: manifest.columns[name].divisor for name in columns},
         codings={name: manifest.columns[name].coding for name in columns},
-        scale=1,
         patch=manifest.columns["hr"].shape[0],
         batch=stage.batch,
-        seed=0,
+        key=0,
         augment="none",
         degrade=plain(stage.degrade),
     )
