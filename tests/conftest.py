@@ -7,9 +7,12 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+
+from made_buckets import Bucket, opened, served
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -49,3 +52,17 @@ def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ACUTANCE_WEIGHTS", raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Any]:
+    """An S3 endpoint over HTTP in this process."""
+    with served() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """A bucket of the test's own, named to this process and to all that it starts by the environment."""
+    with opened(s3_server, monkeypatch) as found:
+        yield found

@@ -1,7 +1,8 @@
 """Files in a folder or under s3://, written whole or not at all.
 
-A URI is a local path or `s3://bucket/key`. S3 credentials and the endpoint (`AWS_ENDPOINT_URL`) come from the
-environment alone.
+A URI is a local path, `s3://bucket/key`, or an address of another object store that pyarrow knows: `gs://bucket/key`,
+`abfs://container@account/key`. Credentials, and the endpoint of S3 (`AWS_ENDPOINT_URL`), come from the environment
+alone.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ import json
 import os
 import shutil
 import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 import pyarrow.fs as pafs
 
 from acutance.errors import UnreachableError, UserError
+
+SCHEMES = ("s3", "gs", "abfs", "abfss")
 
 
 def is_remote(uri: str) -> bool:
@@ -36,14 +41,19 @@ def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     """
     if not is_remote(uri):
         return pafs.LocalFileSystem(), str(Path(uri).absolute())
-    if not uri.startswith("s3://"):
+    scheme = uri.partition("://")[0]
+    if scheme not in SCHEMES:
         raise UserError("unknown storage scheme", where=uri, fix="use a folder or s3://bucket/prefix")
-    if "endpoint_override" in uri or "@" in uri.split("/")[2]:
+    account = uri.split("/")[2].rpartition("@")[0]  # Azure writes container@account
+    if "?" in uri or (account and not scheme.startswith("abfs")) or ":" in account:
         raise UserError(
             "a storage address may not carry credentials or an endpoint",
             where=uri.split("?", maxsplit=1)[0].rsplit("@", maxsplit=1)[-1],
             fix="set AWS_ENDPOINT_URL and AWS_ACCESS_KEY_ID/AWS_SECRET_ACCESS_KEY in the environment",
         )
+    if scheme != "s3":
+        other, path = pafs.FileSystem.from_uri(uri)
+        return other, path
     remote = pafs.S3FileSystem(
         endpoint_override=os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None,
         region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
@@ -67,9 +77,25 @@ def read_bytes(uri: str) -> bytes:
     Raises:
         FileNotFoundError: when it is not there.
     """
+    with open_file(uri) as file:
+        return file.read()
+
+
+@contextmanager
+def open_file(uri: str) -> Iterator[IO[bytes]]:
+    """Open a file to read from any place in it; what is read in one call is one request.
+
+    Raises:
+        FileNotFoundError: when it is not there.
+    """
+    if not is_remote(uri):
+        with open(uri, "rb") as local:
+            yield local
+        return
     fs, path = filesystem(uri)
-    with _reachable(uri), fs.open_input_stream(path) as stream:
-        return stream.read()
+    # Not a stream: that reads ahead in pieces of 256 KiB, each of them a request.
+    with _reachable(uri), fs.open_input_file(path) as file:
+        yield file
 
 
 def write_bytes(uri: str, content: bytes) -> None:
@@ -111,6 +137,65 @@ def names(uri: str) -> list[str]:
     with _reachable(uri):
         found = fs.get_file_info(pafs.FileSelector(path, allow_not_found=True))
     return sorted(info.base_name for info in found if not info.base_name.endswith(".tmp"))
+
+
+def is_folder(uri: str) -> bool:
+    """Tell whether there is a folder, or in an object store anything below a prefix."""
+    if not is_remote(uri):
+        return Path(uri).is_dir()
+    fs, path = filesystem(uri)
+    with _reachable(uri):
+        return fs.get_file_info(path).type == pafs.FileType.Directory
+
+
+def files(uri: str) -> list[str]:
+    """Return the URIs of all files in a folder and the folders below it, sorted; links to folders are not followed."""
+    if not is_remote(uri):
+        below = (os.path.join(folder, name) for folder, _, held in os.walk(uri) for name in held)
+        return sorted(path for path in below if os.path.isfile(path))
+    fs, path = filesystem(uri)
+    with _reachable(uri):
+        found = fs.get_file_info(pafs.FileSelector(path, allow_not_found=True, recursive=True))
+    keys = (info.path.removeprefix(f"{path}/") for info in found if info.type == pafs.FileType.File)
+    return sorted(join(uri, key) for key in keys)
+
+
+class State(NamedTuple):
+    """What tells one state of a file from another without reading it.
+
+    Attributes:
+        stamp: another one for other content; of a local file, its times of modification and of change.
+        modified: the later of them, in seconds since 1970.
+    """
+
+    size: int
+    stamp: str
+    modified: float
+
+
+def states(uris: Iterable[str]) -> dict[str, State]:
+    """Return the states of those files that are there; in an object store by one listing a folder."""
+    found: dict[str, State] = {}
+    folders: dict[str, list[str]] = {}
+    for uri in uris:
+        if is_remote(uri):
+            folders.setdefault(uri.rpartition("/")[0], []).append(uri)
+        elif Path(uri).is_file():
+            status = os.stat(uri)
+            stamp = f"{status.st_mtime_ns} {status.st_ctime_ns}"  # the second also for `touch -r` and `mv`
+            found[uri] = State(status.st_size, stamp, max(status.st_mtime, status.st_ctime))
+    for folder, held in folders.items():
+        there = _listed_states(folder, held)
+        found |= {uri: there[uri] for uri in held if uri in there}
+    return found
+
+
+def _listed_states(folder: str, held: list[str]) -> dict[str, State]:
+    fs, path = filesystem(folder)
+    wanted = pafs.FileSelector(path, allow_not_found=True) if len(held) > 1 else [filesystem(held[0])[1]]
+    with _reachable(folder):
+        infos = [info for info in fs.get_file_info(wanted) if info.type == pafs.FileType.File]
+    return {join(folder, info.base_name): State(info.size, str(info.mtime_ns), info.mtime_ns / 1e9) for info in infos}
 
 
 def delete(uri: str) -> None:
