@@ -17,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from acutance.redact import redacted
+
 QUIET_SECONDS = 10.0
 """Where there is no terminal (a job's log), a progress line at most this often."""
 
@@ -29,8 +31,8 @@ Update = Callable[[int, str], None]
 
 
 def say(text: str) -> None:
-    """Print a sentence about the work."""
-    stderr.print(text)
+    """Print a sentence about the work, without the passwords that it may hold."""
+    stderr.print(redacted(text))
 
 
 @contextmanager

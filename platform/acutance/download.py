@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import requests
 
@@ -77,13 +76,6 @@ def checksum_of(file: Path, kind: str) -> str:
     return digest.hexdigest()
 
 
-def shown_address(url: str) -> str:
-    """Return host and path of an address: what may be printed; a user name, a password or a query may not."""
-    address = urlsplit(url)
-    host = address.netloc.rpartition("@")[2]
-    return f"{host}{address.path}"
-
-
 def _complete(url: str, target: Path, part: Path, on_progress: OnProgress | None) -> None:
     """Fetch what is missing of `part`."""
     here = part.stat().st_size if part.is_file() else 0
@@ -130,7 +122,7 @@ def _check(url: str, target: Path, part: Path, checksum: str) -> None:
         part.unlink()
         raise DataError(
             f"what was downloaded is not the published {target.name}: its {CHECKSUMS[kind]} is {found}, not {digits}",
-            where=shown_address(url),
+            where=url,
             fix=f"try again, or get the file elsewhere and put it at {target}",
         )
 
@@ -143,10 +135,10 @@ def _failures_named(url: str, target: Path) -> Iterator[None]:
         yield
     except UnreachableError as error:
         fix = f"get the file elsewhere and put it at {target}"
-        raise UnreachableError(error.what, where=shown_address(url), fix=fix) from None
+        raise UnreachableError(error.what, where=url, fix=fix) from None
     except requests.Timeout:
         what = f"{target.name} cannot be downloaded: the server does not answer in time"
-        raise UnreachableError(what, where=shown_address(url), fix=fix) from None
+        raise UnreachableError(what, where=url, fix=fix) from None
     except requests.RequestException as error:
         what = f"{target.name} cannot be downloaded: no connection, or it was cut ({type(error).__name__})"
-        raise UnreachableError(what, where=shown_address(url), fix=fix) from None
+        raise UnreachableError(what, where=url, fix=fix) from None

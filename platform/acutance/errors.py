@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from acutance.redact import redacted
+
 
 class AcutanceError(Exception):
-    """A failure of ours, with its place and remedy.
+    """A failure of ours, with its place and remedy; whatever these hold of passwords is taken out.
 
     Args:
         what: what happened, in one sentence.
@@ -15,6 +17,7 @@ class AcutanceError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, *, where: str | None = None, fix: str | None = None) -> None:
+        what, where, fix = redacted(what), where and redacted(where), fix and redacted(fix)
         super().__init__(what, where, fix)
         self.what, self.where, self.fix = what, where, fix
 

@@ -8,6 +8,7 @@ model behind HTTP, `jobs` are Ray Jobs, `machine` looks at data sets, schemas an
 from __future__ import annotations
 
 import sys
+import traceback
 
 import typer
 from rich.markup import escape
@@ -15,6 +16,7 @@ from rich.markup import escape
 from acutance.cli import jobs, machine, models, pipelines, serving
 from acutance.console import say
 from acutance.errors import AcutanceError
+from acutance.redact import redacted
 
 app = typer.Typer(
     help="Train, tune and ship perceptual image restorers on Ray.",
@@ -47,7 +49,7 @@ def main() -> None:
             sys.exit(error.exit_code)
         cause = _ours(error)
         if cause is None:
-            raise
+            sys.exit(redacted(traceback.format_exc()))  # to standard error, exit code 1
         fail(cause)
     sys.exit(code if isinstance(code, int) else 0)
 

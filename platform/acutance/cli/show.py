@@ -97,7 +97,8 @@ def _yaml(content: dict[str, Any]) -> str:
 
 def show_outcome(work: Any, outcome: Any, as_json: bool) -> None:
     from acutance.evaluation.report import table
-    from acutance.registry.address import shown, tracking_uri
+    from acutance.redact import redacted
+    from acutance.registry.address import tracking_uri
 
     reference = f"models:/{outcome.model}/{outcome.version}" if outcome.version else None
     result = {
@@ -116,7 +117,7 @@ def show_outcome(work: Any, outcome: Any, as_json: bool) -> None:
     if outcome.evaluation:
         stdout.print(table(outcome.evaluation))
         stdout.print(f"pictures    {escape(outcome.sheet)}")
-    stdout.print(f"MLflow run  {outcome.run_id} in {escape(shown(tracking_uri(work.root)))}")
+    stdout.print(f"MLflow run  {outcome.run_id} in {escape(redacted(tracking_uri(work.root)))}")
     if reference:
         _next_steps(work, outcome, reference)
 

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from acutance.cluster.reach import TOKEN, check_cluster, check_port, dashboard_answers, shown
+from acutance.cluster.reach import TOKEN, check_cluster, check_port, dashboard_answers
 from acutance.cluster.tokens import use_token
 from acutance.errors import UnreachableError, UserError
+from acutance.redact import redacted
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -45,8 +46,8 @@ def client_of(address: str | None) -> tuple[JobSubmissionClient, str]:
     from ray.job_submission import JobSubmissionClient
 
     _quiet()
-    with answering(shown(target)), _without_ray_addresses():
-        return JobSubmissionClient(door), shown(target)
+    with answering(target), _without_ray_addresses():
+        return JobSubmissionClient(door), redacted(target)
 
 
 def _quiet() -> None:
@@ -62,7 +63,7 @@ def _door(target: str) -> str:
         check_cluster(target)
         return target
     if "://" in target and not target.startswith(("http://", "https://")):
-        raise UserError("jobs are submitted to a cluster's dashboard", where=shown(target), fix="give http://HOST:8265")
+        raise UserError("jobs are submitted to a cluster's dashboard", where=target, fix="give http://HOST:8265")
     check_port(target)
     url = target if "://" in target else f"http://{target}"
     if dashboard_answers(url):
@@ -70,7 +71,7 @@ def _door(target: str) -> str:
     if "://" in target:
         raise UnreachableError(
             "what answers is no Ray dashboard",
-            where=shown(target),
+            where=target,
             fix="give http://HOST:8265 of the head node",
         )
     check_cluster(target)

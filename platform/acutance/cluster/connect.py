@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from acutance.cluster.package import copy_code
-from acutance.cluster.reach import PORT, check_cluster, check_port, dashboard_answers, in_job, shown
+from acutance.cluster.reach import PORT, check_cluster, check_port, dashboard_answers, in_job
 from acutance.cluster.tokens import create_token, use_token
 from acutance.cluster.variables import quiet_environment
 from acutance.errors import UnreachableError, UserError
@@ -124,7 +124,7 @@ def _refuse_url(address: str) -> None:
         return
     raise UserError(
         "a URL names a cluster's dashboard or Ray Client, and training runs over neither",
-        where=shown(address),
+        where=address,
         fix="on a node of the cluster give HOST:PORT (6379 by default); from elsewhere: "
         "acutance jobs submit --address http://HOST:8265 -- COMMAND",
     )

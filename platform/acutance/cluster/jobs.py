@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from acutance.cluster.client import answering, client_of
 from acutance.cluster.package import BESIDE, Package, build
-from acutance.cluster.reach import shown
 from acutance.cluster.variables import environment, refuse_secret_words
 from acutance.errors import UnreachableError, UserError
+from acutance.redact import redacted
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
@@ -188,7 +188,7 @@ def watch(address: str | None, job_id: str, on_line: Callable[[str], None]) -> J
 
 
 def _return_to(job_id: str, address: str | None) -> str:
-    where = f" --address {shown(address)}" if address else ""
+    where = f" --address {redacted(address)}" if address else ""
     return f"follow it with: acutance jobs logs {job_id} --follow{where}"
 
 

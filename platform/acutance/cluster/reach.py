@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -31,11 +30,6 @@ GcsClient(address=canonicalize_bootstrap_address_or_die(sys.argv[1]))
 """
 
 
-def shown(address: str) -> str:
-    """Return an address as it may be printed: without user and password."""
-    return re.sub(r"//[^/\s]*@", "//", address)
-
-
 def check_port(address: str) -> None:
     """Make sure that something listens at HOST:PORT or URL.
 
@@ -48,7 +42,7 @@ def check_port(address: str) -> None:
         socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
     except OSError as error:
         raise UnreachableError(
-            f"no Ray cluster answers: {error.strerror or error}", where=shown(address), fix=START
+            f"no Ray cluster answers: {error.strerror or error}", where=address, fix=START
         ) from error
 
 
@@ -59,7 +53,7 @@ def _host_and_port(address: str) -> tuple[str, int]:
     except ValueError:
         port = None
     if not parts.hostname or not port:
-        raise UserError("this is no address of a Ray cluster", where=shown(address), fix="give HOST:PORT")
+        raise UserError("this is no address of a Ray cluster", where=address, fix="give HOST:PORT")
     return parts.hostname, port
 
 

@@ -7,15 +7,14 @@ that holds a password is refused. Secrets belong into the environment in which t
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 from acutance import storage as storages
 from acutance.errors import UserError
 from acutance.quiet import DEFAULTS
+from acutance.redact import holds_secret
 
 TRACKING = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 """They go along by themselves: a job records where the command would have recorded here."""
@@ -35,7 +34,6 @@ ALLOWED = (
 """What a job may be given by name."""
 
 FOLDERS = ("ACUTANCE_DATA", "ACUTANCE_WEIGHTS")
-SECRET_FIELD = re.compile(r"passw|pwd|secret|token|signature|credential|api_?key|access_?key", re.IGNORECASE)
 
 
 def quiet_environment() -> dict[str, str]:
@@ -79,8 +77,7 @@ def refuse_secret_words(command: Iterable[str]) -> None:
         UserError: without the word.
     """
     for position, word in enumerate(command, 1):
-        key, sign, value = word.partition("=")
-        if _holds_secret(value if sign and "://" not in key else word):
+        if holds_secret(word):
             raise UserError(
                 "an address with a password may not go into a job's command, where everyone can read it",
                 where=f"word {position} of the command",
@@ -105,23 +102,12 @@ def _named(text: str) -> tuple[str, str]:
 
 
 def _refuse_secrets(name: str, value: str) -> None:
-    if not _holds_secret(value):
+    if not holds_secret(value):
         return
     fix = "set it, password and all, in the environment of the cluster's nodes and not here"
     if name in TRACKING:
         fix = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment of the cluster's nodes"
     raise UserError("an address with a password may not go into a job, where everyone can read it", where=name, fix=fix)
-
-
-def _holds_secret(value: str) -> bool:
-    """Tell whether an address names a password, also one with `/`, `#` or `?` in it, which databases allow."""
-    scheme, address, rest = value.partition("://")
-    if not address:
-        return False
-    before, at, _ = rest.rpartition("@")
-    web = scheme in {"http", "https"}
-    fields = parse_qs(urlsplit(value).query, keep_blank_values=True)
-    return bool(at and (web or ":" in before)) or any(SECRET_FIELD.search(field) for field in fields)
 
 
 def _anywhere(name: str, value: str) -> str:

@@ -19,6 +19,7 @@ from mlflow.exceptions import MlflowException
 
 from acutance.errors import UnreachableError, UserError
 from acutance.quiet import hush
+from acutance.redact import redacted
 from acutance.storage import is_remote
 
 hush()  # once more: importing MLflow has just set its loggers to INFO
@@ -48,7 +49,7 @@ def tracking_uri(storage: str) -> str:
     if is_remote(storage):
         raise UserError(
             "runs and models need a tracking server when the storage is remote",
-            where=f"storage {shown(storage)}",
+            where=f"storage {storage}",
             fix="set MLFLOW_TRACKING_URI, for example to http://mlflow.example:5000",
         )
     return _sqlite(Path(storage).absolute() / "mlflow.db", storage)
@@ -62,7 +63,7 @@ def _absolute(uri: str) -> str:
     if "://" not in uri or uri.startswith("file:"):
         raise UserError(
             "MLflow no longer records runs in a plain folder",
-            where=f"MLFLOW_TRACKING_URI {shown(uri)}",
+            where=f"MLFLOW_TRACKING_URI {uri}",
             fix="give a server (http://host:5000) or a database file (sqlite:////folder/mlflow.db)",
         )
     return uri
@@ -81,11 +82,6 @@ def _sqlite(path: Path, where: str) -> str:
 def sqlite_path(uri: str) -> Path | None:
     """Return the database file of an SQLite address, None for any other."""
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
-
-
-def shown(uri: str) -> str:
-    """Return text as it may be printed: no user, no password in any address it holds."""
-    return re.sub(r"://[^/\s'\"]*@", "://", uri)
 
 
 def connect(storage: str) -> MlflowClient:
@@ -113,8 +109,8 @@ def client_of(uri: str) -> MlflowClient:
         return MlflowClient(uri, os.environ.get("MLFLOW_REGISTRY_URI") or uri)
     except (ImportError, MlflowException) as error:
         raise UnreachableError(
-            f"this tracking store cannot be used: {shown(str(error)).splitlines()[0][:200]}",
-            where=shown(uri),
+            f"this tracking store cannot be used: {str(error).splitlines()[0][:200]}",
+            where=uri,
             fix="check MLFLOW_TRACKING_URI",
         ) from error
 
@@ -135,12 +131,12 @@ def answers(uri: str) -> Iterator[None]:
         fix = "check that the server runs and that MLFLOW_TRACKING_URI names it"
         if "refuses" in what:
             fix = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
-        raise UnreachableError(what, where=shown(uri), fix=fix) from error
+        raise UnreachableError(what, where=uri, fix=fix) from error
 
 
 def _complaint(error: Exception) -> str | None:
     """Say what is wrong with the store; None when the error is about the request."""
-    text, status = shown(str(error)), _status(error)
+    text, status = redacted(str(error)), _status(error)
     if status in {401, 403}:
         return "the tracking server refuses the request"
     if status == 404 or "not in a valid JSON format" in text:

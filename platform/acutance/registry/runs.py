@@ -17,7 +17,7 @@ from mlflow.entities import Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from acutance.errors import UserError
-from acutance.registry.address import answers, shown, sqlite_path
+from acutance.registry.address import answers, sqlite_path
 from acutance.registry.flatten import flatten
 from acutance.registry.owner import is_gone, this_process
 from acutance.registry.provenance import git_commit, user
@@ -121,7 +121,7 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     if found.lifecycle_stage != "active":
         raise UserError(
             f"the experiment {name!r} was deleted",
-            where=shown(client.tracking_uri),
+            where=client.tracking_uri,
             fix=f"bring it back with: mlflow experiments restore --experiment-id {found.experiment_id}",
         )
     return str(found.experiment_id)
@@ -209,7 +209,7 @@ def _artifacts(uri: str) -> str | None:
         return None
     raise UserError(
         "a database alone has no place for files",
-        where=shown(uri),
+        where=uri,
         fix="start `mlflow server` over it and set MLFLOW_TRACKING_URI to the server",
     )
 

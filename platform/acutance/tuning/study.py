@@ -110,7 +110,7 @@ def open_storage(address: str) -> BaseStorage:
     except (SQLAlchemyError, ImportError) as error:
         raise UnreachableError(
             f"the database of studies does not open: {str(error).strip().splitlines()[0]}",
-            where=f"{address.partition('://')[0]}://... ({ADDRESS_VARIABLE})",
+            where=f"{ADDRESS_VARIABLE} {address}",
             fix="start it, or unset the variable to keep studies below the storage root",
         ) from None
 

@@ -1,4 +1,4 @@
-"""Where a study lives, in words that give nothing away; settings as YAML."""
+"""How a study is opened in Optuna Dashboard; settings as YAML."""
 
 from __future__ import annotations
 
@@ -7,27 +7,14 @@ import shlex
 from typing import Any
 
 from ruamel.yaml import YAML
-from sqlalchemy.engine import URL, make_url
 
+from acutance.redact import holds_secret
 from acutance.tuning.study import ADDRESS_VARIABLE
-
-
-def shown_address(address: str) -> str:
-    """Return the address of an Optuna storage without user, password and options."""
-    if address.endswith(".journal"):
-        return address
-    url = make_url(address)
-    if url.drivername.startswith("sqlite"):
-        return str(url.database)
-    return URL.create(url.drivername, host=url.host, port=url.port, database=url.database).render_as_string()
 
 
 def dashboard_command(address: str) -> str:
     """Return the command that opens a storage in Optuna Dashboard; one with secrets comes from the environment."""
-    if address.endswith(".journal"):
-        return f"optuna-dashboard {shlex.quote(address)}"
-    url = make_url(address)
-    if url.username or url.password or url.query:
+    if holds_secret(address):
         return f'optuna-dashboard "${ADDRESS_VARIABLE}"'
     return f"optuna-dashboard {shlex.quote(address)}"
 

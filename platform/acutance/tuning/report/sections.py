@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from acutance.campaign import Pbt
+from acutance.redact import redacted
 from acutance.tuning.report import html
 from acutance.tuning.report.front import best, deciding, labels, pareto_front, quantity, scored, spent
-from acutance.tuning.report.home import dashboard_command, shown_address, yaml_text
+from acutance.tuning.report.home import dashboard_command, yaml_text
 from acutance.tuning.report.record import Drawn, Record
 from acutance.tuning.report.table import SHORT, grids, notes
 from acutance.tuning.study import Attempt
@@ -182,7 +183,7 @@ def _trial_table(record: Record, attempts: Sequence[Attempt]) -> str:
 def _home(record: Record) -> str:
     command = dashboard_command(record.address)
     parts = [
-        html.words(f"The study {record.study} lives in {shown_address(record.address)}. Optuna Dashboard shows it:"),
+        html.words(f"The study {record.study} lives in {redacted(record.address)}. Optuna Dashboard shows it:"),
         html.code(f"pip install optuna-dashboard\n{command}"),
         html.words(f"The campaign's MLflow run is {record.run}; every trial has one below it."),
     ]
