@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import ClassVar
 
@@ -159,11 +160,18 @@ def test_an_entry_has_the_pictures_of_another_and_needs_not_its_lr(
     assert [source.name for source in blurred] == ["000010", "000020"]
     assert blurred[0].degrade == ({"type": "blur_random", "scale": 4},)
     assert [source.name for source in catalogue.find("Flickr2K_train")] == ["000011", "000019"]
+    for number in ("109", "110"):
+        write_picture(tmp_path / "benchmarks" / "BSD100" / "HR" / f"img_{number}.png", picture(8, 8))
+    assert [source.name for source in catalogue.find("BSD100_tenth_awgn10")] == ["img_110"], "those that `only` names"
+    (tmp_path / "benchmarks" / "BSD100" / "HR" / "img_110.png").unlink()
+    with pytest.raises(DataError, match=r"no picture of BSD100 is called \*0"):
+        catalogue.find("BSD100_tenth_awgn10")
     write_picture(tmp_path / "DIV2K" / "DIV2K_valid_HR" / "0801.png", picture(8, 8))
     assert [source.lr_paths for source in catalogue.find("DIV2K_valid_awgn30")] == [{}]
     assert catalogue.count("DIV2K_valid_awgn30") == 1
     assert catalogue.place("DIV2K_valid_awgn30") == str(tmp_path / "DIV2K")
     assert catalogue.entry("DIV2K_valid_awgn30").licence == catalogue.entry("DIV2K_valid").licence
+    shutil.rmtree(tmp_path / "benchmarks")
     with pytest.raises(DataError, match="no such folder") as caught:
         catalogue.find("BSD100_blur")
     assert "SelfExSR" in str(caught.value.fix)

@@ -104,6 +104,22 @@ def test_a_ramp_brings_the_mask_in_by_and_by() -> None:
     torch.testing.assert_close(halfway["term"], (plain["term"] + masked["term"]) / 2)
 
 
+def test_a_floor_holds_what_is_not_poor() -> None:
+    """A shift of all colours is free under the paper's mask; a floor lets a part of it through, ramped or not."""
+    _, truth = pictures()
+    shifted = {"image": truth + 10 / 255}
+
+    def cost(mask: GMS, step: int) -> float:
+        return Objective([("pixel", Pixel(), "image", 1.0, mask)])(shifted, {"hr": truth}, None, step)[0].item()
+
+    assert cost(GMS(), 0) == pytest.approx(0, abs=1e-6)
+    assert cost(GMS(floor=0.25), 0) == pytest.approx(0.25 * 10 / 255, rel=1e-4)
+    assert [cost(GMS(floor=0.25, ramp=10), step) * 25.5 for step in (0, 4, 10)] == pytest.approx([1, 0.7, 0.25])
+    restored = pictures()[0]
+    whole = GMS()(restored, truth, {}, 0)
+    torch.testing.assert_close(GMS(floor=0.25)(restored, truth, {}, 0), 0.25 + 0.75 * whole)
+
+
 def test_no_gradient_goes_through_the_mask() -> None:
     restored, truth = pictures()
     restored += 0.01
@@ -193,7 +209,8 @@ def test_what_does_not_fit_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "wrong"), [("sigma", 0), ("c", 0), ("threshold", -1), ("repeats", -1), ("ramp", -1)]
+    ("setting", "wrong"),
+    [("sigma", 0), ("c", 0), ("threshold", -1), ("repeats", -1), ("ramp", -1), ("floor", -0.1), ("floor", 1.5)],
 )
 def test_settings_out_of_range_are_named(setting: str, wrong: int) -> None:
     with pytest.raises(ConfigError, match=f"{setting} is {wrong}"):

@@ -10,6 +10,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
 
@@ -77,7 +78,10 @@ class Catalogue:
         if entry.of:
             # Their own LR need not be there.
             found = self._pictures(entry.of, self.entries[entry.of].model_copy(update={"lr": {}}))
-            return [replace(source, degrade=tuple(plain(entry.degrade))) for source in found]
+            kept = [source for source in found if fnmatchcase(source.name, entry.only)]
+            if not kept:
+                raise DataError(f"no picture of {entry.of} is called {entry.only}", where=name, fix="mend its `only`")
+            return [replace(source, degrade=tuple(plain(entry.degrade))) for source in kept]
         if entry.packaged:
             return named([_packaged_path(picture, name) for picture in entry.packaged])
         return entry_sources(Path(self.place(name)), name, entry, self._remedy(name))

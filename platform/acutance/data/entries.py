@@ -64,8 +64,8 @@ class Entry(Strict):
     text by another, and which `lr_suffix` follows, where `{scale}` stands for the scale. `hr_for` is a sub-folder
     whose pictures stand in for those of `hr` at that scale. `archives` is what may be downloaded into the folder.
 
-    `degrade` makes the degraded version of each picture of the dataset `of`, the same whenever it is asked for. Whence
-    they come and their licence are that dataset's.
+    `degrade` makes the degraded version of each picture of the dataset `of`, or of those that `only` names, the same
+    whenever it is asked for. Whence they come and their licence are that dataset's.
     """
 
     about: str
@@ -110,7 +110,7 @@ class Entry(Strict):
 
     @model_validator(mode="after")
     def _keys_that_mean_something(self) -> Entry:
-        without = sorted(OF_PICTURES & self.model_fields_set)
+        without = sorted(OF_PICTURES & self.model_fields_set - ({"only"} if self.of else set()))
         if without and not (self.folder and self.layout == "pictures"):
             raise ValueError(f"'{without[0]}' is for a 'folder' of pictures")
         if (self.lr_suffix or self.lr_swap) and not self.lr:

@@ -31,7 +31,8 @@ class GMS:
         sigma: of the Gaussian that softens, in pixels.
         repeats: how often it is softened.
         c: of the dissimilarity, for pictures in 0..255.
-        ramp: steps in which the mask takes effect, 1 - (1 - M) * step / ramp; 0 for all of it at once.
+        ramp: steps in which the mask takes effect, 1 - (1 - floor) * (1 - M) * step / ramp; 0 for all of it at once.
+        floor: what is left where nothing is poor; 0 is the paper's. There a shift of all colours costs nothing.
         divisor: the paper's loss is a mean over all pixels.
     """
 
@@ -46,6 +47,7 @@ class GMS:
         repeats: int = 2,
         c: float = 170.0,
         ramp: int = 0,
+        floor: float = 0.0,
         divisor: Literal["none", "batch"] = "none",
     ) -> None:
         for name, value, least in (("threshold", threshold, 0), ("repeats", repeats, 0), ("ramp", ramp, 0)):
@@ -54,12 +56,14 @@ class GMS:
         for name, value in (("sigma", sigma), ("c", c)):
             if not value > 0:
                 raise ConfigError(f"{name} is {value}", where=f"mask.{name}", fix="it must be above 0")
+        if not 0 <= floor <= 1:
+            raise ConfigError(f"floor is {floor}", where="mask.floor", fix="use 0 to 1")
         self.form, self.threshold, self.sigma, self.repeats, self.c = form, threshold, sigma, repeats, c
-        self.ramp, self.divisor = ramp, divisor
+        self.ramp, self.floor, self.divisor = ramp, floor, divisor
 
     @torch.no_grad()
     def __call__(self, prediction: Tensor, target: Tensor, batch: Mapping[str, Tensor], step: int) -> Tensor:
-        """Return the mask (B,1,H,W) in 0..1 of two (B,3,H,W) in 0..1, at a step counted from 0.
+        """Return the mask (B,1,H,W) in floor..1 of two (B,3,H,W) in 0..1, at a step counted from 0.
 
         Raises:
             ConfigError: when they are no pictures of one size.
@@ -72,7 +76,8 @@ class GMS:
             mask = hard_mask(*seen, threshold=self.threshold, c=self.c)
         else:
             mask = soft_mask(*seen, threshold=self.threshold, repeats=self.repeats, sigma=self.sigma, c=self.c)
-        return mask if step >= self.ramp else 1 - (1 - mask) * (step / self.ramp)
+        effect = min(1.0, step / self.ramp) if self.ramp else 1.0
+        return 1 - (1 - self.floor) * effect * (1 - mask)
 
 
 class WeightMap:
