@@ -34,7 +34,7 @@ from acutance.work import Work, catalogue_for, open_work, require_scale
 EXAM = "acutance.exam"
 """The tag of a model version that says how it is examined: data sets, protocol, metrics, gate."""
 
-EVALUATION_VERSION = 2
+EVALUATION_VERSION = 3
 """Counts changes of the evaluation's code after which equal models give other numbers."""
 
 

@@ -81,7 +81,11 @@ def test_steps_that_give_bytes_stay_bytes_and_may_make_it_smaller(tmp_path: Path
     noisy, truth = read_pair(degraded(source, *NOISE, {"type": "bicubic", "scale": 4}), 4)
     assert (noisy.dtype, noisy.shape, truth.shape) == (np.float32, (10, 12, 3), (40, 48, 3))
     assert bicubic_for(PROTOCOLS["dsrgan"], noisy, truth, 4).dtype == np.uint8
-    assert np.abs(bicubic_for(HFA, noisy, truth, 4).astype(float) - truth).mean() < 40
+    enlarged = bicubic_for(HFA, noisy, truth, 4)
+    assert (enlarged.dtype, np.array_equal(shown(enlarged), bicubic_for(PROTOCOLS["wdsr"], noisy, truth, 4))) == (
+        np.float32,
+        True,
+    )
     with pytest.raises(DataError, match="does not fit its picture: 48x40 at x4"):
         read_pair(degraded(source, *NOISE), 4)
 
@@ -112,16 +116,25 @@ class Halved(nn.Module):
         return {"image": lr * self.gain}
 
 
-def test_networks_see_what_was_neither_clipped_nor_rounded(tmp_path: Path) -> None:
-    (plain,) = made_sources(tmp_path, [(24, 32)])
+@pytest.mark.parametrize("protocol", ["hfa", "y_crop4"])
+def test_networks_see_what_was_neither_clipped_nor_rounded_and_protocols_alone_round(
+    tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    """Every metric of restored pictures sees what the network gave; a PNG file's size is of 8 bits by nature."""
+    monkeypatch.setenv("ACUTANCE_WEIGHTS", str(data_root))
+    (plain,) = made_sources(tmp_path, [(104, 200)])
     source = degraded(plain, *NOISE)
+    metrics = ["psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "niqe", "high_frequency", "lpips_squeeze", "compressed_size"]
     found = evaluate_one(
-        Halved(), {"scale": 1}, {"made": [source]}, scale=1, protocol="hfa", metrics=["psnr_y"], candidate="half"
+        Halved(), {"scale": 1}, {"made": [source]}, scale=1, protocol=protocol, metrics=metrics, candidate="half"
     )
     lr, truth = read_pair(source, 1)
-    expected = np.floor(lr * 127.5 + 0.5).clip(0, 255).astype(np.uint8)
-    values = measure(expected, truth, metrics=["psnr_y"], protocol="hfa", scale=1).values
-    assert found.rows[0].metrics == pytest.approx(values, abs=1e-4)
+    exact = (lr * np.float32(0.5)).clip(0, 1)
+    floats, files = (
+        measure(p, truth, metrics=metrics, protocol=protocol, scale=1).values for p in (exact, shown(exact))
+    )
+    assert found.rows[0].metrics == pytest.approx(floats if protocol == "hfa" else files, rel=1e-5)
+    assert [name for name in metrics if floats[name] == pytest.approx(files[name], rel=1e-6)] == ["compressed_size"]
 
 
 def test_the_input_is_called_so_and_shown_in_place_of_the_lr(tmp_path: Path) -> None:

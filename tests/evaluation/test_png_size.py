@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,11 +27,6 @@ def chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
         start += 12 + length
 
 
-def rows(png: bytes) -> bytes:
-    """The filtered rows, as they were before zlib."""
-    return zlib.decompress(b"".join(content for kind, content in chunks(png) if kind == b"IDAT"))
-
-
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (33, 20)])
 def test_the_file_is_one_that_others_read(shape: tuple[int, int]) -> None:
     shown = picture(40, 40)[: shape[0], : shape[1]]
@@ -42,12 +36,12 @@ def test_the_file_is_one_that_others_read(shape: tuple[int, int]) -> None:
     assert [kind for kind, _ in chunks(png)] == [b"IHDR", b"IDAT", b"IEND"]
 
 
-def test_the_writer_is_opencvs(data_root: Path) -> None:
-    for source in benchmark(data_root, "Set5"):
+@pytest.mark.parametrize("dataset", ["Set5", "BSD100"])
+def test_the_writer_is_opencvs(data_root: Path, dataset: str) -> None:
+    """Equal in every byte; a Python whose zlib is zlib-ng compresses otherwise."""
+    for source in benchmark(data_root, dataset)[:10]:
         shown = read_picture(source.path)
-        theirs = cv2.imencode(".png", shown[..., ::-1])[1].tobytes()
-        assert rows(png_bytes(shown)) == rows(theirs)
-        assert compressed_size(shown) == pytest.approx(len(theirs), rel=0.005)
+        assert png_bytes(shown) == cv2.imencode(".png", shown[..., ::-1])[1].tobytes(), source.name
 
 
 def test_set14_takes_the_share_of_its_raw_bytes_that_was_measured_before(data_root: Path) -> None:
@@ -59,8 +53,8 @@ def test_set14_takes_the_share_of_its_raw_bytes_that_was_measured_before(data_ro
         raw += truth.size
         sharp += compressed_size(truth)
         blurred += compressed_size(bicubic(read_picture(file), 2))
-    assert sharp / raw == pytest.approx(0.604, abs=0.001)
-    assert blurred / raw == pytest.approx(0.537, abs=0.001)
+    assert sharp / raw == pytest.approx(0.6058, abs=0.0001)
+    assert blurred / raw == pytest.approx(0.5387, abs=0.0001)
 
 
 def test_a_flat_picture_takes_few_bytes_and_noise_more_than_its_own() -> None:

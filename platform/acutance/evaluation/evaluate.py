@@ -34,7 +34,7 @@ Sources = Mapping[str, Sequence[Source]]
 """Data set -> its pictures."""
 
 Outputs = dict[str, np.ndarray]
-"""What `restore` returns: `image` uint8 (H, W, 3), perhaps `detail` as 2^x; of INPUT `image` may be float32."""
+"""What `restore` returns: `image` uint8 or float32 (H, W, 3), perhaps `detail` as 2^x."""
 
 OnProgress = Callable[[int, str], None]
 """Called with the number of tasks done, and which one was the last."""
@@ -155,11 +155,11 @@ def evaluate_one(
     yardstick = _yardstick(scale, protocol, metrics)
     _require_scale(description, scale, candidate)
     missing = unavailable(yardstick.metrics)
-    available = _only_available(yardstick, missing)
+    available, rounded = _only_available(yardstick, missing), PROTOCOLS[protocol].eight_bits
     rows = []
     for task in tasks_of({candidate: candidate}, sources):
         lr, truth = _pair(task, yardstick)
-        outputs = None if task.model is None else restore(network, description, lr)
+        outputs = None if task.model is None else restore(network, description, lr, rounded=rounded)
         rows.append(_measured(task, outputs, truth, available))
     return _evaluation(yardstick, rows, missing)
 
@@ -212,11 +212,12 @@ def _pair(task: Task, yardstick: Yardstick) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _restored(model: str, yardstick: Yardstick, lr: np.ndarray, truth: np.ndarray, call: str) -> Outputs:
+    protocol = PROTOCOLS[yardstick.protocol]
     if model == BICUBIC:
-        return {"image": bicubic_for(PROTOCOLS[yardstick.protocol], lr, truth, yardstick.scale)}
+        return {"image": bicubic_for(protocol, lr, truth, yardstick.scale)}
     network, description = _loaded(model, call)
     _require_scale(description, yardstick.scale, model)
-    return restore(network, description, lr)
+    return restore(network, description, lr, rounded=protocol.eight_bits)
 
 
 @lru_cache(maxsize=4)

@@ -32,7 +32,7 @@ CUTOFF = 0.25
 """Detail finer than this, in units of Nyquist, counts as sharpness: what a x4 picture has lost."""
 
 Goal = Literal["maximize", "minimize", "closest to the truth"]
-View = Literal["plane", "cropped rgb", "rgb"]
+View = Literal["plane", "cropped rgb", "rgb", "8 bits"]
 
 
 def psnr_y(restored: np.ndarray, truth: np.ndarray) -> float:
@@ -116,7 +116,8 @@ class Metric:
     Attributes:
         function: of (restored, truth), or of (restored) where no truth is needed.
         title: its name in tables.
-        on: whether it sees the protocol's plane, the RGB picture without the protocol's border, or the whole one.
+        on: whether it sees the protocol's plane, the RGB picture without the protocol's border, the whole one, or that
+            rounded to 8 bits whatever the protocol.
         needs_truth: False for a metric that judges one picture alone; the truth itself then has a value, too.
         goal: which way is better.
         unit: of its values; empty where they have none.
@@ -160,7 +161,7 @@ METRICS: dict[str, Metric] = {
     "high_frequency_share": Metric(
         share_of_high_frequencies, "share of high frequencies", "plane", False, "closest to the truth", 5
     ),
-    "compressed_size": Metric(compressed_size, "PNG size", "rgb", False, "closest to the truth", 0, unit="bytes"),
+    "compressed_size": Metric(compressed_size, "PNG size", "8 bits", False, "closest to the truth", 0, unit="bytes"),
 }
 
 
@@ -190,8 +191,8 @@ def measure(
     """Measure one restored picture by each metric.
 
     Args:
-        restored: uint8 (H, W, 3) RGB; or float32, a degraded picture of 0..1, which PSNR, SSIM and what sees Y alone
-            measure as it is, and the others clipped and rounded.
+        restored: uint8 (H, W, 3) RGB; or float32 with black 0 and white 1, a degraded picture or one that the protocol
+            does not round, which is measured as it is by all that does not ask for a file.
         truth: uint8 of the same size; None measures by the metrics that need no truth, and leaves out the others.
         metrics: names of METRICS, all of them available.
         protocol: a name of PROTOCOLS.
@@ -201,8 +202,7 @@ def measure(
         ValueError: for what is not uint8 (H, W, 3), and for pictures of different sizes.
         WeightsError: for a metric whose parameter file is missing or wrong.
     """
-    unrounded = levels(restored) if restored.dtype == np.float32 else restored
-    restored = shown(restored) if restored.dtype == np.float32 else restored
+    unrounded, restored = (levels(restored), shown(restored)) if restored.dtype == np.float32 else (restored, restored)
     named = {"restored picture": restored} if truth is None else {"restored picture": restored, "truth": truth}
     for name, picture in named.items():
         if not is_picture(picture):
@@ -214,7 +214,8 @@ def measure(
     views: dict[View, list[np.ndarray]] = {
         "plane": [rules.plane(picture, scale) for picture in exact],
         "cropped rgb": [rules.cropped(picture, scale) for picture in exact],
-        "rgb": pictures,
+        "rgb": exact,
+        "8 bits": pictures,
     }
     values: dict[str, float | None] = {}
     reasons: dict[str, str] = {}

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from acutance.evaluation.inputs import require_pictures
+from acutance.evaluation.inputs import require_colours
 from acutance.models.features import fill_from_torchvision
 from acutance.weights import find_weights
 
@@ -44,7 +44,7 @@ def lpips(restored: np.ndarray, truth: np.ndarray, *, network: Network) -> float
     """Return the perceptual distance of two pictures, 0 for identical ones; no border is cut.
 
     Args:
-        restored: uint8 (H, W, 3) RGB.
+        restored: uint8, or float64 of 0..255, (H, W, 3) RGB.
         truth: the same size.
         network: whose features are compared.
 
@@ -53,7 +53,7 @@ def lpips(restored: np.ndarray, truth: np.ndarray, *, network: Network) -> float
         ValueError: for what are not two pictures of one size.
         WeightsError: when the network's weights are not found, or are those of another.
     """
-    require_pictures(f"LPIPS ({network})", restored, truth, side=BACKBONES[network].least)
+    require_colours(f"LPIPS ({network})", restored, truth, side=BACKBONES[network].least)
     return float(distances(_signed(restored), _signed(truth), network=network))
 
 
@@ -87,7 +87,7 @@ def _compared(first: Tensor, second: Tensor, head: Tensor) -> Tensor:
 
 
 def _signed(picture: np.ndarray) -> Tensor:
-    """uint8 (H, W, 3) -> float32 (1, 3, H, W) in -1..1."""
+    """(H, W, 3) of 0..255 -> float32 (1, 3, H, W) in -1..1."""
     return torch.from_numpy(np.array(picture, order="C")).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 

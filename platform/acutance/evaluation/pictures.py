@@ -1,7 +1,7 @@
 """The pictures of an evaluation: LR and truth, bicubic enlargement, and where the restored ones are kept.
 
-They are uint8, but for an LR that is made by noise or blur: float32 with black 0 and white 1, neither clipped nor
-rounded, as networks are trained on it.
+They are uint8, but for an LR that is made by noise or blur, neither clipped nor rounded, as networks are trained on it,
+and for restored pictures of a protocol that does not round them: float32 with black 0 and white 1.
 """
 
 from __future__ import annotations
@@ -78,9 +78,14 @@ def _require_fit(lr: np.ndarray, picture: np.ndarray, scale: int, where: str) ->
         raise DataError(f"the LR does not fit its picture: {sizes}", where=where, fix="mend or remove it")
 
 
-def bicubic(lr: np.ndarray, scale: int) -> np.ndarray:
-    """Enlarge (h, w, 3) of 0..255 `scale` times as MATLAB's `imresize` does in floating point; uint8, rounded once."""
-    return _uint8(_resized(lr, float(scale)))
+def bicubic(lr: np.ndarray, scale: int, *, rounded: bool = True) -> np.ndarray:
+    """Enlarge (h, w, 3) of 0..255 `scale` times as MATLAB's `imresize` does in floating point.
+
+    Returns:
+        uint8, rounded once; or where it is not rounded float32 of 0..1.
+    """
+    enlarged = _resized(lr, float(scale))
+    return _uint8(enlarged) if rounded else (enlarged / 255).clip(0, 1).astype(np.float32)
 
 
 def reduced(truth: np.ndarray, scale: int) -> np.ndarray:
@@ -101,13 +106,14 @@ def pair_for(protocol: Protocol, dataset: str, source: Source, scale: int) -> tu
 
 
 def bicubic_for(protocol: Protocol, lr: np.ndarray, truth: np.ndarray, scale: int) -> np.ndarray:
-    """Return the bicubic row's picture, of the truth's size, from what `pair_for` returned: uint8.
+    """Return the bicubic row's picture, of the truth's size, from what `pair_for` returned: as `bicubic`.
 
     At scale 1 it is the degraded picture as it was given, uint8 or float32.
     """
     if scale == 1:
         return lr
-    return bicubic(reduced(truth, scale) if protocol.float_bicubic else levels(lr), scale)
+    given = reduced(truth, scale) if protocol.float_bicubic else levels(lr)
+    return bicubic(given, scale, rounded=protocol.eight_bits)
 
 
 def levels(picture: np.ndarray) -> np.ndarray:

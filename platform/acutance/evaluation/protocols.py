@@ -20,6 +20,8 @@ class Protocol:
         description: two lines for the user.
         metrics: what its tables show, and what is measured where nothing else is asked for.
         rounded: Y is rounded to whole grey levels, as MATLAB's rgb2ycbcr returns it for uint8.
+        eight_bits: restored pictures are measured as files hold them, clipped and rounded to 8 bits; else between
+            black and white as they are.
         crop: pixels cut from each side, in multiples of the scale.
         margin: pixels cut from each side beyond that, whatever the scale.
         multiple: the truth's sides are cut to a multiple of it, and of the scale.
@@ -33,6 +35,7 @@ class Protocol:
     metrics: tuple[str, ...]
     rounded: bool
     crop: int
+    eight_bits: bool = True
     margin: int = 0
     multiple: int = 1
     multiples: Mapping[str, int] = field(default_factory=dict)
@@ -93,10 +96,11 @@ PROTOCOLS: dict[str, Protocol] = {
         margin=6,
     ),
     "hfa": Protocol(
-        "Y in float and RGB, both of the whole picture; LPIPS of AlexNet. The LR, or what is degraded, is the data\n"
-        "set's own. As HFA's tables: psnr_y of denoising and deblurring, psnr_rgb and lpips_alex of x4.",
+        "Y and RGB of the whole picture, not rounded to 8 bits; LPIPS of AlexNet. The LR, or what is degraded, is the\n"
+        "data set's own. As HFA's tables: psnr_y of denoising and deblurring, psnr_rgb and lpips_alex of x4.",
         metrics=("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "lpips_alex"),
         rounded=False,
         crop=0,
+        eight_bits=False,
     ),
 }

@@ -31,6 +31,7 @@ def restore(
     *,
     tile: int = 192,
     overlap: int = 16,
+    rounded: bool = True,
 ) -> dict[str, np.ndarray]:
     """Run a network on one picture; the same input gives the same output.
 
@@ -40,10 +41,11 @@ def restore(
         picture: uint8 (h,w,3) RGB, any size; or float32 with black 0 and white 1, which noise may leave.
         tile: side of a tile in input pixels.
         overlap: pixels that neighbours share.
+        rounded: False leaves the picture as the network gave it between black and white.
 
     Returns:
-        The network's outputs by name, at `network.scale` times the size: "image" uint8 (H,W,3), "detail"
-        float32 (H,W) as 2^x or (H,W,3) as a difference, others float32 (H,W,C).
+        The network's outputs by name, at `network.scale` times the size: "image" uint8 (H,W,3), or where it is not
+        rounded float32 of 0..1, "detail" float32 (H,W) as 2^x or (H,W,3) as a difference, others float32 (H,W,C).
 
     Raises:
         DataError: when `picture` is not such an array.
@@ -59,7 +61,7 @@ def restore(
     bands: dict[str, list[np.ndarray]] = {}
     for band in restore_bands(network, description, pixels, tile=tile, overlap=overlap):
         for name, output in band.items():
-            bands.setdefault(name, []).append(_array(name, output[0]))
+            bands.setdefault(name, []).append(_array(name, output[0], rounded))
     return {name: np.concatenate(parts) for name, parts in bands.items()}
 
 
@@ -234,8 +236,8 @@ def _at_least(picture: Tensor, side: int) -> Tensor:
     return F.pad(picture, (0, right, 0, bottom), mode="replicate")
 
 
-def _array(name: str, output: Tensor) -> np.ndarray:
+def _array(name: str, output: Tensor, rounded: bool) -> np.ndarray:
     if name == "image":
-        return (output * 255 + 0.5).floor().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+        output = (output * 255 + 0.5).floor().clamp(0, 255).to(torch.uint8) if rounded else output.clamp(0, 1)
     channels_last = output.permute(1, 2, 0).contiguous().numpy()
     return channels_last[..., 0] if name == "detail" and output.shape[0] == 1 else channels_last
