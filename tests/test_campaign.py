@@ -11,6 +11,7 @@ from acutance import campaign as campaigns
 from acutance.campaign import Campaign, Start, started
 from acutance.campaign.parameters import grid, suggest
 from acutance.errors import ConfigError
+from acutance.pipeline import resolve
 from acutance.schema import validate
 from command_line import REPOSITORY
 
@@ -160,18 +161,38 @@ def test_a_table_runs_whole_rows_of_one_seed_after_the_other() -> None:
     found = campaigns.load(QUICKSTART, [TABLE], table="one")
     assert found.points is not None
     assert [(point.row, point.seed) for point in found.points] == [("0.001", 0), ("0.01", 0), ("0.001", 1), ("0.01", 1)]
-    assert found.points[2].values == {"stages.gan.objective.adversarial.weight": 0.001, "stages.gan.seed": 1}
+    seeds = {"stages.highpass.seed": 1, "stages.fidelity.seed": 1, "stages.gan.seed": 1}
+    assert found.points[2].values == {"stages.gan.objective.adversarial.weight": 0.001, **seeds}
     assert found.campaign.scheduler is None
     with pytest.raises(ConfigError, match="did you mean 'one'"):
         campaigns.load(QUICKSTART, [TABLE], table="on")
 
 
-def test_the_seeds_of_a_table_may_be_another_stages() -> None:
-    found = campaigns.load(QUICKSTART, [TABLE, "tables.one.seeded=fidelity"], table="one")
-    assert found.points is not None
-    assert found.points[2].values == {"stages.gan.objective.adversarial.weight": 0.001, "stages.fidelity.seed": 1}
+def test_the_seeds_of_a_table_reach_all_that_it_comes_from_unless_stages_are_chosen() -> None:
+    found = campaigns.load(QUICKSTART, [TABLE], table="one")
+    assert (set(found.seeded), found.once) == ({"highpass", "fidelity", "gan"}, [])
+    chosen = campaigns.load(QUICKSTART, [TABLE, "tables.one.seeded=[fidelity]"], table="one")
+    assert (chosen.seeded, set(chosen.once)) == (["fidelity"], {"highpass", "gan"})
+    assert chosen.points is not None
+    assert chosen.points[2].values == {"stages.gan.objective.adversarial.weight": 0.001, "stages.fidelity.seed": 1}
     with pytest.raises(ConfigError, match="did you mean 'fidelity'"):
-        campaigns.load(QUICKSTART, [TABLE, "tables.one.seeded=fideltiy"], table="one")
+        campaigns.load(QUICKSTART, [TABLE, "tables.one.seeded=[fideltiy]"], table="one")
+
+
+def test_what_a_row_comes_from_is_decided_by_its_own_values() -> None:
+    found = campaigns.load(REPOSITORY / "search_spaces" / "weight_map.yaml", table="table_3")
+    seeded = {point.row: set(point.seeded) for point in found.points or []}
+    assert seeded["Original size"] == seeded["Bicubic"] == {"superres"}
+    assert seeded["WDSR"] == seeded["alpha = 1/3"] == {"wdsr", "superres"}
+
+
+@pytest.mark.parametrize("table", ["table_1", "table_2", "table_3", "table_4", "table_5", "table_6", "table_6_gan"])
+def test_seeds_of_hfas_tables_are_seeds_of_whole_trainings(table: str) -> None:
+    found = campaigns.load(REPOSITORY / "search_spaces" / "hfa.yaml", [f"tables.{table}.seeds=2"], table=table)
+    for point in found.points or []:
+        pipeline = resolve(found.base.model_dump(mode="json", by_alias=True), point.values, "a test")
+        assert {"l1", "large", "retrain"} <= set(point.seeded)
+        assert {pipeline.seed_of(stage) for stage in pipeline.order(found.campaign.stage)} == {point.seed}
 
 
 def test_a_row_that_does_not_fit_the_pipeline_is_named() -> None:
@@ -186,13 +207,14 @@ def test_a_row_that_does_not_fit_the_pipeline_is_named() -> None:
 def test_a_table_starts_from_a_row_of_another_beneath_its_own_values() -> None:
     found = campaigns.load(QUICKSTART, [CHAIN.format("{table: first, best: psnr_y on a}")], table="then")
     assert found.points is not None
-    assert found.points[0].values == {"stages.gan.steps": 5, "stages.gan.seed": 0}
+    seeds = {"stages.highpass.seed": 0, "stages.fidelity.seed": 0, "stages.gan.seed": 0}
+    assert found.points[0].values == {"stages.gan.steps": 5, **seeds}
     values = {"optimiser.learning_rate": 1e-3, "steps": 9, "data.detail.alpha": 2}
     settled = started(found, Start("first", "0.001", values))
     assert settled.points is not None
     inherited = {"stages.gan.optimiser.learning_rate": 1e-3, "data.detail.alpha": 2}
     assert [point.values for point in settled.points] == [
-        {**inherited, "stages.gan.steps": steps, "stages.gan.seed": 0} for steps in (5, 6)
+        {**inherited, "stages.gan.steps": steps, **seeds} for steps in (5, 6)
     ]
     assert settled.start is not None
     assert settled.start.row == "0.001"

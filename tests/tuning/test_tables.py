@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -99,6 +100,15 @@ def test_only_seeds_that_both_rows_have_are_compared() -> None:
     assert difference is not None
     assert (difference.mean, difference.seeds) == (0.5, 2)
     assert table.rows[1].note == "2 of 3 seeds; seed 1 failed: NaN"
+
+
+def test_a_table_says_which_stages_its_seeds_reach() -> None:
+    table = measured_table("t", settings(), trials([25, 27, 29], [25, 27, 29]))
+    whole = replace(table, seeded=["l1", "gan"])
+    assert "The seeds reach the stages l1, gan, which is all that is trained." in notes(whole)
+    part = replace(table, seeded=["gan"], once=["l1"])
+    assert "- The seeds reach the stage gan; trained once for all seeds: l1." in markdown(part)
+    assert part.to_json()["once"] == ["l1"]
 
 
 def test_rows_that_are_unfinished_or_have_failed_say_so() -> None:

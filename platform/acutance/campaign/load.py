@@ -20,11 +20,18 @@ from acutance.schema import load_yaml, nearest, override, parse_override, valida
 
 @dataclass(frozen=True)
 class Point:
-    """One row of a fixed grid, with one seed: what is set, by dotted path inside the pipeline."""
+    """One row of a fixed grid, with one seed: what is set, by dotted path inside the pipeline.
+
+    Attributes:
+        seeded: of a table, the stages that have the seed.
+        once: of a table, the other stages that come before what is measured: trained once for all seeds.
+    """
 
     row: str
     seed: int
     values: dict[str, Any]
+    seeded: tuple[str, ...] = ()
+    once: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,16 @@ class Search:
         """The table whose best row this one starts from."""
         return self.campaign.tables[self.table].after if self.table else None
 
+    @property
+    def seeded(self) -> list[str]:
+        """Of a table, the stages that its seeds reach in any row."""
+        return list(dict.fromkeys(stage for point in self.points or [] for stage in point.seeded))
+
+    @property
+    def once(self) -> list[str]:
+        """Of a table, the stages that are trained once for all seeds of a row."""
+        return list(dict.fromkeys(stage for point in self.points or [] for stage in point.once))
+
 
 def load(path: str | Path, overrides: Iterable[str] = (), *, table: str | None = None) -> Search:
     """Read a search space file.
@@ -91,7 +108,7 @@ def load(path: str | Path, overrides: Iterable[str] = (), *, table: str | None =
         values[f"stages.{campaign.stage}.steps"] = campaign.budget.steps
         base = pipelines.load(file, profile=campaign.profile, values=values)
     if table is not None:
-        points = _rows(campaign, table, base, str(path))
+        points = _rows(campaign, table, base)
     elif not campaign.parameters:
         raise ConfigError("parameters: a search needs some", where=str(path), fix="name them, or run a --table")
     elif campaign.sampler.type == "grid":
@@ -102,14 +119,14 @@ def load(path: str | Path, overrides: Iterable[str] = (), *, table: str | None =
     where = f"{path} ({file})" if table and campaign.tables[table].pipeline else str(path)
     for name, trial in _tried(search):
         _try(campaign, file, values | trial, name, where)
-    return search
+    return _with_seeds(search, str(path)) if table is not None else search
 
 
 def started(search: Search, start: Start) -> Search:
     """Return a table with the row that it starts from: that row's values beneath those of its own rows."""
     inherited = search.campaign.placed(start.values)
     points = [replace(point, values={**inherited, **point.values}) for point in search.points or []]
-    return replace(search, points=points, start=start)
+    return _with_seeds(replace(search, points=points, start=start), str(search.file))
 
 
 def _as_table(campaign: Campaign, name: str, where: str) -> Campaign:
@@ -137,18 +154,35 @@ def _as_table(campaign: Campaign, name: str, where: str) -> Campaign:
     )
 
 
-def _rows(campaign: Campaign, table: str, base: Pipeline, where: str) -> list[Point]:
+def _rows(campaign: Campaign, table: str, base: Pipeline) -> list[Point]:
     """Return the table's rows, all of one seed before the next, so that a table cut short has whole rows."""
     settings = campaign.tables[table]
-    seeded = settings.seeded or campaign.stage
-    if seeded not in base.stages:
-        fault = f"tables.{table}.seeded: there is no stage {seeded!r}{nearest(seeded, base.stages)}"
-        raise ConfigError(fault, where=where)
     return [
-        Point(row, seed, {**campaign.placed(values), f"stages.{seeded}.seed": seed})
+        Point(row, seed, campaign.placed(values))
         for seed in range(base.seed, base.seed + settings.seeds)
         for row, values in settings.points().items()
     ]
+
+
+def _with_seeds(search: Search, where: str) -> Search:
+    """Return a table whose points have their seeds in the stages that they reach, which a row's own values decide."""
+    campaign, chosen = search.campaign, search.campaign.tables[str(search.table)].seeded
+    content = search.base.model_dump(mode="json", by_alias=True)
+    rows = {point.row: pipelines.resolve(content, point.values, where) for point in search.points or []}
+    orders = {row: pipeline.order(campaign.stage) for row, pipeline in rows.items()}
+    for name in chosen or []:
+        if not any(name in order for order in orders.values()):
+            reached = {stage for order in orders.values() for stage in order}
+            what = f"tables.{search.table}.seeded: {name!r} is no stage that a row trains{nearest(name, reached)}"
+            raise ConfigError(what, where=where)
+    points = []
+    for point in search.points or []:
+        order = orders[point.row]
+        seeded = tuple(name for name in order if chosen is None or name in chosen)
+        seeds = rows[point.row].seeds(seeded, point.seed - search.base.seed)
+        once = tuple(name for name in order if name not in seeded)
+        points.append(replace(point, values={**point.values, **seeds}, seeded=seeded, once=once))
+    return replace(search, points=points)
 
 
 def _check_stage(campaign: Campaign, base: Pipeline, where: str) -> None:

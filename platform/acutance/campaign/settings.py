@@ -130,7 +130,10 @@ class Campaign(Strict):
     sampler: Sampler = Sampler()
     scheduler: Scheduler | None = None
     budget: Budget = Budget()
-    seeds: PositiveInt = Field(default=1, description="trainings a point, with seeds of their own; scores are means")
+    seeds: PositiveInt = Field(
+        default=1,
+        description="trainings a point, of the stage and all that it comes from, each with its seed; scores are means",
+    )
     resources: Resources = Resources()
     concurrency: PositiveInt = Field(default=2, description="trials at the same time")
     tables: dict[str, TableSettings] = Field(default_factory=dict, description="a paper's own tables")

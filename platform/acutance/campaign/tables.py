@@ -55,7 +55,12 @@ class TableSettings(Strict):
     )
     baseline: str | None = Field(default=None, description="the row from which differences are counted")
     seeds: PositiveInt = Field(default=1, description="trainings a row")
-    seeded: str | None = Field(default=None, description="the stage that has the seeds; `stage` where left out")
+    seeded: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="stages that the seeds reach, others are trained once; where left out, the stage that is measured "
+        "and all those it comes from",
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> TableSettings:

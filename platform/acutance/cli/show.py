@@ -71,6 +71,8 @@ def show_plan(plan: dict[str, Any], as_json: bool) -> None:
     if plan.get("rows"):
         stdout.print()
         stdout.print(_planned_rows(plan["rows"]))
+        for note in _seeds_of_tables(plan["rows"]):
+            stdout.print(note)
 
 
 def _planned_rows(rows: list[dict[str, Any]]) -> Any:
@@ -84,6 +86,19 @@ def _planned_rows(rows: list[dict[str, Any]]) -> Any:
         what = ", ".join([*filter(None, [row["start"]]), *values])
         lines.append((row["table"], row["row"], row["seed"], what or "the pipeline as it is"))
     return table_of("table", "row", "seed", "values", rows=lines)
+
+
+def _seeds_of_tables(rows: list[dict[str, Any]]) -> list[str]:
+    """Return, of each table with several seeds, which stages they reach."""
+    from acutance.tuning.report.table import reached
+
+    notes = []
+    for table in dict.fromkeys(row["table"] for row in rows if row["seeded"]):
+        of_table = [row for row in rows if row["table"] == table]
+        stages = [dict.fromkeys(s for row in of_table for s in row[key]) for key in ("seeded", "once")]
+        if len({row["seed"] for row in of_table}) > 1:
+            notes.append(escape(f"{table}: {reached(*map(list, stages))}"))
+    return notes
 
 
 def _yaml(content: dict[str, Any]) -> str:

@@ -134,6 +134,15 @@ class Pipeline(Strict):
         assert data is not None  # every pipeline is checked for it
         return data
 
+    def seed_of(self, stage: str) -> int:
+        """Return a stage's seed: its own, or the pipeline's."""
+        own = self.stages[stage].seed
+        return self.seed if own is None else own
+
+    def seeds(self, stages: Iterable[str], further: int) -> dict[str, int]:
+        """Return, by dotted path, the seeds that follow on those of some stages: each is `further` larger."""
+        return {f"stages.{name}.seed": self.seed_of(name) + further for name in stages}
+
     def scale_of(self, stage: str) -> int:
         """Return how many times smaller LR is than HR for a stage; 1 for labelled pictures that have no LR."""
         return 1 if self.data_of(stage).label and "lr" not in self.columns(stage) else self.scale

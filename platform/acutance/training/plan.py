@@ -124,7 +124,7 @@ def plan_stages(pipeline: Pipeline, contents: Contents, root: str, *, only: str 
 
 def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: dict[str, StageJob]) -> StageJob:
     stage, data, validation = as_trained(pipeline, name), pipeline.data_of(name), pipeline.validation_data(name)
-    seed, scale = pipeline.seed if stage.seed is None else stage.seed, pipeline.scale_of(name)
+    seed, scale = pipeline.seed_of(name), pipeline.scale_of(name)
     enlarger = _enlarger(data, name, before)
     trained_on = _shard_set(data, scale, contents, root, enlarger)
     measured_on = _shard_set(validation, scale, contents, root, enlarger) if validation else None

@@ -65,7 +65,7 @@ def _table(work: CampaignWork, trials: list[Attempt]) -> Table | None:
     table = measured_table(name, work.campaign.tables[name], trials)
     about = [table.about, f"It {starting(work)}." if work.search.start else ""]
     about += [f"Not measured: {', '.join(work.lacking)}." if work.lacking else ""]
-    return replace(table, about=" ".join(filter(None, about)))
+    return replace(table, about=" ".join(filter(None, about)), seeded=work.search.seeded, once=work.search.once)
 
 
 def starting(work: CampaignWork) -> str:

@@ -142,7 +142,15 @@ def _planned_rows(work: CampaignWork) -> list[dict[str, Any]]:
     return [
         *earlier,
         *(
-            {"table": work.search.table or "", "start": start, "row": p.row, "seed": p.seed, "values": p.values}
+            {
+                "table": work.search.table or "",
+                "start": start,
+                "row": p.row,
+                "seed": p.seed,
+                "values": p.values,
+                "seeded": p.seeded,
+                "once": p.once,
+            }
             for p in work.search.points or []
         ),
     ]

@@ -1,14 +1,15 @@
 """A paper's table, measured: each row beside what the paper printed, and whether their order is the paper's.
 
 Seeds are paired: the difference of two rows is the mean over the seeds that both have of the difference with that seed.
-Every training with a seed sees the same data in the same order, so what a seed does to both rows drops out.
+A stage sees the same data in the same order wherever it has that name and seed, so what a seed does to both rows drops
+out.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from statistics import fmean, stdev
 from typing import Any, Literal
@@ -82,7 +83,14 @@ class Order:
 
 @dataclass(frozen=True)
 class Table:
-    """A measured table. `goals` holds for each column which way is better, `seeds` how many were asked for."""
+    """A measured table.
+
+    Attributes:
+        seeds: how many were asked for.
+        goals: for each column, which way is better.
+        seeded: the stages that the seeds reach.
+        once: the other stages that come before what is measured; trained once for all seeds.
+    """
 
     name: str
     about: str
@@ -91,6 +99,8 @@ class Table:
     goals: dict[str, Literal["maximize", "minimize"]]
     rows: list[Row]
     orders: list[Order]
+    seeded: list[str] = field(default_factory=list)
+    once: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; no number in it is NaN or infinite."""

@@ -105,13 +105,12 @@ class StageTrial(tune.Trainable):
         """Nothing: a stage goes on from its own checkpoints."""
 
     def _begin(self) -> None:
-        first = pipeline_of(self.shared, self.assignment)
-        for job in _jobs(self.shared, first):
+        pipelines = [pipeline_of(self.shared, self.assignment, seed) for seed in range(self.campaign.seeds)]
+        for job in (job for pipeline in pipelines for job in _jobs(self.shared, pipeline)):
             for shards in shard_sets([job]):
                 make_shards(shards, self.shared.catalogue, self.shared.root, alone=True)
             if job.name != self.campaign.stage and not job.done():
                 self.workers.train(job)
-        pipelines = [pipeline_of(self.shared, self.assignment, seed) for seed in range(self.campaign.seeds)]
         jobs = [_stage_job(self.shared, pipeline, self.assignment.parent) for pipeline in pipelines]
         self.tracker = self.shared.open_tracker(self.assignment.number, self.assignment.values)
         self.workers.begin(jobs, [self.assignment.looks] * len(jobs), self.tracker)
@@ -157,17 +156,20 @@ class StageTrial(tune.Trainable):
 
 
 def pipeline_of(shared: TrialSetup, assignment: Assignment, seed: int = 0) -> Pipeline:
-    """Return the pipeline of a trial: the suggested values, its length, and the n-th seed of those it trains with."""
-    stage = shared.pipeline["stages"][shared.campaign["stage"]]
-    first = shared.pipeline["seed"] if stage["seed"] is None else stage["seed"]
-    place = f"stages.{shared.campaign['stage']}"
-    values = {f"{place}.seed": first + seed, f"{place}.steps": assignment.looks[-1], **assignment.values}
-    return resolve(shared.pipeline, values, f"trial {assignment.number}")
+    """Return the pipeline of a trial: the suggested values, its length, and the n-th seed of those it trains with.
+
+    Further seeds are those of the stage and of all that it comes from.
+    """
+    stage, where = shared.campaign["stage"], f"trial {assignment.number}"
+    values = {f"stages.{stage}.steps": assignment.looks[-1], **assignment.values}
+    first = resolve(shared.pipeline, values, where)
+    return resolve(shared.pipeline, {**values, **first.seeds(first.order(stage), seed)}, where) if seed else first
 
 
 def upstream_of(shared: TrialSetup, assignment: Assignment) -> set[str]:
-    """Return the fingerprints of the stages that a trial would have to train first."""
-    jobs = _jobs(shared, pipeline_of(shared, assignment))
+    """Return the fingerprints of the stages that a trial would have to train first, with each of its seeds."""
+    pipelines = [pipeline_of(shared, assignment, seed) for seed in range(shared.campaign["seeds"])]
+    jobs = [job for pipeline in pipelines for job in _jobs(shared, pipeline)]
     return {job.fingerprint for job in jobs if job.name != shared.campaign["stage"] and not job.done()}
 
 

@@ -155,7 +155,10 @@ def _stopped(record: Record) -> str:
 def _trial_table(record: Record, attempts: Sequence[Attempt]) -> str:
     goals = record.campaign.objectives
     winner = best(record.attempts, goals, record.campaign.judge) if record.table is None else None
-    names = labels(path for attempt in record.attempts for path in attempt.values)
+    paths = [path for attempt in record.attempts for path in attempt.values]
+    if record.search.table:  # the seed stands in the last column
+        paths = [path for path in paths if not path.endswith(".seed")]
+    names = labels(paths)
     kinds = {"stopped": "aside", "failed": "aside", "running": "aside"}
     rows = [
         html.Line(

@@ -57,6 +57,8 @@ def notes(table: Table) -> list[str]:
             f"Of {compared} orders in the paper: agrees {counts['agrees']}, disagrees {counts['disagrees']}, "
             f"not resolved at this budget {counts['not resolved']}."
         )
+    if table.seeds > 1 and table.seeded:
+        lines.append(reached(table.seeded, table.once))
     if table.seeds == 1:
         lines.append("With one seed a row no order is resolved: set the table's seeds to 3 or more.")
     elif compared:
@@ -65,6 +67,13 @@ def notes(table: Table) -> list[str]:
             "0. Each pair is judged alone: of 20 pairs that are equal about one would look resolved."
         )
     return lines
+
+
+def reached(seeded: Sequence[str], once: Sequence[str]) -> str:
+    """Return a sentence: which stages the seeds of a table reach, and which they leave out."""
+    plural = "s" if len(seeded) > 1 else ""
+    trained = f"; trained once for all seeds: {', '.join(once)}." if once else ", which is all that is trained."
+    return f"The seeds reach the stage{plural} {', '.join(seeded)}{trained}"
 
 
 def markdown(table: Table) -> str:
