@@ -32,6 +32,15 @@ def test_the_shares_of_ten_scores_add_up() -> None:
     assert (shares > 0).all()
 
 
+def test_the_new_layer_starts_by_glorot_uniform() -> None:
+    torch.manual_seed(0)
+    layer = NIMA(weights="none").linear
+    reach = (6 / (1280 + 10)) ** 0.5
+    assert layer.weight.abs().max().item() == pytest.approx(reach, rel=0.01)
+    assert layer.weight.std().item() == pytest.approx(reach / 3**0.5, rel=0.02)
+    assert not layer.bias.any()
+
+
 def test_the_mean_score_of_known_shares() -> None:
     shares = torch.zeros(3, 10)
     shares[0, 0] = shares[1, 9] = 1

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acutance.errors import ConfigError
-from acutance.models.rrdbnet import SLOPE, positive
+from acutance.models.rrdbnet import SLOPE, glorot, positive
 from acutance.models.vgg_discriminator import require_size
 
 STAGES = 5
@@ -17,6 +17,9 @@ HIDDEN = 1024
 
 class EUSRDiscriminator(nn.Module):
     """Five stages of a 3x3 convolution and one of stride 2, then two linear layers to logits.
+
+    It starts as the released code does, by Glorot uniform. By PyTorch's default its logits would hardly depend on the
+    picture at first, and its gradient would be a hundred times smaller.
 
     Args:
         channels: width of the first stage; it doubles a stage (32 to 512).
@@ -45,6 +48,7 @@ class EUSRDiscriminator(nn.Module):
         positions = 1 if head == "patch" else (size // 2**STAGES) ** 2
         self.linear1 = nn.Linear(width * positions, HIDDEN)
         self.linear2 = nn.Linear(HIDDEN, 1)
+        glorot(self)
 
     def forward(self, picture: Tensor) -> Tensor:
         """Map pictures (B,3,size,size) in 0..1 to logits (B,positions,1), or (B,1) with `head: flatten`.

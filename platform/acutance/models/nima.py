@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from acutance.errors import ConfigError
 from acutance.models.features import DEVIATION, MEAN, Weights, fill_from_torchvision
+from acutance.models.rrdbnet import glorot
 from acutance.schema import nearest
 
 SCORES = 10
@@ -23,6 +24,8 @@ REPRESENTATION = 1280
 
 class NIMA(nn.Module):
     """MobileNetV2 without its classifier (2,223,872 parameters) and a linear layer to ten scores (12,810).
+
+    That layer starts as the released code does, by Glorot uniform.
 
     How pictures are normalised belongs to the trunk's weights, and is stored with them.
 
@@ -44,6 +47,7 @@ class NIMA(nn.Module):
         self.trunk = torchvision.models.mobilenet_v2(weights=None).features
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(REPRESENTATION, SCORES)
+        glorot(self.linear)
         for name, values in (("mean", MEAN), ("deviation", DEVIATION)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
 

@@ -152,6 +152,14 @@ def start_at(layer: nn.Conv2d, value: float) -> None:
     nn.init.constant_(layer.bias, value)  # type: ignore[arg-type]
 
 
+def glorot(network: nn.Module) -> None:
+    """Initialise convolutions and linear layers as TensorFlow does by default: Glorot uniform, biases of 0."""
+    for layer in network.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+
 def fold_of(scale: int) -> int:
     """Return the factor by which a picture is folded before the fourfold network.
 

@@ -25,7 +25,7 @@ from acutance.pipeline import Pipeline, Stage, columns_read
 from acutance.upscaling.enlarger import Enlarger
 from acutance.weights import find_weights, require_weights
 
-TRAINING_VERSION = 4
+TRAINING_VERSION = 5
 """Counts changes of the training code after which equal settings give other weights."""
 
 _NOT_DETERMINING = {
