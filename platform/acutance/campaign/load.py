@@ -117,8 +117,9 @@ def load(path: str | Path, overrides: Iterable[str] = (), *, table: str | None =
         points = None
     search = Search(campaign, file, base, points, table)
     where = f"{path} ({file})" if table and campaign.tables[table].pipeline else str(path)
+    content = base.model_dump(mode="json", by_alias=True)
     for name, trial in _tried(search):
-        _try(campaign, file, values | trial, name, where)
+        _try(content, file, trial, name, where)
     return _with_seeds(search, str(path)) if table is not None else search
 
 
@@ -253,9 +254,9 @@ def _ends(parameter: Any) -> Iterable[Any]:
             return parameter.choice
 
 
-def _try(campaign: Campaign, file: Path, values: Mapping[str, Any], what: str, where: str) -> None:
+def _try(content: Mapping[str, Any], file: Path, values: Mapping[str, Any], what: str, where: str) -> None:
     try:
-        pipelines.load(file, profile=campaign.profile, values=values)
+        pipelines.resolve(content, values, str(file))
     except ConfigError as error:
         place = "" if error.where == str(file) else f"{error.where}: "
         raise ConfigError(f"{what}: {place}{error.what}", where=where, fix=error.fix) from None
