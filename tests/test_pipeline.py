@@ -78,6 +78,14 @@ def test_an_unknown_profile_is_named() -> None:
         pipelines.load(QUICKSTART, profile="smok")
 
 
+@pytest.mark.parametrize(("profiles", "key"), [("{smoke: fast}", "profiles.smoke"), ("fast", "profiles")])
+def test_a_profile_that_is_a_text_is_named(tmp_path: Path, profiles: str, key: str) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(f"profiles: {profiles}\n")
+    with pytest.raises(ConfigError, match=f"^{key}: this is no mapping"):
+        pipelines.load(file, profile="smoke")
+
+
 def test_a_resolved_pipeline_resolves_to_itself() -> None:
     pipeline = pipelines.load(QUICKSTART)
     settings = pipeline.model_dump(mode="json", by_alias=True)

@@ -21,7 +21,7 @@ def test_the_restorer_of_classified_pictures_is_that_of_the_weight_map() -> None
     assert with_classifiers.data_of("wdsr") == alone.data_of("wdsr")
     assert with_classifiers.stages["wdsr"].model_copy(update={"data": None}) == alone.stages["wdsr"]
     assert alone.evaluate == with_classifiers.evaluate
-    assert parameter_counts(alone.stages["wdsr"])["network"] == 597_716
+    assert parameter_counts(alone.stages["wdsr"], "wdsr")["network"] == 597_716
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_three_classifiers_differ_in_their_pictures_alone(
     stages = [pipeline.stages[name] for name in CLASSIFIERS]
     same = [stage.model_dump(exclude={"data", "patch", "pad"}) for stage in stages]
     assert same[0] == same[1] == same[2]
-    assert parameter_counts(stages[0])["network"] == parameters
+    assert parameter_counts(stages[0], "")["network"] == parameters
     assert tuple(stage.pad for stage in stages) == pads
     for name, stage in zip(CLASSIFIERS, stages, strict=True):
         assert stage.data is not None

@@ -17,10 +17,9 @@ from typing import Annotated, Any, Literal, TypeVar, Union
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, create_model
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from acutance.errors import ConfigError
+from acutance.yaml_text import parse_yaml, read_yaml
 
 
 class Strict(BaseModel):
@@ -96,48 +95,30 @@ def _module_type() -> type:
 
 
 def load_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML 1.2 file (`on` is a word, `1e-4` a number) that holds a mapping.
+    """Read a YAML file that holds a mapping; see `read_yaml`.
 
     Raises:
         ConfigError: when the file is missing, is not YAML, or holds something else.
     """
-    try:
-        content = YAML(typ="safe", pure=True).load(Path(path))
-    except FileNotFoundError:
-        raise ConfigError("there is no such file", where=str(path), fix="check the path") from None
-    except (IsADirectoryError, UnicodeDecodeError):
-        raise ConfigError("this is not a YAML file", where=str(path), fix="give a .yaml file") from None
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise ConfigError(
-            f"this is not valid YAML: {getattr(error, 'problem', error)}", where=where, fix="mend that line"
-        ) from None
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise ConfigError("the file holds no settings", where=str(path), fix="it must be a mapping of keys to values")
-    return _without_aliases(content)
-
-
-def _without_aliases(content: Any) -> Any:
-    """Give each place its own copy of what YAML aliases put into several, so that an override changes one of them."""
-    if isinstance(content, dict):
-        return {key: _without_aliases(value) for key, value in content.items()}
-    return [_without_aliases(value) for value in content] if isinstance(content, list) else content
+    return content
 
 
 def parse_override(text: str) -> tuple[str, Any]:
     """Split `a.b.c=value`; the value is read as YAML.
 
     Raises:
-        ConfigError: when there is no `=`.
+        ConfigError: when there is no `=`, or the value is no YAML.
     """
     path, equals, value = text.partition("=")
     if not equals or not path:
         raise ConfigError("an override must read key=value", where=text, fix="for example stages.gan.steps=1000")
     try:
-        return path, YAML(typ="safe", pure=True).load(value) if value else ""
-    except YAMLError:
-        raise ConfigError("the value of this override is not valid YAML", where=text, fix="quote it") from None
+        return path, parse_yaml(value, text) if value else ""
+    except ConfigError as error:
+        raise ConfigError(error.what, where=text[:200], fix=error.fix) from None
 
 
 def override(content: dict[str, Any], path: str, value: Any) -> None:

@@ -129,7 +129,7 @@ def plan(work: Work, only: str | None = None) -> dict[str, Any]:
             "needs": work.pipeline.upstream(name),
             "steps": work.pipeline.stages[name].steps,
             "done": done.get(name, False),
-            "parameters": parameter_counts(work.pipeline.stages[name]),
+            "parameters": parameter_counts(work.pipeline.stages[name], name),
         }
         for name in work.pipeline.order(only)
     ]

@@ -53,7 +53,7 @@ def test_ablations_and_extractors_have_the_networks_of_the_paper(
     profile: str | None, network: int, discriminators: dict[str, int]
 ) -> None:
     pipeline = pipelines.load(FILE, profile=profile)
-    counts = {name: parameter_counts(stage) for name, stage in pipeline.stages.items()}
+    counts = {name: parameter_counts(stage, name) for name, stage in pipeline.stages.items()}
     assert counts["gan"] == {"network": network, "discriminators": discriminators}
     assert counts["fidelity"]["network"] == (19_575_683 if profile == "ablation_1" else 16_697_987)
 

@@ -123,7 +123,7 @@ def test_published_parameter_counts() -> None:
         }
     )
     counts = {"network": 23_228_677, "discriminators": {"image": 14_499_401, "detail": 14_498_249}}
-    assert parameter_counts(stage) == counts
+    assert parameter_counts(stage, "gan") == counts
 
 
 SQUEEZENET = "stages.gan.objective.feature={type: perceptual, network: squeezenet, layers: [fire9]}"

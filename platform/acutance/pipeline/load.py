@@ -31,7 +31,7 @@ def load(
         ConfigError: naming the file, the dotted path and the nearest valid name of each mistake.
     """
     content = load_yaml(path)
-    profiles = content.get("profiles") or {}
+    profiles = _profiles(content, str(path))
     changes: list[tuple[str, Any]] = []
     if profile is not None:
         if profile not in profiles:
@@ -40,6 +40,16 @@ def load(
     changes += list((values or {}).items())
     changes += [parse_override(text) for text in overrides]
     return _changed(content, changes, str(path))
+
+
+def _profiles(content: Mapping[str, Any], where: str) -> dict[str, dict[str, Any]]:
+    profiles = content.get("profiles") or {}
+    named = profiles if isinstance(profiles, dict) else {"": profiles}
+    for name, changes in named.items():
+        if not isinstance(changes, dict):
+            what = f"{f'profiles.{name}'.rstrip('.')}: this is no mapping"
+            raise ConfigError(what, where=where, fix="write `name: {path: value}` below profiles")
+    return named
 
 
 def resolve(content: Mapping[str, Any], values: Mapping[str, Any], where: str) -> Pipeline:

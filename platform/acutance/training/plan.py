@@ -8,9 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from acutance import storage
 from acutance.data import Contents, DataSettings
 from acutance.data.prepare import shards_folder
@@ -19,9 +16,11 @@ from acutance.data.stream import key_of
 from acutance.errors import WeightsError
 from acutance.fingerprint import file_sha256, fingerprint
 from acutance.models import DISCRIMINATORS, NETWORKS
+from acutance.models.counting import parameter_count
 from acutance.models.features import FEATURE_NETWORKS, UNTRAINED
 from acutance.models.model_file import describe_model
 from acutance.pipeline import Pipeline, Stage, columns_read
+from acutance.schema import Choice
 from acutance.upscaling.enlarger import Enlarger
 from acutance.weights import find_weights, require_weights
 
@@ -118,6 +117,7 @@ def plan_stages(pipeline: Pipeline, contents: Contents, root: str, *, only: str 
     require_weights(file for name in order for file in weights_files(pipeline.stages[name]))
     jobs: dict[str, StageJob] = {}
     for name in order:
+        parameter_counts(pipeline.stages[name], name)  # a network that no machine could hold is found now
         jobs[name] = _job(pipeline, name, contents, root, jobs)
     return list(jobs.values())
 
@@ -272,16 +272,28 @@ def _checksum_named(source: str, stage: str) -> str:
     return checksum(Path(source))
 
 
-def parameter_counts(stage: Stage) -> dict[str, Any]:
-    """Return the number of parameters of a stage's network and discriminators, without allocating them."""
-    with torch.device("meta"):
-        network = NETWORKS[stage.network.type](**stage.network.arguments())
-        judges = {n: DISCRIMINATORS[d.network.type](**d.network.arguments()) for n, d in stage.discriminators.items()}
+def parameter_counts(stage: Stage, name: str) -> dict[str, Any]:
+    """Return the number of parameters of a stage's network and discriminators, without allocating them.
+
+    Raises:
+        ConfigError: for a network that no machine could hold.
+    """
+    place = f"stages.{name}"
     return {
-        "network": _count(network),
-        "discriminators": {name: _count(judge) for name, judge in judges.items()},
+        "network": _count(NETWORKS, stage.network, f"{place}.network"),
+        "discriminators": {
+            judge: _count(DISCRIMINATORS, discriminator.network, f"{place}.discriminators.{judge}.network")
+            for judge, discriminator in stage.discriminators.items()
+        },
     }
 
 
-def _count(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
+_COUNTED: dict[str, int] = {}
+
+
+def _count(networks: Mapping[str, Any], choice: Choice, where: str) -> int:
+    """Return a network's number of parameters, built once for each of its settings."""
+    settings = f"{choice.type} {choice.arguments()}"
+    if settings not in _COUNTED:
+        _COUNTED[settings] = parameter_count(networks[choice.type], choice.arguments(), where)
+    return _COUNTED[settings]
