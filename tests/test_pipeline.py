@@ -47,7 +47,11 @@ def test_a_trials_values_come_after_the_profile_and_overrides_last() -> None:
         ("evaluate.stages=[gann]", "did you mean 'gan'?"),
         ("stages.fidelity.needs=[gan]", "wait for one another"),
         ("data.detail=null", "needs the column 'hr_detail'"),
-        ("compute.workers=3", "stages.gan.batch: 16 cannot be shared by 3 workers"),
+        (
+            "stages.gan.workers=3",
+            "stages.gan.workers: a batch of 16 cannot be shared by 3 workers; choose one of 1, 2, 4, 8, 16",
+        ),
+        ("stages.gan.accumulate=3", "stages.gan.accumulate: a batch of 16 makes no 3 equal parts"),
         ("stages.gan.objective.adversarial.on=picture", "stages.gan.objective adversarial on: there is no 'picture'"),
         ("stages.gan.objective.feature.name=pixel", "two terms are named pixel"),
         ("stages.highpass.derive.highpass.of=hq", "stages.highpass.derive.highpass.of: there is no 'hq'"),
@@ -126,3 +130,15 @@ def test_a_gate_that_says_something_else_is_told_what_to_say(rule: str) -> None:
 def test_a_gate_names_metrics_that_are_measured() -> None:
     with pytest.raises(ConfigError, match=r"register\.gate: there is no 'psnr'; did you mean 'psnr_y'"):
         pipelines.load(QUICKSTART, ["register.gate={psnr: 0.1}"])
+
+
+def test_a_stage_gets_as_many_workers_as_its_batch_can_be_shared_by() -> None:
+    def workers(name: str, *overrides: str) -> dict[str, int]:
+        pipeline = pipelines.load(REPOSITORY / "pipelines" / f"{name}.yaml", ["compute.workers=8", *overrides])
+        return {stage: pipeline.workers_of(stage) for stage in pipeline.stages}
+
+    assert workers("dsrgan") == {"fidelity": 8, "gan": 5}
+    assert workers("hfa_denoise") == {"highpass": 8, "l1": 8, "large": 1, "retrain": 8}
+    assert workers("eusr_4pp")["perceptual"] == 2
+    assert workers("dsrgan", "stages.gan.accumulate=2", "stages.fidelity.workers=4") == {"fidelity": 4, "gan": 5}
+    assert workers("dsrgan", "stages.gan.accumulate=5") == {"fidelity": 8, "gan": 4}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from acutance.errors import TrainingError
+from acutance.pipeline import Compute
+from acutance.training import launch
 from acutance.training.launch import _side_by_side, upstream_of
 from acutance.training.plan import StageJob
 
@@ -63,6 +66,25 @@ def test_as_many_as_there_is_room_for_and_none_too_early(graph: list[StageJob], 
     assert most <= room
     if room >= 3:
         assert most == 3
+
+
+def test_a_stage_is_trained_by_as_many_workers_as_it_asks_for(
+    graph: list[StageJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups, asked = [], []
+    monkeypatch.setattr(launch, "_warn_of_waiting", asked.append)
+    monkeypatch.setattr(launch, "_groups", lambda compute: asked.append(compute) or 1)
+    monkeypatch.setattr(
+        launch, "_train_together", lambda jobs, compute, *_: groups.append(([j.name for j in jobs], compute.workers))
+    )
+    jobs = [replace(one, workers=workers) for one, workers in zip(graph, (4, 4, 2, 2, 2, 1), strict=True)]
+    launch.train(jobs, Compute(workers=8), "/out")
+    assert groups == [
+        (["eusr", "aesthetic_head"], 4),
+        (["subjective_head", "aesthetic", "subjective"], 2),
+        (["perceptual"], 1),
+    ]
+    assert {compute.workers for compute in asked} == {4}
 
 
 def test_the_first_error_ends_it(graph: list[StageJob]) -> None:

@@ -76,7 +76,7 @@ class Register(Strict):
 class Compute(Strict):
     """What a training runs on."""
 
-    workers: PositiveInt = 1
+    workers: PositiveInt = Field(default=1, description="the most that train a stage together")
     cpus_per_worker: PositiveInt = 1
 
 
@@ -134,6 +134,11 @@ class Pipeline(Strict):
         assert data is not None  # every pipeline is checked for it
         return data
 
+    def workers_of(self, stage: str) -> int:
+        """Return how many workers train a stage: its own number, or the most that its batch can be shared by."""
+        chosen = self.stages[stage]
+        return chosen.workers or max(n for n in chosen.shares() if n <= self.compute.workers)
+
     def seed_of(self, stage: str) -> int:
         """Return a stage's seed: its own, or the pipeline's."""
         own = self.stages[stage].seed
@@ -177,11 +182,7 @@ class Pipeline(Strict):
             if discriminator.network.size != stage.patch:
                 size = f"{place}.discriminators.{judge}.network.size"
                 problems.append(f"{size}: {discriminator.network.size} is not the stage's patch, {stage.patch}")
-        if stage.batch % self.compute.workers:
-            problems.append(f"{place}.batch: {stage.batch} cannot be shared by {self.compute.workers} workers")
-        elif (share := stage.batch // self.compute.workers) % stage.accumulate:
-            problems.append(f"{place}.accumulate: a worker's {share} samples make no {stage.accumulate} equal parts")
-        return problems
+        return problems + _sharing_problems(stage, place)
 
     def _column_problems(self, name: str, place: str) -> list[str]:
         """What networks, terms and discriminators read is made by the data or in the step."""
@@ -328,6 +329,18 @@ class Pipeline(Strict):
                 wanted.add(name)
                 todo.extend(graph[name])
         return [name for name in TopologicalSorter(graph).static_order() if name in wanted]
+
+
+def _sharing_problems(stage: Stage, place: str) -> list[str]:
+    """Workers share a batch evenly, and the parts of each are equal."""
+    shares = stage.shares()
+    if not shares:
+        return [f"{place}.accumulate: a batch of {stage.batch} makes no {stage.accumulate} equal parts"]
+    if stage.workers is None or stage.workers in shares:
+        return []
+    parts = f" in {stage.accumulate} parts each" if stage.accumulate > 1 else ""
+    what = f"a batch of {stage.batch} cannot be shared by {stage.workers} workers{parts}"
+    return [f"{place}.workers: {what}; choose one of {', '.join(map(str, shares))}"]
 
 
 def _layer_problems(place: str, argument: str, network: Choice | str | None, layers: Iterable[str]) -> list[str]:

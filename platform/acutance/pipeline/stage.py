@@ -223,6 +223,10 @@ class Stage(Strict):
     )
     ema: float | None = Field(default=None, gt=0, lt=1, description="decay of the averaged weights that are kept")
     seed: int | None = Field(default=None, description="of weights and batches; the pipeline's where left out")
+    workers: PositiveInt | None = Field(
+        default=None,
+        description="that share its batches; where left out, as many of compute.workers as divide it evenly",
+    )
     accumulate: PositiveInt = Field(
         default=1,
         description="parts that a worker's samples pass through in turn, to save memory; the gradients are averaged. "
@@ -255,6 +259,10 @@ class Stage(Strict):
             named = {k: {"on": k, **v} if isinstance(v, dict) else v for k, v in content["discriminators"].items()}
             return {**content, "discriminators": named}
         return content
+
+    def shares(self) -> list[int]:
+        """Return the numbers of workers that its batch can be shared by, in equal parts."""
+        return [n for n in range(1, self.batch + 1) if self.batch % (n * self.accumulate) == 0]
 
     def reads(self) -> set[str]:
         """Return the names of what it starts from or looks through: stages or files."""

@@ -7,6 +7,7 @@ import queue
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +86,9 @@ def train(
     """Train stages on groups of Ray Train workers; finished ones are passed over.
 
     The caller has connected to Ray. Where the cluster has room for several groups, stages that do not wait for one
-    another train at the same time; otherwise one group trains them in order. A worker that is killed makes its group
-    start again, and the stage goes on from its newest checkpoint with the very batches it would have seen.
+    another train at the same time; otherwise they are trained in order, by one group where it is as large for all. A
+    worker that is killed makes its group start again, and the stage goes on from its newest checkpoint with the very
+    batches it would have seen.
 
     Args:
         root: URI of the storage root, the same on every node.
@@ -100,16 +102,22 @@ def train(
     jobs = [job for job in jobs if not job.done()]
     if not jobs:
         return
-    _warn_of_waiting(compute)
+    largest = _of(compute, max(job.workers for job in jobs))
+    _warn_of_waiting(largest)
 
     def together(group: list[StageJob]) -> None:
-        _train_together(group, compute, root, trackers or {}, on_progress)
+        for workers, alike in groupby(group, key=lambda job: job.workers):
+            _train_together(list(alike), _of(compute, workers), root, trackers or {}, on_progress)
 
-    at_once = _groups(compute)
+    at_once = _groups(largest)
     if at_once > 1 and any(not upstream_of(job, jobs) for job in jobs[1:]):
         _side_by_side(jobs, at_once, lambda job: together([job]))
     else:
         together(jobs)
+
+
+def _of(compute: Compute, workers: int) -> Compute:
+    return compute.model_copy(update={"workers": workers})
 
 
 def upstream_of(job: StageJob, jobs: Iterable[StageJob]) -> set[str]:

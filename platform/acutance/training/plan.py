@@ -28,7 +28,8 @@ TRAINING_VERSION = 5
 """Counts changes of the training code after which equal settings give other weights."""
 
 _NOT_DETERMINING = {
-    "needs", "data", "validation", "checkpoint_every", "report_every", "seed", "channels_last", "compile",
+    "needs", "data", "validation", "checkpoint_every", "report_every", "seed", "workers", "channels_last",
+    "compile",
 }  # fmt: skip
 """Compiling and the order in memory change the order of summation, as the number of workers does: rounding alone."""
 
@@ -61,6 +62,7 @@ class StageJob:
         sources: what it starts from or looks through -> URI of that model or weights file.
         weights: file name of published weights, of its network or a feature network -> SHA-256.
         description: what the model file says of itself besides its network.
+        workers: that train it together, under Ray Train.
         continues: URI of the folder of checkpoints whose newest it goes on from while it has none of its own.
     """
 
@@ -76,6 +78,7 @@ class StageJob:
     description: dict[str, Any] = field(default_factory=dict)
     continues: str | None = None
     measured_on: ShardSet | None = None
+    workers: int = 1
 
     @property
     def key(self) -> int:
@@ -155,6 +158,7 @@ def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: d
         settings=settings,
         scale=scale,
         seed=seed,
+        workers=pipeline.workers_of(name),
         trained_on=trained_on,
         measured_on=measured_on,
         folder=storage.join(root, "stages", mark),
