@@ -49,13 +49,21 @@ def bucket() -> Iterator[str]:
     server.stop()
 
 
+def compute_on_the_cpu() -> None:
+    """The GPU is one in name only, and who is given one and sees none refuses to work."""
+    from acutance import hardware
+
+    hardware.device_of = lambda gpus: "cpu"
+
+
 @pytest.fixture(scope="module", autouse=True)
 def cluster(bucket: str) -> Iterator[None]:
     """One Ray with a GPU in name, so that actors take the pictures."""
     import ray
 
     options = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False}
-    ray.init(address="local", num_cpus=2, num_gpus=1, **options)
+    hook = {"worker_process_setup_hook": compute_on_the_cpu}
+    ray.init(address="local", num_cpus=2, num_gpus=1, runtime_env=hook, **options)
     yield
     ray.shutdown()
 

@@ -30,9 +30,18 @@ Update = Callable[[int, str], None]
 """Called with what is done so far and a word about it."""
 
 
+_sink: Callable[[str], object] = stderr.print
+
+
 def say(text: str) -> None:
     """Print a sentence about the work, without the passwords that it may hold."""
-    stderr.print(redacted(text))
+    _sink(redacted(text))
+
+
+def say_through(sink: Callable[[str], object]) -> None:
+    """Have this process's sentences go elsewhere: nobody sees what a worker prints."""
+    global _sink  # noqa: PLW0603 - a process has one voice
+    _sink = sink
 
 
 @contextmanager

@@ -61,7 +61,15 @@ class ModelError(UserError):
 
 
 class UnreachableError(UserError):
-    """A Ray cluster, an MLflow server or a storage location that does not answer."""
+    """A Ray cluster, an MLflow server or a storage location that does not answer. It may come back."""
+
+
+class RefusedError(UserError):
+    """A server or a storage location that answers, and refuses: it will again, until the user mends something."""
+
+
+class LostError(AcutanceError):
+    """A process or a node that is gone; what it did can be done again."""
 
 
 class TrainingError(AcutanceError):

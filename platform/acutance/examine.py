@@ -22,6 +22,7 @@ from acutance.evaluation.results import GROUND_TRUTH, Evaluation
 from acutance.evaluation.sheet import picture_sheet, strips_of
 from acutance.evaluation.spectrograms import spectrogram_sheet
 from acutance.fingerprint import file_sha256, fingerprint
+from acutance.hardware import Asked
 from acutance.models.model_file import load_model
 from acutance.registry import Decision, Verdict, promote, resolve_model, tracking, user
 from acutance.registry.promotion import find_subject
@@ -55,6 +56,7 @@ def evaluate_models(work: Work, jobs: list[StageJob]) -> tuple[Evaluation, str, 
         protocol=wanted.protocol,
         metrics=wanted.metrics,
         scale=work.pipeline.scale,
+        gpus=work.pipeline.compute.gpus,
         title=f"{work.pipeline.title}: x{work.pipeline.scale}",
     )
 
@@ -67,6 +69,7 @@ def measure_models(
     protocol: str,
     metrics: list[str],
     scale: int,
+    gpus: Asked = "auto",
     title: str,
 ) -> tuple[Evaluation, str, bool]:
     """Measure candidates on pictures, or fetch what was measured before."""
@@ -92,6 +95,7 @@ def measure_models(
                 scale=scale,
                 protocol=protocol,
                 metrics=metrics,
+                gpus=gpus,
                 on_progress=update,
                 pictures_to=kept,
             )

@@ -68,7 +68,13 @@ def prepare_data(work: Work, only: str | None = None) -> list[Manifest]:
 def _shards(work: Work, shards: ShardSet, only: str | None) -> Manifest:
     total = len(work.contents(only)[shards.settings.source])
     with progress("prepare", total) as update:
-        manifest = make_shards(shards, work.catalogue, work.root, on_progress=lambda done, _, note: update(done, note))
+        manifest = make_shards(
+            shards,
+            work.catalogue,
+            work.root,
+            gpus=work.pipeline.compute.gpus,
+            on_progress=lambda done, _, note: update(done, note),
+        )
     if manifest.fresh:
         for skipped in manifest.skipped:
             say(f"  left out {skipped.name}: {skipped.reason}")
@@ -88,7 +94,7 @@ def train_stages(work: Work, only: str | None = None, *, before: bool = False) -
         with _recorded(work, todo) as trackers, _shown(todo) as on_progress:
             for wave in _waves(todo):
                 for shards in shard_sets(wave):
-                    make_shards(shards, work.catalogue, work.root)
+                    make_shards(shards, work.catalogue, work.root, gpus=work.pipeline.compute.gpus)
                 train(wave, work.pipeline.compute, work.root, trackers=trackers, on_progress=on_progress)
     return jobs
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from acutance.cluster.connect import LOCAL, Cluster, connect
 from acutance.errors import UserError
+from acutance.hardware import capacity, gpus_for
 from acutance.models.model_file import load_model
 from acutance.serving.http import FORMATS, Limits, token_digest
 from acutance.upscaling.picture import read_model
@@ -134,19 +135,23 @@ def _start(serve: Any, host: str, port: int) -> None:
 
 
 def _deploy(serve: Any, cluster: Cluster, arguments: tuple[Any, ...]) -> None:
-    """Run a replica, and more of them as requests come: one a GPU, else one a node with half of its CPUs."""
+    """Run a replica, and more of them as requests come: one a GPU, else one a node with half of its CPUs.
+
+    GPUs count that the cluster has or can start.
+    """
     import ray
 
     from acutance.serving import deployment
 
     content, *others = arguments
     replica: Any = deployment.Replica
-    options = {"num_gpus": 1} if cluster.gpus else {"num_cpus": max(1, int(cluster.cpus / cluster.nodes / 2))}
-    most = int(cluster.gpus) or cluster.nodes
+    gpus = gpus_for("auto", cpus=0, setting="--address", what="the server")
+    options = {"num_gpus": gpus} if gpus else {"num_cpus": max(1, int(cluster.cpus / cluster.nodes / 2))}
+    most = capacity().room({"GPU": 1}) if gpus else cluster.nodes
     scaled = replica.options(
         ray_actor_options=options, autoscaling_config={"min_replicas": 1, "max_replicas": max(1, most)}
     )
-    serve.run(scaled.bind(ray.put(content), *others), name=APPLICATION, route_prefix="/")
+    serve.run(scaled.bind(ray.put(content), gpus, *others), name=APPLICATION, route_prefix="/")
 
 
 def _end(serve: Any, cluster: Cluster) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 import pyarrow.fs as pafs
 
 from acutance import storage
-from acutance.cluster.connect import Cluster, connect
+from acutance.cluster.connect import connect
 from acutance.console import progress
 from acutance.data.folders import folder_sources, named
 from acutance.data.pictures import EXTENSIONS
 from acutance.errors import DataError
+from acutance.hardware import capacity, device_of, gpus_for
 from acutance.quiet import hush
 from acutance.upscaling.encode import SUFFIXES
 from acutance.upscaling.picture import Outcome, enlarge_file, open_restorer, read_model
@@ -55,8 +56,8 @@ def upscale_pictures(model: str, source: str, target: str, *, address: str | Non
         name = PurePosixPath(pairs[0][0]).name
         with progress(f"upscale {name}", 100) as update:
             return [enlarge_file(open_restorer(*content), *pairs[0], lambda done, of: update(100 * done // of, "%"))]
-    with connect(address) as cluster, progress("upscale", len(pairs)) as update:
-        return sorted(_enlarged(pairs, content, cluster, update))
+    with connect(address), progress("upscale", len(pairs)) as update:
+        return sorted(_enlarged(pairs, content, update))
 
 
 def find_pairs(source: str, target: str) -> list[Pair]:
@@ -141,9 +142,7 @@ def _is_picture(key: str) -> bool:
     return path.suffix.lower() in EXTENSIONS and not any(part.startswith(".") for part in path.parts)
 
 
-def _enlarged(
-    pairs: list[Pair], model: tuple[bytes, str], cluster: Cluster, update: Callable[[int, str], None]
-) -> Iterator[Outcome]:
+def _enlarged(pairs: list[Pair], model: tuple[bytes, str], update: Callable[[int, str], None]) -> Iterator[Outcome]:
     """Yield what becomes of each picture, as it ends."""
     import ray
     import ray.data
@@ -158,8 +157,9 @@ def _enlarged(
     with ray.data.DataContext.current(context):
         rows = [{"source": source, "target": target} for source, target in pairs]
         pictures = ray.data.from_items(rows, override_num_blocks=len(rows))
-        most = min(int(cluster.gpus), len(rows))
-        outcomes = _on_gpus(pictures, shared, most) if most else _on_cpus(pictures, shared)
+        gpus = gpus_for("auto", cpus=0, setting="--address", what="upscale")
+        most = min(capacity().room({"GPU": 1}), len(rows))
+        outcomes = _on_gpus(pictures, (*shared, gpus), most) if gpus else _on_cpus(pictures, (*shared, gpus))
         for batch in outcomes.iter_batches(batch_size=None, prefetch_batches=0):  # or each is told after the next
             for outcome in map(Outcome, *(batch[name].tolist() for name in Outcome._fields)):
                 del missing[outcome.source]
@@ -169,7 +169,7 @@ def _enlarged(
         yield Outcome(source, target, "failed", DIED)
 
 
-def _on_gpus(pictures: Any, shared: tuple[Any, Any], most: int) -> Any:
+def _on_gpus(pictures: Any, shared: tuple[Any, ...], most: int) -> Any:
     """An actor a GPU keeps the model there."""
     from ray.data import ActorPoolStrategy
 
@@ -177,18 +177,18 @@ def _on_gpus(pictures: Any, shared: tuple[Any, Any], most: int) -> Any:
     return pictures.map(Worker, fn_constructor_args=shared, compute=pool, num_gpus=1)
 
 
-def _on_cpus(pictures: Any, shared: tuple[Any, Any]) -> Any:
+def _on_cpus(pictures: Any, shared: tuple[Any, ...]) -> Any:
     """Tasks take the CPUs that are free at the time; the processes that run them keep the model."""
     return pictures.map(_enlarge_row, fn_args=shared, num_cpus=1)
 
 
-def _enlarge_row(row: dict[str, str], model: Any, begun: Any) -> dict[str, str]:
-    return _worker(model, begun)(row)
+def _enlarge_row(row: dict[str, str], model: Any, begun: Any, gpus: float) -> dict[str, str]:
+    return _worker(model, begun, gpus)(row)
 
 
 @lru_cache(maxsize=1)
-def _worker(model: Any, begun: Any) -> Worker:
-    return Worker(model, begun)
+def _worker(model: Any, begun: Any, gpus: float) -> Worker:
+    return Worker(model, begun, gpus)
 
 
 class Begun:
@@ -206,12 +206,13 @@ class Begun:
 class Worker:
     """The model in a process of the cluster."""
 
-    def __init__(self, model: Any, begun: Any) -> None:
-        """Build the network from the reference to its file's bytes and SHA-256."""
+    def __init__(self, model: Any, begun: Any, gpus: float) -> None:
+        """Build the network from the reference to its file's bytes and SHA-256, on the GPU that Ray gives, if any."""
         import ray
 
         hush()
-        self.restorer, self.begun = open_restorer(*ray.get(model)), begun
+        content, sha256 = ray.get(model)
+        self.restorer, self.begun = open_restorer(content, sha256, device_of(gpus)), begun
 
     def __call__(self, row: dict[str, str]) -> dict[str, str]:
         """Enlarge the `source` of a row into its `target`; return the Outcome as a row."""

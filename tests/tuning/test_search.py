@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -195,6 +196,43 @@ def test_a_population_goes_on_from_its_best_weights(tmp_path: Path, pictures: Pa
     assert kept == [["step-00000006.safetensors", "step-00000008.safetensors"]] * 2  # none of its first four steps
     inherited, own = weights(outcome)[winner], weights(outcome)[2 + winner]
     assert 0 < np.abs(inherited - own).max() < 0.1
+
+
+def test_as_many_trials_as_run_at_the_same_time_wait_for_nodes_at_the_same_time(
+    tmp_path: Path, pictures: Path, cluster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An autoscaler starts the nodes that are asked for: one by one where one trial waits at a time."""
+    from ray.util import placement_group, placement_group_table, remove_placement_group
+
+    from acutance.tune import campaign_run
+
+    most = []
+
+    def pending() -> int:
+        return sum(one["state"] == "PENDING" for one in placement_group_table().values())
+
+    def search_when_full(*arguments: Any) -> None:
+        held = placement_group([{"CPU": 4}])
+        wait_for(lambda: held.wait(1))
+
+        def free_at_three() -> None:
+            limit = time.monotonic() + 20
+            while pending() < 3 and time.monotonic() < limit:
+                time.sleep(0.1)
+            most.append(pending())
+            remove_placement_group(held)
+
+        threading.Thread(target=free_at_three).start()
+        search(*arguments)
+
+    search = campaign_run.search
+    monkeypatch.setattr(campaign_run, "search", search_when_full)
+    columns = [{"metric": "psnr_y", "on": str(pictures / "test")}]
+    table = {"vary": {"optimiser.learning_rate": [1e-4, 1e-3, 1e-2]}, "columns": columns}
+    work = opened(tmp_path, pictures, tables={"rates": table}, concurrency=3, steps=2)
+    outcome = tune.run_campaign(work)
+    assert most == [3]
+    assert [trial.state for trial in outcome.trials] == ["complete"] * 3
 
 
 def processes(words: str, mark: str = str(os.getpid())) -> list[int]:

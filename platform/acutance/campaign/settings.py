@@ -108,8 +108,9 @@ class Resources(Strict):
     """What each trial gets."""
 
     cpus: PositiveInt = Field(default=1, description="of each worker")
-    gpus: NonNegativeFloat | None = Field(
-        default=None, description="of each worker, also a fraction; 1 where there are GPUs, else 0"
+    gpus: Literal["auto"] | NonNegativeFloat = Field(
+        default="auto",
+        description="of each worker, also a fraction; auto: 1 where the cluster has or can start GPUs, else 0",
     )
     workers: PositiveInt = Field(default=1, description="processes that train a trial together")
 
@@ -156,7 +157,8 @@ class Campaign(Strict):
             problems.append("sampler.type: cmaes searches for one objective; tpe, gp and nsgaii for several")
         if isinstance(self.scheduler, Pbt) and self.seeds > 1:
             problems.append("seeds: population based training copies one set of weights; use one seed")
-        if self.resources.workers > 1 and (self.resources.gpus or 1) < 1:
+        gpus = self.resources.gpus
+        if self.resources.workers > 1 and gpus != "auto" and 0 < gpus < 1:
             problems.append("resources: workers that train together need a GPU each, not a part of one")
         problems += [problem for name, parameter in self.parameters.items() for problem in self._when(name, parameter)]
         problems += self._published()

@@ -43,13 +43,18 @@ def crop_to_multiple(hr: np.ndarray, divisors: Iterable[int]) -> np.ndarray:
 
 
 def layers(
-    hr: np.ndarray, settings: DataSettings, scale: int, stored: Mapping[int, np.ndarray] | None = None
+    hr: np.ndarray,
+    settings: DataSettings,
+    scale: int,
+    stored: Mapping[int, np.ndarray] | None = None,
+    device: str = "cpu",
 ) -> dict[str, np.ndarray]:
     """Return what the columns hold, for a whole picture.
 
     Args:
         hr: uint8 (H, W, 3), H and W multiples of all scales.
         stored: the data set's own LR by scale, uint8 (H / scale, W / scale, 3), where it is to be used.
+        device: where detail layers are made.
 
     Returns:
         `hr` and, as the settings say, `lr` uint8 (H / scale, W / scale, 3) and such of further scales, `hr_detail` and
@@ -65,7 +70,9 @@ def layers(
     if settings.detail and settings.detail_margin is None:
         extract = EXTRACTORS[settings.detail.type]
         for name in pictures.keys() & {"hr", "lr"}:
-            made[f"{name}_detail"] = extract(pictures[name], **settings.detail.arguments()).to(torch.float16)
+            made[f"{name}_detail"] = extract(pictures[name].to(device), **settings.detail.arguments()).to(
+                "cpu", torch.float16
+            )
     return {name: tensor.permute(1, 2, 0).numpy() for name, tensor in made.items()}
 
 

@@ -13,9 +13,16 @@ from acutance import errors, storage
 from acutance.data.datasets import Catalogue
 from acutance.data.manifest import MANIFEST, SHARD_VERSION, Manifest, read_manifest, write_manifest
 from acutance.data.originals import Originals, checked, originals
-from acutance.data.settings import DataSettings, columns_of, dataset_fingerprint
+from acutance.data.settings import BICUBIC, DataSettings, columns_of, dataset_fingerprint
 from acutance.data.shard_task import Enlarge, Part, Report, Task, run_task
 from acutance.errors import DataError
+from acutance.hardware import Asked, gpus_for
+
+ON_GPUS = "lgs"
+"""The extractor that has kernels of its own for GPUs."""
+
+GPU_SHARE = 0.125
+"""Of a GPU for a task, which reads, cuts and writes most of its time."""
 
 OnProgress = Callable[[int, int, str], None]
 
@@ -38,6 +45,7 @@ def prepare(
     *,
     enlarge: Enlarge | None = None,
     enlarger: str = "",
+    gpus: Asked = "auto",
     on_progress: OnProgress | None = None,
     alone: bool = False,
 ) -> Manifest:
@@ -48,7 +56,9 @@ def prepare(
     Args:
         enlarge: what `settings.enlarge` stands for.
         enlarger: the fingerprint of its model.
-        alone: do it all in this process, which holds CPUs that Ray Data would wait for.
+        gpus: for detail layers and models that enlarge, see `gpus_for`; a layer that was made on a GPU may differ in
+            the last bit of its float16.
+        alone: do it all in this process, which holds what Ray Data would wait for; `gpus` is then what it was given.
         scale: how many times smaller LR is than HR.
         root: a folder or s3:// prefix; the set is written to `shards/<fingerprint>/` in it.
         on_progress: called with (originals done, originals in all, what was done).
@@ -67,7 +77,7 @@ def prepare(
     if is_prepared(root, mark):
         return read_manifest(folder)
     tasks = _tasks(found, settings, scale, folder)
-    reports = _done_here(tasks, enlarge) if alone else _reports(tasks, enlarge)
+    reports = _done_here(tasks, enlarge, gpus) if alone else _reports(tasks, enlarge, _share(settings, gpus))
     parts = _parts(tasks, reports, on_progress or (lambda *_: None))
     manifest = _manifest(settings, scale, mark, parts)
     if not manifest.rows:
@@ -100,12 +110,20 @@ def _parts(tasks: list[Task], reports: Iterator[Report], on_progress: OnProgress
     return [parts[task.number] for task in tasks]
 
 
-def _done_here(tasks: list[Task], enlarge: Enlarge | None) -> Iterator[Report]:
+def _share(settings: DataSettings, gpus: Asked) -> float:
+    """Return the part of a GPU that a task gets: some where there is work for it."""
+    detail = settings.detail is not None and settings.detail.type == ON_GPUS and settings.detail_margin is None
+    by_model = settings.enlarge is not None and settings.enlarge.by != BICUBIC
+    return min(GPU_SHARE, gpus_for(gpus, setting="compute.gpus", what="prepare")) if detail or by_model else 0.0
+
+
+def _done_here(tasks: list[Task], enlarge: Enlarge | None, gpus: Asked) -> Iterator[Report]:
+    given = 0.0 if gpus == "auto" else gpus
     for task in tasks:
-        yield Report.model_validate_json(run_task({"task": task.model_dump_json()}, enlarge)["report"])
+        yield Report.model_validate_json(run_task({"task": task.model_dump_json()}, enlarge, given)["report"])
 
 
-def _reports(tasks: list[Task], enlarge: Enlarge | None) -> Iterator[Report]:
+def _reports(tasks: list[Task], enlarge: Enlarge | None, gpus: float) -> Iterator[Report]:
     """Yield what each task reports, as it ends."""
     import ray.data
 
@@ -114,8 +132,9 @@ def _reports(tasks: list[Task], enlarge: Enlarge | None) -> Iterator[Report]:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     rows = [{"task": task.model_dump_json()} for task in tasks]
+    given: dict[str, Any] = {"num_cpus": 1, **({"num_gpus": gpus} if gpus else {})}
     # A block a task: each is scheduled, tried again on another node and reported by itself.
-    reports = ray.data.from_items(rows, override_num_blocks=len(rows)).map(run_task, fn_args=(enlarge,), num_cpus=1)
+    reports = ray.data.from_items(rows, override_num_blocks=len(rows)).map(run_task, fn_args=(enlarge, gpus), **given)
     for row in reports.iter_rows():
         yield Report.model_validate_json(row["report"])
 

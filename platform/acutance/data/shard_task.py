@@ -21,11 +21,12 @@ from acutance.data.pictures import PictureError, read_picture
 from acutance.data.settings import DataSettings, columns_of
 from acutance.data.shards import ShardWriter
 from acutance.errors import AcutanceError, DataError
+from acutance.hardware import device_of
 from acutance.imaging import difference_statistics
 from acutance.schema import Strict
 
-Enlarge = Callable[[np.ndarray], np.ndarray]
-"""From pictures uint8 (N, h, w, 3) to larger ones; it travels to the nodes."""
+Enlarge = Callable[[np.ndarray, str], np.ndarray]
+"""From pictures uint8 (N, h, w, 3) and a torch device to larger ones; it travels to the nodes."""
 
 
 class Task(Strict):
@@ -55,11 +56,11 @@ class Report(Strict):
     failure: tuple[str, str, str | None, str | None] | None = None
 
 
-def run_task(row: dict[str, Any], enlarge: Enlarge | None = None) -> dict[str, Any]:
-    """Do the `task` of a row (JSON of a Task) and return its `report` (JSON of a Report)."""
+def run_task(row: dict[str, Any], enlarge: Enlarge | None = None, gpus: float = 0) -> dict[str, Any]:
+    """Do the `task` of a row (JSON of a Task) and return its `report` (JSON of a Report); Ray has given it `gpus`."""
     task = Task.model_validate_json(row["task"])
     try:
-        report = _make_shard(task, enlarge)
+        report = _make_shard(task, enlarge, device_of(gpus))
     except AcutanceError as error:
         failure = (type(error).__name__, error.what, error.where, error.fix)
         report = Report(number=task.number, failure=failure)
@@ -69,7 +70,7 @@ def run_task(row: dict[str, Any], enlarge: Enlarge | None = None) -> dict[str, A
     return {"report": report.model_dump_json()}
 
 
-def _make_shard(task: Task, enlarge: Enlarge | None) -> Report:
+def _make_shard(task: Task, enlarge: Enlarge | None, device: str) -> Report:
     """Make one shard, unless it is there already.
 
     Raises:
@@ -83,7 +84,10 @@ def _make_shard(task: Task, enlarge: Enlarge | None) -> Report:
     sources, skipped = [], []
     for one in task.originals:
         try:
-            rows = _add_excerpt(writer, one, enlarge) if isinstance(one, Excerpt) else _add_picture(writer, one, task)
+            if isinstance(one, Excerpt):
+                rows = _add_excerpt(writer, one, enlarge, device)
+            else:
+                rows = _add_picture(writer, one, task, device)
             sources.append(PreparedSource(name=one.name, sha256=one.sha256, rows=rows))
         except _LeftOut as reason:
             skipped.append(Skipped(name=one.name, reason=str(reason)))
@@ -105,7 +109,7 @@ def _stored_part(task: Task, note: str) -> Part | None:
     return part if part.shard is None or is_intact(task.folder, part.shard) else None
 
 
-def _add_picture(writer: ShardWriter, picture: Picture, task: Task) -> int:
+def _add_picture(writer: ShardWriter, picture: Picture, task: Task, device: str) -> int:
     """Cut one picture into the shard; return its number of sub-images."""
     columns, cuts = columns_of(task.settings, task.scale), task.settings.subimages
     assert cuts is not None  # whole pictures are excerpts
@@ -117,7 +121,7 @@ def _add_picture(writer: ShardWriter, picture: Picture, task: Task) -> int:
     if not at:
         raise _LeftOut(f"it is {width}x{height} pixels, smaller than a sub-image ({cuts.size})")
     lr = {scale: _read_lr(file, scale, whole, hr, task.settings) for scale, file in picture.lr.items()}
-    layers = cutting.layers(hr, task.settings, task.scale, lr)
+    layers = cutting.layers(hr, task.settings, task.scale, lr, device)
     parts = {name: cutting.cut(layers[name], at, cuts.size, columns[name].divisor) for name in layers}
     if picture.distribution:
         parts["distribution"] = np.tile(np.array(picture.distribution, np.float32), (len(at), 1))
@@ -128,10 +132,10 @@ def _add_picture(writer: ShardWriter, picture: Picture, task: Task) -> int:
     return len(at)
 
 
-def _add_excerpt(writer: ShardWriter, excerpt: Excerpt, enlarge: Enlarge | None) -> int:
+def _add_excerpt(writer: ShardWriter, excerpt: Excerpt, enlarge: Enlarge | None, device: str) -> int:
     """Put whole pictures and their classes into the shard; return their number."""
     found = excerpt.read()
-    pixels = enlarge(found.pixels) if enlarge else found.pixels
+    pixels = enlarge(found.pixels, device) if enlarge else found.pixels
     at = [(0, 0)] * len(pixels)
     writer.add(excerpt.name, excerpt.sha256, at, {"hr": pixels, "class": found.labels[:, None]})
     return len(pixels)

@@ -19,6 +19,7 @@ from acutance.evaluation.metrics import METRICS, measure, unavailable
 from acutance.evaluation.pictures import INPUT, LR, bicubic_for, pair_for, picture_file, shown, shown_detail
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation, Row
+from acutance.hardware import Asked, device_of, gpus_for
 from acutance.models.model_file import load_model
 from acutance.models.restore import restore
 from acutance.quiet import hush
@@ -29,6 +30,9 @@ BICUBIC = "bicubic"
 
 LEAST_AT_ONCE = 16
 """Tasks submitted ahead on a small cluster; on a large one, two for each of its CPUs."""
+
+GPU_SHARE = 0.25
+"""Of a GPU for a task: restoring is the smaller part of one, and in tiles it takes little memory."""
 
 Sources = Mapping[str, Sequence[Source]]
 """Data set -> its pictures."""
@@ -95,10 +99,13 @@ def evaluate(
     scale: int,
     protocol: str,
     metrics: Iterable[str],
+    gpus: Asked = "auto",
     on_progress: OnProgress | None = None,
     pictures_to: str | None = None,
 ) -> Evaluation:
     """Measure candidates and the truth on whole pictures: a Ray task of one CPU for each of them on each.
+
+    Those of models share GPUs, where the cluster has or can start some.
 
     Ray must be running. Models and pictures must be readable from every node.
 
@@ -108,6 +115,7 @@ def evaluate(
         scale: how many times the candidates enlarge.
         protocol: a name of PROTOCOLS.
         metrics: names of METRICS.
+        gpus: 0 leaves it all to CPUs; see `gpus_for`.
         on_progress: called after each of the `tasks_of(candidates, sources)`.
         pictures_to: folder or s3:// prefix that receives, by `picture_file`, what each candidate made, the
             LR, the ground truth and the detail layers.
@@ -116,16 +124,24 @@ def evaluate(
         ConfigError: for an unknown metric or protocol.
         DataError: for a picture that cannot be read, or an LR that does not fit it.
         ModelError: for a model that is missing, or made for another scale.
+        TrainingError: when a task was promised a GPU and sees none.
     """
     import ray
 
     yardstick = _yardstick(scale, protocol, metrics)
     tasks = tasks_of(candidates, sources)
     remote, keep, this_call = ray.remote(num_cpus=1)(_perform), pictures_to is not None, uuid.uuid4().hex
+    modelled = any(model not in (None, BICUBIC) for model in candidates.values())
+    share = min(GPU_SHARE, gpus_for(gpus, setting="compute.gpus", what="evaluate")) if modelled else 0.0
+
+    def submit(i: int) -> Any:
+        part = 0.0 if tasks[i].model in (None, BICUBIC) else share
+        return remote.options(num_gpus=part).remote(tasks[i], yardstick, this_call, keep, part)
+
     rows: dict[int, Row] = {}
     missing: dict[str, str] = {}
     try:
-        for i, reference in _as_completed(lambda i: remote.remote(tasks[i], yardstick, this_call, keep), len(tasks)):
+        for i, reference in _as_completed(submit, len(tasks)):
             row, lacking, pictures = ray.get(reference)
             rows[i] = row
             missing |= lacking
@@ -196,13 +212,13 @@ def _as_completed(submit: Callable[[int], Any], count: int) -> Iterator[tuple[in
 
 
 def _perform(
-    task: Task, yardstick: Yardstick, call: str, keep: bool
+    task: Task, yardstick: Yardstick, call: str, keep: bool, gpus: float
 ) -> tuple[Row, dict[str, str], dict[str, np.ndarray]]:
     """Do one task in a worker: its row, the metrics unavailable there, and the pictures to keep by name."""
     hush()
     missing = unavailable(yardstick.metrics)
     lr, truth = _pair(task, yardstick)
-    outputs = None if task.model is None else _restored(task.model, yardstick, lr, truth, call)
+    outputs = None if task.model is None else _restored(task.model, yardstick, lr, truth, call, gpus)
     row = _measured(task, outputs, truth, _only_available(yardstick, missing))
     return row, missing, _to_keep(task, outputs, lr, truth) if keep else {}
 
@@ -211,19 +227,20 @@ def _pair(task: Task, yardstick: Yardstick) -> tuple[np.ndarray, np.ndarray]:
     return pair_for(PROTOCOLS[yardstick.protocol], task.dataset, task.source, yardstick.scale)
 
 
-def _restored(model: str, yardstick: Yardstick, lr: np.ndarray, truth: np.ndarray, call: str) -> Outputs:
+def _restored(model: str, yardstick: Yardstick, lr: np.ndarray, truth: np.ndarray, call: str, gpus: float) -> Outputs:
     protocol = PROTOCOLS[yardstick.protocol]
     if model == BICUBIC:
         return {"image": bicubic_for(protocol, lr, truth, yardstick.scale)}
-    network, description = _loaded(model, call)
+    network, description = _loaded(model, call, device_of(gpus))
     _require_scale(description, yardstick.scale, model)
     return restore(network, description, lr, rounded=protocol.eight_bits)
 
 
 @lru_cache(maxsize=4)
-def _loaded(uri: str, call: str) -> tuple[nn.Module, dict[str, Any]]:
+def _loaded(uri: str, call: str, device: str) -> tuple[nn.Module, dict[str, Any]]:
     """Load a model once a worker process and evaluation: by the next one its file may be another."""
-    return load_model(uri)
+    network, description = load_model(uri)
+    return network.to(device), description
 
 
 def _require_scale(description: Mapping[str, Any], scale: int, where: str) -> None:

@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveInt,
     ValidationError,
     ValidatorFunctionWrapHandler,
@@ -78,6 +79,10 @@ class Compute(Strict):
 
     workers: PositiveInt = Field(default=1, description="the most that train a stage together")
     cpus_per_worker: PositiveInt = 1
+    gpus: Literal["auto"] | NonNegativeInt = Field(
+        default="auto",
+        description="of each worker; auto: 1 where the cluster has or can start GPUs, else 0",
+    )
 
 
 class Paper(Strict):

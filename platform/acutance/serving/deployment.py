@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from acutance.data.layers import Layers
+from acutance.hardware import device_of
 from acutance.quiet import hush
 from acutance.serving.http import PRESENT, Limits, Service, answer
 from acutance.upscaling.encode import png_files
@@ -41,15 +42,17 @@ ONGOING = 2 * PRESENT
 class Replica:
     """One copy of the model."""
 
-    def __init__(self, model: Any, about: Mapping[str, Any], limits: Limits, token: str | None) -> None:
+    def __init__(self, model: Any, gpus: float, about: Mapping[str, Any], limits: Limits, token: str | None) -> None:
         """Build the network.
 
         Args:
             model: reference to the bytes of a model file and their SHA-256.
+            gpus: that Ray gives this process.
             about, limits, token: see `Service`.
         """
         hush()
-        self.restorer = open_restorer(*ray.get(model))
+        content, sha256 = ray.get(model)
+        self.restorer = open_restorer(content, sha256, device_of(gpus))
         self.service = Service(about, limits, token, self.enlarge)
 
     async def __call__(self, request: Request) -> Response:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from acutance.errors import ConfigError, ModelError, WeightsError
+from acutance.hardware import missing_compiler
 from acutance.losses import MASKS, TERMS
 from acutance.losses.objective import Objective
 from acutance.models import DISCRIMINATORS, NETWORKS
@@ -29,11 +30,17 @@ def build_learner(job: StageJob, device: str) -> Learner:
     """Return a learner at step 0; the same job gives the same weights in every process.
 
     Raises:
-        ConfigError: when a warm start names a part the network does not have.
+        ConfigError: when a warm start names a part the network does not have, or nothing here can compile.
         ModelError: when a warm start's weights do not fit.
         WeightsError: when published weights are not here, or are not those of the machine that planned it.
     """
     stage = Stage.model_validate(job.settings)
+    if stage.compile and (lacking := missing_compiler(device)):
+        raise ConfigError(
+            f"compile: true needs a compiler, and {lacking}",
+            where=f"stages.{job.name}.compile",
+            fix="install one on every node (Debian: apt-get install g++), or set it to false",
+        )
     seed_everything(job.key, 0)
     network: nn.Module = NETWORKS[stage.network.type](**stage.network.arguments())
     if file := trunk_file(stage):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,32 +16,39 @@ from typing import Any
 import ray
 import ray.train
 import torch
+from ray.exceptions import RayActorError
+from ray.train import WorkerGroupError
+from ray.train.collective import broadcast_from_rank_zero
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.torch.config import _TorchBackend
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from acutance import storage
-from acutance.console import say
+from acutance.console import say, say_through
 from acutance.errors import AcutanceError, TrainingError
-from acutance.pipeline import Compute
-from acutance.training.interface import choose_interface
+from acutance.hardware import Capacity, alive, capacity, gpus_for, wanted
+from acutance.pipeline import Compute, Stage
+from acutance.training import group
 from acutance.training.learner import Learner
 from acutance.training.loop import Losses, Tracker, train_stage
 from acutance.training.plan import StageJob
 
 RESTARTS = 5
-"""How many times a run starts again after a worker or a node was lost."""
+"""How many times in a row workers may start again without having reached another checkpoint."""
 
 POLL_SECONDS = 0.5
+
+SAME_SECONDS = 30.0
+"""What was said so recently is not said again."""
 
 OnProgress = Callable[[str, int, Losses], None]
 
 
 class _Backend(_TorchBackend):
-    """Ray's own, but workers on several machines find one another."""
+    """Ray's own, but workers enter their process group as those of trials do: by `group.enter`."""
 
     def on_start(self, worker_group: Any, backend_config: Any) -> None:
-        worker_group.execute(choose_interface)
-        super().on_start(worker_group, backend_config)
+        """Leave it to `_work`, whose errors reach the user."""
 
 
 class _Distributed(TorchConfig):
@@ -50,21 +59,43 @@ class _Distributed(TorchConfig):
 
 @ray.remote(num_cpus=0)
 class _Board:
-    """Where worker 0 posts what the driver shows."""
+    """Where workers post what the driver shows, and how it stands with their starts. It is on the driver's node."""
 
     def __init__(self) -> None:
         self.posts: list[tuple[str, int, Losses]] = []
         self.notes: list[str] = []
+        self.said: dict[str, float] = {}
         self.failure: AcutanceError | None = None
+        self.mark: str | None = None
+        self.starts = 0
+        self.stumble = ""
 
     def post(self, stage: str, step: int, losses: Losses) -> None:
         self.posts.append((stage, step, losses))
 
     def fail(self, error: AcutanceError) -> None:
+        """Note an error that would come again."""
         self.failure = self.failure or error
 
+    def stumbled(self, what: str) -> None:
+        """Note why workers will have to start again; the first to say so knows."""
+        self.stumble = self.stumble or what
+
+    def begun(self, mark: str) -> tuple[int, str]:
+        """Note a start from `mark`; return how many there were from it before, and why there is another one."""
+        why, self.stumble = self.stumble, ""
+        again = self.mark is not None
+        self.mark, self.starts = mark, self.starts + 1 if mark == self.mark else 0
+        if again:
+            self.note(f"training starts again from its last checkpoint: {why or 'a worker was lost'}")
+        return self.starts, why
+
     def note(self, text: str) -> None:
-        self.notes.append(text)
+        """Keep a sentence; when all workers say the same at about the same time, it is said once."""
+        now = time.monotonic()
+        if now - self.said.get(text, -SAME_SECONDS) >= SAME_SECONDS:
+            self.notes.append(text)
+        self.said[text] = now
 
     def take(self) -> tuple[list[tuple[str, int, Losses]], list[str]]:
         taken = self.posts, self.notes
@@ -97,23 +128,56 @@ def train(
 
     Raises:
         AcutanceError: the error of a worker, as it was raised there.
+        ConfigError: when the cluster has no room for the workers and their GPUs, and cannot get it.
         TrainingError: when workers keep dying.
     """
     jobs = [job for job in jobs if not job.done()]
     if not jobs:
         return
-    largest = _of(compute, max(job.workers for job in jobs))
-    _warn_of_waiting(largest)
+    jobs, gpus = _placed(jobs, compute)
 
     def together(group: list[StageJob]) -> None:
         for workers, alike in groupby(group, key=lambda job: job.workers):
-            _train_together(list(alike), _of(compute, workers), root, trackers or {}, on_progress)
+            _train_together(list(alike), _of(compute, workers), gpus, root, trackers or {}, on_progress)
 
-    at_once = _groups(largest)
+    at_once = _groups(_of(compute, max(job.workers for job in jobs)), gpus)
     if at_once > 1 and any(not upstream_of(job, jobs) for job in jobs[1:]):
         _side_by_side(jobs, at_once, lambda job: together([job]))
     else:
         together(jobs)
+
+
+def _placed(jobs: list[StageJob], compute: Compute) -> tuple[list[StageJob], float]:
+    """Return the jobs with as many workers as the cluster can come to have room for, and the GPUs of each worker.
+
+    `compute.workers` is the most that train a stage. With `gpus: auto` a stage that does not say its own number takes
+    fewer where there are fewer GPUs, or CPUs; that is said.
+
+    Raises:
+        ConfigError: when there is no room for what was asked for.
+    """
+    there = capacity()
+    room = there.room({"CPU": compute.cpus_per_worker, "GPU": wanted(compute.gpus, there)})
+    if compute.gpus == "auto" and room:
+        jobs = [_within(job, room) for job in jobs]
+    gpus = gpus_for(
+        compute.gpus,
+        workers=max(job.workers for job in jobs),
+        cpus=compute.cpus_per_worker,
+        setting="compute.gpus",
+        what="training",
+        there=there,
+    )
+    return jobs, gpus
+
+
+def _within(job: StageJob, room: int) -> StageJob:
+    stage = Stage.model_validate(job.settings)
+    if stage.workers or job.workers <= room:
+        return job
+    workers = max(n for n in stage.shares() if n <= room)
+    say(f"{job.name} is trained by {workers} of {job.workers} workers: the cluster has no room for more")
+    return replace(job, workers=workers)
 
 
 def _of(compute: Compute, workers: int) -> Compute:
@@ -155,12 +219,17 @@ def _side_by_side(jobs: list[StageJob], at_once: int, train_one: Callable[[Stage
 
 
 def _train_together(
-    jobs: list[StageJob], compute: Compute, root: str, trackers: Mapping[str, Tracker], on_progress: OnProgress | None
+    jobs: list[StageJob],
+    compute: Compute,
+    gpus: float,
+    root: str,
+    trackers: Mapping[str, Tracker],
+    on_progress: OnProgress | None,
 ) -> None:
     """Train stages in order on one group of workers."""
-    board = _Board.remote()  # type: ignore[attr-defined]
-    gpu = _gpus() >= compute.workers
-    resources = {"CPU": compute.cpus_per_worker, **({"GPU": 1} if gpu else {})}
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    board = _Board.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
+    resources = {"CPU": compute.cpus_per_worker, **({"GPU": gpus} if gpus else {})}
     scratch = storage.join(root, "ray")
     name = f"train-{uuid.uuid4().hex[:8]}"
     trainer = TorchTrainer(
@@ -170,17 +239,18 @@ def _train_together(
             "trackers": dict(trackers),
             "board": board,
             "threads": compute.cpus_per_worker,
+            "gpus": gpus,
         },
-        torch_config=_Distributed(backend="nccl" if gpu else "gloo"),
+        torch_config=_Distributed(),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=compute.workers, use_gpu=gpu, resources_per_worker=resources
+            num_workers=compute.workers, use_gpu=bool(gpus), resources_per_worker=resources
         ),
         # Checkpoints are ours: Ray would count one only some time after it was reported. The run's name is new each
-        # time, because Ray takes up an old run of the same name by itself.
+        # time, because Ray takes up an old run of the same name by itself. Starts are counted by the board.
         run_config=ray.train.RunConfig(
             name=name,
             storage_path=scratch if storage.is_remote(scratch) else str(Path(scratch).absolute()),
-            failure_config=ray.train.FailureConfig(max_failures=RESTARTS),
+            failure_config=ray.train.FailureConfig(max_failures=-1),
         ),
     )
     with _relayed(board, on_progress):
@@ -198,21 +268,55 @@ def _train_together(
 def _work(config: dict[str, Any]) -> None:
     """What each worker does."""
     torch.set_num_threads(config["threads"])
-    board, context = config["board"], ray.train.get_context()
+    board = config["board"]
+    say_through(board.note.remote)
     if ray.get(board.why.remote()) is not None:
         return  # the group was started again after an error that would come again
+    try:
+        _train_all(config, board)
+    except AcutanceError as error:
+        # Raised as well as posted: the other workers wait for this one and must be ended.
+        ray.get(board.fail.remote(error))
+        raise
+    except Exception as error:
+        if not group.is_loss(error):
+            ray.get(board.stumbled.remote(group.last_words(error)))
+        raise
+
+
+def _train_all(config: dict[str, Any], board: Any) -> None:
+    context, gpus = ray.train.get_context(), config["gpus"]
+    rank, world = context.get_world_rank(), context.get_world_size()
+    if rank == 0:
+        _count_starts(config["jobs"], board)
+    address = broadcast_from_rank_zero(group.open_address() if rank == 0 else None)
+    device = group.enter(address, rank, world, gpus)
+    devices = group.device_names(gpus, world)
+    if rank == 0:
+        board.note.remote(f"training: {group.described(devices, gpus)}")
     for job in config["jobs"]:
 
         def report(step: int, losses: Losses, _: Learner, name: str = job.name) -> None:
-            if context.get_world_rank() == 0:
+            if rank == 0:
                 board.post.remote(name, step, losses)
 
-        try:
-            train_stage(job, tracker=config["trackers"].get(job.name), on_report=report, on_skip=board.note.remote)
-        except AcutanceError as error:
-            # Raised as well as posted: the other workers wait for this one and must be ended.
-            ray.get(board.fail.remote(error))
-            raise
+        tracker = config["trackers"].get(job.name)
+        train_stage(job, tracker=tracker, device=device, on_report=report, on_skip=board.note.remote)
+
+
+def _count_starts(jobs: list[StageJob], board: Any) -> None:
+    """Give up where workers start again and again and reach no checkpoint; what is reached in between is not counted.
+
+    Raises:
+        TrainingError: saying why they started again the last time.
+    """
+    kept = [("done" if job.done() else "".join(storage.names(job.checkpoints)[-1:])) for job in jobs]
+    starts, why = ray.get(board.begun.remote("/".join(kept)))
+    if starts > RESTARTS:
+        raise TrainingError(
+            f"workers failed {starts} times in a row before the next checkpoint: {why or 'they were lost'}",
+            fix="run the same command again to go on from the last checkpoint; ACUTANCE_DEBUG=1 shows Ray's logs",
+        )
 
 
 @contextlib.contextmanager
@@ -244,30 +348,23 @@ def _relayed(board: Any, on_progress: OnProgress | None) -> Iterator[None]:
 
 
 def _reason(board: Any, error: Exception) -> AcutanceError:
+    """Return what ended a training in our words: the first error of a worker, or what of Ray was lost."""
     with contextlib.suppress(Exception):
         failure = ray.get(board.why.remote(), timeout=5)
         if failure is not None:
             return failure
-    text = str(error).strip().splitlines()
+    found = group.cause(error.worker_failures.values()) if isinstance(error, WorkerGroupError) else error
+    if isinstance(found, AcutanceError):
+        return found
+    what = f"training stopped: {group.last_words(found)}"
+    if isinstance(found, RayActorError):
+        what = f"training stopped: Ray lost the process that led it: {group.last_words(found)}"
     return TrainingError(
-        f"training stopped: {text[-1] if text else type(error).__name__}",
-        fix="run the same command again to go on from the last checkpoint; ACUTANCE_DEBUG=1 shows Ray's logs",
+        what, fix="run the same command again to go on from the last checkpoint; ACUTANCE_DEBUG=1 shows Ray's logs"
     )
 
 
-def _warn_of_waiting(compute: Compute) -> None:
-    """Ray waits for nodes that may never come: say so."""
-    wanted, there = compute.workers * compute.cpus_per_worker, ray.cluster_resources().get("CPU", 0)
-    if there < wanted:
-        say(f"training waits for {wanted} CPUs, Ray has {there:g}; compute.workers=1 asks for less")
-
-
-def _groups(compute: Compute) -> int:
-    """Return how many groups of workers the cluster has room for."""
-    if _gpus() >= compute.workers:
-        return _gpus() // compute.workers
-    return max(1, int(ray.cluster_resources().get("CPU", 0)) // (compute.workers * compute.cpus_per_worker))
-
-
-def _gpus() -> int:
-    return int(ray.cluster_resources().get("GPU", 0))
+def _groups(compute: Compute, gpus: float) -> int:
+    """Return how many groups of workers the nodes that are alive have room for; at least one, which is waited for."""
+    bundle = {"CPU": compute.cpus_per_worker, "GPU": gpus}
+    return max(1, Capacity(alive()).room_now(bundle) // compute.workers)

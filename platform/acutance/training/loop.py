@@ -20,6 +20,7 @@ from acutance.data.scales import ScaleStream
 from acutance.data.shards import open_columns, read_manifest
 from acutance.data.stream import Stream
 from acutance.errors import ConfigError
+from acutance.hardware import device_of
 from acutance.models import NETWORKS
 from acutance.models.model_file import save_model
 from acutance.pipeline import Stage, columns_read
@@ -56,6 +57,7 @@ def train_stage(
     job: StageJob,
     *,
     tracker: Tracker | None = None,
+    device: str | None = None,
     on_report: Callable[[int, Losses, Learner], None] | None = None,
     on_skip: Callable[[str], None] = say,
 ) -> None:
@@ -63,10 +65,11 @@ def train_stage(
 
     Args:
         tracker: receives each step's losses, averaged over the workers (worker 0 only).
+        device: where to train; None is the GPU where there is one.
         on_report: called by every worker every `report_every` steps and at the end.
         on_skip: receives what there is to say of a step that was skipped (worker 0 only).
     """
-    for report in reports_of(job, tracker=tracker, on_skip=on_skip):
+    for report in reports_of(job, tracker=tracker, device=device, on_skip=on_skip):
         if on_report:
             on_report(report.step, report.losses, report.learner)
 
@@ -75,6 +78,7 @@ def reports_of(
     job: StageJob,
     *,
     tracker: Tracker | None = None,
+    device: str | None = None,
     at: Collection[int] = (),
     on_skip: Callable[[str], None] = say,
 ) -> Iterator[Report]:
@@ -86,7 +90,7 @@ def reports_of(
     gradients are not finite is skipped; after `skips` in a row the run goes back to its newest checkpoint, once.
 
     Args:
-        tracker, on_skip: as for `train_stage`.
+        tracker, device, on_skip: as for `train_stage`.
         at: further steps to report at.
 
     Raises:
@@ -95,7 +99,7 @@ def reports_of(
     if job.done():
         return
     rank, world = place()
-    device = _device()
+    device = device or device_of(float(torch.cuda.is_available()))
     stage = Stage.model_validate(job.settings)
     learner = build_learner(job, device)
     if not checkpoint.resume(job.checkpoints, learner, job.fingerprint, device) and job.continues:
@@ -248,7 +252,3 @@ class _LossLog:
 def _wait_for_all() -> None:
     if dist.is_initialized():
         dist.barrier()
-
-
-def _device() -> str:
-    return f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"

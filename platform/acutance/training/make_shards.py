@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from acutance.data import Catalogue, Manifest, is_prepared, prepare, read_manifest
 from acutance.data.prepare import OnProgress
+from acutance.hardware import Asked
 from acutance.training.plan import ShardSet, StageJob
 
 
@@ -16,7 +17,13 @@ def shard_sets(jobs: Iterable[StageJob]) -> list[ShardSet]:
 
 
 def make_shards(
-    shards: ShardSet, catalogue: Catalogue, root: str, *, on_progress: OnProgress | None = None, alone: bool = False
+    shards: ShardSet,
+    catalogue: Catalogue,
+    root: str,
+    *,
+    gpus: Asked = "auto",
+    on_progress: OnProgress | None = None,
+    alone: bool = False,
 ) -> Manifest:
     """Make a shard set, or return at once when it is there; arguments and errors as for `data.prepare`."""
     if is_prepared(root, shards.fingerprint):
@@ -28,6 +35,7 @@ def make_shards(
         root,
         enlarge=shards.enlarger,
         enlarger=shards.enlarger.fingerprint if shards.enlarger else "",
+        gpus=gpus,
         on_progress=on_progress,
         alone=alone,
     )

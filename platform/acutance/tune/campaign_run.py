@@ -89,7 +89,7 @@ def run_campaign(work: CampaignWork, *, resume: bool = False) -> CampaignOutcome
 
 def _search(work: CampaignWork, study: Study, client: Any, run: str) -> None:
     campaign, base = work.campaign, work.base
-    resources = worker_resources(campaign.resources.cpus, campaign.resources.gpus)
+    resources = worker_resources(campaign.resources)
     setup = TrialSetup(
         campaign=campaign.model_dump(mode="json", by_alias=True),
         pipeline=base.pipeline.model_dump(mode="json", by_alias=True),

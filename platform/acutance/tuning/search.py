@@ -10,14 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import ray
 from ray import tune
 from ray.tune.execution.placement_groups import PlacementGroupFactory
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from acutance.campaign import Search
+from acutance.campaign.settings import Resources
 from acutance.errors import TrainingError
+from acutance.hardware import gpus_for
 from acutance.tuning.ledger import Assignment, Ledger
 from acutance.tuning.study import Attempt
 from acutance.tuning.trial import StageTrial, TrialSetup, upstream_of
@@ -50,7 +51,7 @@ def search(ledger: Ledger, plan: Search, setup: TrialSetup, listener: Listener) 
     """
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # its own CSV, JSON and TensorBoard files
     campaign = plan.campaign
-    conductor = _Conductor(ledger, setup, campaign.concurrency, listener)
+    conductor = _Conductor(ledger, setup, listener)
     bundles = PlacementGroupFactory([setup.resources] * campaign.resources.workers)
     # Ray's own files are of no use to a restart: the study and the stages' checkpoints are.
     with tempfile.TemporaryDirectory(prefix="acutance-tune-") as scratch, contextlib.redirect_stdout(None):
@@ -60,6 +61,8 @@ def search(ledger: Ledger, plan: Search, setup: TrialSetup, listener: Listener) 
                 search_alg=_Proposer(conductor),
                 scheduler=_Judge(conductor),
                 num_samples=-1,
+                # As many may also wait for their resources, so that all the nodes they need are started at once.
+                max_concurrent_trials=campaign.concurrency,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
@@ -79,8 +82,8 @@ def search(ledger: Ledger, plan: Search, setup: TrialSetup, listener: Listener) 
 class _Conductor:
     """Between Ray Tune's two extension points and the ledger; knows which of Ray's trials has which number."""
 
-    def __init__(self, ledger: Ledger, setup: TrialSetup, concurrency: int, listener: Listener) -> None:
-        self.ledger, self.setup, self.concurrency, self.listener = ledger, setup, concurrency, listener
+    def __init__(self, ledger: Ledger, setup: TrialSetup, listener: Listener) -> None:
+        self.ledger, self.setup, self.listener = ledger, setup, listener
         self.numbers: dict[str, int] = {}
         self.runs: dict[int, str] = {}
         self.claims: dict[int, set[str]] = {}
@@ -92,8 +95,6 @@ class _Conductor:
 
     def propose(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next trial's config, None to be asked again, FINISHED where there is nothing more."""
-        if len(self.ledger.live) - (self.held is not None) >= self.concurrency:
-            return None
         assignment = self.held or self.ledger.ask()
         if assignment == "done":
             return Searcher.FINISHED
@@ -174,8 +175,7 @@ class _Judge(FIFOScheduler):
         return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
 
 
-def worker_resources(cpus: int, gpus: float | None) -> dict[str, float]:
-    """Return what Ray reserves for a worker; unasked, one GPU where the cluster has any."""
-    if gpus is None:
-        gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
-    return {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
+def worker_resources(wanted: Resources) -> dict[str, float]:
+    """Return what Ray reserves for each worker of a trial; errors as of `gpus_for`."""
+    gpus = gpus_for(wanted.gpus, workers=wanted.workers, cpus=wanted.cpus, setting="resources.gpus", what="a trial")
+    return {"CPU": wanted.cpus, **({"GPU": gpus} if gpus else {})}

@@ -108,7 +108,8 @@ class StageTrial(tune.Trainable):
         pipelines = [pipeline_of(self.shared, self.assignment, seed) for seed in range(self.campaign.seeds)]
         for job in (job for pipeline in pipelines for job in _jobs(self.shared, pipeline)):
             for shards in shard_sets([job]):
-                make_shards(shards, self.shared.catalogue, self.shared.root, alone=True)
+                gpus = self.shared.resources.get("GPU", 0)
+                make_shards(shards, self.shared.catalogue, self.shared.root, gpus=gpus, alone=True)
             if job.name != self.campaign.stage and not job.done():
                 self.workers.train(job)
         jobs = [_stage_job(self.shared, pipeline, self.assignment.parent) for pipeline in pipelines]

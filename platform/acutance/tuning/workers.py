@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Collection, Iterator
-from datetime import timedelta
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import ray
 import torch
 import torch.distributed as dist
-from ray.util import get_node_ip_address
 from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from acutance.quiet import hush
+from acutance.training import group
 from acutance.training.loop import Report, Tracker, reports_of
 from acutance.training.plan import StageJob
 
-PATIENCE = timedelta(minutes=10)
-"""How long workers wait for one another; longer than an evaluation by worker 0."""
+NOTICE_SECONDS = 20
+"""How long Ray may take to find out that a process died, after its partner has lost the connection to it."""
 
 
 class Peer:
@@ -28,15 +28,17 @@ class Peer:
     def __init__(self, threads: int) -> None:
         hush()
         torch.set_num_threads(threads)
+        self.device = "cpu"
         self.trainings: list[Iterator[Report]] = []
 
-    def join(self, address: str, rank: int, world: int, backend: str) -> None:
+    def join(self, address: str, rank: int, world: int, gpus: float) -> None:
         """Enter the process group."""
-        _join(address, rank, world, backend)
+        self.device = group.enter(address, rank, world, gpus)
+        group.device_names(gpus, world)
 
     def begin(self, jobs: list[StageJob], at: list[Collection[int]]) -> None:
         """Take up trainings, and let go of those before."""
-        self.trainings = [reports_of(job, at=steps) for job, steps in zip(jobs, at, strict=True)]
+        self.trainings = [reports_of(job, at=steps, device=self.device) for job, steps in zip(jobs, at, strict=True)]
 
     def advance(self, index: int) -> None:
         """Train to the next report."""
@@ -46,36 +48,36 @@ class Peer:
 class Workers:
     """Worker 0 is this process; the others are actors in the same placement group, and end with this process.
 
+    Where one of them fails, all but this process are ended, and the error of that one is raised; the next training
+    gets new ones.
+
     Args:
         count: of all workers.
         resources: of each, as Ray counts them.
     """
 
     def __init__(self, count: int, resources: dict[str, float]) -> None:
-        threads = max(1, int(resources.get("CPU", 1)))
-        torch.set_num_threads(threads)
+        self.count, self.resources = count, resources
+        self.threads = max(1, int(resources.get("CPU", 1)))
+        torch.set_num_threads(self.threads)
         self.trainings: list[Iterator[Report]] = []
         self.peers: list[Any] = []
-        if count > 1:
-            self.peers = [_peer(index, resources, threads) for index in range(1, count)]
-            address = f"{get_node_ip_address()}:{_free_port()}"
-            backend = "nccl" if resources.get("GPU") else "gloo"
-            joining = [peer.join.remote(address, rank, count, backend) for rank, peer in enumerate(self.peers, 1)]
-            _join(address, 0, count, backend)
-            ray.get(joining)
+        self.device, self.devices = "cpu", list[str]()
 
     def begin(self, jobs: list[StageJob], at: list[Collection[int]], tracker: Tracker | None = None) -> None:
         """Take up trainings, and let go of those before. The tracker hears of the first one's losses."""
+        self._assemble()
         trackers = [tracker, *[None] * len(jobs)]
-        self.trainings = [reports_of(j, at=a, tracker=t) for j, a, t in zip(jobs, at, trackers, strict=False)]
-        ray.get([peer.begin.remote(jobs, at) for peer in self.peers])
+        self.trainings = [
+            reports_of(j, at=a, tracker=t, device=self.device) for j, a, t in zip(jobs, at, trackers, strict=False)
+        ]
+        with self._together([peer.begin.remote(jobs, at) for peer in self.peers]):
+            pass
 
     def advance(self, index: int) -> Report | None:
         """Train to the next report of one of the trainings; None when it has come to its end."""
-        others = [peer.advance.remote(index) for peer in self.peers]
-        report = next(self.trainings[index], None)
-        ray.get(others)
-        return report
+        with self._together([peer.advance.remote(index) for peer in self.peers]):
+            return next(self.trainings[index], None)
 
     def train(self, job: StageJob) -> None:
         """Train a stage to its end."""
@@ -83,20 +85,69 @@ class Workers:
         while self.advance(0) is not None:
             pass
 
+    def described(self) -> str:
+        """Return a sentence about what the workers compute on."""
+        return group.described(self.devices, self.resources.get("GPU", 0))
+
+    def _assemble(self) -> None:
+        """Start the other workers, where there are none yet, and enter the process group with them."""
+        if self.devices:
+            return
+        gpus = self.resources.get("GPU", 0)
+        self.peers = [_peer(index, self.resources, self.threads) for index in range(1, self.count)]
+        address = group.open_address()
+        joining = [peer.join.remote(address, rank, self.count, gpus) for rank, peer in enumerate(self.peers, 1)]
+        with self._together(joining):
+            self.device = group.enter(address, 0, self.count, gpus)
+            self.devices = group.device_names(gpus, self.count)
+
+    @contextmanager
+    def _together(self, others: list[Any]) -> Iterator[None]:
+        """Do worker 0's part in the block while the others do theirs.
+
+        Raises:
+            AcutanceError: of the worker that failed first; LostError where one is gone.
+            Exception: the same, where it is none of ours.
+        """
+        failures: list[BaseException] = []
+        watch = threading.Thread(target=self._watch, args=(others, failures), daemon=True)
+        watch.start()
+        try:
+            yield
+            ray.get(others)
+        except Exception as error:
+            if group.is_loss(error):
+                watch.join(NOTICE_SECONDS)  # the one who is to blame is told of a moment later
+            found = group.cause([*failures, error])
+            self._end_peers()
+            watch.join()
+            self.peers, self.devices, self.trainings = [], [], []
+            group.leave()
+            raise group.lost(found) if group.is_loss(found) else found from None
+
+    def _watch(self, others: Sequence[Any], failures: list[BaseException]) -> None:
+        """Note the first of the others to fail, and end them all, so that worker 0 waits for none of them."""
+        waiting = list(others)
+        while waiting:
+            ended, waiting = ray.wait(waiting)
+            try:
+                ray.get(ended)
+            except Exception as error:
+                failures.append(error)
+                self._end_peers()
+                return
+
+    def _end_peers(self) -> None:
+        """Their connections end with them, and so does what worker 0 waits for: gloo by itself, NCCL when told."""
+        for peer in self.peers:
+            ray.kill(peer)
+        if dist.is_initialized() and dist.get_backend() == "nccl":
+            dist.distributed_c10d._abort_process_group()
+
 
 def _peer(bundle: int, resources: dict[str, float], threads: int) -> Any:
-    group = get_current_placement_group()
-    assert group is not None, "a trial runs in a placement group"
-    strategy = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)
+    placed = get_current_placement_group()
+    assert placed is not None, "a trial runs in a placement group"
+    strategy = PlacementGroupSchedulingStrategy(placed, placement_group_bundle_index=bundle)
     options = {"num_cpus": resources.get("CPU", 1), "num_gpus": resources.get("GPU", 0)}
     return ray.remote(Peer).options(scheduling_strategy=strategy, **options).remote(threads)
-
-
-def _join(address: str, rank: int, world: int, backend: str) -> None:
-    dist.init_process_group(backend, init_method=f"tcp://{address}", rank=rank, world_size=world, timeout=PATIENCE)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])

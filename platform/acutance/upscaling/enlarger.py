@@ -30,18 +30,18 @@ class Enlarger:
     fingerprint: str
     scale: int
 
-    def __call__(self, pictures: np.ndarray) -> np.ndarray:
-        """Enlarge uint8 (N, h, w, 3) to uint8 (N, h * scale, w * scale, 3).
+    def __call__(self, pictures: np.ndarray, device: str = "cpu") -> np.ndarray:
+        """Enlarge uint8 (N, h, w, 3) to uint8 (N, h * scale, w * scale, 3), by a model on a device.
 
         Raises:
             ModelError: when the model is not there, enlarges otherwise, or makes no pictures.
         """
         pixels = torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)))
-        large = imresize_uint8(pixels, self.scale) if self.model is None else self._by_model(self.model, pixels)
+        large = imresize_uint8(pixels, self.scale) if self.model is None else self._by_model(self.model, pixels, device)
         return np.ascontiguousarray(large.permute(0, 2, 3, 1).numpy())
 
-    def _by_model(self, model: str, pixels: torch.Tensor) -> torch.Tensor:
-        network, description = _loaded(model, self.fingerprint)
+    def _by_model(self, model: str, pixels: torch.Tensor, device: str) -> torch.Tensor:
+        network, description = _loaded(model, self.fingerprint, device)
         if description["scale"] != self.scale:
             what = f"the model enlarges {description['scale']} times, asked for is {self.scale}"
             raise ModelError(what, where=model, fix="choose a model of this scale, or set data.enlarge.scale")
@@ -53,6 +53,7 @@ class Enlarger:
 
 
 @lru_cache(maxsize=1)
-def _loaded(model: str, fingerprint: str) -> tuple[nn.Module, dict[str, Any]]:
+def _loaded(model: str, fingerprint: str, device: str) -> tuple[nn.Module, dict[str, Any]]:
     """Load a model once a process."""
-    return load_model(model)
+    network, description = load_model(model)
+    return network.to(device), description

@@ -16,6 +16,7 @@ from acutance import storage
 from acutance.data.layers import read_layers
 from acutance.data.pictures import read_file
 from acutance.errors import AcutanceError
+from acutance.hardware import device_of
 from acutance.models.model_file import load_model
 from acutance.upscaling.encode import SUFFIXES, check_format, lossy_file, png_files
 from acutance.upscaling.enlarge import enlarge
@@ -53,13 +54,14 @@ def read_model(uri: str) -> tuple[bytes, str]:
     return content, hashlib.sha256(content).hexdigest()
 
 
-def open_restorer(content: bytes, sha256: str) -> Restorer:
-    """Build the network of a model file's bytes, on the GPU where there is one."""
+def open_restorer(content: bytes, sha256: str, device: str | None = None) -> Restorer:
+    """Build the network of a model file's bytes, on a device; None is the GPU where there is one."""
     with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
         file.write(content)
         file.flush()
         network, description = load_model(file.name)
-    return Restorer(network.to("cuda" if torch.cuda.is_available() else "cpu"), description, sha256)
+    where = device or device_of(float(torch.cuda.is_available()))
+    return Restorer(network.to(where), description, sha256)
 
 
 def enlarge_file(restorer: Restorer, source: str, target: str, on_rows: OnRows | None = None) -> Outcome:
