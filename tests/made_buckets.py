@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,12 @@ class Bucket:
 
     uri: str
     requests: list[tuple[str, str]] = field(default_factory=list)
+    fault: str = ""
+    failing: int = 0
+
+    def fails(self, fault: str, times: int = 1_000_000) -> None:
+        """Answer so many requests with an HTTP status and an error's code, as in `503 SlowDown`, or `cut` them off."""
+        self.fault, self.failing = fault, times
 
     def count(self, method: str, ending: str = "") -> int:
         """Return how many requests of a method there were for keys with this ending; listings are for none."""
@@ -47,7 +54,17 @@ def opened(server: Any, patch: pytest.MonkeyPatch) -> Iterator[Bucket]:
 
     def counted(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         found.requests.append((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
-        return answer(environ, start_response)
+        if not found.failing:
+            return answer(environ, start_response)
+        found.failing -= 1
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        if found.fault == "cut":
+            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+            return []
+        status, code = found.fault.split()
+        body = f"<Error><Code>{code}</Code><Message>as asked</Message></Error>".encode()
+        start_response(f"{status} {code}", [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     server._server.app = counted
     yield found

@@ -16,6 +16,7 @@ from acutance import storage
 from acutance.cluster.connect import connect
 from acutance.data.datasets import Catalogue
 from acutance.errors import AcutanceError
+from acutance.hardware import missing_compiler
 from acutance.registry.tracking import connect as connect_tracking
 from acutance.registry.tracking import tracking_uri
 from acutance.weights import KNOWN, find_weights
@@ -42,6 +43,7 @@ def examine(root: str, address: str | None, catalogue: Catalogue) -> Iterator[Fi
     yield Finding("Python", "ok", f"{sys.version.split()[0]} on {os.cpu_count()} CPUs")
     yield Finding("packages", "ok", ", ".join(f"{p} {version(p)}" for p in ("torch", "ray", "mlflow", "optuna")))
     yield _gpu()
+    yield _compiler()
     yield _tried("storage", lambda: _storage(root))
     yield _tried("MLflow", lambda: _mlflow(root))
     yield _tried("Ray", lambda: _ray(address))
@@ -70,6 +72,14 @@ def _gpu() -> Finding:
         return Finding("GPU", "missing", "none; training runs on the CPU")
     names = {torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())}
     return Finding("GPU", "ok", f"{torch.cuda.device_count()} x {', '.join(sorted(names))}")
+
+
+def _compiler() -> Finding:
+    lacking = [missing for device in ("cuda", "cpu") if (missing := missing_compiler(device))]
+    if not lacking:
+        return Finding("compiler", "ok", "C and C++; GPU kernels and compile: true can be built")
+    needs = "detail layers on a GPU are made on the CPU, and compile: true is refused; apt-get install g++"
+    return Finding("compiler", "missing", f"{'; '.join(lacking)}: {needs}")
 
 
 def _storage(root: str) -> str:

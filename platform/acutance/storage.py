@@ -9,18 +9,31 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
 
 import pyarrow.fs as pafs
 
-from acutance.errors import UnreachableError, UserError
+from acutance.errors import RefusedError, UnreachableError, UserError
+from acutance.patience import patiently
 
 SCHEMES = ("s3", "gs", "abfs", "abfss")
+
+REFUSALS = re.compile(
+    r"ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|INVALID_SIGNATURE|"
+    r"INVALID_CLIENT_TOKEN_ID|MISSING_AUTHENTICATION_TOKEN|OPT_IN_REQUIRED|REQUEST_EXPIRED|REQUEST_TIME_TOO_SKEWED|ExpiredToken\w*|"
+    r"InvalidToken|TokenRefreshRequired|AuthorizationHeaderMalformed|HTTP status 40[013]|anonymous caller|"
+    r"Permission denied|AuthenticationFailed|ContainerNotFound|RESOURCE_NOT_FOUND",
+    re.IGNORECASE,
+)
+"""What a store says that answers and will give the same answer again: rights, keys, tokens, names."""
+
+Result = TypeVar("Result")
 
 
 def is_remote(uri: str) -> bool:
@@ -67,8 +80,7 @@ def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
 def exists(uri: str) -> bool:
     """Tell whether a file or folder is there."""
     fs, path = filesystem(uri)
-    with _reachable(uri):
-        return fs.get_file_info(path).type != pafs.FileType.NotFound
+    return _asked(uri, lambda: fs.get_file_info(path).type != pafs.FileType.NotFound)
 
 
 def read_bytes(uri: str) -> bytes:
@@ -77,13 +89,17 @@ def read_bytes(uri: str) -> bytes:
     Raises:
         FileNotFoundError: when it is not there.
     """
-    with open_file(uri) as file:
-        return file.read()
+
+    def read() -> bytes:
+        with open_file(uri) as file:
+            return file.read()
+
+    return _asked(uri, read)
 
 
 @contextmanager
 def open_file(uri: str) -> Iterator[IO[bytes]]:
-    """Open a file to read from any place in it; what is read in one call is one request.
+    """Open a file to read from any place in it; what is read in one call is one request, and is not asked for again.
 
     Raises:
         FileNotFoundError: when it is not there.
@@ -94,7 +110,7 @@ def open_file(uri: str) -> Iterator[IO[bytes]]:
         return
     fs, path = filesystem(uri)
     # Not a stream: that reads ahead in pieces of 256 KiB, each of them a request.
-    with _reachable(uri), fs.open_input_file(path) as file:
+    with _named(uri), fs.open_input_file(path) as file:
         yield file
 
 
@@ -105,8 +121,12 @@ def write_bytes(uri: str, content: bytes) -> None:
     """
     fs, path = filesystem(uri)
     if is_remote(uri):
-        with _reachable(uri), fs.open_output_stream(path) as stream:
-            stream.write(content)
+
+        def write() -> None:
+            with fs.open_output_stream(path) as stream:
+                stream.write(content)
+
+        _asked(uri, write)
         return
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -134,8 +154,7 @@ def write_json(uri: str, content: Any) -> None:
 def names(uri: str) -> list[str]:
     """Return the sorted names inside a folder; an absent folder is empty. Temporary files are left out."""
     fs, path = filesystem(uri)
-    with _reachable(uri):
-        found = fs.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+    found = _asked(uri, lambda: fs.get_file_info(pafs.FileSelector(path, allow_not_found=True)))
     return sorted(info.base_name for info in found if not info.base_name.endswith(".tmp"))
 
 
@@ -144,8 +163,7 @@ def is_folder(uri: str) -> bool:
     if not is_remote(uri):
         return Path(uri).is_dir()
     fs, path = filesystem(uri)
-    with _reachable(uri):
-        return fs.get_file_info(path).type == pafs.FileType.Directory
+    return _asked(uri, lambda: fs.get_file_info(path).type == pafs.FileType.Directory)
 
 
 def files(uri: str) -> list[str]:
@@ -154,8 +172,7 @@ def files(uri: str) -> list[str]:
         below = (os.path.join(folder, name) for folder, _, held in os.walk(uri) for name in held)
         return sorted(path for path in below if os.path.isfile(path))
     fs, path = filesystem(uri)
-    with _reachable(uri):
-        found = fs.get_file_info(pafs.FileSelector(path, allow_not_found=True, recursive=True))
+    found = _asked(uri, lambda: fs.get_file_info(pafs.FileSelector(path, allow_not_found=True, recursive=True)))
     keys = (info.path.removeprefix(f"{path}/") for info in found if info.type == pafs.FileType.File)
     return sorted(join(uri, key) for key in keys)
 
@@ -193,8 +210,8 @@ def states(uris: Iterable[str]) -> dict[str, State]:
 def _listed_states(folder: str, held: list[str]) -> dict[str, State]:
     fs, path = filesystem(folder)
     wanted = pafs.FileSelector(path, allow_not_found=True) if len(held) > 1 else [filesystem(held[0])[1]]
-    with _reachable(folder):
-        infos = [info for info in fs.get_file_info(wanted) if info.type == pafs.FileType.File]
+    found = _asked(folder, lambda: fs.get_file_info(wanted))
+    infos = [info for info in found if info.type == pafs.FileType.File]
     return {join(folder, info.base_name): State(info.size, str(info.mtime_ns), info.mtime_ns / 1e9) for info in infos}
 
 
@@ -204,27 +221,53 @@ def delete(uri: str) -> None:
     if not is_remote(uri):
         shutil.rmtree(path) if Path(path).is_dir() else Path(path).unlink(missing_ok=True)
         return
-    with _reachable(uri):
+
+    def remove() -> None:
         kind = fs.get_file_info(path).type
         if kind == pafs.FileType.Directory:
             fs.delete_dir(path)
         elif kind == pafs.FileType.File:
             fs.delete_file(path)
 
+    _asked(uri, remove)
 
-class _reachable:  # noqa: N801 - reads as a word in a with statement
-    """Turns a network failure of a remote storage into an error that names it."""
 
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
+def _asked(uri: str, attempt: Callable[[], Result]) -> Result:
+    """Return what an attempt returns; a remote store that answered before is waited for while it does not.
 
-    def __enter__(self) -> None:
-        return None
+    Raises:
+        UnreachableError: when it does not answer.
+        RefusedError: when it answers and refuses.
+    """
+    if not is_remote(uri):
+        return attempt()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, OSError) and is_remote(self.uri) and not isinstance(error, FileNotFoundError):
-            raise UnreachableError(
-                f"the storage does not answer: {str(error).splitlines()[0][:200]}",
-                where=self.uri,
-                fix="check the bucket's name, AWS_ENDPOINT_URL and the credentials in the environment",
+    def named() -> Result:
+        with _named(uri):
+            return attempt()
+
+    store = "/".join(uri.split("/")[:3])
+    return patiently(f"the storage {store}", store, named)
+
+
+@contextmanager
+def _named(uri: str) -> Iterator[None]:
+    """Turn the failures of a remote store into errors that name it."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if not is_remote(uri):
+            raise
+        line = str(error).splitlines()[0][:400]
+        what = line.partition("AWS Error ")[2] or line
+        if REFUSALS.search(what):
+            raise RefusedError(
+                f"the storage refuses: {what}",
+                where=uri,
+                fix="check the bucket's name and the credentials in the environment: are they right, and not expired?",
             ) from error
+        raise UnreachableError(
+            f"the storage does not answer: {what}", where=uri, fix="check AWS_ENDPOINT_URL and the network"
+        ) from error

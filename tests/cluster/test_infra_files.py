@@ -107,6 +107,14 @@ def test_compose_refers_to_files_and_volumes_that_are_there(compose: dict[str, A
             assert other in compose["services"]
 
 
+def test_gpus_are_reserved_for_one_worker(compose: dict[str, Any]) -> None:
+    (name, service), *others = loaded("compose.gpu.yaml")["services"].items()
+    assert name in compose["services"]
+    assert not others
+    assert service["deploy"]["replicas"] == 1, "each Ray node counts all the GPUs that it sees"
+    assert service["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
+
+
 def test_compose_publishes_on_this_machine_alone(compose: dict[str, Any]) -> None:
     ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
     assert len(ports) == 4
@@ -169,6 +177,7 @@ def test_git_ignores_the_secrets() -> None:
 def test_the_image_takes_locked_packages_and_no_more_of_the_checkout() -> None:
     text = (INFRA / "Containerfile").read_text()
     assert "--require-hashes" in text
+    assert re.search(r"apt-get install .* g\+\+ ", text), "Triton and torch.compile call a compiler"
     assert re.findall(r"^USER (.*)$", text, re.MULTILINE) == ["1000"], "a number, or KubeRay cannot tell it is not root"
     allowed = re.findall(r"^!(.*)$", (INFRA / "Containerfile.dockerignore").read_text(), re.MULTILINE)
     assert (INFRA / "Containerfile.dockerignore").read_text().split("\n")[1] == "*"

@@ -1,6 +1,7 @@
 import inspect
 import runpy
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -158,13 +159,24 @@ def test_no_gradient() -> None:
     assert not exact_detail(luma).requires_grad
 
 
-def test_a_gpu_without_triton_leaves_the_work_to_the_cpu_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lacks", ["Triton is not installed", "there is no C compiler here"])
+def test_a_gpu_whose_kernels_cannot_be_built_leaves_the_work_to_the_cpu_and_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lacks: str
+) -> None:
     planes = 255 * torch.rand(2, 9, 11)
     chosen = {"gain": 5.0, "lam": 1.0, "gamma": 0.75, "eps": 2.0, "schedule": lambda_schedule(1.0, 4)}
-    monkeypatch.setattr(detail, "find_spec", lambda name: None)
-    with pytest.warns(RuntimeWarning, match="Triton is not installed"):
-        x = detail._extract_on_gpu(planes, **chosen)
-    assert torch.equal(x[:, None], extract_detail(planes[:, None]))
+    told: list[str] = []
+    monkeypatch.setattr(detail, "say", told.append)
+    monkeypatch.setattr(detail, "find_spec", lambda name: None if "Triton" in lacks else object())
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    detail._lacking.cache_clear()
+    for _ in range(2):
+        assert torch.equal(detail._extract_on_gpu(planes, **chosen), detail._extract_on_cpu(planes, **chosen))
+    detail._lacking.cache_clear()
+    assert len(told) == 1
+    assert lacks in told[0]
+    assert "extracted on the CPU" in told[0]
 
 
 def test_works_where_no_machine_code_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:

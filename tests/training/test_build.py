@@ -10,7 +10,7 @@ import torch
 
 from acutance import pipeline as pipelines
 from acutance.data import Content
-from acutance.errors import WeightsError
+from acutance.errors import ConfigError, WeightsError
 from acutance.training.build import build_learner
 from acutance.training.learner import Learner
 from acutance.training.plan import StageJob, plan_stages
@@ -64,3 +64,15 @@ def test_another_file_than_the_planned_one_is_refused(
     monkeypatch.setenv("ACUTANCE_WEIGHTS", str(tmp_path))
     with pytest.raises(WeightsError, match="another file"):
         build_learner(planned, "cpu")
+
+
+def test_compiling_where_nothing_compiles_is_refused_before_the_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CC", "CXX"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    planned = job("{type: pixel}", tmp_path)
+    with pytest.raises(ConfigError, match=r"compile: true needs a compiler, and there is no C\+\+ compiler here"):
+        build_learner(replace(planned, settings={**planned.settings, "compile": True}), "cpu")
+    build_learner(planned, "cpu")

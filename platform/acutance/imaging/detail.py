@@ -14,15 +14,17 @@ BT.601 (the "+1" only makes sense if Y can be 0), and the right side of eq. 5 is
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
+from functools import cache
 from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from acutance.console import say
 from acutance.errors import ConfigError
+from acutance.hardware import missing_compiler
 from acutance.imaging.colour import rgb_to_y
 
 Schedule = Literal["fgs", "unit_sum"]
@@ -76,8 +78,8 @@ def extract_detail(
         schedule: `fgs` is eq. 8, whose lambda_t sum to lam / 2; `unit_sum` doubles them to sum to lam.
 
     Returns:
-        (..., 1, H, W) float32, on the device of luma, without gradient. A GPU without Triton leaves the work to
-        the CPU and warns.
+        (..., 1, H, W) float32, on the device of luma, without gradient. A GPU without Triton, or without the C
+        compiler that it needs, leaves the work to the CPU and says so.
 
     Raises:
         ConfigError: a setting outside its range.
@@ -101,13 +103,20 @@ def _extract_on_cpu(planes: Tensor, **settings: Any) -> Tensor:
 
 
 def _extract_on_gpu(planes: Tensor, **settings: Any) -> Tensor:
-    if find_spec("triton") is None:
-        message = "Triton is not installed, so details of pictures on a GPU are extracted on the CPU, some times slower"
-        warnings.warn(message, RuntimeWarning, stacklevel=3)
+    if _lacking():
         return _extract_on_cpu(planes, **settings)
     from acutance.imaging import detail_gpu
 
     return detail_gpu.extract(planes, **settings)
+
+
+@cache
+def _lacking() -> str:
+    """Return why kernels for a GPU cannot be built here, and say so once; '' where they can."""
+    lacking = "Triton is not installed" if find_spec("triton") is None else missing_compiler("cuda")
+    if lacking:
+        say(f"{lacking}, so details of pictures on a GPU are extracted on the CPU, some times slower")
+    return lacking
 
 
 def separable_detail(
