@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from acutance.errors import TrainingError
+from acutance.hardware import Capacity, Kind
 from acutance.pipeline import Compute
 from acutance.training import launch
 from acutance.training.launch import _side_by_side, upstream_of
@@ -72,8 +73,8 @@ def test_a_stage_is_trained_by_as_many_workers_as_it_asks_for(
     graph: list[StageJob], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups, asked = [], []
-    monkeypatch.setattr(launch, "_warn_of_waiting", asked.append)
-    monkeypatch.setattr(launch, "_groups", lambda compute: asked.append(compute) or 1)
+    monkeypatch.setattr(launch, "capacity", lambda: Capacity((Kind({"CPU": 4}, 1),)))
+    monkeypatch.setattr(launch, "_groups", lambda compute, gpus: asked.append(compute) or 1)
     monkeypatch.setattr(
         launch, "_train_together", lambda jobs, compute, *_: groups.append(([j.name for j in jobs], compute.workers))
     )

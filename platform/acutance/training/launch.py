@@ -172,10 +172,9 @@ def _placed(jobs: list[StageJob], compute: Compute) -> tuple[list[StageJob], flo
 
 
 def _within(job: StageJob, room: int) -> StageJob:
-    stage = Stage.model_validate(job.settings)
-    if stage.workers or job.workers <= room:
+    if job.workers <= room or job.settings["workers"]:
         return job
-    workers = max(n for n in stage.shares() if n <= room)
+    workers = max(n for n in Stage.model_validate(job.settings).shares() if n <= room)
     say(f"{job.name} is trained by {workers} of {job.workers} workers: the cluster has no room for more")
     return replace(job, workers=workers)
 
