@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -190,6 +191,33 @@ def test_rollback_passes_over_a_deleted_version(promoted: MlflowClient) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
+def test_a_version_whose_files_are_gone_is_not_rolled_back_to(promoted: MlflowClient) -> None:
+    shutil.rmtree(Path(promoted.get_model_version(NAME, "2").source.removeprefix("file://")))
+    with pytest.raises(ModelError, match="the files of this version are gone"):
+        rollback(promoted, NAME, who="ada")
+    assert held(promoted) == "3"
+    assert len(told(promoted)) == 3
+
+
+def test_an_alias_that_was_deleted_by_hand_comes_back(promoted: MlflowClient) -> None:
+    promoted.delete_registered_model_alias(NAME, "champion")
+    decision = rollback(promoted, NAME, who="ada")
+    assert (decision.before, decision.after, held(promoted)) == ("", "3", "3")
+    one_story(promoted)
+
+
+def test_a_version_that_got_its_alias_back_is_not_called_rolled_back(promoted: MlflowClient) -> None:
+    promote(promoted, f"{NAME}/1", judge=judge, who="ada", force="as it was")
+    rollback(promoted, NAME, who="ada")
+    rollback(promoted, NAME, who="ada")
+    rollback(promoted, NAME, who="ada")
+    assert held(promoted) == "1"
+    shown = {record.version: (record.aliases, record.decision) for record in version_records(promoted, NAME)}
+    assert shown["1"] == (["champion"], "restored")
+    assert shown["2"][1] == shown["3"][1] == "rolled back"
+    one_story(promoted)
+
+
 def test_an_alias_that_was_moved_by_hand_is_taken_as_it_is(promoted: MlflowClient, register: Register) -> None:
     promoted.set_registered_model_alias(NAME, "champion", "1")
     register(27.2)

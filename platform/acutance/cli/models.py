@@ -207,7 +207,9 @@ def models_history(name: ModelName, storage: Storage = None, as_json: Json = Fal
     from acutance.work import storage_root
 
     found = history(connect(storage_root(storage)), name)
-    rows = [(d.when, d.who, d.alias, f"version {d.version}: {d.outcome}", _holders(d), d.reason) for d in found]
+    rows = [
+        (d.when, d.who, d.alias, f"version {d.version or 'none'}: {d.outcome}", _holders(d), d.reason) for d in found
+    ]
     table = table_of("when", "by", "alias", "decision", "held by", "reason", rows=rows)
     show({"name": name, "decisions": [decision.to_json() for decision in found]}, as_json, table)
 
@@ -272,7 +274,7 @@ def models_rollback(
     from acutance.work import storage_root
 
     decision = rollback(connect(storage_root(storage)), name, who=user(), why=reason, of=alias)
-    text = f"version {decision.after} is the {alias} again, in place of {decision.before}"
+    text = f"version {decision.after} is the {alias} again, in place of {decision.before or 'none'}"
     show(decision.to_json(), as_json, text)
 
 

@@ -82,7 +82,8 @@ def rollback(
     """Give an alias back to the version that had it before; the one that loses it stays recorded as rolled back.
 
     Raises:
-        ModelError: when there is no such model, nothing to go back to, or the alias was moved at the same time.
+        ModelError: when there is no such model, nothing to go back to, its files are gone, or the alias was moved at
+            the same time.
         UnreachableError: when the registry does not answer.
     """
     with answers(client.tracking_uri):
@@ -102,6 +103,8 @@ def rollback(
                     f"{' version ' + present if present else ''}",
                     fix=f"`acutance models history {name}` lists what was decided",
                 )
+            with tempfile.TemporaryDirectory() as scratch:
+                weights_of(client, client.get_model_version(name, before), Path(scratch))
             place = len(decisions) + 1
             decision = Decision(ROLLED_BACK, name, of, present, present, before, why, who, trail.now(), number=place)
             if trail.append(client, run_id, decision):

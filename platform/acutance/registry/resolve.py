@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
@@ -88,7 +91,7 @@ def registered(client: MlflowClient, name: str) -> RegisteredModel:
     except MlflowException as error:
         if error.error_code != ABSENT:
             raise
-    names = [model.name for model in client.search_registered_models()]
+    names = [model.name for model in all_models(client)]
     raise ModelError(
         f"there is no registered model {name!r}{nearest(name, names)}",
         fix="register one with `acutance run PIPELINE`" if not names else "`acutance models list` shows them",
@@ -97,8 +100,29 @@ def registered(client: MlflowClient, name: str) -> RegisteredModel:
 
 def versions_of(client: MlflowClient, name: str) -> list[ModelVersion]:
     """Return a model's versions, oldest first, with their aliases and tags."""
-    found = client.search_model_versions(f"name = '{name}'")
+    quote = '"' if "'" in name else "'"
+    wanted = "" if quote in name else f"name = {quote}{name}{quote}"
+    found = [version for version in all_versions(client, wanted) if version.name == name]
     return sorted(found, key=lambda version: int(version.version))
+
+
+def all_models(client: MlflowClient) -> list[RegisteredModel]:
+    """Return all registered models by name, however many pages they fill."""
+    return _all_pages(partial(client.search_registered_models, order_by=["name ASC"]))
+
+
+def all_versions(client: MlflowClient, wanted: str = "") -> list[ModelVersion]:
+    """Return the versions of all models, or those that a filter lets through, a request a thousand."""
+    return _all_pages(partial(client.search_model_versions, wanted, max_results=1000))
+
+
+def _all_pages(search: Callable[..., Any]) -> list[Any]:
+    page = search()
+    found = list(page)
+    while page.token:
+        page = search(page_token=page.token)
+        found += page
+    return found
 
 
 def alias_version(client: MlflowClient, model: RegisteredModel, alias: str) -> ModelVersion | None:

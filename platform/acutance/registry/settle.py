@@ -18,7 +18,7 @@ from mlflow.exceptions import MlflowException
 from acutance.registry import trail
 from acutance.registry.resolve import ABSENT, registered
 from acutance.registry.run_files import log_json
-from acutance.registry.trail import MOVED, Decision, holder, last_about
+from acutance.registry.trail import MOVED, ROLLED_BACK, Decision, holder, last_about, outcome_for
 
 DECISION = "acutance.decision"
 
@@ -43,9 +43,10 @@ def settle(client: MlflowClient, name: str, run_id: str, alias: str, mine: int =
     while True:
         decisions = _patiently_read(client, run_id, mine)
         open_ones |= {decision.number: decision for decision in decisions if not decision.carried_out}
-        for version in {decision.version for decision in open_ones.values()} - {""}:
+        for version in {version for decision in open_ones.values() for version in _concerned(decision)} - {""}:
             made = [decision for decision in open_ones.values() if decision.version == version]
-            _tell(client, made, last_about(decisions, version) or made[-1])
+            if newest := last_about(decisions, version):
+                _tell(client, version, made, newest)
         for each in {decision.alias for decision in open_ones.values()}:
             _point(client, name, each, holder(decisions, each))
         if open_ones and len(trail.read(client, run_id)) != len(decisions):
@@ -69,10 +70,15 @@ def _patiently_read(client: MlflowClient, run_id: str, mine: int) -> list[Decisi
     return trail.read(client, run_id)
 
 
-def _tell(client: MlflowClient, made: list[Decision], newest: Decision) -> None:
+def _concerned(decision: Decision) -> set[str]:
+    """Return the versions of which a decision says something."""
+    return {decision.version, decision.after if decision.outcome == ROLLED_BACK else decision.version}
+
+
+def _tell(client: MlflowClient, number: str, made: list[Decision], newest: Decision) -> None:
     """Keep decisions about a version as files of the run that made it, and the newest one in the version's tags."""
     tags = {
-        "": newest.outcome,
+        "": outcome_for(newest, number),
         ".reason": newest.reason,
         ".who": newest.who,
         ".when": newest.when,
@@ -80,7 +86,7 @@ def _tell(client: MlflowClient, made: list[Decision], newest: Decision) -> None:
     }
 
     def write() -> None:
-        version = client.get_model_version(newest.name, newest.version)
+        version = client.get_model_version(newest.name, number)
         if run := version.run_id:
             for decision in made:
                 file = f"decisions/{decision.name}-v{decision.version}-{decision.number:06d}.json"
@@ -88,7 +94,7 @@ def _tell(client: MlflowClient, made: list[Decision], newest: Decision) -> None:
                 log_json(client, run, file, content)
         for part, value in tags.items():
             if version.tags.get(f"{DECISION}{part}") != value:
-                client.set_model_version_tag(newest.name, newest.version, f"{DECISION}{part}", value)
+                client.set_model_version_tag(newest.name, number, f"{DECISION}{part}", value)
 
     _where_it_is_there(write)
 

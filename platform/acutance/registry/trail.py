@@ -32,7 +32,7 @@ LENGTH, REASON_LENGTH = 6000, 1500
 """How many characters a parameter holds, and how many a reason may take; the numbers of 15 metrics fit beside it."""
 
 ACCEPTED, REFUSED, FORCED = "accepted", "refused", "forced"
-ROLLED_BACK = "rolled back"
+ROLLED_BACK, RESTORED = "rolled back", "restored"
 MOVED = "moved outside"
 """Somebody set the alias by other means than a promotion: it is taken as it is found."""
 
@@ -142,17 +142,29 @@ def rollback_of(decisions: Iterable[Decision], alias: str, version: str) -> Deci
     """Return the decision that took an alias from a version, where it was a rollback and still stands."""
     standing = None
     for decision in decisions:
-        if (decision.alias, decision.version) == (alias, version) and decision.before != decision.after:
-            standing = decision if decision.outcome == ROLLED_BACK else None
+        if (
+            decision.alias == alias
+            and version in (decision.before, decision.after)
+            and decision.before != decision.after
+        ):
+            standing = decision if decision.outcome == ROLLED_BACK and decision.version == version else None
     return standing
 
 
 def last_about(decisions: Iterable[Decision], version: str) -> Decision | None:
-    """Return the newest decision about a version; a refusal because it was rolled back does not hide the rollback."""
-    about = [decision for decision in decisions if decision.version == version]
+    """Return the newest decision about a version: it was judged, rolled back or found, or a rollback gave it an alias.
+
+    A refusal because it was rolled back does not hide the rollback.
+    """
+    about = [d for d in decisions if version == d.version or (d.outcome == ROLLED_BACK and version == d.after)]
     if not about or about[-1].outcome != REFUSED:
         return about[-1] if about else None
     return rollback_of(about, about[-1].alias, version) or about[-1]
+
+
+def outcome_for(decision: Decision, version: str) -> str:
+    """Return what a decision was for a version: a rollback takes an alias from one and gives it back to another."""
+    return decision.outcome if decision.version == version else RESTORED
 
 
 def now() -> str:

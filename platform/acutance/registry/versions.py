@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from mlflow import MlflowClient
@@ -9,7 +10,7 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 from acutance.registry import trail
 from acutance.registry.address import answers
-from acutance.registry.resolve import registered, versions_of
+from acutance.registry.resolve import all_models, all_versions, registered, versions_of
 from acutance.registry.runs import FINGERPRINT
 from acutance.registry.trail import Decision
 
@@ -42,10 +43,8 @@ class ModelRecord:
 def listing(client: MlflowClient) -> list[ModelRecord]:
     """Return the registered models by name."""
     with answers(client.tracking_uri):
-        return [
-            ModelRecord(model.name, len(versions_of(client, model.name)), _aliases(model))
-            for model in client.search_registered_models(order_by=["name ASC"])
-        ]
+        counts = Counter(version.name for version in all_versions(client))
+        return [ModelRecord(model.name, counts[model.name], _aliases(model)) for model in all_models(client)]
 
 
 def version_records(client: MlflowClient, name: str) -> list[VersionRecord]:
@@ -65,7 +64,7 @@ def version_records(client: MlflowClient, name: str) -> list[VersionRecord]:
 
 def _record(model: RegisteredModel, version: ModelVersion, last: Decision | None) -> VersionRecord:
     number = str(version.version)
-    decided = {"decision": last.outcome, "reason": last.reason, "who": last.who, "when": last.when} if last else {}
+    decided = {"reason": last.reason, "who": last.who, "when": last.when} if last else {}
     return VersionRecord(
         version=number,
         aliases=[alias for alias, at in _aliases(model).items() if at == number],
@@ -73,6 +72,7 @@ def _record(model: RegisteredModel, version: ModelVersion, last: Decision | None
         fingerprint=version.tags.get(FINGERPRINT, ""),
         run_id=version.run_id or "",
         tags=dict(version.tags),
+        decision=trail.outcome_for(last, number) if last else "",
         **decided,
     )
 
