@@ -58,7 +58,7 @@ def main() -> None:
     os.environ.setdefault("ACUTANCE_WEIGHTS", os.environ.get("ACUTANCE_DATA", ""))
     torch.set_num_threads(1)
     catalogue = load_catalogue(REPOSITORY / "pipelines" / "datasets.yaml")
-    sources = {name: catalogue.find(name) for name in BENCHMARKS}
+    sources = {(name, scale): catalogue.find(name, scale) for name in BENCHMARKS for scale in (2, 4)}
     print("# Agreement with the world\n")
     print("Made by `ACUTANCE_DATA=... python benchmarks/agreement.py > benchmarks/results/agreement.md`")
     print(f"with torch {version('torch')}, NumPy {version('numpy')}, SciPy {version('scipy')}.\n")
@@ -79,7 +79,8 @@ def section(title: str, checks: list[Check]) -> int:
     return sum(not check.holds for check in checks)
 
 
-Sources = dict[str, list[Source]]
+Sources = dict[tuple[str, int], list[Source]]
+"""By data set and scale."""
 
 
 def matlab_files(sources: Sources) -> Iterator[Check]:
@@ -90,7 +91,7 @@ def matlab_files(sources: Sources) -> Iterator[Check]:
                 torch.equal(
                     imresize_uint8(picture_tensor(s.hr_path(scale)), 1 / scale), picture_tensor(s.lr_paths[scale])
                 )
-                for s in sources[name]
+                for s in sources[name, scale]
             ]
             yield Check(f"{name} x{scale}, files that are equal bit by bit", len(equal), sum(equal), 0, digits=0)
 
@@ -117,7 +118,7 @@ def dsrgan_rows(sources: Sources) -> Iterator[Check]:
 def bicubic_row(sources: Sources, name: str, protocol: str, metrics: list[str]) -> list[float]:
     """The means of bicubic enlargement over a benchmark at x4."""
     rows = []
-    for source in sources[name]:
+    for source in sources[name, 4]:
         lr, truth = pair_for(PROTOCOLS[protocol], name, source, 4)
         restored = bicubic_for(PROTOCOLS[protocol], lr, truth, 4)
         values = measure(restored, truth, metrics=metrics, protocol=protocol, scale=4).values
@@ -137,7 +138,7 @@ def weight_map_shares(sources: Sources) -> Iterator[Check]:
     """Per cent of values that the weight map selects, as computed by an independent program."""
     published = {"BSD100": (78.80, 75.81, 71.83, 65.82, 57.82), "Set14": (80.12, 76.94, 72.96, 66.63, 58.63)}
     for name, shares in published.items():
-        pictures = [picture_tensor(source.path) for source in sources[name]]
+        pictures = [picture_tensor(source.path) for source in sources[name, 4]]
         for parts, theirs in zip((7, 6, 5, 4, 3), shares, strict=True):
             ours = np.mean([100 * weight_map(picture, alpha=1 / parts).mean().item() for picture in pictures])
             yield Check(f"{name}, alpha 1/{parts}", theirs, float(ours), 0.1, digits=2)
@@ -147,7 +148,7 @@ def gms_shares(sources: Sources) -> Iterator[Check]:
     """GMS maps and soft masks of bicubic x4 on Set14, as computed by an independent program."""
     pairs = [
         (imresize(picture_tensor(s.lr_paths[4]).float(), 4).clamp(0, 255).round(), picture_tensor(s.path).float())
-        for s in sources["Set14"]
+        for s in sources["Set14", 4]
     ]
     maps, masks = [gms_map(*pair) for pair in pairs], [soft_mask(*pair) for pair in pairs]
     for threshold, theirs in zip((0.02, 0.05, 0.1, 0.2, 0.3), (67.5, 55.4, 44.4, 31.4, 22.6), strict=True):
@@ -158,7 +159,7 @@ def gms_shares(sources: Sources) -> Iterator[Check]:
 
 def detail_extraction(sources: Sources) -> Iterator[Check]:
     """DSRGAN's E on Set5's bird: against the exact sparse solve, in float64, and as published golden values."""
-    luma = rgb_to_y(picture_tensor(sources["Set5"][1].path), studio=False)
+    luma = rgb_to_y(picture_tensor(sources["Set5", 4][1].path), studio=False)
     x, exact = extract_detail(luma).double(), exact_detail(luma)
     correlation = float(torch.corrcoef(torch.stack([x.ravel(), exact.ravel()]))[0, 1])
     yield Check("correlation with the exact solution (at least 0.997)", 1.0, correlation, 0.003)

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from acutance import storage, weights
 from acutance.errors import WeightsError
 from acutance.evaluation.metrics import METRICS, unavailable
 from acutance.weights import KNOWN, fetch_weights, find_weights
 from file_server import FileServer, serving
+from made_buckets import Bucket
 
 NAME = "niqe_pris_params.npz"
 
@@ -24,6 +26,29 @@ def test_a_named_folder_is_searched_one_level_deep(below: str, tmp_path: Path, m
     file.touch()
     monkeypatch.setenv("ACUTANCE_WEIGHTS", os.pathsep.join([str(tmp_path / "first"), str(tmp_path / "second")]))
     assert find_weights(NAME) == file
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_files_in_a_bucket_are_copied_once_a_machine(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.write_bytes(f"{bucket.uri}/metrics/{NAME}", CONTENT)
+    monkeypatch.setenv("ACUTANCE_WEIGHTS", os.pathsep.join([str(tmp_path / "first"), f"{bucket.uri}/none", bucket.uri]))
+    copy = find_weights(NAME)
+    assert (copy.name, copy.read_bytes()) == (NAME, CONTENT)
+    assert copy.is_relative_to(tmp_path / CACHE)
+    assert bucket.count("GET", NAME) == 1
+
+    weights._here.cache_clear()  # as in another process
+    assert find_weights(NAME) == copy
+    assert bucket.count("GET", NAME) == 1
+    for content in (CONTENT[:-1], b"x" + CONTENT[1:]):
+        copy.write_bytes(content)
+        weights._here.cache_clear()
+        assert find_weights(NAME).read_bytes() == CONTENT
+    assert [file.name for file in (tmp_path / CACHE).rglob("*") if file.is_file()] == [NAME]
+    storage.write_bytes(f"{bucket.uri}/metrics/{NAME}", CONTENT + b"more")
+    assert find_weights(NAME).read_bytes() == CONTENT + b"more"
 
 
 @pytest.mark.usefixtures("no_weights")

@@ -122,7 +122,7 @@ def stage_in(folder: Path, looks: list[int]) -> Stage:
     """Make the shards of the packaged photographs, and two crops of each held-out one."""
     catalogue, pipeline = load_catalogue(PIPELINES / "datasets.yaml"), pipelines.load(QUICKSTART, values=SMALL)
     prepare(pipeline.data, pipeline.scale, catalogue, str(folder), alone=True)
-    consists_of = contents([pipeline.data], pipeline.scale, catalogue)
+    consists_of = contents([pipeline.data], pipeline.scale, catalogue, str(folder))
     return Stage(pipeline, consists_of, {"test": _crops(catalogue, folder / "crops")}, str(folder), looks)
 
 

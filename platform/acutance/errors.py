@@ -52,6 +52,10 @@ class DataError(UserError):
     """Pictures or shards that are missing, unreadable or unfit."""
 
 
+class AbsentError(DataError):
+    """A data set none of which is here; complete shards of it may be."""
+
+
 class WeightsError(UserError):
     """A weights or parameter file that is missing or is not what was asked for."""
 

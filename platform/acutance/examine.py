@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.markup import escape
 from acutance import storage
 from acutance.console import progress, say
 from acutance.data import Source
+from acutance.data.inventory import checksums
 from acutance.errors import ConfigError, ModelError, WeightsError
 from acutance.evaluation.evaluate import BICUBIC, evaluate, tasks_of, unrestored
 from acutance.evaluation.metrics import METRICS, unavailable
@@ -21,7 +23,7 @@ from acutance.evaluation.report import csv_text
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation
 from acutance.evaluation.sheet import picture_sheet, strips_of
 from acutance.evaluation.spectrograms import spectrogram_sheet
-from acutance.fingerprint import file_sha256, fingerprint
+from acutance.fingerprint import fingerprint
 from acutance.hardware import Asked
 from acutance.models.model_file import load_model
 from acutance.registry import Decision, Verdict, promote, resolve_model, tracking, user
@@ -30,7 +32,7 @@ from acutance.registry.resolve import CHAMPION
 from acutance.schema import nearest
 from acutance.training.plan import StageJob
 from acutance.weights import fetch_weights
-from acutance.work import Work, catalogue_for, open_work, require_scale
+from acutance.work import Work, catalogue_for, measured_pictures, open_work, require_scale
 
 EXAM = "acutance.exam"
 """The tag of a model version that says how it is examined: data sets, protocol, metrics, gate."""
@@ -76,7 +78,7 @@ def measure_models(
     determines = {
         "version": EVALUATION_VERSION,
         "candidates": {label: _mark(model) for label, model in candidates.items()},
-        "pictures": {name: [_files(source, scale) for source in sources] for name, sources in pictures.items()},
+        "pictures": {name: picture_marks(sources, scale, root, name) for name, sources in pictures.items()},
         "protocol": protocol,
         "metrics": metrics,
         "unavailable": sorted(unavailable(metrics)),
@@ -107,17 +109,16 @@ def measure_models(
     return evaluation, folder, True
 
 
-def _files(source: Source, scale: int) -> list[str]:
-    """Return the checksums of a picture and, where it has one, of its LR, or of all that its LR is made by."""
-    paths = [source.hr_path(scale), source.lr_paths.get(scale)]
-    made = [fingerprint({"name": source.name, "steps": source.degrade})] if source.degrade else []
-    return [file_sha256(path) for path in paths if path] + made
+def picture_marks(sources: list[Source], scale: int, root: str, name: str) -> list[list[str]]:
+    """Return the checksums of pictures and, where they have some, of their LR, or of all that their LR is made by."""
+    files = [[path for path in (s.hr_path(scale), s.lr_paths.get(scale)) if path] for s in sources]
+    known = checksums((path for paths in files for path in paths), root, name)
+    made = [[fingerprint({"name": s.name, "steps": s.degrade})] if s.degrade else [] for s in sources]
+    return [[known[path] for path in paths] + steps for paths, steps in zip(files, made, strict=True)]
 
 
 def _mark(model: str) -> str:
-    if model == BICUBIC:
-        return model
-    return fingerprint(storage.read_bytes(model).hex()) if storage.is_remote(model) else file_sha256(model)
+    return model if model == BICUBIC else hashlib.sha256(storage.read_bytes(model)).hexdigest()
 
 
 def model_file(reference: str, root: str) -> str:
@@ -126,6 +127,8 @@ def model_file(reference: str, root: str) -> str:
     Raises:
         ModelError: when it names nothing, or a stage that is not trained yet.
     """
+    if storage.is_remote(reference):
+        return reference
     file, colon, stage = reference.rpartition(":")
     if not colon or not file.endswith((".yaml", ".yml")):
         return str(resolve_model(reference, root))
@@ -168,7 +171,7 @@ def evaluate_model(
         except WeightsError as error:
             say(escape(str(error)))
     require_scale(catalogue_for(), datasets, scale, "--on")
-    pictures = {name: catalogue_for().find(name) for name in datasets}
+    pictures = measured_pictures(catalogue_for(), datasets, scale, protocol)
     subject = unrestored(scale) if reference == BICUBIC else reference
     title = f"{subject}{f' against {against}' if against else ''}: x{scale}"
     evaluation, folder, _ = measure_models(
@@ -210,7 +213,7 @@ def promote_model(reference: str, root: str, *, to: str = CHAMPION, force: str =
         evaluation, folder, _ = measure_models(
             root,
             rivals,
-            {dataset: catalogue_for().find(dataset) for dataset in exam["on"]},
+            measured_pictures(catalogue_for(), exam["on"], exam["scale"], exam["protocol"]),
             protocol=exam["protocol"],
             metrics=exam["metrics"],
             scale=exam["scale"],

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
+from rich.markup import escape
 
 from acutance import storage
 from acutance.console import progress, say
@@ -66,15 +67,19 @@ def prepare_data(work: Work, only: str | None = None) -> list[Manifest]:
 
 
 def _shards(work: Work, shards: ShardSet, only: str | None) -> Manifest:
-    total = len(work.contents(only)[shards.settings.source])
+    data, total = shards.settings, len(work.contents(only)[shards.settings.source].originals)
     with progress("prepare", total) as update:
         manifest = make_shards(
             shards,
             work.catalogue,
             work.root,
+            found=work.found.get(data.source),
             gpus=work.pipeline.compute.gpus,
             on_progress=lambda done, _, note: update(done, note),
         )
+    if data.source not in work.found and (known := work.recall(data)):
+        what = f"the pictures of {data.train} are not here (they were {known.place})"
+        say(escape(f"{what}; its {len(manifest.shards)} shards, complete, are used"))
     if manifest.fresh:
         for skipped in manifest.skipped:
             say(f"  left out {skipped.name}: {skipped.reason}")
@@ -94,7 +99,8 @@ def train_stages(work: Work, only: str | None = None, *, before: bool = False) -
         with _recorded(work, todo) as trackers, _shown(todo) as on_progress:
             for wave in _waves(todo):
                 for shards in shard_sets(wave):
-                    make_shards(shards, work.catalogue, work.root, gpus=work.pipeline.compute.gpus)
+                    found = work.found.get(shards.settings.source)
+                    make_shards(shards, work.catalogue, work.root, found=found, gpus=work.pipeline.compute.gpus)
                 train(wave, work.pipeline.compute, work.root, trackers=trackers, on_progress=on_progress)
     return jobs
 

@@ -42,8 +42,8 @@ def is_remote(uri: str) -> bool:
 
 
 def join(uri: str, *parts: str) -> str:
-    """Append path parts to a URI."""
-    return "/".join([uri.rstrip("/"), *parts])
+    """Append path parts to a URI; "." stands for the URI itself."""
+    return "/".join([uri.rstrip("/"), *(part for part in parts if part != ".")])
 
 
 def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
@@ -197,7 +197,7 @@ def states(uris: Iterable[str]) -> dict[str, State]:
     for uri in uris:
         if is_remote(uri):
             folders.setdefault(uri.rpartition("/")[0], []).append(uri)
-        elif Path(uri).is_file():
+        elif os.path.isfile(uri):
             status = os.stat(uri)
             stamp = f"{status.st_mtime_ns} {status.st_ctime_ns}"  # the second also for `touch -r` and `mv`
             found[uri] = State(status.st_size, stamp, max(status.st_mtime, status.st_ctime))

@@ -14,8 +14,7 @@ import pyarrow.fs as pafs
 from acutance import storage
 from acutance.cluster.connect import connect
 from acutance.console import progress
-from acutance.data.folders import folder_sources, named
-from acutance.data.pictures import EXTENSIONS
+from acutance.data.folders import folder_sources
 from acutance.errors import DataError
 from acutance.hardware import capacity, device_of, gpus_for
 from acutance.quiet import hush
@@ -81,8 +80,8 @@ def find_pairs(source: str, target: str) -> list[Pair]:
         )
     if PurePosixPath(target).suffix.lower() in SUFFIXES or _kind(target) == pafs.FileType.File:
         raise DataError("a folder of pictures goes to a folder", where=target, fix="give the name of a folder")
-    pictures = _pictures_at(source) if storage.is_remote(source) else _pictures_in(source)
-    return [(uri, storage.join(target, f"{name}.png")) for name, uri in pictures]
+    pictures = folder_sources(source, "check the path")
+    return [(picture.path, storage.join(target, f"{picture.name}.png")) for picture in pictures]
 
 
 def _absolute(uri: str, *, keep_slash: bool = False) -> str:
@@ -118,28 +117,6 @@ def _inside(inner: str, outer: str) -> bool:
     if storage.is_remote(inner):
         return f"{inner}/".startswith(f"{outer}/")
     return Path(inner).resolve().is_relative_to(Path(outer).resolve())
-
-
-def _pictures_in(folder: str) -> list[tuple[str, str]]:
-    found = folder_sources(Path(folder), "check the path")
-    return [(picture.name, str(picture.path)) for picture in found]
-
-
-def _pictures_at(prefix: str) -> list[tuple[str, str]]:
-    """Return name and URI of the pictures below an s3:// prefix, named as those of a folder are."""
-    fs, path = storage.filesystem(prefix)
-    infos = fs.get_file_info(pafs.FileSelector(path, recursive=True))
-    keys = [info.path.removeprefix(f"{path}/") for info in infos if info.type == pafs.FileType.File]
-    pictures = {PurePosixPath("/", key): key for key in keys if _is_picture(key)}
-    if not pictures:
-        raise DataError("no picture is below this prefix", where=prefix, fix=f"known are {' '.join(EXTENSIONS)}")
-    found = named([Path(path) for path in pictures], Path("/"))
-    return [(picture.name, storage.join(prefix, pictures[PurePosixPath(picture.path)])) for picture in found]
-
-
-def _is_picture(key: str) -> bool:
-    path = PurePosixPath(key)
-    return path.suffix.lower() in EXTENSIONS and not any(part.startswith(".") for part in path.parts)
 
 
 def _enlarged(pairs: list[Pair], model: tuple[bytes, str], update: Callable[[int, str], None]) -> Iterator[Outcome]:

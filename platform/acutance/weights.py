@@ -1,14 +1,24 @@
-"""Finds parameter and weight files that are published elsewhere; downloads one only when asked to."""
+"""Finds parameter and weight files that are published elsewhere; downloads one only when asked to.
+
+Files in an object store are copied once a machine into our own cache, where the name of a copy says which state of the
+object it is of; a copy whose check sum is not the one it was made with is made again.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterable
+import re
+import uuid
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from acutance.download import download_with_progress
+from acutance import storage
+from acutance.download import CHUNK, checksum_of, download_with_progress
 from acutance.errors import AcutanceError, WeightsError
+from acutance.fingerprint import fingerprint
 
 
 @dataclass(frozen=True)
@@ -51,12 +61,21 @@ KNOWN: dict[str, Published] = {
 """File name -> where it is published."""
 
 
-def folders() -> list[Path]:
+def folders() -> list[str]:
     """Return where files are looked for, in order: ACUTANCE_WEIGHTS, torch's hub cache, our own cache."""
-    named = [Path(part) for part in os.environ.get("ACUTANCE_WEIGHTS", "").split(os.pathsep) if part]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    torch_home = Path(os.environ.get("TORCH_HOME") or cache / "torch")
-    return [*named, torch_home / "hub" / "checkpoints", Path.home() / ".cache" / "acutance" / "weights"]
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    torch_home = Path(os.environ.get("TORCH_HOME") or caches / "torch")
+    named = folders_named(os.environ.get("ACUTANCE_WEIGHTS", ""))
+    return [*named, str(torch_home / "hub" / "checkpoints"), str(_own_cache())]
+
+
+def folders_named(value: str) -> list[str]:
+    """Return the folders and s3:// prefixes that a value of ACUTANCE_WEIGHTS names."""
+    return [part for part in re.split(f"{os.pathsep}(?!//)", value) if part]
+
+
+def _own_cache() -> Path:
+    return Path.home() / ".cache" / "acutance" / "weights"
 
 
 def find_weights(name: str) -> Path:
@@ -64,11 +83,12 @@ def find_weights(name: str) -> Path:
 
     Raises:
         WeightsError: when it is nowhere; names the file, where to put it and where it is published.
+        UnreachableError: when an object store does not answer.
     """
     require_weights([name])
     found = _found(name)
     assert found
-    return found
+    return _here(found, storage.states([found])[found]) if storage.is_remote(found) else Path(found)
 
 
 def require_weights(names: Iterable[str]) -> None:
@@ -85,7 +105,7 @@ def require_weights(names: Iterable[str]) -> None:
     it = "it" if len(missing) == 1 else "them"
     raise WeightsError(
         f"the file {missing[0]} is not here" if it == "it" else f"the files {', '.join(missing)} are not here",
-        where=os.pathsep.join(str(folder) for folder in folders()),
+        where=os.pathsep.join(folders()),
         fix=f"{fetch}put {it}{f' (published as {published})' if published else ''} into a folder and set "
         "ACUTANCE_WEIGHTS to that folder",
     )
@@ -102,12 +122,51 @@ def fetch_weights(name: str) -> Path:
         return find_weights(name)
     published = KNOWN[name]
     try:
-        return _found(name) or download_with_progress(published.url, folders()[-1] / name, published.checksum)
+        if _found(name):
+            return find_weights(name)
+        return download_with_progress(published.url, _own_cache() / name, published.checksum)
     except AcutanceError as error:
         fix = f"{error.fix or 'make the folder writable'}; it is published as {published.about}"
         raise WeightsError(error.what, where=error.where, fix=fix) from error
 
 
-def _found(name: str) -> Path | None:
-    places = (place for folder in folders() for place in (folder / name, *sorted(folder.glob(f"*/{name}"))))
-    return next((place for place in places if place.is_file()), None)
+def _found(name: str) -> str | None:
+    places = (place for folder in folders() for place in _places(folder, name))
+    return next((place for place in places if place in storage.states([place])), None)
+
+
+def _places(folder: str, name: str) -> Iterator[str]:
+    yield storage.join(folder, name)
+    if storage.is_remote(folder):
+        yield from (storage.join(folder, below, name) for below in storage.names(folder))
+    else:
+        yield from map(str, sorted(Path(folder).glob(f"*/{name}")))
+
+
+@cache
+def _here(uri: str, state: storage.State) -> Path:
+    """Return a copy of one state of an object; a process makes sure of it once."""
+    name = uri.rpartition("/")[2]
+    of = _own_cache() / "remote" / fingerprint([uri, state.size, state.stamp])
+    made = [copy for copy in of.glob(f"*/{name}") if checksum_of(copy, "sha256") == copy.parent.name]
+    return made[0] if made else _copied(uri, of, name)
+
+
+def _copied(uri: str, folder: Path, name: str) -> Path:
+    """Copy an object to `FOLDER/SHA-256/NAME`; it appears when it is whole."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part, digest = folder / f".{uuid.uuid4().hex[:8]}.part", hashlib.sha256()
+    try:
+        with storage.open_file(uri) as remote, open(part, "wb") as local:
+            while chunk := remote.read(64 * CHUNK):
+                digest.update(chunk)
+                local.write(chunk)
+        target = folder / digest.hexdigest() / name
+        target.parent.mkdir(mode=0o700, exist_ok=True)
+        os.replace(part, target)
+    except OSError as error:
+        what = f"{name} cannot be copied here: {error.strerror or error}"
+        raise WeightsError(what, where=str(folder), fix=f"make room there, or copy {uri} into a folder") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return target

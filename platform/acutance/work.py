@@ -11,10 +11,12 @@ from typing import Any
 
 from acutance import pipeline as pipelines
 from acutance import storage
-from acutance.data import Catalogue, Contents, DataSettings, Source, contents, load_catalogue
+from acutance.data import Catalogue, Content, Contents, DataSettings, Source, is_prepared, load_catalogue
 from acutance.data.degradations import reduction
-from acutance.data.originals import listed
-from acutance.errors import ConfigError, DataError, WeightsError
+from acutance.data.known import Known, recall
+from acutance.data.originals import Originals, content_of, listed, originals
+from acutance.errors import AbsentError, ConfigError, DataError, WeightsError
+from acutance.evaluation.protocols import PROTOCOLS
 from acutance.pipeline import Pipeline
 from acutance.training.plan import StageJob, parameter_counts, plan_stages, weights_files
 from acutance.tuning.study import attempt_named, study_address
@@ -52,13 +54,41 @@ class Work:
         return [data for index, data in enumerate(of_stages) if data and data not in of_stages[:index]]
 
     def contents(self, only: str | None = None) -> Contents:
-        """Return what the data sets of the stages consist of; all of their files are read for it, once."""
-        unread = [data for data in self.data(only) if data.source not in self._read]
-        self._read.update(contents(unread, self.pipeline.scale, self.catalogue))
-        return dict(self._read)
+        """Return what the data sets of the stages consist of; of their files those are read that are new or changed.
+
+        Of a data set that is not here, it is what it consisted of when its shards were made.
+
+        Raises:
+            AbsentError: for a data set that is not here and never was.
+            ConfigError, DataError: as `originals`.
+        """
+        for data in self.data(only):
+            if data.source not in self._contents:
+                self._contents[data.source] = self._look(data)
+        return dict(self._contents)
+
+    def _look(self, data: DataSettings) -> Content:
+        try:
+            found = originals(data, self.pipeline.scale, self.catalogue, self.root)
+        except AbsentError:
+            known = self.recall(data)
+            if known is None:
+                raise
+            return known.content
+        self.found[data.source] = found
+        return content_of(found, data, self.catalogue)
+
+    def recall(self, data: DataSettings) -> Known | None:
+        """Return what a data set consisted of when its shards were made."""
+        return recall(data, self.pipeline.scale, self.catalogue, self.root)
 
     @cached_property
-    def _read(self) -> Contents:
+    def found(self) -> dict[str, Originals]:
+        """The originals of each data set that `contents` found here, by `DataSettings.source`."""
+        return {}
+
+    @cached_property
+    def _contents(self) -> Contents:
         return {}
 
     def jobs(self, only: str | None = None) -> list[StageJob]:
@@ -66,9 +96,9 @@ class Work:
         return plan_stages(self.pipeline, self.contents(only), self.root, only=only)
 
     def held_out(self) -> dict[str, list[Source]]:
-        """Return the pictures of each data set that models are measured on."""
+        """Return the pictures of each data set that models are measured on, with the LR that is read."""
         wanted = self.pipeline.evaluate
-        return {name: self.catalogue.find(name) for name in (wanted.on if wanted else [])}
+        return measured_pictures(self.catalogue, wanted.on, self.pipeline.scale, wanted.protocol) if wanted else {}
 
 
 def open_work(file: str, overrides: list[str], profile: str | None, root: str | None, trial: str | None = None) -> Work:
@@ -101,6 +131,18 @@ def require_scale(catalogue: Catalogue, datasets: Iterable[str], scale: int, whe
             raise ConfigError(what, where=where, fix="choose another data set")
 
 
+def measured_pictures(
+    catalogue: Catalogue, datasets: Iterable[str], scale: int, protocol: str
+) -> dict[str, list[Source]]:
+    """Return the pictures of data sets that are measured at a scale, with their own LR where the protocol reads it.
+
+    Raises:
+        ConfigError, DataError: as `Catalogue.find`.
+    """
+    reads_lr = scale == 1 or protocol not in PROTOCOLS or PROTOCOLS[protocol].stored_lr
+    return {name: catalogue.find(name, scale, [scale] if reads_lr else []) for name in datasets}
+
+
 def storage_root(given: str | None) -> str:
     """Return the storage root: as given, else ACUTANCE_STORAGE, else ./outputs; a local one absolute."""
     root = given or os.environ.get("ACUTANCE_STORAGE") or DEFAULT_STORAGE
@@ -120,7 +162,9 @@ def plan(work: Work, only: str | None = None) -> dict[str, Any]:
     try:
         todo = [work.pipeline.stages[name] for name in work.pipeline.order(only)]
         require_weights(file for stage in todo for file in weights_files(stage))
-        done = {} if missing else {job.name: job.done() for job in work.jobs(only)}
+        jobs = [] if missing else work.jobs(only)
+        done = {job.name: job.done() for job in jobs}
+        missing += _without_shards(work, jobs)
     except WeightsError as error:
         missing.append(f"{error.what}; {error.fix}")
     stages = [
@@ -145,15 +189,33 @@ def plan(work: Work, only: str | None = None) -> dict[str, Any]:
 
 def _missing(work: Work, only: str | None) -> list[str]:
     """Return what there is to say of the data sets that are not here; a stage alone is trained, not evaluated."""
+    scale, evaluated = work.pipeline.scale, work.pipeline.evaluate
     looks: dict[str, Callable[[], object]] = {}
     for data in work.data(only):
-        looks[data.source] = partial(listed, data, work.catalogue)
-    for name in work.pipeline.evaluate.on if work.pipeline.evaluate and not only else []:
-        looks[name] = partial(work.catalogue.find, name)
+        looks[data.source] = partial(listed, data, scale, work.catalogue)
+    remembered = {data.source for data in work.data(only) if work.recall(data)}
+    if evaluated and not only:
+        for name in evaluated.on:
+            looks[name] = partial(measured_pictures, work.catalogue, [name], scale, evaluated.protocol)
+            remembered.discard(name)
     missing = []
     for name, look in looks.items():
         try:
             look()
         except DataError as error:
-            missing.append(f"{name}: {error.what}; {error.fix}")
+            if not isinstance(error, AbsentError) or name not in remembered:
+                missing.append(f"{name}: {error.what}; {error.fix}")
     return missing
+
+
+def _without_shards(work: Work, jobs: list[StageJob]) -> list[str]:
+    """Return what there is to say of data sets that are not here, nor are their shards."""
+    unread = [job.trained_on for job in jobs if not job.done()]
+    unread += [job.measured_on for job in jobs if job.measured_on and not job.done()]
+    return list(
+        dict.fromkeys(
+            f"{shards.settings.source}: neither its pictures are here nor complete shards of them"
+            for shards in unread
+            if shards.settings.source not in work.found and not is_prepared(work.root, shards.fingerprint)
+        )
+    )

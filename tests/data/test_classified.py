@@ -170,10 +170,10 @@ WHOLE = npz(x_train=PIXELS, y_train=np.array([0, 1]), class_names=NAMES)
 )
 def test_a_file_of_arrays_that_is_not_one(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "a.npz").write_bytes(WHOLE)
-    np.testing.assert_array_equal(read_classified(tmp_path / "a.npz", "npz", "train").labels, [0, 1])
+    np.testing.assert_array_equal(read_classified(str(tmp_path / "a.npz"), "npz", "train").labels, [0, 1])
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(DataError, match=message) as caught:
-        read_classified(tmp_path / "a.npz", "npz", "train")
+        read_classified(str(tmp_path / "a.npz"), "npz", "train")
     assert caught.value.where == str(tmp_path / "a.npz")
 
 

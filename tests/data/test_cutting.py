@@ -131,7 +131,7 @@ def test_lr_pictures_are_those_of_the_benchmarks(
     name: str, scale: int, data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACUTANCE_DATA", str(data_root))
-    for source in CATALOGUE.find(name):
+    for source in CATALOGUE.find(name, scale):
         hr = read_picture(source.hr_path(scale))
         made = layers(crop_to_multiple(hr, [scale]), settings(detail=None), scale)["lr"]
         assert np.array_equal(made, read_picture(source.lr_paths[scale])), source.name

@@ -46,7 +46,7 @@ def test_the_packaged_photographs_are_colour_pictures(catalogue: Catalogue) -> N
 
 def test_no_picture_and_no_scene_is_on_both_sides_of_the_split(catalogue: Catalogue) -> None:
     train, heldout = (catalogue.find(name) for name in ("photographs_train", "photographs_heldout"))
-    contents = [{hashlib.sha256(s.path.read_bytes()).hexdigest() for s in side} for side in (train, heldout)]
+    contents = [{hashlib.sha256(Path(s.path).read_bytes()).hexdigest() for s in side} for side in (train, heldout)]
     pixels = [{hashlib.sha256(read_picture(s.path)).hexdigest() for s in side} for side in (train, heldout)]
     assert not contents[0] & contents[1]
     assert not pixels[0] & pixels[1]
@@ -68,23 +68,23 @@ def test_packages_are_found_without_being_imported() -> None:
 
 @pytest.mark.parametrize(("name", "count"), [("Set5", 5), ("Set14", 14), ("BSD100", 100)])
 def test_benchmarks_have_stored_lr_pictures(catalogue: Catalogue, benchmarks: Path, name: str, count: int) -> None:
-    sources = catalogue.find(name)
-    assert len(sources) == count
-    assert [s.name for s in sources] == sorted(s.name for s in sources)
-    for source in sources:
-        for scale in (2, 4):
+    for scale in (2, 4):
+        sources = catalogue.find(name, scale)
+        assert len(sources) == count
+        assert [s.name for s in sources] == sorted(s.name for s in sources)
+        for source in sources:
             with Image.open(source.hr_path(scale)) as hr, Image.open(source.lr_paths[scale]) as lr:
                 assert hr.size == (lr.width * scale, lr.height * scale)
-    assert sources[0].path == benchmarks / "benchmarks" / name / "HR" / "img_001.png"
+    assert sources[0].path == str(benchmarks / "benchmarks" / name / "HR" / "img_001.png")
 
 
 def test_three_pictures_of_set14_have_another_ground_truth_at_x2(
     catalogue: Catalogue,
     benchmarks: Path,
 ) -> None:
-    others = {s.name for s in catalogue.find("Set14") if s.hr_path(2) != s.path}
+    others = {s.name for s in catalogue.find("Set14", 2) if s.hr_path(2) != s.path}
     assert others == {"img_005", "img_007", "img_014"}
-    assert all(s.hr_path(4) == s.path for s in catalogue.find("Set14"))
+    assert all(s.hr_path(4) == s.path for s in catalogue.find("Set14", 4))
 
 
 def test_training_photographs_are_not_in_the_benchmarks(
@@ -113,8 +113,6 @@ def test_missing_data_says_where_it_was_looked_for(
 def test_a_misspelt_name_is_answered_with_the_nearest(catalogue: Catalogue) -> None:
     with pytest.raises(ConfigError, match="did you mean 'photographs_train'"):
         catalogue.find("photograph_train")
-    with pytest.raises(ConfigError, match="local folders"):
-        catalogue.find("s3://bucket/pictures")
 
 
 def test_the_listing_tells_what_is_here(catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +135,7 @@ def test_any_folder_is_a_dataset(catalogue: Catalogue, tmp_path: Path, monkeypat
     assert names(catalogue, str(tmp_path / "mine")) == expected
     monkeypatch.chdir(tmp_path)
     assert names(catalogue, "mine") == names(catalogue, "./mine") == expected
-    assert all(source.path.is_absolute() for source in catalogue.find("mine"))
+    assert all(Path(source.path).is_absolute() for source in catalogue.find("mine"))
 
 
 def test_a_folder_without_pictures_is_an_error(catalogue: Catalogue, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Source]:
     parts = [parts[0][:100], *parts, whole[0][100:360, 60:450]]
     for number, part in enumerate(parts):
         write_picture(folder / f"{number}.png", part)
-    return [Source(str(number), folder / f"{number}.png") for number in range(len(parts))]
+    return [Source(str(number), str(folder / f"{number}.png")) for number in range(len(parts))]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def scores(made: Path) -> np.ndarray:
 
 
 def test_the_reader_of_tid2013_reads_it(made: Path) -> None:
-    found = read_tid2013(made)
+    found = read_tid2013(str(made))
     assert len(found) == 5 * len(DISTORTIONS) * 5
     assert [scored.split for scored in found] == ["val"] * 90 + ["train"] * 60
     assert found[0].name == "i01_01_1"
@@ -128,7 +128,7 @@ def test_a_picture_that_cannot_be_read_is_left_out(
 ) -> None:
     (tmp_path / "bad.png").write_bytes(b"nothing")
     monkeypatch.setattr(distorted, "DISTORTIONS", {})
-    distort([Source("bad", tmp_path / "bad.png"), *sources], tmp_path / "set", references=5)
+    distort([Source("bad", str(tmp_path / "bad.png")), *sources], tmp_path / "set", references=5)
     about = json.loads((tmp_path / "set" / "synthetic.json").read_text())
     assert [name for name, _ in about["references"]] == ["1", "2", "3", "4", "5"]
 

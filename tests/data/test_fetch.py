@@ -81,8 +81,8 @@ def test_archives_become_a_dataset_with_its_lr(server: FileServer, root: Path, t
     catalogue = catalogue_of(server, tmp_path)
     assert fetch_dataset(catalogue, "Tiny") == str(root / "tiny")
     assert files(root) == WHOLE
-    first = catalogue.find("Tiny")[0]
-    assert (first.name, first.lr_paths) == ("0001", {2: root / "tiny" / "LR" / "X2" / "0001x2.png"})
+    first = catalogue.find("Tiny", 2)[0]
+    assert (first.name, first.lr_paths) == ("0001", {2: str(root / "tiny" / "LR" / "X2" / "0001x2.png")})
     assert not list(tmp_path.rglob("outside.png"))
     asked = len(server.asked)
     fetch_dataset(catalogue, "Tiny")
@@ -170,15 +170,17 @@ def test_lr_pictures_whose_stem_ends_in_the_scale(root: Path, shipped: Catalogue
         for path in (f"HR/{picture}", *(f"LR_bicubic/X{scale}/{picture}x{scale}" for scale in (2, 4))):
             (root / f"{prefix}{path}.png").parent.mkdir(parents=True, exist_ok=True)
             (root / f"{prefix}{path}.png").write_bytes(png(8))
-    found = shipped.find(name)
+    found = shipped.find(name, 4, [2, 4])
     assert [source.name for source in found] == ["0001", "0002"]
-    assert found[1].path == root / f"{prefix}HR/0002.png"
-    assert found[1].lr_paths == {scale: root / f"{prefix}LR_bicubic/X{scale}/0002x{scale}.png" for scale in (2, 4)}
+    assert found[1].path == str(root / f"{prefix}HR/0002.png")
+    lr = {scale: str(root / f"{prefix}LR_bicubic/X{scale}/0002x{scale}.png") for scale in (2, 4)}
+    assert found[1].lr_paths == lr
 
     (root / f"{prefix}LR_bicubic/X4/0002x4.png").rename(root / f"{prefix}LR_bicubic/X4/0002.png")
     with pytest.raises(DataError, match="the LR of 1 of 2 pictures is missing, the first that of 0002") as caught:
-        shipped.find(name)
+        shipped.find(name, 4)
     assert caught.value.where == str(root / f"{prefix}LR_bicubic/X4")
+    assert len(shipped.find(name, 2)) == 2  # which reads no LR of x4
 
 
 def test_a_dataset_without_its_lr_says_how_to_use_the_pictures_alone(root: Path, shipped: Catalogue) -> None:
@@ -186,7 +188,7 @@ def test_a_dataset_without_its_lr_says_how_to_use_the_pictures_alone(root: Path,
     folder.mkdir(parents=True)
     (folder / "0801.png").write_bytes(png(8))
     with pytest.raises(DataError) as caught:
-        shipped.find("DIV2K_valid")
+        shipped.find("DIV2K_valid", 4)
     assert "acutance data fetch DIV2K_valid" in str(caught.value.fix)
     assert f"name {folder} in place of DIV2K_valid" in str(caught.value.fix)
     assert [source.name for source in shipped.find(str(folder))] == ["0801"]

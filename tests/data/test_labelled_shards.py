@@ -92,11 +92,11 @@ def test_validation_takes_the_middle_of_the_other_pictures(tid: Path, catalogue:
     np.testing.assert_array_equal(columns["hr"][1], whole[12:28, 22:38])
 
 
-def test_other_scores_make_another_shard_set(tid: Path, catalogue: Catalogue) -> None:
+def test_other_scores_make_another_shard_set(tid: Path, catalogue: Catalogue, tmp_path: Path) -> None:
     wanted = settings(train=str(tid), label="distribution", subimages={"size": 32, "stride": 32})
 
     def mark() -> str:
-        known = contents([wanted], 1, catalogue)
+        known = contents([wanted], 1, catalogue, str(tmp_path))
         return dataset_fingerprint(wanted, 1, known[wanted.source].originals)
 
     before = mark()
@@ -123,15 +123,19 @@ def test_classified_pictures_are_enlarged_into_the_shards(cifar: Path, catalogue
     assert columns_of(wanted, 2)["hr"].shape == (64, 64, 3)
 
 
-def test_what_enlarges_is_part_of_the_fingerprint_and_where_it_lies_is_not(cifar: Path, catalogue: Catalogue) -> None:
+def test_what_enlarges_is_part_of_the_fingerprint_and_where_it_lies_is_not(
+    cifar: Path, catalogue: Catalogue, tmp_path: Path
+) -> None:
     here, there = (settings(train=str(cifar), label="class", enlarge={"by": by}) for by in ("one", "another"))
-    known = contents([here], 2, catalogue)[here.source].originals
+    known = contents([here], 2, catalogue, str(tmp_path))[here.source].originals
     assert dataset_fingerprint(here, 2, known, "x") == dataset_fingerprint(there, 2, known, "x")
     assert dataset_fingerprint(here, 2, known, "x") != dataset_fingerprint(here, 2, known, "y")
 
 
-def test_classified_pictures_that_change_on_the_way_are_noticed(cifar: Path, catalogue: Catalogue) -> None:
-    [excerpt] = originals(settings(train=str(cifar), label="class"), 1, catalogue)
+def test_classified_pictures_that_change_on_the_way_are_noticed(
+    cifar: Path, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    [excerpt] = originals(settings(train=str(cifar), label="class"), 1, catalogue, str(tmp_path))
     with np.load(cifar) as arrays:
         changed = {name: arrays[name].copy() for name in arrays}
     changed["x_train"][0, 0, 0, 0] ^= 1
@@ -195,9 +199,9 @@ def test_what_does_not_go_together_is_refused(content: dict[str, object], said: 
         settings(train="anything", **content)
 
 
-def test_a_data_set_of_another_kind_or_split_is_refused(tid: Path, catalogue: Catalogue) -> None:
-    cuts = {"size": 32, "stride": 32}
+def test_a_data_set_of_another_kind_or_split_is_refused(tid: Path, catalogue: Catalogue, tmp_path: Path) -> None:
+    cuts, root = {"size": 32, "stride": 32}, str(tmp_path)
     with pytest.raises(ConfigError, match="no pictures of the split 'test'"):
-        originals(settings(train=str(tid), label="distribution", split="test", subimages=cuts), 1, catalogue)
+        originals(settings(train=str(tid), label="distribution", split="test", subimages=cuts), 1, catalogue, root)
     with pytest.raises(ConfigError, match="not of scored"):
-        originals(settings(train="BSD100", label="distribution", subimages=cuts), 1, catalogue)
+        originals(settings(train="BSD100", label="distribution", subimages=cuts), 1, catalogue, root)

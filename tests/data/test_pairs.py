@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,12 +49,12 @@ def make_sidd(root: Path) -> None:
 
 def test_reds_pairs_frames_of_clips(catalogue: Catalogue, root: Path) -> None:
     make_reds(root, "train")
-    found = catalogue.find("REDS_train")
+    found = catalogue.find("REDS_train", 4, [1, 4])
     assert [s.name for s in found] == ["000/00000008", "000/00000009", "001/00000009", "001/00000019"]
-    assert found[0].path == root / "REDS/train/train_sharp/000/00000008.png"
+    assert found[0].path == str(root / "REDS/train/train_sharp/000/00000008.png")
     assert found[0].lr_paths == {
-        1: root / "REDS/train/train_blur_jpeg/000/00000008.jpg",
-        4: root / "REDS/train/train_blur_bicubic/X4/000/00000008.png",
+        1: str(root / "REDS/train/train_blur_jpeg/000/00000008.jpg"),
+        4: str(root / "REDS/train/train_blur_bicubic/X4/000/00000008.png"),
     }
     with pytest.raises(DataError, match="no such folder") as caught:
         catalogue.find("REDS_val")
@@ -63,15 +64,23 @@ def test_reds_pairs_frames_of_clips(catalogue: Catalogue, root: Path) -> None:
 def test_the_validation_of_reds_is_the_frames_that_end_in_9(catalogue: Catalogue, root: Path) -> None:
     make_reds(root, "val")
     (root / "REDS/val/val_blur_jpeg/000/00000008.jpg").unlink()  # not one of them
-    found = catalogue.find("REDS_val")
+    found = catalogue.find("REDS_val", 1)
     assert [s.name for s in found] == ["000/00000009", "001/00000009", "001/00000019"]
-    assert found[2].lr_paths[1] == root / "REDS/val/val_blur_jpeg/001/00000019.jpg"
+    assert found[2].lr_paths == {1: str(root / "REDS/val/val_blur_jpeg/001/00000019.jpg")}
     for frame in (root / "REDS/val/val_sharp").rglob("*9.png"):
         frame.unlink()
     with pytest.raises(DataError, match=r"no picture called \*9") as caught:
         catalogue.find("REDS_val")
     assert "seungjunnah.github.io" in str(caught.value.fix)
     assert "in place of" not in str(caught.value.fix)
+
+
+@pytest.mark.parametrize(("scale", "unread"), [(1, "train_blur_bicubic"), (4, "train_blur_jpeg")])
+def test_pairs_that_are_not_read_need_not_be_here(catalogue: Catalogue, root: Path, scale: int, unread: str) -> None:
+    make_reds(root, "train")
+    shutil.rmtree(root / "REDS/train" / unread)
+    assert {tuple(source.lr_paths) for source in catalogue.find("REDS_train", scale)} == {(scale,)}
+    assert len(catalogue.find("REDS_train")) == 4
 
 
 @pytest.mark.parametrize(
@@ -88,19 +97,19 @@ def test_what_is_missing_of_a_pair_is_named(
     make_reds(root, "train")
     (root / "REDS/train" / gone).unlink()
     with pytest.raises(DataError, match=message) as caught:
-        catalogue.find("REDS_train")
+        catalogue.find("REDS_train", 4, [1, 4])
     assert str(caught.value.where).endswith(where)
     assert "seungjunnah.github.io" in str(caught.value.fix)
 
 
 def test_sidd_pairs_noisy_and_clean_of_one_folder_and_splits_by_scene(catalogue: Catalogue, root: Path) -> None:
     make_sidd(root)
-    train, val = catalogue.find("SIDD_train"), catalogue.find("SIDD_val")
+    train, val = catalogue.find("SIDD_train", 1), catalogue.find("SIDD_val", 1)
     assert {s.name.partition("/")[0][:8] for s in train} == {"0001_001", "0198_010"}
-    assert [s.path.name for s in train[:2]] == ["0001_GT_SRGB_010.PNG", "0001_GT_SRGB_011.PNG"]
-    assert [s.path.name for s in val] == ["0034_GT_SRGB_010.PNG", "0034_GT_SRGB_011.PNG"]
+    assert [Path(s.path).name for s in train[:2]] == ["0001_GT_SRGB_010.PNG", "0001_GT_SRGB_011.PNG"]
+    assert [Path(s.path).name for s in val] == ["0034_GT_SRGB_010.PNG", "0034_GT_SRGB_011.PNG"]
     for source in [*train, *val]:
-        assert source.lr_paths == {1: source.path.with_name(source.path.name.replace("GT", "NOISY"))}
+        assert source.lr_paths == {1: source.path.replace("_GT_", "_NOISY_")}
 
 
 @pytest.mark.parametrize(
@@ -109,9 +118,9 @@ def test_sidd_pairs_noisy_and_clean_of_one_folder_and_splits_by_scene(catalogue:
 def test_sidd_without_one_of_a_pair(catalogue: Catalogue, root: Path, kind: str, message: str) -> None:
     make_sidd(root)
     (root / SIDD / f"0034_{SCENES['0034']}" / f"0034_{kind}_SRGB_011.PNG").unlink()
-    assert len(catalogue.find("SIDD_train")) == 4
+    assert len(catalogue.find("SIDD_train", 1)) == 4
     with pytest.raises(DataError, match=message) as caught:
-        catalogue.find("SIDD_val")
+        catalogue.find("SIDD_val", 1)
     assert caught.value.where == str(root / SIDD)
     assert "kamel/sidd" in str(caught.value.fix)
 

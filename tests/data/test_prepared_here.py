@@ -10,7 +10,7 @@ import torch
 
 from acutance.data import Catalogue, DataSettings, Manifest, open_columns, prepare, write_picture
 from acutance.data.entries import Entry
-from acutance.data.originals import checked, originals
+from acutance.data.originals import contents
 from acutance.data.settings import dataset_fingerprint
 from acutance.errors import DataError
 from acutance.imaging import difference_statistics
@@ -80,13 +80,14 @@ def test_pairs_are_cut_alike(pictures: Path, pairs: Catalogue, scale: int, folde
     hr, lr = picture(*SIZES["a"], ord("a")), picture(-(-SIZES["a"][0] // scale), SIZES["a"][1] // scale, 0)
     assert np.array_equal(stored["hr"][1], hr[:32, 16:48])
     assert np.array_equal(stored["lr"][1], lr[: 32 // scale, 16 // scale : 48 // scale])
-    assert folder in str(pairs.find("pairs")[0].lr_paths[scale])
+    assert folder in pairs.find("pairs", scale)[0].lr_paths[scale]
 
 
 def test_an_lr_that_changes_makes_another_shard_set(pictures: Path, pairs: Catalogue) -> None:
     def marks() -> list[str]:
         settings = validate(DataSettings, {**PAIRS, "subimages": {"size": 32, "stride": 16}}, "a test")
-        return [dataset_fingerprint(settings, at, checked(originals(settings, at, pairs))) for at in (1, 2)]
+        found = [contents([settings], at, pairs, str(pictures.parent / "out"))[settings.source] for at in (1, 2)]
+        return [dataset_fingerprint(settings, at, one.originals) for at, one in zip((1, 2), found, strict=True)]
 
     before = marks()
     assert prepared(pictures, pairs, scale=1, **PAIRS).fingerprint == before[0]

@@ -104,22 +104,22 @@ def test_other_scores_are_refused(mos: float, std: float) -> None:
 
 
 def test_ava_in_its_order_with_the_last_for_validation(ava: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = read_ava(ava, validation=4)
+    found = read_ava(str(ava), validation=4)
     assert [s.name for s in found] == [str(1000 - index) for index in range(1, 13)]
     assert [s.split for s in found] == ["train"] * 8 + ["val"] * 4
-    assert found[1].path == ava / "images" / "998.JPG"
+    assert found[1].path == str(ava / "images" / "998.JPG")
     assert found[0].distribution == distribution_of_counts(*map(int, COUNTS.split()))
     assert capsys.readouterr().err == ""
 
 
 def test_a_picture_that_ava_lacks_is_told_and_moves_no_other(ava: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (ava / "images" / "989.jpg").unlink()
-    found = read_ava(ava, validation=4)
+    found = read_ava(str(ava), validation=4)
     assert [s.split for s in found] == ["train"] * 8 + ["val"] * 3
     assert "1 of the 12 pictures that AVA.txt lists are absent" in capsys.readouterr().err
     (ava / "images" / "990.jpg").unlink()
     with pytest.raises(DataError, match="2 of the 12 pictures") as caught:
-        read_ava(ava, validation=4)
+        read_ava(str(ava), validation=4)
     assert caught.value.where == str(ava / "images")
 
 
@@ -137,14 +137,14 @@ def test_a_picture_that_ava_lacks_is_told_and_moves_no_other(ava: Path, capsys: 
 def test_a_list_of_ava_that_is_cut_or_another_file(ava: Path, content: str, message: str, where: str) -> None:
     (ava / "AVA.txt").write_bytes(content.encode("latin-1"))
     with pytest.raises(DataError, match=message) as caught:
-        read_ava(ava, validation=1 if "lists 1" in message else 0)
+        read_ava(str(ava), validation=1 if "lists 1" in message else 0)
     assert caught.value.where == str(ava / where)
 
 
 def test_tid2013_whatever_the_case_of_its_names(tid: Path) -> None:
-    found = read_tid2013(tid)
+    found = read_tid2013(str(tid))
     assert [s.name for s in found] == ["i01_01_1", "i01_01_2", "i03_24_5", "i04_01_1", "i25_24_5"]
-    assert [s.path.name for s in found][:2] == ["I01_01_1.BMP", "I01_01_2.bmp"]
+    assert [Path(s.path).name for s in found][:2] == ["I01_01_1.BMP", "I01_01_2.bmp"]
     assert [s.split for s in found] == ["val", "val", "val", "train", "train"]
     for n, scored in enumerate(found):
         assert scored.distribution == pytest.approx(distribution_of_mos(5.51429 - n, 0.1 + n / 100), abs=1e-12)
@@ -153,7 +153,7 @@ def test_tid2013_whatever_the_case_of_its_names(tid: Path) -> None:
 def test_tid2013_without_a_picture(tid: Path) -> None:
     (tid / "distorted_images" / "I03_24_5.bmp").unlink()
     with pytest.raises(DataError, match=r"1 of 5 distorted pictures are missing, the first i03_24_5\.bmp") as caught:
-        read_tid2013(tid)
+        read_tid2013(str(tid))
     assert caught.value.where == str(tid / "distorted_images")
 
 
@@ -171,14 +171,14 @@ def test_tid2013_without_a_picture(tid: Path) -> None:
 def test_lists_of_tid2013_that_are_not_whole(tid: Path, file: str, content: str, message: str) -> None:
     (tid / file).write_text(content)
     with pytest.raises(DataError, match=message):
-        read_tid2013(tid)
+        read_tid2013(str(tid))
 
 
 def test_a_name_of_another_data_set_is_not_one_of_tid2013(tid: Path) -> None:
     (tid / "mos_with_names.txt").write_text("5.5 other.bmp\n" * 5)
     (tid / "distorted_images" / "other.bmp").touch()
     with pytest.raises(DataError, match="no name of a distorted picture") as caught:
-        read_tid2013(tid)
+        read_tid2013(str(tid))
     assert str(caught.value.where).endswith("mos_with_names.txt:1")
 
 

@@ -34,7 +34,7 @@ def overrides(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> list
     """What the smoke profile needs besides itself: scored pictures for both predictors."""
     folder = tmp_path_factory.mktemp("scored") / "tid-like"
     pictures = sorted((data_root / "train" / "BSDS500" / "train").glob("*.jpg"))
-    distort([Source(path.stem, path) for path in pictures], folder, references=5)
+    distort([Source(path.stem, str(path)) for path in pictures], folder, references=5)
     keys = [f"stages.{stage}.{key}" for stage in PREDICTORS for key in ("data.train", "validation.on")]
     return [f"{key}={folder}" for key in keys]
 

@@ -26,14 +26,14 @@ def benchmark(data_root: Path, name: str) -> list[Source]:
     """The pictures of a benchmark with their LR."""
     folder = data_root / "benchmarks" / name
     files = sorted((folder / "HR").glob("*.png"))
-    return [Source(file.stem, file, {4: folder / "LRx4" / file.name}) for file in files]
+    return [Source(file.stem, str(file), {4: str(folder / "LRx4" / file.name)}) for file in files]
 
 
 def made_sources(folder: Path, sizes: list[tuple[int, int]]) -> list[Source]:
     """Made pictures of these sizes, as files."""
     for index, (height, width) in enumerate(sizes):
         write_picture(folder / f"made_{index}.png", picture(height, width, index))
-    return [Source(f"made_{i}", folder / f"made_{i}.png") for i in range(len(sizes))]
+    return [Source(f"made_{i}", str(folder / f"made_{i}.png")) for i in range(len(sizes))]
 
 
 def model_file(path: Path, *, scale: int = 4) -> str:

@@ -85,7 +85,7 @@ def test_lr_is_made_from_a_truth_cut_to_a_multiple_of_the_scale(tmp_path: Path, 
     whole = read_picture(with_lr.path)
     uneven = np.pad(whole, ((0, 3), (0, 2), (0, 0)), mode="edge")
     write_picture(tmp_path / "uneven.png", uneven)
-    lr, truth = read_pair(Source("uneven", tmp_path / "uneven.png"), 4)
+    lr, truth = read_pair(Source("uneven", str(tmp_path / "uneven.png")), 4)
     assert np.array_equal(truth, whole)
     assert np.array_equal(lr, read_pair(with_lr, 4)[0])
 
@@ -94,13 +94,13 @@ def test_an_lr_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     (source,) = made_sources(tmp_path, [(48, 64)])
     write_picture(tmp_path / "lr.png", picture(12, 15))
     with pytest.raises(DataError, match=r"lr\.png"):
-        read_pair(Source(source.name, source.path, {4: tmp_path / "lr.png"}), 4)
+        read_pair(Source(source.name, source.path, {4: str(tmp_path / "lr.png")}), 4)
 
 
 def test_a_picture_smaller_than_the_scale_is_refused(tmp_path: Path) -> None:
     write_picture(tmp_path / "tiny.png", picture(3, 9))
     with pytest.raises(DataError, match=r"tiny\.png"):
-        read_pair(Source("tiny", tmp_path / "tiny.png"), 4)
+        read_pair(Source("tiny", str(tmp_path / "tiny.png")), 4)
 
 
 def test_bicubic_of_a_flat_picture_is_flat_and_saturates() -> None:

@@ -108,7 +108,7 @@ def test_failures_are_ours_and_name_the_file(tmp_path: Path) -> None:
         evaluate({"absent": str(tmp_path / "absent.safetensors")}, sources, **settings)
     assert missing.type is ModelError
     assert missing.value.exit_code == 2
-    (tmp_path / "broken.png").write_bytes(sources["made"][0].path.read_bytes()[:500])
-    broken = {"made": [Source("broken", tmp_path / "broken.png")]}
+    (tmp_path / "broken.png").write_bytes(Path(sources["made"][0].path).read_bytes()[:500])
+    broken = {"made": [Source("broken", str(tmp_path / "broken.png"))]}
     with pytest.raises(DataError, match=r"broken\.png"):
         evaluate({"bicubic": "bicubic"}, broken, **settings)

@@ -22,7 +22,7 @@ from acutance.evaluation.pictures import bicubic_for, pair_for, read_pair, shown
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation
 from acutance.evaluation.sheet import strips_of
-from acutance.examine import _files, evaluate_model
+from acutance.examine import evaluate_model, picture_marks
 from acutance.imaging.resize import imresize_uint8
 from acutance.schema import load_yaml
 from acutance.tune.work import open_campaign
@@ -64,7 +64,7 @@ def test_the_noisy_rows_of_hfa(
 
 def test_a_picture_is_degraded_alike_each_time_and_otherwise_than_others(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.png", picture(20, 24))
-    one, other = (Source(name, tmp_path / "a.png", degrade=NOISE) for name in ("a", "b"))
+    one, other = (Source(name, str(tmp_path / "a.png"), degrade=NOISE) for name in ("a", "b"))
     assert np.array_equal(read_pair(one, 1)[0], read_pair(one, 1)[0])
     assert not np.array_equal(read_pair(one, 1)[0], read_pair(other, 1)[0])
     assert np.array_equal(read_pair(one, 1)[1], picture(20, 24))
@@ -96,7 +96,7 @@ def test_at_scale_1_there_must_be_something_to_restore(tmp_path: Path) -> None:
         read_pair(source, 1)
     assert caught.value.where == str(source.path)
     write_picture(tmp_path / "noisy.png", picture(16, 16, 5))
-    pair = Source(source.name, source.path, {1: tmp_path / "noisy.png"})
+    pair = Source(source.name, source.path, {1: str(tmp_path / "noisy.png")})
     for protocol in PROTOCOLS.values():
         lr, truth = pair_for(protocol, "made", pair, 1)
         assert np.array_equal(bicubic_for(protocol, lr, truth, 1), picture(16, 16, 5)[: len(lr), : len(lr)])
@@ -156,11 +156,11 @@ def test_the_input_is_called_so_and_shown_in_place_of_the_lr(tmp_path: Path) -> 
 
 def test_what_degrades_a_picture_is_part_of_what_an_evaluation_is_known_by(tmp_path: Path) -> None:
     (plain,) = made_sources(tmp_path, [(16, 16)])
-    marks = [_files(plain, 1), _files(degraded(plain, *NOISE), 1)]
-    marks += [_files(degraded(plain, {"type": "awgn", "sigma": 10.0}), 1)]
-    marks += [_files(Source("another", plain.path, degrade=NOISE), 1)]
+    sources = [plain, degraded(plain, *NOISE), degraded(plain, {"type": "awgn", "sigma": 10.0})]
+    sources += [Source("another", plain.path, degrade=NOISE)]
+    marks = picture_marks(sources, 1, str(tmp_path / "out"), "made")
     assert len({str(mark) for mark in marks}) == 4
-    assert marks[1] == _files(degraded(plain, *NOISE), 1)
+    assert picture_marks(sources[1:2], 1, str(tmp_path / "out"), "made") == marks[1:2]
 
 
 def test_an_entry_has_the_pictures_of_another_and_needs_not_its_lr(

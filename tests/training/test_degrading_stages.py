@@ -54,7 +54,7 @@ def job_of(folder: Path, out: Path, **changes: Any) -> StageJob:
     pipeline = validate(Pipeline, content(folder, **changes), "a test")
     catalogue = Catalogue({}, str(folder))
     prepare(pipeline.data, pipeline.scale, catalogue, str(out), alone=True)
-    return plan_stages(pipeline, contents([pipeline.data], pipeline.scale, catalogue), str(out))[0]
+    return plan_stages(pipeline, contents([pipeline.data], pipeline.scale, catalogue, str(out)), str(out))[0]
 
 
 def test_a_stage_learns_from_what_it_degrades_itself(tmp_path: Path) -> None:

@@ -57,9 +57,9 @@ def jobs(tmp_path: Path) -> list[StageJob]:
         pixels = np.random.default_rng(ord(name)).integers(0, 256, (70, 90, 3), dtype=np.uint8)
         write_picture(tmp_path / "pictures" / f"{name}.png", pixels)
     pipeline = validate(Pipeline, content(tmp_path / "pictures"), "a test")
-    catalogue = Catalogue({}, tmp_path)
-    prepare(pipeline.data, pipeline.scale, catalogue, str(tmp_path / "out"), alone=True)
-    return plan_stages(pipeline, contents([pipeline.data], pipeline.scale, catalogue), str(tmp_path / "out"))
+    catalogue, root = Catalogue({}, tmp_path), str(tmp_path / "out")
+    prepare(pipeline.data, pipeline.scale, catalogue, root, alone=True)
+    return plan_stages(pipeline, contents([pipeline.data], pipeline.scale, catalogue, root), root)
 
 
 def test_from_pictures_to_weights(jobs: list[StageJob]) -> None:

@@ -48,7 +48,7 @@ def jobs_in(folder: Path, root: str, **changes: Any) -> list[StageJob]:
     pipeline = validate(Pipeline, {"title": "Made", "scale": 1, "stages": {"classes": stage}}, "a test")
     catalogue = Catalogue({}, str(folder))
     data = [pipeline.data_of("classes"), pipeline.validation_data("classes")]
-    jobs = plan_stages(pipeline, contents([one for one in data if one], 1, catalogue), root)
+    jobs = plan_stages(pipeline, contents([one for one in data if one], 1, catalogue, root), root)
     for shards in shard_sets(jobs):
         make_shards(shards, catalogue, root, alone=True)
     return jobs

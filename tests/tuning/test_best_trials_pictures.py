@@ -27,7 +27,7 @@ def test_a_denoisers_strip_begins_with_the_noise_and_looks_where_the_truth_has_e
     torch.manual_seed(0)
     save_model(str(tmp_path / "model.safetensors"), DnCNN(layers=3, channels=4), {"network": settings, "scale": 1})
     trial = Attempt(0, "complete", {}, history={9: {GOAL.name: 20.0}}, model=str(tmp_path / "model.safetensors"))
-    source = Source("a", tmp_path / "a.png", degrade=NOISE)
+    source = Source("a", str(tmp_path / "a.png"), degrade=NOISE)
     (strip,) = best_strips([trial], GOAL, {"noisy": [source]}, protocol="hfa", scale=1)
     assert [panel.heading for panel in strip.panels] == ["input", "trial 0", "ground truth"]
     assert {panel.pixels.dtype for panel in strip.panels} == {np.dtype(np.uint8)}

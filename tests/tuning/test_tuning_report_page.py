@@ -61,7 +61,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Source]
     for name in "abc":
         smooth = np.repeat(np.repeat(draw.integers(0, 255, (20, 24, 3)), 8, 0), 8, 1).astype(np.uint8)
         write_picture(folder / f"{name}.png", smooth)
-    return {"Set5": [Source(name, folder / f"{name}.png") for name in "abc"]}
+    return {"Set5": [Source(name, str(folder / f"{name}.png")) for name in "abc"]}
 
 
 @pytest.fixture(scope="module")

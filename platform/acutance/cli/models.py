@@ -14,6 +14,7 @@ from acutance.cli.options import Address, Json, ModelName, ModelReference, Stora
 from acutance.cli.show import differences_table, show, table_of
 from acutance.console import say, stdout
 from acutance.errors import UserError
+from acutance.storage import is_remote
 
 if TYPE_CHECKING:
     from acutance.registry import Decision
@@ -116,7 +117,7 @@ def upscale(
 
 def model_at(reference: str, storage: str | None) -> str:
     """Return the URI of the model file that MODEL names; for a file that is there, without importing MLflow."""
-    if Path(reference).is_file():
+    if is_remote(reference) or Path(reference).is_file():
         return reference
     from acutance.examine import model_file
     from acutance.work import storage_root

@@ -15,6 +15,7 @@ from acutance import storage as storages
 from acutance.errors import UserError
 from acutance.quiet import DEFAULTS
 from acutance.redact import holds_secret
+from acutance.weights import folders_named
 
 TRACKING = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 """They go along by themselves: a job records where the command would have recorded here."""
@@ -121,7 +122,7 @@ def _anywhere(name: str, value: str) -> str:
 
 def _parts(name: str, value: str) -> list[str]:
     """ACUTANCE_WEIGHTS may name several folders."""
-    return [part for part in value.split(os.pathsep) if part] if name == "ACUTANCE_WEIGHTS" else [value]
+    return folders_named(value) if name == "ACUTANCE_WEIGHTS" else [value]
 
 
 def _absolute(path: str) -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import zipfile
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from acutance import storage
 from acutance.data.entries import Layout
 from acutance.errors import ConfigError, DataError
 
@@ -71,7 +71,7 @@ CIFAR: dict[str, Cifar] = {
 }
 
 
-def read_classified(place: Path, layout: Layout, split: str) -> Classified:
+def read_classified(place: str, layout: Layout, split: str) -> Classified:
     """Return one split of classified pictures.
 
     Args:
@@ -84,14 +84,27 @@ def read_classified(place: Path, layout: Layout, split: str) -> Classified:
         ConfigError: for a split that the layout does not have.
         DataError: for files that are missing, of another size than the published, or of another content.
     """
-    splits = NPZ_SPLITS if layout == "npz" else tuple(CIFAR[layout].splits)
-    if split not in splits:
-        fix = f"choose one of {', '.join(splits)}"
-        raise ConfigError(f"the layout {layout} has no split {split!r}", where=str(place), fix=fix)
+    _require_split(place, layout, split)
     return _read_npz(place, split) if layout == "npz" else _read_cifar(place, CIFAR[layout], split)
 
 
-def count_classified(place: Path, layout: Layout) -> int:
+def classified_files(place: str, layout: Layout, split: str) -> list[str]:
+    """Return the files that one split is read from; raises as `read_classified` does for those that are missing."""
+    _require_split(place, layout, split)
+    if layout == "npz":
+        return [_require_file(place)]
+    cifar = CIFAR[layout]
+    return [*_cifar_files(place, cifar, split), storage.join(place, cifar.folder, cifar.names)]
+
+
+def _require_split(place: str, layout: Layout, split: str) -> None:
+    splits = NPZ_SPLITS if layout == "npz" else tuple(CIFAR[layout].splits)
+    if split not in splits:
+        fix = f"choose one of {', '.join(splits)}"
+        raise ConfigError(f"the layout {layout} has no split {split!r}", where=place, fix=fix)
+
+
+def count_classified(place: str, layout: Layout) -> int:
     """Return the number of pictures in all splits, without reading their pixels; raises as `read_classified` does."""
     if layout == "npz":
         return sum(len(_npz_arrays(place, f"y_{split}")[0]) for split in NPZ_SPLITS)
@@ -100,61 +113,68 @@ def count_classified(place: Path, layout: Layout) -> int:
     return sum(cifar.records[split] for _, split in files)
 
 
-def _cifar_files(place: Path, cifar: Cifar, split: str) -> list[Path]:
+def _cifar_files(place: str, cifar: Cifar, split: str) -> list[str]:
     """Return the files of a split; they and the names of the classes are there, and whole."""
-    folder = place / cifar.folder
-    if not folder.is_dir() and (place / cifar.pickled).is_dir():
+    folder = storage.join(place, cifar.folder)
+    if not storage.is_folder(folder) and storage.is_folder(storage.join(place, cifar.pickled)):
         what = f"only the version for Python, {cifar.pickled}, is here; its pickles are not read, as they run code"
-        raise DataError(what, where=str(place), fix=f"get the binary version, {cifar.archive}")
-    files, expected = [folder / name for name in cifar.splits[split]], cifar.record * cifar.records[split]
-    for path in (folder, folder / cifar.names, *files):
-        if not path.exists():
+        raise DataError(what, where=place, fix=f"get the binary version, {cifar.archive}")
+    files = [storage.join(folder, name) for name in cifar.splits[split]]
+    names, expected = storage.join(folder, cifar.names), cifar.record * cifar.records[split]
+    there = storage.states([names, *files])
+    for file in (folder, names, *files):
+        if file not in there and not (file == folder and storage.is_folder(folder)):
             fix = f"unpack the binary version, {cifar.archive}, into {place}"
-            raise DataError(f"there is no {path.name}", where=str(path), fix=fix)
+            raise DataError(f"there is no {file.rpartition('/')[2]}", where=file, fix=fix)
     for file in files:
-        size = file.stat().st_size
-        if size != expected:
-            what = f"{file.name} has {size:,} bytes, not {expected:,}"
-            raise DataError(what, where=str(file), fix=f"unpack {cifar.archive} again")
+        if there[file].size != expected:
+            what = f"{file.rpartition('/')[2]} has {there[file].size:,} bytes, not {expected:,}"
+            raise DataError(what, where=file, fix=f"unpack {cifar.archive} again")
     return files
 
 
-def _read_cifar(place: Path, cifar: Cifar, split: str) -> Classified:
+def _read_cifar(place: str, cifar: Cifar, split: str) -> Classified:
     files = _cifar_files(place, cifar, split)
     try:
-        names = tuple((place / cifar.folder / cifar.names).read_text(encoding="ascii").split())
-        raw = np.concatenate([np.fromfile(file, np.uint8).reshape(-1, cifar.record) for file in files])
+        names = storage.read_bytes(storage.join(place, cifar.folder, cifar.names)).decode("ascii")
+        content = [np.frombuffer(storage.read_bytes(file), np.uint8) for file in files]
+        raw = np.concatenate([records.reshape(-1, cifar.record) for records in content])
     except (OSError, ValueError) as error:
-        raise DataError(f"{cifar.folder} cannot be read: {error}", where=str(place)) from error
+        raise DataError(f"{cifar.folder} cannot be read: {error}", where=place) from error
     planes = raw[:, cifar.labels :].reshape(-1, 3, SIDE, SIDE)
-    return _checked(planes.transpose(0, 2, 3, 1), raw[:, cifar.labels - 1], names, place / cifar.folder)
+    return _checked(planes.transpose(0, 2, 3, 1), raw[:, cifar.labels - 1], tuple(names.split()), place)
 
 
-def _read_npz(file: Path, split: str) -> Classified:
+def _read_npz(file: str, split: str) -> Classified:
     pixels, labels, names = _npz_arrays(file, f"x_{split}", f"y_{split}", "class_names")
     if pixels.dtype != np.uint8 or pixels.shape[1:] != (SIDE, SIDE, 3):
         what = f"x_{split} is {pixels.dtype} {pixels.shape}, not uint8 (N, {SIDE}, {SIDE}, 3)"
-        raise DataError(what, where=str(file))
+        raise DataError(what, where=file)
     if labels.dtype.kind not in "ui" or labels.shape != pixels.shape[:1] or names.dtype.kind != "U":
         what = f"y_{split} and class_names are no labels of {len(pixels)} pictures and their names"
-        raise DataError(what, where=str(file))
+        raise DataError(what, where=file)
     return _checked(pixels, labels, tuple(names.tolist()), file)
 
 
-def _npz_arrays(file: Path, *names: str) -> list[np.ndarray]:
-    if not file.is_file():
-        raise DataError("there is no such file", where=str(file))
+def _npz_arrays(file: str, *names: str) -> list[np.ndarray]:
+    _require_file(file)
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with storage.open_file(file) as content, np.load(content, allow_pickle=False) as arrays:
             return [arrays[name] for name in names]
     except KeyError as error:
-        raise DataError(f"an array is missing: {error.args[0]}", where=str(file)) from None
+        raise DataError(f"an array is missing: {error.args[0]}", where=file) from None
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"this is no .npz file, or it is damaged: {error}", where=str(file)) from error
+        raise DataError(f"this is no .npz file, or it is damaged: {error}", where=file) from error
 
 
-def _checked(pixels: np.ndarray, labels: np.ndarray, names: tuple[str, ...], where: Path) -> Classified:
+def _require_file(file: str) -> str:
+    if file not in storage.states([file]):
+        raise DataError("there is no such file", where=file)
+    return file
+
+
+def _checked(pixels: np.ndarray, labels: np.ndarray, names: tuple[str, ...], where: str) -> Classified:
     if not len(labels) or labels.min() < 0 or labels.max() >= len(names):
         found = f"labels {labels.min()} to {labels.max()}" if len(labels) else "no pictures"
-        raise DataError(f"there are {found}, and the names of {len(names)} classes", where=str(where))
+        raise DataError(f"there are {found}, and the names of {len(names)} classes", where=where)
     return Classified(np.ascontiguousarray(pixels), labels.astype(np.int64), names)

@@ -1,14 +1,15 @@
 """Which pictures a dataset's name stands for: the catalogue of `pipelines/datasets.yaml`, or any folder.
 
 A catalogue entry lists pictures packaged inside installed Python distributions, or a folder below the one
-that the environment variable ACUTANCE_DATA names. No picture is opened here; `read_picture` does that.
+that the environment variable ACUTANCE_DATA names, on a disk or in an object store. No picture is opened here;
+`read_picture` does that.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,12 +17,13 @@ from typing import TypeVar
 
 from pydantic import model_validator
 
-from acutance.data.classified import Classified, count_classified, read_classified
+from acutance import storage
+from acutance.data.classified import Classified, classified_files, count_classified, read_classified
 from acutance.data.degradations import plain
 from acutance.data.entries import KINDS, Entry, Kind, Layout, Packaged, layout_in
 from acutance.data.folders import Source, entry_sources, folder_sources, named
 from acutance.data.scored import READERS, Scored, notes_of
-from acutance.errors import ConfigError, DataError
+from acutance.errors import AbsentError, ConfigError, DataError
 from acutance.schema import Strict, load_yaml, nearest, validate
 
 ROOT_VARIABLE = "ACUTANCE_DATA"
@@ -63,28 +65,33 @@ class Catalogue:
     entries: dict[str, Entry]
     file: str
 
-    def find(self, name: str) -> list[Source]:
-        """Return the pictures of a dataset, or of a folder given by its path, sorted by name.
+    def find(self, name: str, scale: int | None = None, lr: Collection[int] | None = None) -> list[Source]:
+        """Return the pictures of a dataset, or of a folder given by its path or s3:// URI, sorted by name.
+
+        Args:
+            scale: at which they will be used; where none is given, the pictures alone are looked for.
+            lr: the scales whose stored LR will be read, `scale` where left out. Others need not be here.
 
         Raises:
             ConfigError: for a name that is neither in the catalogue nor a folder, or of scored or classified pictures.
-            DataError: for data that is not on this machine, all or in part, and for a folder without pictures.
+            AbsentError: for data that is not here, and for a folder without pictures.
+            DataError: for data that is here in part.
         """
         if name not in self.entries:
-            return folder_sources(self._given(name), "give the path of a local folder of pictures")
-        return self._pictures(name, self._entry_of(name, "pictures"))
+            return folder_sources(self._given(name), "give the path of a folder of pictures")
+        read = lr if lr is not None else [scale] if scale else []
+        return self._pictures(name, self._entry_of(name, "pictures"), scale, read)
 
-    def _pictures(self, name: str, entry: Entry) -> list[Source]:
+    def _pictures(self, name: str, entry: Entry, scale: int | None, lr: Collection[int]) -> list[Source]:
         if entry.of:
-            # Their own LR need not be there.
-            found = self._pictures(entry.of, self.entries[entry.of].model_copy(update={"lr": {}}))
+            found = self._pictures(entry.of, self.entries[entry.of], scale, [])
             kept = [source for source in found if fnmatchcase(source.name, entry.only)]
             if not kept:
                 raise DataError(f"no picture of {entry.of} is called {entry.only}", where=name, fix="mend its `only`")
             return [replace(source, degrade=tuple(plain(entry.degrade))) for source in kept]
         if entry.packaged:
             return named([_packaged_path(picture, name) for picture in entry.packaged])
-        return entry_sources(Path(self.place(name)), name, entry, self._remedy(name))
+        return entry_sources(self.place(name), name, entry, self._remedy(name), scale, lr)
 
     def scored(self, name: str) -> list[Scored]:
         """Return the scored pictures of a dataset, or of a folder in the layout of one, in the published order.
@@ -105,10 +112,14 @@ class Catalogue:
         """
         return self._read(name, "classified", lambda place, layout: read_classified(place, layout, split))
 
-    def located(self, name: str) -> tuple[Path, Layout]:
+    def classified_files(self, name: str, split: str) -> list[str]:
+        """Return the files that a split is read from; errors as `classified`, but for what is in them."""
+        return self._read(name, "classified", lambda place, layout: classified_files(place, layout, split))
+
+    def located(self, name: str) -> tuple[str, Layout]:
         """Return where a dataset lies, or a path given in place of a name, and its layout."""
         if name in self.entries:
-            return Path(self.place(name)), self.entries[name].layout
+            return self.place(name), self.entries[name].layout
         place = self._given(name)
         return place, layout_in(place)
 
@@ -137,7 +148,8 @@ class Catalogue:
             return self.place(entry.of)
         if entry.packaged:
             return "inside " + ", ".join(sorted({p.distribution or p.package for p in entry.packaged}))
-        return str(_root() / str(entry.folder or entry.file))
+        root, held = _root(), str(entry.folder or entry.file)
+        return storage.join(root, held) if storage.is_remote(root) else str(Path(root) / held)
 
     def listing(self) -> list[Listed]:
         """Return one row a dataset, present or not."""
@@ -151,16 +163,15 @@ class Catalogue:
             return Listed(name, entry.kind, False, 0, where, entry.about)
         return Listed(name, entry.kind, True, count, self.place(name), entry.about)
 
-    def _read(self, name: str, kind: Kind, read: Callable[[Path, Layout], T]) -> T:
-        if name not in self.entries:
-            place = self._given(name)
-            return read(place, _layout_of_kind(place, kind))
-        entry, place = self._entry_of(name, kind), Path(self.place(name))
+    def _read(self, name: str, kind: Kind, read: Callable[[str, Layout], T]) -> T:
+        entry = self._entry_of(name, kind) if name in self.entries else None
+        place = self.place(name) if entry else self._given(name)
         try:
-            return read(place, entry.layout)
+            return read(place, entry.layout if entry else _layout_of_kind(place, kind))
         except DataError as error:
-            fix = "; ".join(part for part in (error.fix, self._remedy(name)) if part)
-            raise DataError(error.what, where=error.where, fix=fix) from error
+            problem = DataError if storage.exists(place) else AbsentError
+            fix = "; ".join(part for part in (error.fix, self._remedy(name) if entry else "") if part)
+            raise problem(error.what, where=error.where, fix=fix) from error
 
     def _entry_of(self, name: str, kind: Kind) -> Entry:
         entry = self.entries[name]
@@ -169,12 +180,12 @@ class Catalogue:
             raise ConfigError(what, where=self.file, fix="choose another; `acutance data list` tells their kinds")
         return entry
 
-    def _given(self, name: str) -> Path:
-        """Return the path that is given in place of a name."""
-        if "://" in name:
-            raise ConfigError("pictures are read from local folders", where=name, fix="copy them to one")
+    def _given(self, name: str) -> str:
+        """Return the path or URI that is given in place of a name."""
+        if storage.is_remote(name):
+            return name.rstrip("/")
         if "/" in name or Path(name).exists():
-            return Path(name).expanduser().absolute()
+            return str(Path(name).expanduser().absolute())
         raise self._unknown(name)
 
     def _unknown(self, name: str) -> ConfigError:
@@ -210,32 +221,32 @@ def _whole(entry: Entry, entries: dict[str, Entry]) -> Entry:
     return entry.model_copy(update={key: getattr(entries[entry.of], key) for key in ("source", "licence")})
 
 
-def _layout_of_kind(place: Path, kind: Kind) -> Layout:
+def _layout_of_kind(place: str, kind: Kind) -> Layout:
     layout = layout_in(place)
     if KINDS[layout] != kind:
         layouts = ", ".join(layout for layout, of in KINDS.items() if of == kind)
         what = f"there are no {HELD[kind]} in a known layout ({layouts})"
-        raise DataError(what, where=str(place), fix="give the path of a data set as it is published")
+        raise DataError(what, where=place, fix="give the path of a data set as it is published")
     return layout
 
 
-def _root() -> Path:
+def _root() -> str:
     root = os.environ.get(ROOT_VARIABLE)
     if not root:
-        raise DataError(
+        raise AbsentError(
             f"the environment variable {ROOT_VARIABLE} is not set",
-            fix=f"set {ROOT_VARIABLE} to the folder that holds benchmarks/ and train/",
+            fix=f"set {ROOT_VARIABLE} to the folder, or s3:// prefix, that holds benchmarks/ and train/",
         )
-    return Path(root).expanduser().absolute()
+    return root if storage.is_remote(root) else str(Path(root).expanduser().absolute())
 
 
-def _packaged_path(picture: Packaged, dataset: str) -> Path:
+def _packaged_path(picture: Packaged, dataset: str) -> str:
     spec = importlib.util.find_spec(picture.package)  # finds a package without importing it
     places = [Path(place) / picture.file for place in (spec.submodule_search_locations or [])] if spec else []
     for place in places:
         if place.is_file():
-            return place
-    raise DataError(
+            return str(place)
+    raise AbsentError(
         f"{dataset} needs {picture.file} of the package {picture.package}, which is not installed here",
         where=str(places[0]) if places else picture.package,
         fix=f"pip install {picture.distribution or picture.package}",

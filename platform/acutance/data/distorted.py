@@ -6,6 +6,7 @@ with them says that the scores are synthetic, and so does whatever is trained on
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
@@ -24,10 +25,10 @@ from torch.nn import functional
 
 from acutance.console import say
 from acutance.data.folders import Source
-from acutance.data.pictures import PictureError, read_picture
+from acutance.data.pictures import PictureError, read_file, read_picture
 from acutance.data.scored import BINS, SYNTHETIC, TID_VALIDATION
 from acutance.errors import ConfigError, DataError
-from acutance.fingerprint import file_sha256, fingerprint
+from acutance.fingerprint import fingerprint
 from acutance.imaging import degrade, gms_map, imresize
 
 HEIGHT, WIDTH = 256, 384
@@ -182,7 +183,7 @@ def _about(sources: list[Source]) -> dict[str, Any]:
         "metric": "9 exp(-GMSD / 0.12)",
         "deviation": DEVIATION,
         "distortions": DISTORTIONS,
-        "references": [[source.name, file_sha256(source.path)] for source in sources],
+        "references": [[source.name, hashlib.sha256(read_file(source.path)).hexdigest()] for source in sources],
     }
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from acutance import storage
 from acutance.data.degradations import Steps
 from acutance.schema import Strict
 
@@ -121,8 +122,8 @@ class Entry(Strict):
         return self
 
 
-def layout_in(place: Path) -> Layout:
+def layout_in(place: str) -> Layout:
     """Return the layout of a folder or file that is not in the catalogue, by what is there."""
-    if place.suffix == ".npz":
+    if PurePosixPath(place).suffix == ".npz":
         return "npz"
-    return next((layout for mark, layout in MARKS.items() if (place / mark).exists()), "pictures")
+    return next((layout for mark, layout in MARKS.items() if storage.exists(storage.join(place, mark))), "pictures")

@@ -12,10 +12,11 @@ from pathlib import Path
 from rich.markup import escape
 
 from acutance.console import say
-from acutance.data.datasets import Catalogue
+from acutance.data.datasets import ROOT_VARIABLE, Catalogue
 from acutance.data.entries import Archive, Entry
 from acutance.download import checksum_of, download_with_progress
 from acutance.errors import DataError
+from acutance.storage import is_remote
 
 DAMAGES = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError)
 """What the libraries raise on an archive that is not whole, or that would write elsewhere."""
@@ -41,13 +42,15 @@ def fetch_dataset(catalogue: Catalogue, name: str) -> str:
     if not entry.archives:
         _require(catalogue, name, entry, place)
         return place
+    if is_remote(place):
+        raise DataError("data sets are downloaded into a local folder", where=place, fix=f"set {ROOT_VARIABLE} to one")
     missing = [archive for archive in entry.archives if not (Path(place) / archive.holds).is_dir()]
     if missing:
         say(escape(f"{name}: {entry.about}; {entry.licence}; {entry.source}"))
     for archive in missing:
         _fetch(archive, Path(place))
     try:
-        catalogue.count(name)
+        catalogue.find(name, lr=entry.lr) if entry.kind == "pictures" else catalogue.count(name)
     except DataError as error:
         held = " or ".join(archive.holds for archive in entry.archives)
         fix = f"remove {held} from {place} and run the same command again"

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from functools import lru_cache
 
 from pydantic import Field
 
 from acutance.data.classified import Classified, read_classified
 from acutance.data.datasets import Catalogue, Source
 from acutance.data.entries import Layout
+from acutance.data.inventory import checksums
+from acutance.data.known import Known, recall
 from acutance.data.scored import Scored
 from acutance.data.settings import Checked, Content, Contents, DataSettings, stored_scales
 from acutance.errors import ConfigError, DataError
-from acutance.fingerprint import file_sha256, fingerprint
+from acutance.fingerprint import fingerprint
 from acutance.schema import Strict
 
 EXCERPT = 1000
@@ -44,7 +45,12 @@ class Picture(File):
 
 
 class Excerpt(Strict):
-    """The classified pictures `start` to `stop` of a split, as the driver saw them."""
+    """The classified pictures `start` to `stop` of a split, as the driver saw them.
+
+    Attributes:
+        files: the fingerprint of the files that hold them.
+        sha256: of the pixels and classes.
+    """
 
     name: str
     place: str
@@ -52,6 +58,7 @@ class Excerpt(Strict):
     split: str
     start: int
     stop: int
+    files: str
     sha256: str
 
     @property
@@ -65,8 +72,7 @@ class Excerpt(Strict):
         Raises:
             DataError: for files that cannot be read or were changed.
         """
-        whole = read_classified(Path(self.place), self.layout, self.split)
-        part = _part(whole, self.start, self.stop)
+        part = _part(_whole(self.place, self.layout, self.split, self.files), self.start, self.stop)
         if _checksum_of(part) != self.sha256:
             raise DataError("these pictures changed while they were prepared", where=self.place, fix="run it again")
         return part
@@ -75,89 +81,116 @@ class Excerpt(Strict):
 Originals = list[Picture] | list[Excerpt]
 
 
-def originals(settings: DataSettings, scale: int, catalogue: Catalogue) -> Originals:
-    """Return what the shards of `settings` are made of; each file is read once for its checksum.
+def originals(settings: DataSettings, scale: int, catalogue: Catalogue, root: str) -> Originals:
+    """Return what the shards of `settings` are made of; of its files those are read that are new or were changed.
+
+    Args:
+        root: URI of the storage root, which keeps their check sums.
 
     Raises:
         ConfigError, DataError: as `listed`; for a file that cannot be read.
     """
-    found = listed(settings, catalogue)
-    if isinstance(found, Classified):
-        return _excerpts(found, settings, catalogue)
+    if settings.label == "class":
+        return _excerpts(settings, scale, catalogue, root)
     stored = stored_scales(settings, scale)
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda one: _picture(one, scale, stored), found))
+    files = [(one, _files_of(one, scale, stored)) for one in listed(settings, scale, catalogue)]
+    known = checksums((uri for _, (hr, lr) in files for uri in (hr, *lr.values())), root, settings.train)
+    return [_picture(one, hr, lr, known) for one, (hr, lr) in files]
 
 
-def listed(settings: DataSettings, catalogue: Catalogue) -> list[Source] | list[Scored] | Classified:
-    """Return the pictures that the shards of `settings` are made of.
+def listed(settings: DataSettings, scale: int, catalogue: Catalogue) -> list[Source] | list[Scored]:
+    """Return the pictures that the shards of `settings` are made of; of classified ones none, but their files are here.
 
     Raises:
         ConfigError: for an unknown data set, one of another kind, or a split that it does not have.
-        DataError: for data that is missing, all or in part.
+        AbsentError, DataError: for data that is missing, all or in part.
     """
     if settings.label == "class":
-        return catalogue.classified(settings.train, settings.split)
+        catalogue.classified_files(settings.train, settings.split)
+        return []
     if settings.label is None:
-        return catalogue.find(settings.train)
+        return catalogue.find(settings.train, scale, stored_scales(settings, scale))
     scored = [one for one in catalogue.scored(settings.train) if one.split == settings.split]
     if not scored:
         raise ConfigError(f"{settings.train} has no pictures of the split {settings.split!r}", fix="use train or val")
     return scored
 
 
-def contents(wanted: Iterable[DataSettings], scale: int, catalogue: Catalogue) -> Contents:
-    """Return what data sets consist of; errors as `originals`."""
-    return {
-        settings.source: Content(checked(originals(settings, scale, catalogue)), catalogue.notes(settings.train))
-        for settings in wanted
-    }
+def contents(wanted: Iterable[DataSettings], scale: int, catalogue: Catalogue, root: str) -> Contents:
+    """Return what data sets consist of that are here; errors as `originals`."""
+    return {one.source: content_of(originals(one, scale, catalogue, root), one, catalogue) for one in wanted}
 
 
-def checked(found: Originals) -> Checked:
-    """Return the name and the mark of each original."""
-    return [(one.name, one.mark) for one in found]
+def content_of(found: Originals, settings: DataSettings, catalogue: Catalogue) -> Content:
+    """Return what stages know of a data set that is here."""
+    return Content([(one.name, one.mark) for one in found], catalogue.notes(settings.train))
 
 
-def _picture(one: Source | Scored, scale: int, stored: list[int]) -> Picture:
+def known_of(found: Originals, settings: DataSettings, catalogue: Catalogue) -> Known:
+    """Return what is to be remembered of a data set that is here."""
+    files = next((one.files for one in found if isinstance(one, Excerpt)), "")
+    content = content_of(found, settings, catalogue)
+    place = str(catalogue.located(settings.train)[0])
+    return Known(place=place, originals=content.originals, notes=content.notes, files=files)
+
+
+def _files_of(one: Source | Scored, scale: int, stored: list[int]) -> tuple[str, dict[int, str]]:
+    """Return where a picture and its LR by scale lie, where that is read."""
     if isinstance(one, Scored):
-        return Picture(name=one.name, distribution=one.distribution, **_file(one.path).model_dump())
-    lr = {at: _file(_own_lr(one, at)) for at in stored}
-    return Picture(name=one.name, lr=lr, **_file(one.hr_path(scale)).model_dump())
+        return one.path, {}
+    return one.hr_path(scale), {at: _own_lr(one, scale, at) for at in stored}
 
 
-def _own_lr(source: Source, scale: int) -> Path:
-    if scale not in source.lr_paths:
+def _picture(one: Source | Scored, hr: str, lr: dict[int, str], known: dict[str, str]) -> Picture:
+    return Picture(
+        name=one.name,
+        path=hr,
+        sha256=known[hr],
+        lr={at: File(path=path, sha256=known[path]) for at, path in lr.items()},
+        distribution=one.distribution if isinstance(one, Scored) else None,
+    )
+
+
+def _own_lr(source: Source, scale: int, at: int) -> str:
+    if at not in source.lr_paths:
         fix = "choose a data set of such pairs, or another data.degradation"
-        what = f"{source.name} has no degraded version of its own at scale {scale}"
-        raise DataError(what, where=str(source.hr_path(scale)), fix=fix)
-    return source.lr_paths[scale]
+        what = f"{source.name} has no degraded version of its own at scale {at}"
+        raise DataError(what, where=source.hr_path(scale), fix=fix)
+    return source.lr_paths[at]
 
 
-def _file(path: Path) -> File:
-    try:
-        return File(path=str(path), sha256=file_sha256(path))
-    except OSError as error:
-        fix = "mend its permissions or remove it"
-        raise DataError(f"a picture cannot be read: {error.strerror}", where=str(path), fix=fix) from error
-
-
-def _excerpts(whole: Classified, settings: DataSettings, catalogue: Catalogue) -> list[Excerpt]:
+def _excerpts(settings: DataSettings, scale: int, catalogue: Catalogue, root: str) -> list[Excerpt]:
+    paths = catalogue.classified_files(settings.train, settings.split)
+    known = checksums(paths, root, settings.train)
+    files = fingerprint([known[path] for path in paths])
+    before = recall(settings, scale, catalogue, root)
+    marks = before.originals if before and before.files == files else _read_marks(settings, catalogue)
     place, layout = catalogue.located(settings.train)
-    starts = range(0, len(whole.labels), EXCERPT)
-    parts = [(start, _part(whole, start, start + EXCERPT)) for start in starts]
     return [
         Excerpt(
-            name=f"{settings.split} {start}",
-            place=str(place),
+            name=name,
+            place=place,
             layout=layout,
             split=settings.split,
-            start=start,
-            stop=start + len(part.labels),
-            sha256=_checksum_of(part),
+            start=index * EXCERPT,
+            stop=(index + 1) * EXCERPT,
+            files=files,
+            sha256=mark,
         )
-        for start, part in parts
+        for index, (name, mark) in enumerate(marks)
     ]
+
+
+def _read_marks(settings: DataSettings, catalogue: Catalogue) -> Checked:
+    whole = catalogue.classified(settings.train, settings.split)
+    starts = range(0, len(whole.labels), EXCERPT)
+    return [(f"{settings.split} {start}", _checksum_of(_part(whole, start, start + EXCERPT))) for start in starts]
+
+
+@lru_cache(maxsize=1)
+def _whole(place: str, layout: Layout, split: str, files: str) -> Classified:
+    """Read a split once for all of its excerpts that a process makes, as long as its `files` are the same."""
+    return read_classified(place, layout, split)
 
 
 def _part(whole: Classified, start: int, stop: int) -> Classified:

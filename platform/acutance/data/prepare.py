@@ -11,8 +11,10 @@ from typing import Any
 
 from acutance import errors, storage
 from acutance.data.datasets import Catalogue
+from acutance.data.inventory import forget
+from acutance.data.known import remember
 from acutance.data.manifest import MANIFEST, SHARD_VERSION, Manifest, read_manifest, write_manifest
-from acutance.data.originals import Originals, checked, originals
+from acutance.data.originals import Originals, known_of, originals
 from acutance.data.settings import BICUBIC, DataSettings, columns_of, dataset_fingerprint
 from acutance.data.shard_task import Enlarge, Part, Report, Task, run_task
 from acutance.errors import DataError
@@ -43,6 +45,7 @@ def prepare(
     catalogue: Catalogue,
     root: str,
     *,
+    found: Originals | None = None,
     enlarge: Enlarge | None = None,
     enlarger: str = "",
     gpus: Asked = "auto",
@@ -54,6 +57,7 @@ def prepare(
     The caller has connected to Ray; pictures and storage have the same paths on every node.
 
     Args:
+        found: what it is made of, where that is known already.
         enlarge: what `settings.enlarge` stands for.
         enlarger: the fingerprint of its model.
         gpus: for detail layers and models that enlarge, see `gpus_for`; a layer that was made on a GPU may differ in
@@ -71,18 +75,25 @@ def prepare(
         DataError: for missing data, for a bad picture where `bad_pictures` is "stop", and when no picture is
             left; then there is no manifest.
     """
-    found = originals(settings, scale, catalogue)
-    mark = dataset_fingerprint(settings, scale, checked(found), enlarger)
+    found = originals(settings, scale, catalogue, root) if found is None else found
+    known = known_of(found, settings, catalogue)
+    mark = dataset_fingerprint(settings, scale, known.originals, enlarger)
     folder = shards_folder(root, mark)
     if is_prepared(root, mark):
+        remember(known, settings, scale, catalogue, root)
         return read_manifest(folder)
     tasks = _tasks(found, settings, scale, folder)
     reports = _done_here(tasks, enlarge, gpus) if alone else _reports(tasks, enlarge, _share(settings, gpus))
-    parts = _parts(tasks, reports, on_progress or (lambda *_: None))
+    try:
+        parts = _parts(tasks, reports, on_progress or (lambda *_: None))
+    except DataError as error:  # perhaps for a picture that is not what it was taken for
+        forget(error.where or "", root, settings.train)
+        raise
     manifest = _manifest(settings, scale, mark, parts)
     if not manifest.rows:
         raise _nothing_left(settings, manifest)
     write_manifest(folder, manifest)
+    remember(known, settings, scale, catalogue, root)
     return manifest.model_copy(update={"fresh": True})
 
 

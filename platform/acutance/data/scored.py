@@ -11,11 +11,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Literal
 
 from rich.markup import escape
 
+from acutance import storage
 from acutance.console import say
 from acutance.data.entries import Layout
 from acutance.errors import DataError
@@ -37,7 +38,7 @@ class Scored:
     """One picture and its scores: `distribution` holds the probabilities of the scores 1 to 10, which sum to 1."""
 
     name: str
-    path: Path
+    path: str
     distribution: tuple[float, ...]
     split: Literal["train", "val"]
 
@@ -79,7 +80,7 @@ def distribution_of_mos(mos: float, std: float) -> tuple[float, ...]:
     return tuple(share / total for share in shares)
 
 
-def read_ava(root: Path, *, validation: int = 5000) -> list[Scored]:
+def read_ava(root: str, *, validation: int = 5000) -> list[Scored]:
     """Return the pictures of AVA (Murray et al., CVPR 2012) in the order of AVA.txt.
 
     Pictures that AVA.txt lists and `images/` lacks are left out, and their number is told; which split a picture is
@@ -93,13 +94,13 @@ def read_ava(root: Path, *, validation: int = 5000) -> list[Scored]:
         DataError: for missing files, a line that is none of AVA's, and when more than a tenth of the pictures is
             absent.
     """
-    table = root / "AVA.txt"
+    table = storage.join(root, "AVA.txt")
     lines = _lines(table)
     first = len(lines) - validation
     if first <= 0:
         what = f"AVA.txt lists {len(lines)} pictures; the last {validation} are for validation, so none is for training"
-        raise DataError(what, where=str(table), fix="get the whole file")
-    files = _files(root / "images")
+        raise DataError(what, where=table, fix="get the whole file")
+    files = _files(storage.join(root, "images"))
     found: list[Scored] = []
     for index, (number, line) in enumerate(lines):
         _, name, *rest = _words(table, number, line, AVA_COLUMNS)
@@ -107,11 +108,11 @@ def read_ava(root: Path, *, validation: int = 5000) -> list[Scored]:
         path = files.get(f"{name}.jpg")
         if path:
             found.append(Scored(name, path, distribution, "train" if index < first else "val"))
-    _tell_absent(root / "images", len(lines), len(found))
+    _tell_absent(storage.join(root, "images"), len(lines), len(found))
     return found
 
 
-def read_tid2013(root: Path) -> list[Scored]:
+def read_tid2013(root: str) -> list[Scored]:
     """Return the distorted pictures of TID2013 (Ponomarenko et al., 2015) in the order of mos_with_names.txt.
 
     Those of the references I01 to I03 are for validation. Names match whatever their case.
@@ -122,17 +123,18 @@ def read_tid2013(root: Path) -> list[Scored]:
     Raises:
         DataError: for missing files, a line that is none of TID2013's, and for any picture that is absent.
     """
-    table, other, folder = root / "mos_with_names.txt", root / "mos_std.txt", root / "distorted_images"
+    tables = ("mos_with_names.txt", "mos_std.txt")
+    (table, other), folder = (storage.join(root, name) for name in tables), storage.join(root, "distorted_images")
     lines, deviations = _lines(table), _lines(other)
     if len(lines) != len(deviations):
-        what = f"{other.name} has {len(deviations)} lines, {table.name} has {len(lines)}"
-        raise DataError(what, where=str(root), fix="get both files whole")
+        what = f"{tables[1]} has {len(deviations)} lines, {tables[0]} has {len(lines)}"
+        raise DataError(what, where=root, fix="get both files whole")
     rows = [_words(table, *line, 2) for line in lines]
     files = _files(folder)
     absent = [name for _, name in rows if name.lower() not in files]
     if absent:
         what = f"{len(absent)} of {len(rows)} distorted pictures are missing, the first {absent[0]}"
-        raise DataError(what, where=str(folder), fix="get the whole data set")
+        raise DataError(what, where=folder, fix="get the whole data set")
     found: list[Scored] = []
     for (number, _), (mos, name), deviation in zip(lines, rows, deviations, strict=True):
         named = TID_NAME.fullmatch(name)
@@ -142,33 +144,34 @@ def read_tid2013(root: Path) -> list[Scored]:
         [std] = _words(other, *deviation, 1)
         split: Literal["train", "val"] = "val" if named[1] in TID_VALIDATION else "train"
         distribution = _checked(table, number, distribution_of_mos, mos, std)
-        found.append(Scored(Path(name).stem.lower(), files[name.lower()], distribution, split))
+        found.append(Scored(PurePosixPath(name).stem.lower(), files[name.lower()], distribution, split))
     return found
 
 
-def notes_of(root: Path) -> list[str]:
+def notes_of(root: str) -> list[str]:
     """Return what is to be said of whatever is trained on the scored pictures of a folder."""
-    return ["scores: synthetic"] if (root / SYNTHETIC).exists() else []
+    return ["scores: synthetic"] if storage.exists(storage.join(root, SYNTHETIC)) else []
 
 
-READERS: dict[Layout, Callable[[Path], list[Scored]]] = {"ava": read_ava, "tid2013": read_tid2013}
+READERS: dict[Layout, Callable[[str], list[Scored]]] = {"ava": read_ava, "tid2013": read_tid2013}
 
 
-def _lines(file: Path) -> list[tuple[int, str]]:
+def _lines(file: str) -> list[tuple[int, str]]:
     """Return the lines of a table and their numbers; blank ones are left out."""
+    name = file.rpartition("/")[2]
     try:
-        text = file.read_text(encoding="utf-8")
+        text = storage.read_bytes(file).decode()
     except FileNotFoundError:
-        raise DataError(f"there is no {file.name}", where=str(file)) from None
+        raise DataError(f"there is no {name}", where=file) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file.name} cannot be read: {error}", where=str(file)) from error
+        raise DataError(f"{name} cannot be read: {error}", where=file) from error
     lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     if not lines:
-        raise DataError(f"{file.name} is empty", where=str(file), fix="get the whole file")
+        raise DataError(f"{name} is empty", where=file, fix="get the whole file")
     return lines
 
 
-def _words(file: Path, number: int, line: str, columns: int) -> list[str]:
+def _words(file: str, number: int, line: str, columns: int) -> list[str]:
     words = line.split()
     if len(words) != columns:
         what = f"this line has {len(words)} columns, not {columns}"
@@ -176,7 +179,7 @@ def _words(file: Path, number: int, line: str, columns: int) -> list[str]:
     return words
 
 
-def _checked(file: Path, number: int, distribution: Callable[..., tuple[float, ...]], *words: str) -> tuple[float, ...]:
+def _checked(file: str, number: int, distribution: Callable[..., tuple[float, ...]], *words: str) -> tuple[float, ...]:
     try:
         return distribution(*map(float, words))
     except ValueError as error:
@@ -184,16 +187,16 @@ def _checked(file: Path, number: int, distribution: Callable[..., tuple[float, .
         raise DataError(what, where=f"{file}:{number}", fix="get the whole file") from None
 
 
-def _files(folder: Path) -> dict[str, Path]:
+def _files(folder: str) -> dict[str, str]:
     """Return the files of a folder by their name in lower case."""
-    if not folder.is_dir():
-        raise DataError("there is no such folder", where=str(folder))
-    return {path.name.lower(): path for path in folder.iterdir()}
+    if not storage.is_folder(folder):
+        raise DataError("there is no such folder", where=folder)
+    return {name.lower(): storage.join(folder, name) for name in storage.names(folder)}
 
 
-def _tell_absent(folder: Path, listed: int, found: int) -> None:
+def _tell_absent(folder: str, listed: int, found: int) -> None:
     absent = f"{listed - found} of the {listed} pictures that AVA.txt lists are absent"
     if listed - found > AVA_ABSENT * listed:
-        raise DataError(absent, where=str(folder), fix="get the whole data set")
+        raise DataError(absent, where=folder, fix="get the whole data set")
     if found < listed:
         say(escape(f"{absent} and left out: {folder}"))

@@ -92,7 +92,10 @@ class DataSettings(Strict):
 
     @property
     def source(self) -> str:
-        """What it is made of: a data set, and the part of it where it has several."""
+        """What it is made of: a data set, the part of it where it has several, and its own LR where that is read."""
+        if self.degradation and self.degradation.type == "paired":
+            further = f" {' '.join(map(str, self.lr_scales))}" if self.lr_scales else ""
+            return f"{self.train} with its LR{further}"
         return f"{self.train}:{self.split}" if self.label else self.train
 
     @property

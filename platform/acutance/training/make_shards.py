@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from acutance.data import Catalogue, Manifest, is_prepared, prepare, read_manifest
+from acutance.data.known import remember
+from acutance.data.originals import Originals, known_of
 from acutance.data.prepare import OnProgress
 from acutance.hardware import Asked
 from acutance.training.plan import ShardSet, StageJob
@@ -21,18 +23,22 @@ def make_shards(
     catalogue: Catalogue,
     root: str,
     *,
+    found: Originals | None = None,
     gpus: Asked = "auto",
     on_progress: OnProgress | None = None,
     alone: bool = False,
 ) -> Manifest:
     """Make a shard set, or return at once when it is there; arguments and errors as for `data.prepare`."""
     if is_prepared(root, shards.fingerprint):
+        if found is not None:
+            remember(known_of(found, shards.settings, catalogue), shards.settings, shards.scale, catalogue, root)
         return read_manifest(shards.folder)
     return prepare(
         shards.settings,
         shards.scale,
         catalogue,
         root,
+        found=found,
         enlarge=shards.enlarger,
         enlarger=shards.enlarger.fingerprint if shards.enlarger else "",
         gpus=gpus,

@@ -10,6 +10,7 @@ from typing import Any
 
 from acutance import storage
 from acutance.data import Contents, DataSettings
+from acutance.data.inventory import checksums
 from acutance.data.prepare import shards_folder
 from acutance.data.settings import BICUBIC, columns_fingerprint, dataset_fingerprint
 from acutance.data.stream import key_of
@@ -128,7 +129,7 @@ def plan_stages(pipeline: Pipeline, contents: Contents, root: str, *, only: str 
 def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: dict[str, StageJob]) -> StageJob:
     stage, data, validation = as_trained(pipeline, name), pipeline.data_of(name), pipeline.validation_data(name)
     seed, scale = pipeline.seed_of(name), pipeline.scale_of(name)
-    enlarger = _enlarger(data, name, before)
+    enlarger = _enlarger(data, name, before, root)
     trained_on = _shard_set(data, scale, contents, root, enlarger)
     measured_on = _shard_set(validation, scale, contents, root, enlarger) if validation else None
     settings = stage.model_dump(mode="json")
@@ -149,7 +150,7 @@ def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: d
             enlarger.fingerprint if enlarger else "",
         ),
         "upstream": {source: before[source].fingerprint for source in stage.reads() if source in before},
-        "files": [_checksum_named(source, name) for source in files],
+        "files": [_checksum_named(source, name, root) for source in files],
         "weights": weights,
     }
     mark = fingerprint(determines)
@@ -181,7 +182,7 @@ def _shard_set(data: DataSettings, scale: int, contents: Contents, root: str, en
     return ShardSet(data, scale, mark, shards_folder(root, mark), enlarger)
 
 
-def _enlarger(data: DataSettings, stage: str, before: Mapping[str, StageJob]) -> Enlarger | None:
+def _enlarger(data: DataSettings, stage: str, before: Mapping[str, StageJob], root: str) -> Enlarger | None:
     if data.enlarge is None:
         return None
     by, scale = data.enlarge.by, data.enlarge.scale
@@ -189,7 +190,7 @@ def _enlarger(data: DataSettings, stage: str, before: Mapping[str, StageJob]) ->
         return Enlarger(None, BICUBIC, scale)
     if by in before:
         return Enlarger(before[by].model, before[by].fingerprint, scale)
-    return Enlarger(by, _checksum_named(by, stage), scale)
+    return Enlarger(by, _checksum_named(by, stage, root), scale)
 
 
 def going_on_from(job: StageJob, model: str, root: str) -> StageJob:
@@ -266,14 +267,14 @@ def _checksum_of(path: Path, *_: int) -> str:
     return file_sha256(path)
 
 
-def _checksum_named(source: str, stage: str) -> str:
-    if not Path(source).is_file():
+def _checksum_named(source: str, stage: str, root: str) -> str:
+    if source not in storage.states([source]):
         raise WeightsError(
             f"{source!r} is neither a stage of this pipeline nor a file",
             where=f"stages.{stage}",
             fix="name a stage, or put the file there",
         )
-    return checksum(Path(source))
+    return checksums([source], root, "models")[source]
 
 
 def parameter_counts(stage: Stage, name: str) -> dict[str, Any]:

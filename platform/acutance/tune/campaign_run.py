@@ -18,7 +18,7 @@ from acutance.registry import tracking
 from acutance.run import marks, prepare_data, train_stages
 from acutance.tune.outcome import CampaignOutcome, from_best, outcome_of, starting
 from acutance.tune.trial_run import OpenTrialRun
-from acutance.tune.work import CampaignWork, require_objectives
+from acutance.tune.work import CampaignWork, measured_on, require_objectives
 from acutance.tuning.board import Board
 from acutance.tuning.lease import alone
 from acutance.tuning.ledger import Ledger
@@ -136,4 +136,4 @@ def _row(trial: Attempt, front: list[int]) -> dict[str, Any]:
 
 def _pictures(work: CampaignWork) -> dict[str, list[Source]]:
     names = sorted({goal.on for goal in work.campaign.objectives if goal.looks_at})
-    return {name: work.base.catalogue.find(name) for name in names}
+    return measured_on(work.base, names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +13,12 @@ from optuna import Study
 from acutance import campaign as campaigns
 from acutance import storage
 from acutance.campaign import Campaign, Search
+from acutance.data import Source
 from acutance.errors import DataError
 from acutance.evaluation.metrics import unavailable
 from acutance.fingerprint import fingerprint
 from acutance.tuning.study import open_storage, open_study, study_address
-from acutance.work import Work, catalogue_for, plan, require_scale, storage_root
+from acutance.work import Work, catalogue_for, measured_pictures, plan, require_scale, storage_root
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,8 @@ def open_campaign(file: str, overrides: list[str], root: str | None, table: str 
     """
     found = campaigns.load(file, overrides, table=table)
     work = Work(found.file, found.base, catalogue_for(str(found.file)), storage_root(root))
-    measured_on = [goal.on for goal in found.campaign.objectives]
-    require_scale(work.catalogue, measured_on, found.base.scale, f"{file}: objectives")
+    datasets = [goal.on for goal in found.campaign.objectives]
+    require_scale(work.catalogue, datasets, found.base.scale, f"{file}: objectives")
     lacking = _lacking(found.campaign, work)
     if table and (measured := [goal for goal in found.campaign.objectives if goal.name not in lacking]):
         found = replace(found, campaign=found.campaign.model_copy(update={"objectives": measured}))
@@ -99,11 +101,17 @@ def _lacking(campaign: Campaign, work: Work) -> dict[str, str]:
     reasons = unavailable({goal.looks_at for goal in restored})
     for name in {goal.on for goal in restored}:
         try:
-            work.catalogue.find(name)
+            measured_on(work, [name])
         except DataError as error:
             reasons[name] = f"{name}: {error.what}; {error.fix}"
     told = {goal: reasons.get(goal.looks_at) or reasons.get(goal.on) for goal in campaign.objectives}
     return {goal.name: reason for goal, reason in told.items() if reason}
+
+
+def measured_on(work: Work, datasets: Iterable[str]) -> dict[str, list[Source]]:
+    """Return the pictures that objectives are measured on; raises as `measured_pictures`."""
+    wanted = work.pipeline.evaluate
+    return measured_pictures(work.catalogue, datasets, work.pipeline.scale, wanted.protocol if wanted else "")
 
 
 def require_objectives(work: CampaignWork) -> None:
