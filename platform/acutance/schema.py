@@ -68,7 +68,7 @@ def _choice_model(
     name: str, target: Callable[..., Any], given: Collection[str], common: type[Choice], modules: Any
 ) -> type[Choice]:
     function = target.__init__ if inspect.isclass(target) else target
-    hints = typing.get_type_hints(function)
+    hints = typing.get_type_hints(function, include_extras=True)
     keywords = [p for p in inspect.signature(target).parameters.values() if p.kind is p.KEYWORD_ONLY]
     parameters = [p for p in keywords if p.name not in given]
     fields: dict[str, Any] = {

@@ -115,7 +115,7 @@ def open_work(file: str, overrides: list[str], profile: str | None, root: str | 
     catalogue = catalogue_for(file)
     if pipeline.evaluate:
         require_scale(catalogue, pipeline.evaluate.on, pipeline.scale, f"{file}: evaluate.on")
-    return Work(Path(file), pipeline, catalogue, storage_root(root), trial or "")
+    return Work(Path(file), pipeline.shortened(), catalogue, storage_root(root), trial or "")
 
 
 def require_scale(catalogue: Catalogue, datasets: Iterable[str], scale: int, where: str) -> None:
@@ -183,6 +183,7 @@ def plan(work: Work, only: str | None = None) -> dict[str, Any]:
         "storage": work.root,
         "missing": missing,
         "stages": stages,
+        "all_steps": sum(stage["steps"] for stage in stages),
         "config": config,
     }
 

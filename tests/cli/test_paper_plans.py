@@ -153,3 +153,21 @@ def test_a_predictor_alone_is_the_one_of_4pp_eusr(here: Here, no_weights: None, 
         for key in ("objective", "optimiser", "steps", "batch", "patch", "augment", "frozen"):
             assert mine[key] == theirs[key], (name, key)
         assert config["data"] == theirs["data"]
+
+
+def test_a_plan_shows_the_steps_of_every_stage_and_their_sum(here: Here) -> None:
+    plan = json.loads(here("run", "pipelines/hfa_denoise.yaml", "budget.scale=0.05", "--dry-run", "--json").stdout)
+    assert {stage["name"]: stage["steps"] for stage in plan["stages"]} == {
+        "highpass": 1000, "l1": 2000, "large": 800, "retrain": 700,
+    }  # fmt: skip
+    assert plan["all_steps"] == 4500
+    quick = ("tune", "search_spaces/dsrgan.yaml", "--table", "table_1", "budget.steps=20000", "--dry-run")
+    plan = json.loads(here(*quick, "--json").stdout)
+    assert {tuple(row["steps"].items()) for row in plan["rows"]} == {(("fidelity", 50_000), ("gan", 20_000))}
+    # Three seeds of two fidelity networks, of 23 blocks and of 27, and of four rows.
+    assert plan["all_steps"] == 3 * (2 * 50_000 + 4 * 20_000)
+    text = here("tune", "search_spaces/weight_map.yaml", "--table", "table_3", "budget.scale=0.1", "--dry-run").stdout
+    # Three seeds of eight classifiers; of those on the way, bicubic and the original size have no restorer.
+    assert f"{3 * (8 * 18_000 + 6 * 30_000):,} steps in all, of 24 trials; what they share is counted once" in text
+    assert "superres 18,000" in text
+    assert "wdsr 30,000, superres 18,000" in text

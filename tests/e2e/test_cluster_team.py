@@ -91,7 +91,7 @@ def test_the_quickstart_as_a_job_with_everything_on_s3(running: Team) -> None:
 
 
 def test_a_campaign_of_six_trials_as_a_job(running: Team) -> None:
-    space = ("search_spaces/quickstart.yaml", "profile=smoke", "budget.steps=40", "scheduler.first_rung=10")
+    space = ("search_spaces/quickstart.yaml", "profile=smoke", "budget.steps=40", "scheduler.first_rung=1")
     submit(running, "tune", *space, "--trials", "6")
     planned = acutance("tune", *space, "--trials", "6", *STORAGE, "--json", **running.reader())
     assert planned.returncode == 0, planned.stderr

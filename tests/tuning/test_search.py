@@ -186,7 +186,7 @@ def test_amounts_are_of_the_shards_which_all_maps_share_and_of_restored_pictures
 def test_a_population_goes_on_from_its_best_weights(tmp_path: Path, pictures: Path, cluster: None) -> None:
     population = {"type": "pbt", "population": 2, "every": 4, "quantile": 0.5}
     parameters = {"optimiser.learning_rate": {"float": [1e-4, 1e-2], "log": True}}
-    changes = {"scheduler": population, "parameters": parameters, "budget": {"trials": 4, "steps": 4}}
+    changes = {"scheduler": population, "parameters": parameters, "budget": {"trials": 4}}
     outcome = tune.run_campaign(opened(tmp_path, pictures, table=None, **changes))
     first, second = outcome.trials[:2], outcome.trials[2:]
     winner = max(first, key=lambda trial: next(iter(trial.scores.values()))).number

@@ -33,6 +33,16 @@ def test_every_seed_of_a_trial_is_one_of_all_that_it_comes_from() -> None:
         assert (pipeline.stages["gan"].steps, pipeline.stages["gan"].optimiser.learning_rate) == (90, 0.5)
 
 
+def test_a_trial_is_as_long_as_its_campaign_in_all_stages() -> None:
+    shared = setup_of()
+    shared.pipeline["budget"]["scale"] = 0.5
+    own = Assignment(0, {"stages.gan.steps": 100, "stages.fidelity.optimiser.milestones": [40]}, [200])
+    pipeline = pipeline_of(shared, own)
+    assert (pipeline.stages["fidelity"].steps, pipeline.stages["fidelity"].optimiser.milestones) == (300, [20])
+    assert pipeline.stages["gan"].steps == 50  # half of the row's own
+    assert pipeline_of(shared, Assignment(1, {}, [200])).stages["gan"].steps == 200
+
+
 def test_what_a_trial_trains_first_is_counted_with_every_seed() -> None:
     trial = Assignment(0, {}, [90])
     one, two = (upstream_of(setup_of(seeds=seeds), trial) for seeds in (1, 2))

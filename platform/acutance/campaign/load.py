@@ -9,12 +9,13 @@ from typing import Any
 
 from acutance import pipeline as pipelines
 from acutance.campaign.parameters import FloatRange, IntRange, grid
-from acutance.campaign.settings import Budget, Campaign, Goal, Sampler
+from acutance.campaign.settings import Campaign, Goal, Sampler
 from acutance.campaign.tables import After
 from acutance.errors import ConfigError
 from acutance.evaluation.amounts import AMOUNTS, PARTS
 from acutance.evaluation.validation import MEASURES, QUANTITIES
-from acutance.pipeline import Pipeline
+from acutance.length import scaled
+from acutance.pipeline import Length, Pipeline
 from acutance.schema import load_yaml, nearest, override, parse_override, validate
 
 
@@ -55,7 +56,7 @@ class Search:
     Attributes:
         campaign: its settings; of a table, with the table's columns as objectives.
         file: the pipeline's file.
-        base: the pipeline as it is without any suggestion.
+        base: the pipeline as it is without any suggestion, at its full length; `budget.scale` says how long it trains.
         points: of a grid or a table, all that is run; None where a sampler proposes.
         table: the name of the table, where one was asked for.
         start: of a table that starts from the best row of another one, that row, once it is known.
@@ -72,6 +73,11 @@ class Search:
     def after(self) -> After | None:
         """The table whose best row this one starts from."""
         return self.campaign.tables[self.table].after if self.table else None
+
+    @property
+    def shortened(self) -> Pipeline:
+        """The pipeline without any suggestion, as long as it is trained."""
+        return self.base.shortened()
 
     @property
     def seeded(self) -> list[str]:
@@ -104,9 +110,10 @@ def load(path: str | Path, overrides: Iterable[str] = (), *, table: str | None =
     values = dict(campaign.overrides)
     base = pipelines.load(file, profile=campaign.profile, values=values)
     _check_stage(campaign, base, str(path))
-    if campaign.budget.steps is not None:
-        values[f"stages.{campaign.stage}.steps"] = campaign.budget.steps
-        base = pipelines.load(file, profile=campaign.profile, values=values)
+    if (scale := _scale(campaign, base, str(path))) != base.budget.scale:
+        base = base.model_copy(update={"budget": Length(scale=scale)})
+    if campaign.scheduler is not None:
+        campaign = campaign.model_copy(update={"scheduler": scaled(campaign.scheduler, scale)})
     if table is not None:
         points = _rows(campaign, table, base)
     elif not campaign.parameters:
@@ -150,9 +157,20 @@ def _as_table(campaign: Campaign, name: str, where: str) -> Campaign:
             "scheduler": None,
             "seeds": 1,
             "published": name,
-            "budget": Budget(trials=count, steps=campaign.budget.steps, hours=campaign.budget.hours),
+            "budget": campaign.budget.model_copy(update={"trials": count}),
         }
     )
+
+
+def _scale(campaign: Campaign, base: Pipeline, where: str) -> float:
+    """Return how many times as long as its file says the pipeline is trained."""
+    budget, own = campaign.budget, base.stages[campaign.stage].steps
+    if budget.steps is None:
+        return base.budget.scale * (budget.scale or 1)
+    if not own:
+        fault = f"budget.steps: the stage {campaign.stage} has 0 steps, of which {budget.steps} are no part"
+        raise ConfigError(fault, where=where, fix="use budget.scale, such as 0.05, which shortens all stages")
+    return budget.steps / own
 
 
 def _rows(campaign: Campaign, table: str, base: Pipeline) -> list[Point]:

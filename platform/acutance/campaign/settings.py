@@ -11,6 +11,7 @@ from acutance.campaign.tables import TableSettings, after_problems
 from acutance.evaluation.amounts import AMOUNTS, PARTS
 from acutance.evaluation.metrics import METRICS
 from acutance.evaluation.validation import QUANTITIES
+from acutance.length import IN_STEPS
 from acutance.schema import Strict, nearest
 
 DOMINANCE = "dominance"
@@ -62,7 +63,7 @@ class Asha(Strict):
 
     type: Literal["asha"]
     reduction_factor: float = Field(default=3, gt=1, description="one in so many goes on from a rung")
-    first_rung: PositiveInt = Field(description="steps before a trial can be stopped")
+    first_rung: Annotated[PositiveInt, IN_STEPS] = Field(description="steps before a trial can be stopped")
     judge: str = Field(default="", description="the objective that decides, or `dominance`; the first where left out")
 
 
@@ -73,7 +74,7 @@ class Median(Strict):
     """
 
     type: Literal["median"]
-    every: PositiveInt = Field(description="steps between two looks")
+    every: Annotated[PositiveInt, IN_STEPS] = Field(description="steps between two looks")
     after: PositiveInt = Field(default=4, description="finished trials before anything is stopped")
     judge: str = Field(default="", description="the objective that decides, or `dominance`; the first where left out")
 
@@ -87,7 +88,7 @@ class Pbt(Strict):
 
     type: Literal["pbt"]
     population: PositiveInt = 4
-    every: PositiveInt = Field(description="steps of a generation")
+    every: Annotated[PositiveInt, IN_STEPS] = Field(description="steps of a generation")
     quantile: float = Field(default=0.25, gt=0, le=0.5, description="share that copies, and share that is copied")
     resample: float = Field(default=0.25, ge=0, le=1, description="chance of a fresh value; else it is nudged")
     judge: str = Field(default="", description="the objective that decides, or `dominance`; the first where left out")
@@ -97,11 +98,24 @@ Scheduler = Annotated[Asha | Median | Pbt, Field(discriminator="type")]
 
 
 class Budget(Strict):
-    """How much a campaign may spend."""
+    """How much a campaign may spend.
+
+    A shorter training is shorter in everything: `steps` and `scale` shorten all stages that it comes from as well, and
+    what is counted in steps in their settings and in the scheduler's.
+    """
 
     trials: PositiveInt = 10
-    steps: PositiveInt | None = Field(default=None, description="of each trial; the stage's own where left out")
+    steps: PositiveInt | None = Field(
+        default=None, description="of the stage, in each trial; all else is shortened as it is"
+    )
+    scale: PositiveFloat | None = Field(default=None, description="how many times as long as in the pipeline's file")
     hours: PositiveFloat | None = Field(default=None, description="then no new trial starts and running ones stop")
+
+    @model_validator(mode="after")
+    def _said_once(self) -> Budget:
+        if self.steps is not None and self.scale is not None:
+            raise ValueError("steps and scale say the same thing; leave one of them out")
+        return self
 
 
 class Resources(Strict):

@@ -68,11 +68,22 @@ def show_plan(plan: dict[str, Any], as_json: bool) -> None:
         state = "done" if stage["done"] else "to do"
         rows.append((stage["name"], state, f"{stage['steps']:,}", f"{counts['network']:,}", judges or "-"))
     stdout.print(table_of("stage", "", "steps", "parameters", "discriminators", rows=rows))
+    stdout.print(f"{plan['all_steps']:,} steps in all" + _counted(plan))
     if plan.get("rows"):
         stdout.print()
         stdout.print(_planned_rows(plan["rows"]))
+        if plan["scale"] != 1:
+            stdout.print(f"values are at full length; what is counted in steps is {plan['scale']:g} times as long")
         for note in _seeds_of_tables(plan["rows"]):
             stdout.print(note)
+
+
+def _counted(plan: dict[str, Any]) -> str:
+    """Say how the steps of a campaign were counted."""
+    if "trials" not in plan:
+        return ""
+    trials = f", of {plan['trials']} trials"
+    return f"{trials}; what they share is counted once" if plan["rows"] else f"{trials} if none is stopped"
 
 
 def _planned_rows(rows: list[dict[str, Any]]) -> Any:
@@ -84,8 +95,12 @@ def _planned_rows(rows: list[dict[str, Any]]) -> Any:
     for row in rows:
         values = [f"{names[path]} {_short(value)}" for path, value in row["values"].items() if path in names]
         what = ", ".join([*filter(None, [row["start"]]), *values])
-        lines.append((row["table"], row["row"], row["seed"], what or "the pipeline as it is"))
-    return table_of("table", "row", "seed", "values", rows=lines)
+        steps = ", ".join(f"{name} {count:,}" for name, count in row["steps"].items())
+        lines.append((row["table"], row["row"], row["seed"], steps, what or "the pipeline as it is"))
+    columns = ("table", "row", "seed", "steps", "values")
+    if len({line[3] for line in lines}) == 1:  # as the stages above have them
+        return table_of(*(columns[:3] + columns[4:]), rows=[line[:3] + line[4:] for line in lines])
+    return table_of(*columns, rows=lines)
 
 
 def _seeds_of_tables(rows: list[dict[str, Any]]) -> list[str]:

@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from acutance.errors import ConfigError
 from acutance.imaging.gms import hard_mask, soft_mask
+from acutance.length import IN_STEPS
 
 Divisor = Literal["none", "batch", "image"]
 """What the sum over a batch is divided by: all its values, or those that the mask counts, in all or picture by picture.
@@ -46,7 +47,7 @@ class GMS:
         sigma: float = 1.0,
         repeats: int = 2,
         c: float = 170.0,
-        ramp: int = 0,
+        ramp: Annotated[int, IN_STEPS] = 0,
         floor: float = 0.0,
         divisor: Literal["none", "batch"] = "none",
     ) -> None:

@@ -12,6 +12,7 @@ from pydantic import (
     Field,
     NonNegativeFloat,
     NonNegativeInt,
+    PositiveFloat,
     PositiveInt,
     ValidationError,
     ValidatorFunctionWrapHandler,
@@ -26,6 +27,7 @@ from acutance.errors import ConfigError
 from acutance.evaluation.metrics import METRICS
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.imaging.extractors import CHANNELS, CODINGS
+from acutance.length import scaled
 from acutance.losses import MASKS, TERMS
 from acutance.losses.objective import target_of
 from acutance.models import NETWORKS
@@ -85,6 +87,16 @@ class Compute(Strict):
     )
 
 
+class Length(Strict):
+    """How long the stages train."""
+
+    scale: PositiveFloat = Field(
+        default=1,
+        description="every stage's steps, milestones, ramps and whatever else is counted in steps are so many times "
+        "as long; intervals of reports, checkpoints and validations stay",
+    )
+
+
 class Paper(Strict):
     """Where a pipeline comes from."""
 
@@ -105,6 +117,7 @@ class Pipeline(Strict):
     evaluate: Evaluate | None = Field(default=None, description="null where nothing restores pictures")
     registered: Register | None = Field(default=None, alias="register")
     compute: Compute = Compute()
+    budget: Length = Length()
     profiles: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="named sets of overrides, chosen by --profile"
     )
@@ -132,6 +145,13 @@ class Pipeline(Strict):
             problems += _unknown("register.stage", [registered.stage], wanted.stages)
             problems += _unknown("register.gate", registered.gate, wanted.metrics)
         return problems
+
+    def shortened(self) -> Pipeline:
+        """Return the pipeline as it is trained: all that is counted in steps is as `budget.scale` has it, now 1."""
+        if self.budget.scale == 1:
+            return self
+        stages = {name: scaled(stage, self.budget.scale) for name, stage in self.stages.items()}
+        return self.model_copy(update={"stages": stages, "budget": Length()})
 
     def data_of(self, stage: str) -> DataSettings:
         """Return what a stage trains on: its own data, or the pipeline's."""

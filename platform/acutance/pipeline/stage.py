@@ -27,6 +27,7 @@ from acutance.imaging import frequency
 from acutance.imaging.extractors import EXTRACTORS, on_unit_range
 from acutance.imaging.resize import imresize
 from acutance.imaging.weightmap import weight_map
+from acutance.length import IN_STEPS, PER_STEP
 from acutance.losses import MASKS, TERMS
 from acutance.losses.adversarial import Form
 from acutance.losses.objective import target_of
@@ -132,8 +133,12 @@ class Optimiser(Strict):
     weight_decay: NonNegativeFloat = Field(
         default=0.0, description="of kernels alone: parameters of 2 or more dimensions; added to the gradient"
     )
-    milestones: list[PositiveInt] = Field(default_factory=list, description="steps at which the rate falls")
-    every: PositiveInt | None = Field(default=None, description="the rate falls every so many steps, too")
+    milestones: list[Annotated[PositiveInt, IN_STEPS]] = Field(
+        default_factory=list, description="steps at which the rate falls"
+    )
+    every: Annotated[PositiveInt, IN_STEPS] | None = Field(
+        default=None, description="the rate falls every so many steps, too"
+    )
     gamma: float = Field(default=0.5, description="what the rate is multiplied by where it falls")
     floor: NonNegativeFloat = Field(default=0.0, description="the rate falls no lower")
     clip: PositiveFloat | None = Field(default=None, description="longer gradients are cut to this norm")
@@ -194,7 +199,7 @@ class Stage(Strict):
     objective: list[choice_of(TERMS, common=TermChoice, modules=Looked)] = Field(min_length=1)  # type: ignore[valid-type]
     discriminators: dict[str, Discriminator] = Field(default_factory=dict)
     optimiser: Optimiser = Optimiser()
-    steps: NonNegativeInt = Field(
+    steps: Annotated[NonNegativeInt, IN_STEPS] = Field(
         description="0 trains nothing: the network as it starts, which may take its pictures another way"
     )
     batch: PositiveInt = Field(default=16, description="samples a step, over all workers")
@@ -221,7 +226,9 @@ class Stage(Strict):
         description="together: everyone's gradient is taken before anything moves; discriminator: it moves first, "
         "and the generator's gradient is by its new judgement",
     )
-    ema: float | None = Field(default=None, gt=0, lt=1, description="decay of the averaged weights that are kept")
+    ema: Annotated[float, Field(gt=0, lt=1), PER_STEP] | None = Field(
+        default=None, description="decay of the averaged weights that are kept"
+    )
     seed: int | None = Field(default=None, description="of weights and batches; the pipeline's where left out")
     workers: PositiveInt | None = Field(
         default=None,

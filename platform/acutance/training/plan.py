@@ -177,6 +177,26 @@ def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: d
     )
 
 
+def marks_of_settings(pipeline: Pipeline, only: str) -> dict[str, str]:
+    """Return a mark for a stage and each it comes from; equal marks are one training, made once.
+
+    Unlike fingerprints they need neither pictures nor weights files.
+    """
+    marks: dict[str, str] = {}
+    for name in pipeline.order(only):
+        stage, data, scale = as_trained(pipeline, name), pipeline.data_of(name), pipeline.scale_of(name)
+        settings = stage.model_dump(mode="json").items()
+        by = data.enlarge.by if data.enlarge else ""
+        determines = {
+            "stage": {key: value for key, value in settings if key not in _NOT_DETERMINING},
+            "seed": [pipeline.seed_of(name), name],
+            "data": [data.source, columns_fingerprint(data, scale, [], columns_read(stage), marks.get(by, by))],
+            "upstream": [marks[source] for source in pipeline.upstream(name)],
+        }
+        marks[name] = fingerprint(determines)
+    return marks
+
+
 def _shard_set(data: DataSettings, scale: int, contents: Contents, root: str, enlarger: Enlarger | None) -> ShardSet:
     mark = dataset_fingerprint(data, scale, contents[data.source].originals, enlarger.fingerprint if enlarger else "")
     return ShardSet(data, scale, mark, shards_folder(root, mark), enlarger)

@@ -92,7 +92,7 @@ def _search(work: CampaignWork, study: Study, client: Any, run: str) -> None:
     resources = worker_resources(campaign.resources)
     setup = TrialSetup(
         campaign=campaign.model_dump(mode="json", by_alias=True),
-        pipeline=base.pipeline.model_dump(mode="json", by_alias=True),
+        pipeline=work.search.base.model_dump(mode="json", by_alias=True),
         catalogue=base.catalogue,
         contents=base.contents(campaign.stage),
         root=base.root,

@@ -106,7 +106,7 @@ def winners_work(work: CampaignWork, outcome: CampaignOutcome) -> Work:
         raise TrainingError("the campaign has no winner", where=outcome.study, fix="look at why its trials failed")
     values = {**work.campaign.overrides, **outcome.trials[outcome.winner].values}
     pipeline = pipelines.load(work.search.file, profile=work.campaign.profile, values=values)
-    return replace(work.base, pipeline=pipeline, trial=f"{outcome.study}/{outcome.winner}")
+    return replace(work.base, pipeline=pipeline.shortened(), trial=f"{outcome.study}/{outcome.winner}")
 
 
 def as_dict(outcome: CampaignOutcome) -> dict[str, Any]:

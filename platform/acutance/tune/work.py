@@ -12,12 +12,14 @@ from optuna import Study
 
 from acutance import campaign as campaigns
 from acutance import storage
-from acutance.campaign import Campaign, Search
+from acutance.campaign import Campaign, Pbt, Search
 from acutance.data import Source
 from acutance.errors import DataError
 from acutance.evaluation.metrics import unavailable
 from acutance.fingerprint import fingerprint
+from acutance.training.plan import marks_of_settings
 from acutance.tuning.study import open_storage, open_study, study_address
+from acutance.tuning.trial import with_values
 from acutance.work import Work, catalogue_for, measured_pictures, plan, require_scale, storage_root
 
 
@@ -50,7 +52,8 @@ class CampaignWork:
         )
         points = [[point.row, point.values] for point in self.search.points or []]
         stages = [job.fingerprint for job in self.base.jobs(self.campaign.stage)]
-        return fingerprint({"campaign": settings, "points": points, "stages": stages})
+        scale = self.search.base.budget.scale
+        return fingerprint({"campaign": settings, "points": points, "stages": stages, "scale": scale})
 
     @property
     def name(self) -> str:
@@ -85,7 +88,7 @@ def open_campaign(file: str, overrides: list[str], root: str | None, table: str 
         ConfigError: see `acutance.campaign.load`.
     """
     found = campaigns.load(file, overrides, table=table)
-    work = Work(found.file, found.base, catalogue_for(str(found.file)), storage_root(root))
+    work = Work(found.file, found.shortened, catalogue_for(str(found.file)), storage_root(root))
     datasets = [goal.on for goal in found.campaign.objectives]
     require_scale(work.catalogue, datasets, found.base.scale, f"{file}: objectives")
     lacking = _lacking(found.campaign, work)
@@ -135,30 +138,45 @@ def require_objectives(work: CampaignWork) -> None:
 
 
 def plan_campaign(work: CampaignWork) -> dict[str, Any]:
-    """Return what a campaign would do, without doing it and without data present."""
+    """Return what a campaign would do, without doing it and without data present.
+
+    `all_steps` counts each training once; of a search, as if no trial were stopped and all differed in their own stage
+    alone.
+    """
     settings = work.campaign.model_dump(mode="json", by_alias=True)
-    planned, rows = plan(work.base, work.campaign.stage), _planned_rows(work)
+    planned, (rows, trainings) = plan(work.base, work.campaign.stage), _planned_rows(work)
     missing = list(dict.fromkeys([*planned["missing"], *work.lacking.values()]))
-    told = {"config": {"campaign": settings}, "trials": len(rows) or work.wanted, "rows": rows, "missing": missing}
-    return {**planned, **told}
+    told = {
+        "config": {"campaign": settings},
+        "scale": work.search.base.budget.scale,
+        "trials": len(rows) or work.wanted,
+        "rows": rows,
+        "missing": missing,
+    }
+    return {**planned, **told, "all_steps": sum((trainings or _of_a_search(work)).values())}
 
 
-def _planned_rows(work: CampaignWork) -> list[dict[str, Any]]:
-    """Return the rows of a grid, or of a table and those that it starts from, in the order in which they are run."""
-    earlier = _planned_rows(work.before) if work.before else []
+def _planned_rows(work: CampaignWork) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Return the rows of a grid, or of a table and those that it starts from, as they are run; and all trainings."""
+    rows, trainings = _planned_rows(work.before) if work.before else ([], {})
     start = f"the best of {work.before.search.table}" if work.before else ""
-    return [
-        *earlier,
-        *(
-            {
-                "table": work.search.table or "",
-                "start": start,
-                "row": p.row,
-                "seed": p.seed,
-                "values": p.values,
-                "seeded": p.seeded,
-                "once": p.once,
-            }
-            for p in work.search.points or []
-        ),
-    ]
+    content = work.search.base.model_dump(mode="json", by_alias=True)
+    for point in work.search.points or []:
+        steps = {}
+        for seed in range(work.campaign.seeds):
+            pipeline = with_values(content, work.campaign.stage, point.values, seed, str(work.file)).shortened()
+            marks = marks_of_settings(pipeline, work.campaign.stage)
+            steps = {name: pipeline.stages[name].steps for name in marks}
+            trainings |= {mark: steps[name] for name, mark in marks.items()}
+        told = {"row": point.row, "seed": point.seed, "values": point.values, "steps": steps}
+        told |= {"seeded": point.seeded, "once": point.once}
+        rows.append({"table": work.search.table or "", "start": start, **told})
+    return rows, trainings
+
+
+def _of_a_search(work: CampaignWork) -> dict[str, int]:
+    """Return the steps of each stage of a search, over all trials and seeds."""
+    campaign, pipeline = work.campaign, work.base.pipeline
+    steps = {name: campaign.seeds * pipeline.stages[name].steps for name in pipeline.order(campaign.stage)}
+    each = campaign.scheduler.every if isinstance(campaign.scheduler, Pbt) else work.steps
+    return {**steps, campaign.stage: campaign.seeds * work.wanted * each}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import fmean, pstdev
 from typing import Any, Protocol
@@ -50,7 +50,7 @@ class TrialSetup:
 
     Attributes:
         campaign: as `Campaign.model_validate` takes it.
-        pipeline: the pipeline's settings without any suggestion.
+        pipeline: the pipeline's settings without any suggestion, at full length.
         contents: what the training sets consist of.
         root: URI of the storage root.
         measured_on: data set -> the pictures that objectives are measured on.
@@ -159,12 +159,23 @@ class StageTrial(tune.Trainable):
 def pipeline_of(shared: TrialSetup, assignment: Assignment, seed: int = 0) -> Pipeline:
     """Return the pipeline of a trial: the suggested values, its length, and the n-th seed of those it trains with.
 
-    Further seeds are those of the stage and of all that it comes from.
+    Further seeds are those of the stage and of all that it comes from. Values are those of a training at full length.
     """
-    stage, where = shared.campaign["stage"], f"trial {assignment.number}"
-    values = {f"stages.{stage}.steps": assignment.looks[-1], **assignment.values}
-    first = resolve(shared.pipeline, values, where)
-    return resolve(shared.pipeline, {**values, **first.seeds(first.order(stage), seed)}, where) if seed else first
+    stage = shared.campaign["stage"]
+    pipeline = with_values(shared.pipeline, stage, assignment.values, seed, f"trial {assignment.number}")
+    of_its_own = pipeline.stages[stage].steps != shared.pipeline["stages"][stage]["steps"]
+    short = pipeline.shortened()
+    if of_its_own:
+        return short
+    stages = {**short.stages, stage: short.stages[stage].model_copy(update={"steps": assignment.looks[-1]})}
+    return short.model_copy(update={"stages": stages})
+
+
+def with_values(content: Mapping[str, Any], stage: str, values: Mapping[str, Any], seed: int, where: str) -> Pipeline:
+    """Return a pipeline with some values, and the n-th seed in a stage and all that it comes from; at full length."""
+    pipeline = resolve(content, values, where)
+    further = pipeline.seeds(pipeline.order(stage), seed) if seed else {}
+    return resolve(content, {**values, **further}, where) if further else pipeline
 
 
 def upstream_of(shared: TrialSetup, assignment: Assignment) -> set[str]:

@@ -46,7 +46,7 @@ class Record:
     @property
     def steps(self) -> int:
         """The steps of a trial that is not stopped."""
-        return self.search.base.stages[self.campaign.stage].steps
+        return self.search.shortened.stages[self.campaign.stage].steps
 
 
 @dataclass(frozen=True)
