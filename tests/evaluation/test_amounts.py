@@ -9,10 +9,11 @@ import pytest
 import torch
 from made_for_evaluation import picture
 
-from acutance.data import Catalogue, DataSettings, prepare, write_picture
+from acutance.data import Catalogue, DataSettings, SubImages, prepare, write_picture
+from acutance.data.cutting import corners
 from acutance.evaluation.amounts import AMOUNTS
 from acutance.evaluation.png import compressed_size
-from acutance.imaging import weight_map
+from acutance.imaging import difference_statistics, weight_map
 
 SIZES = [(64, 96), (64, 64)]
 
@@ -35,15 +36,39 @@ def amount(name: str, root: Path, **changes: object) -> float:
     return AMOUNTS[name].of(f"{root}/out/shards/{made.fingerprint}", data)
 
 
-def test_the_share_is_that_of_the_maps_by_each_pictures_statistics(tmp_path: Path, pictures: list[np.ndarray]) -> None:
-    """But for borders of sub-images, one value in nine of these small ones, it is that of whole pictures."""
+@pytest.mark.parametrize("cuts", [(32, 32), (32, 16), (64, 32)])
+def test_the_share_is_that_of_whole_pictures_however_they_are_cut(
+    tmp_path: Path, pictures: list[np.ndarray], cuts: tuple[int, int]
+) -> None:
     maps = [weight_map(torch.from_numpy(p.transpose(2, 0, 1).copy()), alpha=0.5) for p in pictures]
-    whole = 100 * float(torch.cat([m.flatten() for m in maps]).mean())
-    seen = amount("selected_percent", tmp_path, weight_map={"alpha": 0.5})
-    assert seen == pytest.approx(whole, abs=2)
-    blocks = [p[t : t + 32, c : c + 32] for p in pictures for t in (0, 32) for c in range(0, p.shape[1], 32)]
-    alone = [weight_map(torch.from_numpy(b.transpose(2, 0, 1).copy()), alpha=0.5).mean() for b in blocks]
-    assert seen != pytest.approx(100 * float(torch.stack(alone).mean()), abs=0.05)
+    whole = 100 * float(torch.cat([m.flatten() for m in maps]).double().mean())
+    subimages = {"size": cuts[0], "stride": cuts[1]}
+    assert amount("selected_percent", tmp_path, weight_map={"alpha": 0.5}, subimages=subimages) == pytest.approx(whole)
+
+
+def test_of_sub_images_with_gaps_it_is_their_own_share(tmp_path: Path, pictures: list[np.ndarray]) -> None:
+    """By the statistics of the whole picture all the same."""
+    subimages = {"size": 24, "stride": 64}
+    selected, values = 0.0, 0
+    for one in (torch.from_numpy(p.transpose(2, 0, 1).copy()) for p in pictures):
+        for top, left in corners(*one.shape[1:], SubImages(size=24, stride=64)):
+            part = one[:, top : top + 24, left : left + 24]
+            selected += float(weight_map(part, alpha=0.5, statistics=difference_statistics(one)).sum())
+            values += part.numel()
+    seen = amount("selected_percent", tmp_path, weight_map={"alpha": 0.5}, subimages=subimages)
+    assert seen == pytest.approx(100 * selected / values)
+
+
+@pytest.mark.long
+def test_the_shares_of_bsd100(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut in the proportions of the paper's pipeline, whose sub-images overlap by half."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    content = {"train": str(data_root / "benchmarks" / "BSD100" / "HR"), "subimages": {"size": 120, "stride": 60}}
+    alphas, root = [1 / 7, 1 / 6, 1 / 5, 1 / 4, 1 / 3], str(tmp_path / "out")
+    cut = [DataSettings(**content, degradation=None, weight_map={"alpha": alpha}) for alpha in alphas]
+    made = prepare(cut[0], 1, Catalogue({}, ""), root, alone=True)
+    shares = [AMOUNTS["selected_percent"].of(f"{root}/shards/{made.fingerprint}", data) for data in cut]
+    assert [round(share, 2) for share in shares] == [78.80, 75.81, 71.83, 65.82, 57.82]
 
 
 def test_the_share_falls_with_alpha_from_all_of_it(tmp_path: Path, pictures: list[np.ndarray]) -> None:

@@ -21,7 +21,9 @@ from acutance.schema import Choice, choice_of
 
 
 def bicubic(hr: torch.Tensor, *, scale: int) -> torch.Tensor:
-    """Downscale as MATLAB's `imresize` does, bit for bit: the LR pictures of the benchmarks and of DIV2K.
+    """Downscale as MATLAB's `imresize` does: the stored LR of Set5, Set14 and BSD100 at x2 and x4, bit for bit.
+
+    DIV2K's LR is said to be made likewise, which nobody has compared here. `paired` takes DIV2K's own files.
 
     Args:
         hr: uint8 (..., 3, H, W), H and W multiples of `scale`.
@@ -34,7 +36,7 @@ def bicubic(hr: torch.Tensor, *, scale: int) -> torch.Tensor:
 
 
 def paired(lr: torch.Tensor, *, scale: int) -> torch.Tensor:
-    """Take the data set's own degraded picture as it is: pairs as those of SIDD and REDS.
+    """Take the data set's own degraded picture as it is: pairs as those of SIDD and REDS, or DIV2K's LR of x2 and x4.
 
     Args:
         lr: that picture, uint8 (..., 3, H / scale, W / scale), which stands in for HR here.

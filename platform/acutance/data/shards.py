@@ -16,6 +16,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,19 @@ def open_columns(folder: str, columns: Iterable[str], scratch: Path | None = Non
         if missing:
             _decode(folder, manifest, missing)
     return {name: _mapped(file, manifest, name) for name, file in files.items()}
+
+
+def sub_images(folder: str) -> Iterator[tuple[slice, list[tuple[int, int]]]]:
+    """Yield, picture by picture, which rows of a shard set are its sub-images, and where they begin: (top, left)."""
+    manifest, first = read_manifest(folder), 0
+    for shard in manifest.shards:
+        with storage.open_file(storage.join(folder, shard.file)) as file:
+            table = pq.ParquetFile(file).read(columns=["picture", "top", "left"]).to_pydict()
+        rows = zip(table["picture"], table["top"], table["left"], strict=True)
+        for _, held in groupby(rows, key=lambda row: row[0]):
+            corners = [(top, left) for _, top, left in held]
+            yield slice(first, first + len(corners)), corners
+            first += len(corners)
 
 
 def _cache_folder(manifest: Manifest, scratch: Path) -> Path:

@@ -14,11 +14,14 @@ import numpy as np
 import torch
 
 from acutance.data import DataSettings, open_columns
+from acutance.data.shards import sub_images
 from acutance.evaluation.png import compressed_size
 from acutance.imaging import weight_map
 
 ROWS = 64
 """Rows of a shard set that are looked at together."""
+
+DOUBLE = torch.float64
 
 
 class Amount(NamedTuple):
@@ -40,17 +43,32 @@ class Amount(NamedTuple):
 
 
 def selected_percent(shards: str, data: DataSettings) -> float:
-    """Return how many percent of a shard set's values a loss counts, all sub-images together: without a map 100.
+    """Return how many percent of its pictures' values a loss counts, all pictures together: without a map 100.
 
-    The values at a sub-image's border are compared with those inside it alone.
+    Sub-images that overlap are put together again, so that no value counts twice and all have their neighbours. Where
+    they leave gaps, each is a picture of its own.
     """
     if data.weight_map is None:
         return 100.0
-    shares = [
-        weight_map(_channels_first(hr), alpha=data.weight_map.alpha, statistics=torch.from_numpy(known)).mean((1, 2, 3))
-        for hr, known in zip(_parts(shards, "hr"), _parts(shards, "hr_differences"), strict=True)
-    ]
-    return 100 * float(torch.cat(shares).double().mean())
+    columns, counted, values = open_columns(shards, ["hr", "hr_differences"]), 0.0, 0
+    for rows, corners in sub_images(shards):
+        for piece in _put_together(columns["hr"][rows], corners):
+            statistics = torch.from_numpy(columns["hr_differences"][rows.start].copy())
+            picture = torch.from_numpy(piece).permute(2, 0, 1)
+            counted += float(weight_map(picture, alpha=data.weight_map.alpha, statistics=statistics).sum(dtype=DOUBLE))
+            values += piece.size
+    return 100 * counted / values
+
+
+def _put_together(parts: np.ndarray, corners: list[tuple[int, int]]) -> list[np.ndarray]:
+    """Return the picture (H, W, 3) that squares (N, size, size, 3) are of; where they do not cover it, the squares."""
+    size, (above, before) = parts.shape[1], np.min(corners, axis=0)
+    height, width = np.max(corners, axis=0) - (above, before) + size
+    whole, covered = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), bool)
+    for part, (top, left) in zip(parts, corners, strict=True):
+        place = slice(top - above, top - above + size), slice(left - before, left - before + size)
+        whole[place], covered[place] = part, True
+    return [whole] if covered.all() else [np.array(part) for part in parts]
 
 
 def png_megabytes(shards: str, data: DataSettings) -> float:
@@ -71,7 +89,3 @@ PARTS = ("training", "validation")
 def _parts(shards: str, column: str) -> Iterator[np.ndarray]:
     rows = open_columns(shards, [column])[column]
     return (np.array(rows[start : start + ROWS]) for start in range(0, len(rows), ROWS))
-
-
-def _channels_first(pictures: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2)
