@@ -24,7 +24,8 @@ QUIET_SECONDS = 10.0
 
 # Without emoji, which would make a tram of the end of `CIFAR10:train:`.
 stderr = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
-stdout = Console(highlight=False, soft_wrap=True, emoji=False, width=None if sys.stdout.isatty() else 110)
+_WIDTH = None if sys.stdout and sys.stdout.isatty() else 110
+stdout = Console(highlight=False, soft_wrap=True, emoji=False, width=_WIDTH)
 
 Update = Callable[[int, str], None]
 """Called with what is done so far and a word about it."""

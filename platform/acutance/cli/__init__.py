@@ -13,6 +13,7 @@ import traceback
 import typer
 from rich.markup import escape
 
+from acutance import streams
 from acutance.cli import jobs, machine, models, pipelines, serving
 from acutance.console import say
 from acutance.errors import AcutanceError
@@ -34,6 +35,7 @@ app.add_typer(machine.data, name="data")
 
 def main() -> None:
     """Run a command; a failure of the user's exits with 2 and no traceback, one of ours with 1."""
+    streams.secure()
     try:
         code = app(_spread(sys.argv[1:], "--on"), standalone_mode=False)
     except AcutanceError as error:
@@ -51,6 +53,9 @@ def main() -> None:
         if cause is None:
             sys.exit(redacted(traceback.format_exc()))  # to standard error, exit code 1
         fail(cause)
+    if lost := streams.lost_output():
+        say(f"[bold red]error[/]: all is done, but its result could not be printed: {lost.strerror}")
+        sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
 
 
