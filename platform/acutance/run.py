@@ -94,6 +94,8 @@ def train_stages(work: Work, only: str | None = None, *, before: bool = False) -
         before: just those it needs, not the stage itself.
     """
     jobs = [job for job in work.jobs(only) if not (before and job.name == only)]
+    for job in jobs:
+        tracking.record_kept(tracking.tracking_uri(work.root), job.folder)
     todo = [job for job in jobs if not job.done()]
     if todo:
         with _recorded(work, todo) as trackers, _shown(todo) as on_progress:
@@ -117,7 +119,7 @@ def _waves(jobs: list[StageJob]) -> list[list[StageJob]]:
 
 
 @contextmanager
-def _recorded(work: Work, jobs: list[StageJob]) -> Iterator[dict[str, tracking.StageTracker]]:
+def _recorded(work: Work, jobs: list[StageJob]) -> Iterator[dict[str, tracking.Spool]]:
     """Open an MLflow run per stage under the pipeline's run; end each by what became of its stage."""
     client = tracking.connect(work.root)
     parent = open_run(work, client)
@@ -126,7 +128,10 @@ def _recorded(work: Work, jobs: list[StageJob]) -> Iterator[dict[str, tracking.S
         for job in jobs
     }
     try:
-        yield {name: tracking.StageTracker(client.tracking_uri, run) for name, run in runs.items()}
+        yield {
+            job.name: tracking.Spool(tracking.StageTracker(client.tracking_uri, runs[job.name]), job.folder)
+            for job in jobs
+        }
     except BaseException as error:
         ending: tracking.Status = "FAILED" if isinstance(error, Exception) else "KILLED"
         for job in jobs:

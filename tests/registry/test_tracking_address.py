@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from acutance.errors import UnreachableError, UserError
+from acutance.errors import RefusedError, UnreachableError, UserError
 from acutance.registry.address import CHECK, connect, tracking_uri
 
 
@@ -104,12 +104,19 @@ def test_unknown_host_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "complaint"), [(404, "no MLflow server"), (200, "no MLflow server"), (401, "refuses")]
+    ("status", "kind", "complaint"),
+    [
+        (404, UnreachableError, "no MLflow server"),
+        (200, UnreachableError, "no MLflow server"),
+        (401, RefusedError, "refuses"),
+    ],
 )
-def test_server_of_another_kind(monkeypatch: pytest.MonkeyPatch, status: int, complaint: str) -> None:
+def test_server_of_another_kind(
+    monkeypatch: pytest.MonkeyPatch, status: int, kind: type[UserError], complaint: str
+) -> None:
     with http_server(status) as port:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-        with pytest.raises(UnreachableError, match=complaint):
+        with pytest.raises(kind, match=complaint):
             connect("outputs")
 
 

@@ -13,6 +13,7 @@ from made_for_servers import free_port, mlflow_server, postgres
 from mlflow import MlflowClient
 
 from acutance.registry import StageTracker, connect, pipeline_run
+from acutance.registry.spool import Spool
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
@@ -59,15 +60,18 @@ def test_twenty_promotions_at_once_tell_one_story(client: MlflowClient, tmp_path
     assert held(client) == str(PROMOTIONS // 2)
 
 
-def test_a_server_that_is_started_again_loses_nothing(client: MlflowClient, over_postgres: Restarting) -> None:
+def test_a_server_that_is_started_again_loses_nothing(
+    client: MlflowClient, over_postgres: Restarting, tmp_path: Path
+) -> None:
     run = pipeline_run(client, "restorers", "restarted", "f" * 16)
-    tracker, down = StageTracker(client.tracking_uri, run), threading.Event()
+    tracker, down = Spool(StageTracker(client.tracking_uri, run), str(tmp_path)), threading.Event()
 
     def train() -> None:
         for step in range(30):
             if step == 10:
                 down.wait(60)
             tracker.metrics([(step, {"loss": float(step)})])
+        tracker.close()
 
     training = threading.Thread(target=train)
     training.start()

@@ -9,15 +9,18 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from acutance.errors import UnreachableError, UserError
+from acutance.errors import RefusedError, UnreachableError, UserError
+from acutance.patience import patiently
 from acutance.quiet import hush
 from acutance.redact import redacted
 from acutance.storage import is_remote
@@ -33,6 +36,14 @@ CHECK = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
 }
 """A server answers the first request within seconds or not at all; MLflow's own patience is minutes."""
+
+FEW_RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+"""Where we wait ourselves, and say so, MLflow need not do it in silence."""
+
+FEW_RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 REFUSALS = {"UNAUTHENTICATED", "PERMISSION_DENIED"}
 
@@ -92,14 +103,19 @@ def connect(storage: str) -> MlflowClient:
     Raises:
         UserError: see `tracking_uri`.
         UnreachableError: when nothing answers there, or it is no tracking store.
+        RefusedError: when it wants a user, a password or a token.
     """
     uri = tracking_uri(storage)
     path = sqlite_path(uri)
     if path:
         _openable(path)
-    with answers(uri), _brief_requests():
-        client = client_of(uri)
-        client.search_experiments(max_results=1)
+    client = client_of(uri)
+
+    def look() -> None:
+        with answers(uri), _environment(CHECK):
+            client.search_experiments(max_results=1)
+
+    patiently("the tracking server", uri, look)
     return client
 
 
@@ -120,7 +136,8 @@ def answers(uri: str) -> Iterator[None]:
     """Turn the failures of a store that is away, or that refuses, into an error that names it.
 
     Raises:
-        UnreachableError: without the credentials that the address or the message may hold.
+        UnreachableError: when it does not answer.
+        RefusedError: when it takes no request from us.
     """
     try:
         yield
@@ -128,9 +145,10 @@ def answers(uri: str) -> Iterator[None]:
         what = _complaint(error)
         if what is None:
             raise
-        fix = "check that the server runs and that MLFLOW_TRACKING_URI names it"
         if "refuses" in what:
             fix = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+            raise RefusedError(what, where=uri, fix=fix) from error
+        fix = "check that the server runs and that MLFLOW_TRACKING_URI names it"
         raise UnreachableError(what, where=uri, fix=fix) from error
 
 
@@ -157,10 +175,35 @@ def _status(error: Exception) -> int | None:
     return int(found[1]) if found else None
 
 
+def waited_for(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Have a function whose first argument is a client wait for a store that has answered before and is away now.
+
+    What it does it may do twice.
+    """
+
+    @wraps(function)
+    def patient(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+        client = arguments[0]
+        assert isinstance(client, MlflowClient)
+
+        def attempt() -> Result:
+            with answers(client.tracking_uri), few_retries():
+                return function(*arguments, **named)
+
+        return patiently("the tracking server", client.tracking_uri, attempt)
+
+    return patient
+
+
+def few_retries() -> AbstractContextManager[None]:
+    """Have MLflow try twice, not for minutes: who waits here says so."""
+    return _environment(FEW_RETRIES)
+
+
 @contextmanager
-def _brief_requests() -> Iterator[None]:
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
     """MLflow reads its patience from the environment; what the user has set there stays."""
-    added = {name: value for name, value in CHECK.items() if name not in os.environ}
+    added = {name: value for name, value in settings.items() if name not in os.environ}
     os.environ.update(added)
     try:
         yield

@@ -10,23 +10,24 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from acutance.registry.address import answers
+from acutance.registry.address import waited_for
 
 TABLES = "mlflow.loggedArtifacts"
 
 
+@waited_for
 def log_json(client: MlflowClient, run_id: str, name: str, content: Any) -> None:
     """Keep a value as the file `name` of a run; a file of that name is replaced."""
-    with answers(client.tracking_uri):
-        client.log_text(run_id, json.dumps(content, indent=2, sort_keys=True, default=str) + "\n", name)
+    client.log_text(run_id, json.dumps(content, indent=2, sort_keys=True, default=str) + "\n", name)
 
 
+@waited_for
 def log_file(client: MlflowClient, run_id: str, path: str | Path, folder: str | None = None) -> None:
     """Keep a local file with a run, in a folder of the run's files."""
-    with answers(client.tracking_uri):
-        client.log_artifact(run_id, str(path), folder)
+    client.log_artifact(run_id, str(path), folder)
 
 
+@waited_for
 def log_table(client: MlflowClient, run_id: str, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
     """Keep rows as a table that MLflow's pages show; unlike MLflow's own, a second call replaces the first.
 
@@ -37,12 +38,11 @@ def log_table(client: MlflowClient, run_id: str, name: str, rows: Iterable[Mappi
     rows = list(rows)
     columns = list(dict.fromkeys(column for row in rows for column in row))
     data = [[_cell(row.get(column)) for column in columns] for row in rows]
-    with answers(client.tracking_uri):
-        client.log_text(run_id, json.dumps({"columns": columns, "data": data}), name)
-        tables = json.loads(client.get_run(run_id).data.tags.get(TABLES, "[]"))
-        entry = {"path": name, "type": "table"}
-        if entry not in tables:
-            client.set_tag(run_id, TABLES, json.dumps([*tables, entry]))
+    client.log_text(run_id, json.dumps({"columns": columns, "data": data}), name)
+    tables = json.loads(client.get_run(run_id).data.tags.get(TABLES, "[]"))
+    entry = {"path": name, "type": "table"}
+    if entry not in tables:
+        client.set_tag(run_id, TABLES, json.dumps([*tables, entry]))
 
 
 def _cell(value: Any) -> Any:

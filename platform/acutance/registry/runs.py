@@ -17,7 +17,7 @@ from mlflow.entities import Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from acutance.errors import UserError
-from acutance.registry.address import answers, sqlite_path
+from acutance.registry.address import sqlite_path, waited_for
 from acutance.registry.flatten import flatten
 from acutance.registry.owner import is_gone, this_process
 from acutance.registry.provenance import git_commit, user
@@ -38,6 +38,7 @@ VALUE_LENGTH = 6000
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 
+@waited_for
 def pipeline_run(
     client: MlflowClient, experiment: str, name: str, fingerprint: str, tags: Mapping[str, str] | None = None
 ) -> str:
@@ -55,14 +56,14 @@ def pipeline_run(
         UserError: when the experiment was deleted.
         UnreachableError: when the store does not answer.
     """
-    with answers(client.tracking_uri):
-        place = experiment_id(client, experiment)
-        kind = (tags or {}).get(KIND, "pipeline")
-        run = _continued(client, place, name, {KIND: kind, FINGERPRINT: fingerprint}, tags or {})
-        _end_abandoned(client, place, run)
-        return run
+    place = experiment_id(client, experiment)
+    kind = (tags or {}).get(KIND, "pipeline")
+    run = _continued(client, place, name, {KIND: kind, FINGERPRINT: fingerprint}, tags or {})
+    _end_abandoned(client, place, run)
+    return run
 
 
+@waited_for
 def stage_run(
     client: MlflowClient,
     parent_run_id: str,
@@ -80,28 +81,27 @@ def stage_run(
     Raises:
         UnreachableError: when the store does not answer.
     """
-    with answers(client.tracking_uri):
-        place = client.get_run(parent_run_id).info.experiment_id
-        marks = {KIND: "stage", PARENT: parent_run_id, FINGERPRINT: fingerprint}
-        run_id = _continued(client, place, name, marks, tags or {})
-        _log_params(client, run_id, params or {})
-        return run_id
+    place = client.get_run(parent_run_id).info.experiment_id
+    marks = {KIND: "stage", PARENT: parent_run_id, FINGERPRINT: fingerprint}
+    run_id = _continued(client, place, name, marks, tags or {})
+    _log_params(client, run_id, params or {})
+    return run_id
 
 
+@waited_for
 def finish(client: MlflowClient, run_id: str, status: Status = "FINISHED") -> None:
     """End a run."""
-    with answers(client.tracking_uri):
-        client.set_terminated(run_id, status)
+    client.set_terminated(run_id, status)
 
 
+@waited_for
 def finish_children(client: MlflowClient, parent_run_id: str, status: Status = "FINISHED") -> None:
     """End the runs below a run that are still RUNNING: their processes were stopped by a scheduler, not by a fault."""
-    with answers(client.tracking_uri):
-        place = client.get_run(parent_run_id).info.experiment_id
-        below = f"tags.`{PARENT}` = '{parent_run_id}' and attributes.status = 'RUNNING'"
-        while left := client.search_runs([place], below):  # a page at a time; those that were ended are not found again
-            for run in left:
-                client.set_terminated(run.info.run_id, status)
+    place = client.get_run(parent_run_id).info.experiment_id
+    below = f"tags.`{PARENT}` = '{parent_run_id}' and attributes.status = 'RUNNING'"
+    while left := client.search_runs([place], below):  # a page at a time; those that were ended are not found again
+        for run in left:
+            client.set_terminated(run.info.run_id, status)
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:

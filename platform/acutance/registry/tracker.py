@@ -11,13 +11,22 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
-from acutance.registry.address import answers, client_of
+from acutance.registry.address import answers, client_of, few_retries
 from acutance.registry.system import cpu_ticks, usage
 
 METRICS_A_CALL = 1000
 
 NON_FINITE = "non_finite"
 """The metric that counts a step's NaN and infinite values, which stores do not keep as they are."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """Metrics of a step, measured at a time (milliseconds since 1970); values are finite, see `finite`."""
+
+    step: int
+    time: int
+    values: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -39,28 +48,44 @@ class StageTracker:
     def metrics(self, rows: list[tuple[int, dict[str, float]]]) -> None:
         """Record (step, name -> value) rows, steps ascending, and what the machine does at the last of them.
 
-        A step that a metric has reached already is left out, so a resumed training that repeats some steps
-        leaves no second values. Values that are not finite are counted in `non_finite` instead of recorded.
+        Raises:
+            UnreachableError: when the store does not answer.
+        """
+        if rows:
+            self.record(self.points(rows))
+
+    def points(self, rows: list[tuple[int, dict[str, float]]]) -> list[Point]:
+        """Return what `record` takes, as of now."""
+        now = time.time_ns() // 1_000_000
+        return [Point(step, now, finite(values)) for step, values in [*rows, (rows[-1][0], usage(self._ticks))]]
+
+    def record(self, points: list[Point]) -> None:
+        """Record points.
+
+        A step that a metric has reached already is left out, so a resumed training that repeats some steps, and a
+        delivery whose answer was lost, leave no second values.
 
         Raises:
-            UnreachableError: when the store does not answer, after MLflow's own retries (minutes).
+            UnreachableError: when the store does not answer.
+            RefusedError: when it refuses.
         """
-        if not rows:
-            return
-        with answers(self.uri):
+        with answers(self.uri), few_retries():
             client = client_of(self.uri)
             if not self._last:
                 self._last.update(last_steps(client, self.run_id))
-            now = time.time_ns() // 1_000_000
             fresh = [
-                Metric(key, value, now, step)
-                for step, values in [*rows, (rows[-1][0], usage(self._ticks))]
-                for key, value in finite(values).items()
-                if step > self._last.get(key, -1)
+                Metric(key, value, point.time, point.step)
+                for point in points
+                for key, value in point.values.items()
+                if point.step > self._last.get(key, -1)
             ]
             for start in range(0, len(fresh), METRICS_A_CALL):
                 part = fresh[start : start + METRICS_A_CALL]
-                client.log_batch(self.run_id, metrics=part)
+                try:
+                    client.log_batch(self.run_id, metrics=part)
+                except Exception:
+                    self._last.clear()  # it may have been recorded all the same: ask before the next attempt
+                    raise
                 self._last.update({metric.key: metric.step for metric in part})
 
 

@@ -1,4 +1,7 @@
-"""Tracking as other rooms use it: `runs` opens and ends runs, `tracker` records metrics, `run_files` keeps files."""
+"""Tracking as other rooms use it: `runs` opens and ends runs, `run_files` keeps their files, `tracker` records metrics.
+
+`spool` takes metrics from a training, which does not wait for them to be recorded.
+"""
 
 from acutance.registry.address import client_of, connect, tracking_uri
 from acutance.registry.flatten import flatten
@@ -15,6 +18,7 @@ from acutance.registry.runs import (
     pipeline_run,
     stage_run,
 )
+from acutance.registry.spool import Spool, record_kept
 from acutance.registry.tracker import NON_FINITE, StageTracker, finite, last_steps
 
 __all__ = [
@@ -23,6 +27,7 @@ __all__ = [
     "KIND",
     "NON_FINITE",
     "PARENT",
+    "Spool",
     "StageTracker",
     "Status",
     "client_of",
@@ -37,6 +42,7 @@ __all__ = [
     "log_json",
     "log_table",
     "pipeline_run",
+    "record_kept",
     "stage_run",
     "tracking_uri",
     "user",

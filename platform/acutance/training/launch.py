@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -21,7 +20,6 @@ from ray.train import WorkerGroupError
 from ray.train.collective import broadcast_from_rank_zero
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.torch.config import _TorchBackend
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from acutance import storage
 from acutance.console import say, say_through
@@ -29,19 +27,13 @@ from acutance.errors import AcutanceError, TrainingError
 from acutance.hardware import Capacity, alive, capacity, gpus_for, wanted
 from acutance.pipeline import Compute, Stage
 from acutance.training import group
+from acutance.training.board import OnProgress, open_board, relayed
 from acutance.training.learner import Learner
 from acutance.training.loop import Losses, Tracker, train_stage
 from acutance.training.plan import StageJob
 
 RESTARTS = 5
 """How many times in a row workers may start again without having reached another checkpoint."""
-
-POLL_SECONDS = 0.5
-
-SAME_SECONDS = 30.0
-"""What was said so recently is not said again."""
-
-OnProgress = Callable[[str, int, Losses], None]
 
 
 class _Backend(_TorchBackend):
@@ -55,55 +47,6 @@ class _Distributed(TorchConfig):
     @property
     def backend_cls(self) -> type[_Backend]:
         return _Backend
-
-
-@ray.remote(num_cpus=0)
-class _Board:
-    """Where workers post what the driver shows, and how it stands with their starts. It is on the driver's node."""
-
-    def __init__(self) -> None:
-        self.posts: list[tuple[str, int, Losses]] = []
-        self.notes: list[str] = []
-        self.said: dict[str, float] = {}
-        self.failure: AcutanceError | None = None
-        self.mark: str | None = None
-        self.starts = 0
-        self.stumble = ""
-
-    def post(self, stage: str, step: int, losses: Losses) -> None:
-        self.posts.append((stage, step, losses))
-
-    def fail(self, error: AcutanceError) -> None:
-        """Note an error that would come again."""
-        self.failure = self.failure or error
-
-    def stumbled(self, what: str) -> None:
-        """Note why workers will have to start again; the first to say so knows."""
-        self.stumble = self.stumble or what
-
-    def begun(self, mark: str) -> tuple[int, str]:
-        """Note a start from `mark`; return how many there were from it before, and why there is another one."""
-        why, self.stumble = self.stumble, ""
-        again = self.mark is not None
-        self.mark, self.starts = mark, self.starts + 1 if mark == self.mark else 0
-        if again:
-            self.note(f"training starts again from its last checkpoint: {why or 'a worker was lost'}")
-        return self.starts, why
-
-    def note(self, text: str) -> None:
-        """Keep a sentence; when all workers say the same at about the same time, it is said once."""
-        now = time.monotonic()
-        if now - self.said.get(text, -SAME_SECONDS) >= SAME_SECONDS:
-            self.notes.append(text)
-        self.said[text] = now
-
-    def take(self) -> tuple[list[tuple[str, int, Losses]], list[str]]:
-        taken = self.posts, self.notes
-        self.posts, self.notes = [], []
-        return taken
-
-    def why(self) -> AcutanceError | None:
-        return self.failure
 
 
 def train(
@@ -226,8 +169,7 @@ def _train_together(
     on_progress: OnProgress | None,
 ) -> None:
     """Train stages in order on one group of workers."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    board = _Board.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
+    board = open_board()
     resources = {"CPU": compute.cpus_per_worker, **({"GPU": gpus} if gpus else {})}
     scratch = storage.join(root, "ray")
     name = f"train-{uuid.uuid4().hex[:8]}"
@@ -252,7 +194,7 @@ def _train_together(
             failure_config=ray.train.FailureConfig(max_failures=-1),
         ),
     )
-    with _relayed(board, on_progress):
+    with relayed(board, on_progress):
         try:
             trainer.fit()
         except Exception as error:
@@ -301,6 +243,8 @@ def _train_all(config: dict[str, Any], board: Any) -> None:
 
         tracker = config["trackers"].get(job.name)
         train_stage(job, tracker=tracker, device=device, on_report=report, on_skip=board.note.remote)
+    for tracker in config["trackers"].values() if rank == 0 else ():
+        tracker.close()
 
 
 def _count_starts(jobs: list[StageJob], board: Any) -> None:
@@ -316,34 +260,6 @@ def _count_starts(jobs: list[StageJob], board: Any) -> None:
             f"workers failed {starts} times in a row before the next checkpoint: {why or 'they were lost'}",
             fix="run the same command again to go on from the last checkpoint; ACUTANCE_DEBUG=1 shows Ray's logs",
         )
-
-
-@contextlib.contextmanager
-def _relayed(board: Any, on_progress: OnProgress | None) -> Iterator[None]:
-    """Hand what is on the board to `on_progress` while the block runs."""
-    ended = threading.Event()
-
-    def relay() -> None:
-        posts, notes = ray.get(board.take.remote())
-        for note in notes:
-            say(note)
-        for post in posts:
-            if on_progress:
-                on_progress(*post)
-
-    def watch() -> None:
-        while not ended.wait(POLL_SECONDS):
-            with contextlib.suppress(Exception):
-                relay()
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-        relay()
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _reason(board: Any, error: Exception) -> AcutanceError:

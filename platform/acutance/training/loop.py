@@ -41,7 +41,10 @@ class Tracker(Protocol):
     """Where per-step losses go."""
 
     def metrics(self, rows: list[tuple[int, Losses]]) -> None:
-        """Record (step, losses) rows."""
+        """Record (step, losses) rows, without making training wait."""
+
+    def close(self) -> None:
+        """See to it that all is recorded: no more will come."""
 
 
 @dataclass(frozen=True)

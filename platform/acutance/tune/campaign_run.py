@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from optuna import Study
 from acutance import storage
 from acutance.console import say
 from acutance.data import Source
-from acutance.errors import ConfigError
+from acutance.errors import ConfigError, UnreachableError
 from acutance.registry import tracking
 from acutance.run import marks, prepare_data, train_stages
 from acutance.tune.outcome import CampaignOutcome, from_best, outcome_of, starting
@@ -107,7 +108,8 @@ def _search(work: CampaignWork, study: Study, client: Any, run: str) -> None:
     def on_end(attempt: Attempt, trial_run: str) -> None:
         board.on_end(attempt)
         if trial_run:
-            tracking.finish(client, trial_run, ENDINGS[attempt.state])
+            with suppress(UnreachableError):  # it is ended with the campaign
+                tracking.finish(client, trial_run, ENDINGS[attempt.state])
 
     with board.shown():
         search(ledger, work.search, setup, Listener(board.on_report, on_end))
@@ -115,6 +117,9 @@ def _search(work: CampaignWork, study: Study, client: Any, run: str) -> None:
 
 def _recorded(work: CampaignWork, client: Any, run: str, trials: list[Attempt]) -> CampaignOutcome:
     outcome = outcome_of(work, trials, run)
+    for trial in trials:
+        if trial.model:
+            tracking.record_kept(client.tracking_uri, trial.model.rpartition("/")[0])
     address, pictures = study_address(work.base.root), _pictures(work)
     record = Record(work.name, work.base.root, work.search, trials, address, run, pictures, outcome.table)
     with tempfile.TemporaryDirectory() as scratch:

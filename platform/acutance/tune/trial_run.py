@@ -18,12 +18,12 @@ class OpenTrialRun:
     parent: str
     study: str
 
-    def __call__(self, number: int, values: dict[str, Any]) -> TrialRun:
+    def __call__(self, number: int, values: dict[str, Any], folder: str) -> TrialRun:
         client = tracking.client_of(self.uri)
         mark = fingerprint([self.study, number])
         tags = {"acutance.trial": f"{self.study}/{number}"}
         run = tracking.stage_run(client, self.parent, f"trial {number}", mark, values, tags=tags)
-        return TrialRun(run, tracking.StageTracker(self.uri, run))
+        return TrialRun(run, tracking.Spool(tracking.StageTracker(self.uri, run), folder))
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,15 @@ class TrialRun:
     """Where a trial's losses and scores go."""
 
     run: str
-    stage: tracking.StageTracker
+    spool: tracking.Spool
 
     def metrics(self, rows: list[tuple[int, Losses]]) -> None:
         """Record (step, losses or scores) rows."""
-        self.stage.metrics([(step, {_plain(name): value for name, value in row.items()}) for step, row in rows])
+        self.spool.metrics([(step, {_plain(name): value for name, value in row.items()}) for step, row in rows])
+
+    def close(self, seconds: float | None = None) -> None:
+        """See to it that all is recorded, for so many seconds or as long as patience lasts."""
+        self.spool.close(seconds)
 
 
 def _plain(name: str) -> str:

@@ -7,26 +7,28 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ray import tune
+from ray.exceptions import ActorDiedError
 from ray.tune.execution.placement_groups import PlacementGroupFactory
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from acutance.campaign import Search
 from acutance.campaign.settings import Resources
-from acutance.errors import TrainingError
+from acutance.console import say
+from acutance.errors import AcutanceError, LostError, TrainingError, UnreachableError
 from acutance.hardware import gpus_for
+from acutance.training.board import open_board, relayed
+from acutance.training.group import last_words
 from acutance.tuning.ledger import Assignment, Ledger
 from acutance.tuning.study import Attempt
 from acutance.tuning.trial import StageTrial, TrialSetup, upstream_of
 
 RETRIES = 3
-"""How many times a trial starts again after its process died or failed."""
-
-LOST = f"its process died or failed {RETRIES + 1} times"
+"""How many times in a row a trial starts again without having come further, after it failed or lost a process."""
 
 OnReport = Callable[[int, int, dict[str, float]], None]
 """Called with a trial's number, its step and its newest losses."""
@@ -47,8 +49,12 @@ def search(ledger: Ledger, plan: Search, setup: TrialSetup, listener: Listener) 
     """Run a campaign's trials until the ledger has no more; the caller has connected to Ray.
 
     Raises:
+        UnreachableError: when what trials need stayed away for longer than patience lasts.
+        LostError: when nodes were lost again and again.
         TrainingError: when Ray gave up.
     """
+    board = open_board()
+    setup = replace(setup, board=board)
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # its own CSV, JSON and TensorBoard files
     campaign = plan.campaign
     conductor = _Conductor(ledger, setup, listener)
@@ -74,9 +80,12 @@ def search(ledger: Ledger, plan: Search, setup: TrialSetup, listener: Listener) 
             ),
         )
         try:
-            tuner.fit()
+            with relayed(board):
+                tuner.fit()
         except Exception as error:
-            raise TrainingError(f"the search stopped: {error}", fix="go on with --resume") from error
+            raise TrainingError(f"the search stopped: {last_words(error)}", fix="go on with --resume") from error
+    if conductor.interruption is not None:
+        raise conductor.interruption
 
 
 class _Conductor:
@@ -86,8 +95,12 @@ class _Conductor:
         self.ledger, self.setup, self.listener = ledger, setup, listener
         self.numbers: dict[str, int] = {}
         self.runs: dict[int, str] = {}
+        self.causes: dict[int, BaseException] = {}
         self.claims: dict[int, set[str]] = {}
         self.held: Assignment | None = None
+        self.steps: dict[int, int] = {}
+        self.losses: dict[int, int] = {}
+        self.interruption: AcutanceError | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Ray keeps copies of what it is given; they are never used."""
@@ -95,13 +108,19 @@ class _Conductor:
 
     def propose(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next trial's config, None to be asked again, FINISHED where there is nothing more."""
+        if self.interruption is not None:
+            return Searcher.FINISHED
         assignment = self.held or self.ledger.ask()
         if assignment == "done":
             return Searcher.FINISHED
         if assignment == "wait":
             return None
         assert isinstance(assignment, Assignment)
-        needed = upstream_of(self.setup, assignment)
+        try:
+            needed = upstream_of(self.setup, assignment)
+        except UnreachableError as error:
+            self._interrupt(assignment.number, error)
+            return Searcher.FINISHED
         if any(needed & claimed for claimed in self.claims.values()):
             self.held = assignment  # another trial is training what this one starts from
             return None
@@ -121,6 +140,12 @@ class _Conductor:
         if "failed" in report:
             self._end(number, self.ledger.fail(number, report["failed"]))
             return False
+        if "away" in report:
+            self._interrupt(number, UnreachableError(report["away"].split("\n")[0], fix="go on with --resume"))
+            return False
+        if "lost" in report:
+            return self._lost(number, report["lost"])
+        self._came_to(number, report["step"])
         self.claims.pop(number, None)
         self.runs[number] = report["run"]
         self.ledger.note(number, model=report["model"])
@@ -132,11 +157,51 @@ class _Conductor:
                 return False
         return True
 
+    def is_further(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Tell whether a trial has come further with a result; to be asked before `hear`."""
+        return bool(json.loads(result["report"]).get("step", -1) > self.steps.get(self.numbers[trial_id], -1))
+
+    def failed(self, trial_id: str, error: BaseException | None) -> None:
+        """Take note of why a trial failed; Ray starts it again, or gives it up."""
+        if error is not None and trial_id in self.numbers:
+            self.causes[self.numbers[trial_id]] = error
+
     def complete(self, trial_id: str, error: bool) -> None:
         """End a trial that trained to its end, or that Ray gave up."""
         number = self.numbers.pop(trial_id, None)
-        if number in self.ledger.live:
-            self._end(number, self.ledger.fail(number, LOST) if error else self.ledger.end(number))
+        if number not in self.ledger.live:
+            return
+        if not error:
+            self._end(number, self.ledger.end(number))
+            return
+        cause = self.causes.get(number)
+        what = f"it failed {RETRIES + 1} times in a row without coming further" + (
+            f": {last_words(cause)}" if cause else ""
+        )
+        if isinstance(cause, ActorDiedError) and "node" in str(cause).lower():
+            self._interrupt(number, LostError(f"trial {number}: {what}", fix="go on with --resume"))
+        else:
+            self._end(number, self.ledger.fail(number, what))
+
+    def _lost(self, number: int, what: str) -> bool:
+        """Let a trial that lost a worker go on from its last checkpoint, unless that leads nowhere."""
+        self.losses[number] = self.losses.get(number, 0) + 1
+        if self.losses[number] <= RETRIES:
+            say(f"trial {number} goes on from its last checkpoint: {what.splitlines()[0]}")
+            return True
+        self._interrupt(number, LostError(f"trial {number}: {what.splitlines()[0]}", fix="go on with --resume"))
+        return False
+
+    def _came_to(self, number: int, step: int) -> None:
+        if step > self.steps.get(number, -1):
+            self.steps[number] = step
+            self.losses.pop(number, None)
+
+    def _interrupt(self, number: int, error: AcutanceError) -> None:
+        """Leave a trial as it is in the study, for a campaign that is resumed, and begin no others."""
+        del self.ledger.live[number]
+        self.claims.pop(number, None)
+        self.interruption = self.interruption or error
 
     def _end(self, number: int, attempt: Attempt) -> None:
         self.claims.pop(number, None)
@@ -170,7 +235,12 @@ class _Judge(FIFOScheduler):
         super().__init__()
         self.conductor = conductor
 
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        self.conductor.failed(trial.trial_id, trial.get_pickled_error())
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if self.conductor.is_further(trial.trial_id, result):
+            trial.max_failures = trial.num_failures + RETRIES  # those before it led somewhere
         goes_on = self.conductor.hear(trial.trial_id, result)
         return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
 

@@ -12,8 +12,9 @@ from ray import tune
 from torch import nn
 
 from acutance.campaign import Campaign, Goal
+from acutance.console import say_through
 from acutance.data import Catalogue, Contents, Source
-from acutance.errors import AcutanceError
+from acutance.errors import AcutanceError, LostError, UnreachableError
 from acutance.evaluation.amounts import AMOUNTS
 from acutance.evaluation.evaluate import evaluate_one
 from acutance.evaluation.metrics import METRICS
@@ -37,11 +38,17 @@ class TrialTracker(Protocol):
         """Return the id of its MLflow run."""
 
     def metrics(self, rows: list[tuple[int, Losses]]) -> None:
-        """Record (step, losses or scores) rows."""
+        """Record (step, losses or scores) rows, without making the trial wait."""
+
+    def close(self, seconds: float | None = None) -> None:
+        """See to it that all is recorded, for so many seconds or as long as patience lasts."""
 
 
-OpenTracker = Callable[[int, dict[str, Any]], TrialTracker]
-"""Called in the trial's process with its number and values."""
+OpenTracker = Callable[[int, dict[str, Any], str], TrialTracker]
+"""Called in the trial's process with its number, its values and the URI of its stage's folder."""
+
+CLOSE_SECONDS = 20.0
+"""How long a trial that is stopped waits for its metrics to be recorded; Ray Tune waits for it meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ class TrialSetup:
         root: URI of the storage root.
         measured_on: data set -> the pictures that objectives are measured on.
         resources: of each worker.
+        board: where sentences of trials go, an actor as `open_board` returns it.
     """
 
     campaign: dict[str, Any]
@@ -65,6 +73,7 @@ class TrialSetup:
     measured_on: dict[str, list[Source]]
     resources: dict[str, float]
     open_tracker: OpenTracker
+    board: Any = None
 
 
 class StageTrial(tune.Trainable):
@@ -73,12 +82,15 @@ class StageTrial(tune.Trainable):
     def setup(self, config: dict[str, Any], setup: TrialSetup) -> None:  # type: ignore[override]
         """Bring up the workers."""
         hush()
+        say_through(setup.board.note.remote)
         self.shared, self.campaign = setup, Campaign.model_validate(setup.campaign)
         self.workers = Workers(self.campaign.resources.workers, setup.resources)
+        self.tracker: TrialTracker | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take up another trial."""
+        self.cleanup()
         self.assignment = Assignment.from_json(new_config["assignment"])
         self.jobs: list[StageJob] = []
         return True
@@ -86,16 +98,25 @@ class StageTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train every seed to the next report; return what is to be told, as JSON.
 
-        A mistake that would come again is told as `failed`. Others are raised, and Ray tries again. The result that
-        is `done` tells nothing: Ray does not show it to its scheduler.
+        A mistake that would come again is told as `failed`, what is no fault of the trial as `lost` or `away`. Others
+        are raised, and Ray tries again. The result that is `done` tells nothing: Ray does not show it to its scheduler.
         """
         try:
             if not self.jobs:
                 self._begin()
             told, ended = self._advance()
         except AcutanceError as error:
-            told, ended = {"failed": str(error)}, False
+            kind = (
+                "away" if isinstance(error, UnreachableError) else "lost" if isinstance(error, LostError) else "failed"
+            )
+            told, ended, self.jobs = {kind: str(error)}, False, []
         return {"report": json.dumps(told), "done": ended}
+
+    def cleanup(self) -> None:
+        """Let go of a trial."""
+        if self.tracker is not None:
+            self.tracker.close(CLOSE_SECONDS)
+            self.tracker = None
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Nothing: a stage keeps its own checkpoints."""
@@ -113,11 +134,13 @@ class StageTrial(tune.Trainable):
             if job.name != self.campaign.stage and not job.done():
                 self.workers.train(job)
         jobs = [_stage_job(self.shared, pipeline, self.assignment.parent) for pipeline in pipelines]
-        self.tracker = self.shared.open_tracker(self.assignment.number, self.assignment.values)
+        self.cleanup()  # of an attempt before, which lost a worker
+        self.tracker = self.shared.open_tracker(self.assignment.number, self.assignment.values, jobs[0].folder)
         self.workers.begin(jobs, [self.assignment.looks] * len(jobs), self.tracker)
         self.jobs = jobs
 
     def _advance(self) -> tuple[dict[str, Any], bool]:
+        assert self.tracker is not None  # every trial begins with one
         reports = [self.workers.advance(index) for index in range(len(self.jobs))]
         step = reports[0].step if reports[0] else self.assignment.looks[-1]
         told: dict[str, Any] = {"step": step, "model": self.jobs[0].model, "run": self.tracker.run}
@@ -126,14 +149,18 @@ class StageTrial(tune.Trainable):
             # Without a report the stage was trained to its end before this trial began.
             learners = zip(reports, self.jobs, strict=True)
             told |= self._measured(step, [r.learner.kept if r else load_model(job.model)[0] for r, job in learners])
-        return told, reports[0] is None and not told["scores"]
+        ended = reports[0] is None and not told["scores"]
+        if ended:
+            self.tracker.close()
+        return told, ended
 
     def _measured(self, step: int, networks: list[nn.Module]) -> dict[str, dict[str, float]]:
         each = [self._measure(network, job) for network, job in zip(networks, self.jobs, strict=True)]
         scores = {name: fmean(one[name] for one in each) for name in each[0]}
         spread = {name: pstdev(one[name] for one in each) for name in each[0]} if len(each) > 1 else {}
         self.assignment.history[step] = scores
-        self.tracker.metrics([(step, scores)])
+        if self.tracker is not None:
+            self.tracker.metrics([(step, scores)])
         return {"scores": scores, "spread": spread}
 
     def _measure(self, network: nn.Module, job: StageJob) -> dict[str, float]:
