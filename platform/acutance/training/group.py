@@ -98,11 +98,15 @@ def is_loss(error: BaseException) -> bool:
 
 def lost(error: BaseException) -> LostError:
     """Return what there is to say of a failure that `is_loss`."""
-    node = isinstance(error, NodeDiedError) or "node" in str(error).lower().split("\n")[0]
     return LostError(
-        f"a worker was lost{' with its node' if node else ''}: {last_words(error)}",
+        f"a worker was lost{' with its node' if is_node_loss(error) else ''}: {last_words(error)}",
         fix="run the same command again to go on from the last checkpoint",
     )
+
+
+def is_node_loss(error: BaseException) -> bool:
+    """Tell whether a process died because its node did; Ray says so in words."""
+    return isinstance(error, NodeDiedError) or (isinstance(error, RayActorError) and "its node has died" in str(error))
 
 
 def last_words(error: BaseException) -> str:

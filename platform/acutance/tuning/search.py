@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ray import tune
-from ray.exceptions import ActorDiedError
 from ray.tune.execution.placement_groups import PlacementGroupFactory
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -22,7 +21,7 @@ from acutance.console import say
 from acutance.errors import AcutanceError, LostError, TrainingError, UnreachableError
 from acutance.hardware import gpus_for
 from acutance.training.board import open_board, relayed
-from acutance.training.group import last_words
+from acutance.training.group import is_node_loss, last_words
 from acutance.tuning.ledger import Assignment, Ledger
 from acutance.tuning.study import Attempt
 from acutance.tuning.trial import StageTrial, TrialSetup, upstream_of
@@ -178,7 +177,7 @@ class _Conductor:
         what = f"it failed {RETRIES + 1} times in a row without coming further" + (
             f": {last_words(cause)}" if cause else ""
         )
-        if isinstance(cause, ActorDiedError) and "node" in str(cause).lower():
+        if cause is not None and is_node_loss(cause):
             self._interrupt(number, LostError(f"trial {number}: {what}", fix="go on with --resume"))
         else:
             self._end(number, self.ledger.fail(number, what))

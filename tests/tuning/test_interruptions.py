@@ -1,0 +1,106 @@
+"""Failures of what trials run on are no failures of trials: those stay in the study, for a campaign that is resumed."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from made_for_tuning import campaign_of, ledger_of
+from optuna import Study
+from optuna.trial import TrialState
+from ray.core.generated.common_pb2 import ActorDiedErrorContext
+from ray.exceptions import ActorDiedError
+
+from acutance.errors import LostError, UnreachableError
+from acutance.tuning import search
+from acutance.tuning.search import RETRIES, Listener, Searcher, _Conductor, _Judge
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> tuple[_Conductor, Study, list[str]]:
+    """A campaign whose first trial runs, as `a`; who has ended, and how."""
+    ledger, study = ledger_of(campaign_of(budget={"trials": 3}))
+    ended: list[str] = []
+    monkeypatch.setattr(search, "upstream_of", lambda *_: set())
+    monkeypatch.setattr(search, "say", lambda _: None)
+    listener = Listener(lambda *_: None, lambda attempt, _: ended.append(f"{attempt.state}: {attempt.reason}"))
+    conductor = _Conductor(ledger, SimpleNamespace(), listener)  # type: ignore[arg-type]
+    assert conductor.propose("a")
+    return conductor, study, ended
+
+
+def told(**content: Any) -> dict[str, Any]:
+    return {"report": json.dumps({"model": "m", "run": "r", "losses": {}, "scores": {}, "spread": {}, **content})}
+
+
+def states(study: Study) -> list[TrialState]:
+    return [trial.state for trial in study.get_trials(deepcopy=False)]
+
+
+def test_a_store_that_stays_away_interrupts_the_campaign(begun: tuple[_Conductor, Study, list[str]]) -> None:
+    conductor, study, ended = begun
+    assert (
+        conductor.hear("a", {"report": json.dumps({"away": "the storage does not answer\n  where: s3://b"})}) is False
+    )
+    conductor.complete("a", error=False)
+    assert conductor.propose("b") == Searcher.FINISHED
+    assert (states(study), ended) == ([TrialState.RUNNING], [])
+    assert isinstance(conductor.interruption, UnreachableError)
+    assert "go on with --resume" in str(conductor.interruption)
+
+
+def test_the_controller_does_not_raise_for_a_store(
+    begun: tuple[_Conductor, Study, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conductor, study, _ = begun
+
+    def away(*_: Any) -> set[str]:
+        raise UnreachableError("the storage does not answer")
+
+    monkeypatch.setattr(search, "upstream_of", away)
+    assert conductor.propose("b") == Searcher.FINISHED
+    assert states(study) == [TrialState.RUNNING] * 2
+    assert isinstance(conductor.interruption, UnreachableError)
+
+
+def test_a_trial_that_loses_workers_goes_on_as_long_as_it_comes_further(
+    begun: tuple[_Conductor, Study, list[str]],
+) -> None:
+    conductor, study, ended = begun
+    lost = {"report": json.dumps({"lost": "a worker was lost"})}
+    for step in range(1, 4):
+        assert all(conductor.hear("a", lost) for _ in range(RETRIES))
+        assert conductor.hear("a", told(step=step))
+    assert [conductor.hear("a", lost) for _ in range(RETRIES + 1)] == [True] * RETRIES + [False]
+    assert (states(study), ended) == ([TrialState.RUNNING], [])
+    assert isinstance(conductor.interruption, LostError)
+
+
+def test_who_kills_its_process_again_and_again_fails_and_a_lost_node_is_nobodys_fault(
+    begun: tuple[_Conductor, Study, list[str]],
+) -> None:
+    conductor, study, ended = begun
+    conductor.failed("a", RuntimeError("trace\nCUDA out of memory"))
+    conductor.complete("a", error=True)
+    assert states(study) == [TrialState.FAIL]
+    assert ended == ["failed: it failed 4 times in a row without coming further: CUDA out of memory"]
+    assert conductor.propose("b")
+    how = ActorDiedErrorContext(
+        error_message="The actor died because its node has died. Node Id: 5", actor_id=b"1" * 16
+    )
+    conductor.failed("b", ActorDiedError(how))
+    conductor.complete("b", error=True)
+    assert states(study) == [TrialState.FAIL, TrialState.RUNNING]
+    assert isinstance(conductor.interruption, LostError)
+
+
+def test_restarts_count_from_where_a_trial_came_furthest(begun: tuple[_Conductor, Study, list[str]]) -> None:
+    judge = _Judge(begun[0])
+    trial = SimpleNamespace(trial_id="a", num_failures=3, max_failures=RETRIES)
+    judge.on_trial_result(None, trial, told(step=10))
+    assert trial.max_failures == 3 + RETRIES
+    trial.num_failures = 5
+    judge.on_trial_result(None, trial, told(step=10))
+    assert trial.max_failures == 3 + RETRIES, "the same step again is no progress"
