@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from acutance.console import say
 from acutance.errors import ConfigError, TrainingError
+from acutance.yaml_text import read_yaml
 
 Asked = Literal["auto"] | float
 """GPUs of a worker as a file asks for them: `auto` is 1 where the cluster has or can start any, else 0."""
@@ -195,13 +194,13 @@ def _asked_of_head() -> list[Kind]:
 
 def _configuration(gcs_address: str) -> dict[str, Any] | None:
     """Return the configuration of the autoscaler that runs on this node for this cluster; None where there is none."""
-    import psutil  # comes with Ray, and can be imported once Ray is
+    import psutil
 
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
         files = [word.partition("=")[2] for word in words if word.startswith("--autoscaling-config=")]
         if files and f"--gcs-address={gcs_address}" in words:
-            return yaml.safe_load(Path(files[0]).expanduser().read_text())
+            return read_yaml(Path(files[0]).expanduser())
     return _of_kuberay()
 
 

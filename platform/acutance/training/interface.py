@@ -25,7 +25,7 @@ def choose_interface() -> None:
 
 def interface_of(address: str) -> str | None:
     """Return the name of the interface that has an IP address, None where none has."""
-    import psutil  # comes with Ray, and can be imported once Ray is
+    import psutil
 
     interfaces = psutil.net_if_addrs().items()
     return next((name for name, each in interfaces if address in {one.address for one in each}), None)
