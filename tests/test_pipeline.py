@@ -132,6 +132,14 @@ def test_a_gate_names_metrics_that_are_measured() -> None:
         pipelines.load(QUICKSTART, ["register.gate={psnr: 0.1}"])
 
 
+def test_hfas_high_pass_network_is_accepted_at_40_db_and_in_smoke_runs_as_it_is() -> None:
+    for file in (REPOSITORY / "pipelines").glob("hfa_*.yaml"):
+        stages = [pipelines.load(file, profile=profile).stages["highpass"] for profile in (None, "smoke")]
+        assert [stage.accept for stage in stages] == [{"psnr_highpass": 40}, {}]
+    with pytest.raises(ConfigError, match="accept: 'psnr' is not among the metrics of the stage's validation"):
+        pipelines.load(REPOSITORY / "pipelines" / "hfa_denoise.yaml", ["stages.highpass.accept={psnr: 40}"])
+
+
 def test_a_stage_gets_as_many_workers_as_its_batch_can_be_shared_by() -> None:
     def workers(name: str, *overrides: str) -> dict[str, int]:
         pipeline = pipelines.load(REPOSITORY / "pipelines" / f"{name}.yaml", ["compute.workers=8", *overrides])

@@ -23,9 +23,10 @@ from acutance.fingerprint import fingerprint
 from acutance.registry import log_model, tracking
 from acutance.registry.card import DataSet, Facts, Training
 from acutance.training.launch import train
-from acutance.training.loop import Losses, validated
+from acutance.training.loop import Losses
 from acutance.training.make_shards import make_shards, shard_sets
 from acutance.training.plan import TRAINING_VERSION, ShardSet, StageJob
+from acutance.training.validate import require_accepted, validated
 from acutance.work import Work
 
 
@@ -97,6 +98,9 @@ def train_stages(work: Work, only: str | None = None, *, before: bool = False) -
     for job in jobs:
         tracking.record_kept(tracking.tracking_uri(work.root), job.folder)
     todo = [job for job in jobs if not job.done()]
+    for job in jobs:
+        if job not in todo:
+            require_accepted(job)
     if todo:
         with _recorded(work, todo) as trackers, _shown(todo) as on_progress:
             for wave in _waves(todo):
@@ -292,7 +296,11 @@ def run(work: Work) -> Outcome:
 def finished(work: Work) -> Outcome | None:
     """Return what an earlier run of the very same work came to; None when something is left to do."""
     receipt = _receipt(work)
-    return _outcome(work, storage.read_json(receipt), False) if storage.exists(receipt) else None
+    if not storage.exists(receipt):
+        return None
+    for job in work.jobs():
+        require_accepted(job)
+    return _outcome(work, storage.read_json(receipt), False)
 
 
 def _outcome(work: Work, receipt: dict[str, str], fresh: bool) -> Outcome:

@@ -11,9 +11,11 @@ import torch
 from made_for_training import learner_of
 from torch import Tensor, nn
 
+from acutance import pipeline as pipelines
 from acutance.pipeline import Optimiser, Stage
 from acutance.training.learner import Learner
 from acutance.training.player import Player
+from command_line import REPOSITORY
 
 PLAIN: dict[str, Any] = {
     "network": {"type": "rrdbnet", "blocks": 1, "channels": 8, "growth": 4},
@@ -193,6 +195,16 @@ def test_a_network_of_kernels_alone_and_its_opposite_learn() -> None:
             network(torch.rand(4, 2)).square().sum().backward()
             player.move(1e-2, torch.tensor(1.0))
             assert not any(torch.equal(a, b) for a, b in zip(before, player.weights, strict=True))
+
+
+def test_the_learning_rate_falls_by_a_factor_for_each_milestone() -> None:
+    """WDSR's, as in the authors' code: halved, a fifth, halved, a fifth."""
+    optimiser = pipelines.load(REPOSITORY / "pipelines" / "wdsr_weightmap.yaml").stages["wdsr"].optimiser
+    rates = [optimiser.rate(step) for step in (0, 114_286, 200_000, 257_143, 285_714)]
+    assert rates == pytest.approx([1e-3, 5e-4, 1e-4, 5e-5, 1e-5])
+    for wrong in ({"gamma": [0.5]}, {"gamma": [0.5, 0.2], "every": 3}, {"milestones": [4, 2]}):
+        with pytest.raises(ValueError, match=r"milestones"):
+            Optimiser.model_validate({"milestones": [2, 4], **wrong})
 
 
 def test_the_learning_rate_falls_at_milestones_and_every_so_often_to_its_floor() -> None:

@@ -14,7 +14,7 @@ from made_for_training import learner_of
 from torch import Tensor
 
 from acutance.data import Catalogue, contents
-from acutance.errors import ConfigError
+from acutance.errors import ConfigError, TrainingError
 from acutance.evaluation.validation import MEASURES
 from acutance.losses.adversarial import discriminator_loss, generator_loss
 from acutance.models.model_file import load_model
@@ -23,6 +23,7 @@ from acutance.schema import validate
 from acutance.training.loop import reports_of, train_stage, validated
 from acutance.training.make_shards import make_shards, shard_sets
 from acutance.training.plan import StageJob, plan_stages
+from acutance.training.validate import require_accepted
 from acutance.training.validate import validate as measured
 
 
@@ -74,6 +75,42 @@ def test_a_stage_is_measured_now_and_then_and_at_its_end(tmp_path: Path) -> None
     hr = torch.from_numpy(np.load(tmp_path / "data" / "two.npz")["x_test"]).permute(0, 3, 1, 2) / 255
     right = network(hr)["logits"].argmax(1) == torch.arange(8) % 2
     assert found[5]["accuracy"] == right.float().mean()
+
+
+def test_a_stage_that_is_not_accepted_ends_the_work_also_when_it_was_trained_before(tmp_path: Path) -> None:
+    [plain], [strict], [mild] = (
+        jobs_in(tmp_path / "data", str(tmp_path / "out"), **changes)
+        for changes in ({}, {"accept": {"accuracy": 1.5}}, {"accept": {"accuracy": 0}})
+    )
+    assert plain.folder == strict.folder == mild.folder
+    for _ in range(2):
+        with pytest.raises(TrainingError, match=r"classes is not accepted: its accuracy is 0\.\d+, 1\.5 or more"):
+            train_stage(strict)
+        assert strict.done()
+    train_stage(mild)
+
+
+@pytest.mark.parametrize(
+    ("metric", "worst", "found", "accepted"),
+    [
+        ("psnr_highpass", 40, 40.0, True),
+        ("psnr_highpass", 40, 39.9, False),
+        ("emd", 0.08, 0.079, True),
+        ("emd", 0.08, 0.081, False),
+        ("emd", 0.08, None, False),
+    ],
+)
+def test_whether_a_stage_is_accepted_follows_from_its_last_value(
+    tmp_path: Path, metric: str, worst: float, found: float | None, accepted: bool
+) -> None:
+    job = StageJob("one", {"accept": {metric: worst}}, 1, 0, None, str(tmp_path), "mark")  # type: ignore[arg-type]
+    better = 100.0 if metric == "psnr_highpass" else 0.0
+    (tmp_path / "validation.json").write_text(json.dumps({"9": {metric: better}, "10": {metric: found}}))
+    if accepted:
+        require_accepted(job)
+        return
+    with pytest.raises(TrainingError, match=rf"its {metric} is (.|\n)*stages\.one\.accept"):
+        require_accepted(job)
 
 
 def test_a_stage_that_was_killed_is_measured_as_one_that_was_not(tmp_path: Path) -> None:

@@ -121,6 +121,7 @@ def train(
     acutance train pipelines/quickstart.yaml --stage fidelity stages.fidelity.steps=2000
     """
     from acutance import run as runs
+    from acutance.training.validate import require_accepted
     from acutance.work import open_work, plan
 
     work = open_work(pipeline, overrides or [], profile, storage)
@@ -129,6 +130,8 @@ def train(
         return
     jobs = work.jobs(stage)
     if all(job.done() for job in jobs):
+        for job in jobs:
+            require_accepted(job)
         say("everything is done already")
     else:
         with ray_at(address):

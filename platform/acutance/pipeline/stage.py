@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -139,14 +140,28 @@ class Optimiser(Strict):
     every: Annotated[PositiveInt, IN_STEPS] | None = Field(
         default=None, description="the rate falls every so many steps, too"
     )
-    gamma: float = Field(default=0.5, description="what the rate is multiplied by where it falls")
+    gamma: float | list[float] = Field(
+        default=0.5, description="what the rate is multiplied by where it falls; or a list, one for each milestone"
+    )
     floor: NonNegativeFloat = Field(default=0.0, description="the rate falls no lower")
     clip: PositiveFloat | None = Field(default=None, description="longer gradients are cut to this norm")
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step (counted from 0)."""
-        falls = sum(step >= milestone for milestone in self.milestones) + (step // self.every if self.every else 0)
-        return float(max(self.floor, self.learning_rate * self.gamma**falls))
+        passed = sum(step >= milestone for milestone in self.milestones)
+        if isinstance(self.gamma, list):
+            left = math.prod(self.gamma[:passed])
+        else:
+            left = self.gamma ** (passed + (step // self.every if self.every else 0))
+        return float(max(self.floor, self.learning_rate * left))
+
+    @model_validator(mode="after")
+    def _falls_by_as_many(self) -> Optimiser:
+        if self.milestones != sorted(self.milestones):
+            raise ValueError("milestones: give them in their order")
+        if isinstance(self.gamma, list) and (self.every or len(self.gamma) != len(self.milestones)):
+            raise ValueError("gamma: a list has a factor for each of the milestones, and none for `every`")
+        return self
 
     @model_validator(mode="after")
     def _starts_above_the_floor(self) -> Optimiser:
@@ -191,6 +206,10 @@ class Stage(Strict):
 
     data: DataSettings | None = Field(default=None, description="its own where it differs from the pipeline's")
     validation: Validation | None = None
+    accept: dict[str, float] = Field(
+        default_factory=dict,
+        description="metric of the validation -> the worst value at the end with which the pipeline goes on",
+    )
     needs: list[str] = Field(default_factory=list, description="stages to finish first, besides those it reads")
     network: choice_of(NETWORKS, common=NetworkChoice)  # type: ignore[valid-type]
     derive: dict[str, choice_of(DERIVATIONS, common=DerivationChoice)] = Field(  # type: ignore[valid-type]
@@ -257,6 +276,13 @@ class Stage(Strict):
     def _in_turn(self) -> Stage:
         if self.first == "discriminator" and self.accumulate > 1:
             raise ValueError("accumulate: parts cannot be looked at twice where the discriminator moves first")
+        return self
+
+    @model_validator(mode="after")
+    def _measures_what_is_accepted(self) -> Stage:
+        measured = self.validation.metrics if self.validation else []
+        if unknown := [name for name in self.accept if name not in measured]:
+            raise ValueError(f"accept: {unknown[0]!r} is not among the metrics of the stage's validation")
         return self
 
     @model_validator(mode="before")

@@ -29,10 +29,7 @@ from acutance.training.build import build_learner, seed_everything
 from acutance.training.learner import Learner
 from acutance.training.plan import StageJob
 from acutance.training.together import place
-from acutance.training.validate import validate
-
-VALIDATION = "validation.json"
-"""The file, beside the model, of what it was measured to be; by step."""
+from acutance.training.validate import VALIDATION, require_accepted, validate, validated
 
 Losses = dict[str, float]
 
@@ -97,9 +94,10 @@ def reports_of(
         at: further steps to report at.
 
     Raises:
-        TrainingError: when going back did not help.
+        TrainingError: when going back did not help, or the stage is not what it accepts.
     """
     if job.done():
+        require_accepted(job)
         return
     rank, world = place()
     device = device or device_of(float(torch.cuda.is_available()))
@@ -138,13 +136,7 @@ def reports_of(
     if rank == 0:
         _finish(job, learner, time.perf_counter() - started)
     _wait_for_all()
-
-
-def validated(job: StageJob) -> dict[int, Losses]:
-    """Return what the stage was measured to be so far, by step."""
-    noted = storage.join(job.folder, VALIDATION)
-    known = storage.read_json(noted) if storage.exists(noted) else {}
-    return {int(step): {name: math.nan if v is None else v for name, v in row.items()} for step, row in known.items()}
+    require_accepted(job)
 
 
 def _is_due(stage: Stage, step: int) -> bool:

@@ -1,24 +1,58 @@
-"""A network on pictures that it does not learn from: one upright patch of each, all of them measured together."""
+"""A network on pictures that it does not learn from: one upright patch of each, all of them measured together.
+
+What was measured is kept beside the model, and decides whether the stage is accepted.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import nn
 
+from acutance import storage
 from acutance.data.degradations import plain
 from acutance.data.manifest import read_manifest
 from acutance.data.shards import open_columns
 from acutance.data.stream import Stream
-from acutance.errors import ConfigError
+from acutance.errors import ConfigError, TrainingError
 from acutance.evaluation.validation import MEASURES
 from acutance.pipeline import Stage, columns_read
 from acutance.training.derive import Batch, derived
 from acutance.training.plan import StageJob
 
+VALIDATION = "validation.json"
+"""The file, beside the model, of what it was measured to be; by step."""
+
 Values = dict[str, float]
+
+
+def validated(job: StageJob) -> dict[int, Values]:
+    """Return what the stage was measured to be so far, by step."""
+    noted = storage.join(job.folder, VALIDATION)
+    known = storage.read_json(noted) if storage.exists(noted) else {}
+    return {int(step): {name: math.nan if v is None else v for name, v in row.items()} for step, row in known.items()}
+
+
+def require_accepted(job: StageJob) -> None:
+    """Refuse a finished stage that is worse than its setting `accept`; the same settings would end there again.
+
+    Raises:
+        TrainingError: saying what was measured, and what was asked for.
+    """
+    accepted = job.settings.get("accept") or {}
+    last = max(validated(job).items(), default=(0, {}))[1] if accepted else {}
+    for name, worst in accepted.items():
+        found, most = last.get(name, math.nan), MEASURES[name].goal == "maximize"
+        if not (found >= worst if most else found <= worst):
+            asked = f"{worst:g} or {'more' if most else 'less'} was asked for"
+            raise TrainingError(
+                f"{job.name} is not accepted: its {name} is {found:.{MEASURES[name].digits}f}, {asked}",
+                where=f"stages.{job.name}.accept",
+                fix="train it longer or otherwise, or accept less; what needs it was not trained",
+            )
 
 
 @torch.no_grad()

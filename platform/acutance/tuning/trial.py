@@ -131,8 +131,8 @@ class StageTrial(tune.Trainable):
             for shards in shard_sets([job]):
                 gpus = self.shared.resources.get("GPU", 0)
                 make_shards(shards, self.shared.catalogue, self.shared.root, gpus=gpus, alone=True)
-            if job.name != self.campaign.stage and not job.done():
-                self.workers.train(job)
+            if job.name != self.campaign.stage:
+                self.workers.train(job)  # at its end at once where it is done
         jobs = [_stage_job(self.shared, pipeline, self.assignment.parent) for pipeline in pipelines]
         self.cleanup()  # of an attempt before, which lost a worker
         self.tracker = self.shared.open_tracker(self.assignment.number, self.assignment.values, jobs[0].folder)
