@@ -168,20 +168,34 @@ def _train_together(
     trackers: Mapping[str, Tracker],
     on_progress: OnProgress | None,
 ) -> None:
-    """Train stages in order on one group of workers."""
+    """Train stages in order on one group of workers; where Ray loses the process that leads them, it gets another."""
     board = open_board()
+    threads = compute.cpus_per_worker
+    settings = {"jobs": jobs, "trackers": dict(trackers), "board": board, "gpus": gpus, "threads": threads}
+    with relayed(board, on_progress):
+        for lost in range(RESTARTS + 1):
+            try:
+                _fit(settings, compute, gpus, root)
+                break
+            except RayActorError as error:
+                if lost == RESTARTS:
+                    raise _reason(board, error) from error
+                say(f"Ray lost the process that leads the training; another one goes on: {group.last_words(error)}")
+            except Exception as error:
+                raise _reason(board, error) from error
+    failure = ray.get(board.why.remote())
+    if failure is not None:
+        raise failure
+
+
+def _fit(settings: dict[str, Any], compute: Compute, gpus: float, root: str) -> None:
+    """Have Ray Train run `_work` with the settings on a group of workers."""
     resources = {"CPU": compute.cpus_per_worker, **({"GPU": gpus} if gpus else {})}
     scratch = storage.join(root, "ray")
     name = f"train-{uuid.uuid4().hex[:8]}"
     trainer = TorchTrainer(
         _work,
-        train_loop_config={
-            "jobs": jobs,
-            "trackers": dict(trackers),
-            "board": board,
-            "threads": compute.cpus_per_worker,
-            "gpus": gpus,
-        },
+        train_loop_config=settings,
         torch_config=_Distributed(),
         scaling_config=ray.train.ScalingConfig(
             num_workers=compute.workers, use_gpu=bool(gpus), resources_per_worker=resources
@@ -194,16 +208,10 @@ def _train_together(
             failure_config=ray.train.FailureConfig(max_failures=-1),
         ),
     )
-    with relayed(board, on_progress):
-        try:
-            trainer.fit()
-        except Exception as error:
-            raise _reason(board, error) from error
-        finally:
-            storage.delete(storage.join(scratch, name))
-    failure = ray.get(board.why.remote())
-    if failure is not None:
-        raise failure
+    try:
+        trainer.fit()
+    finally:
+        storage.delete(storage.join(scratch, name))
 
 
 def _work(config: dict[str, Any]) -> None:
