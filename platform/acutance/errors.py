@@ -78,3 +78,7 @@ class LostError(AcutanceError):
 
 class TrainingError(AcutanceError):
     """A training run that broke for a reason of its own."""
+
+
+class DamagedError(AcutanceError):
+    """A file that does not hold what was written to it."""

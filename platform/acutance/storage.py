@@ -12,13 +12,14 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
 
 import pyarrow.fs as pafs
 
+from acutance.checksum import noted, of_note
 from acutance.errors import RefusedError, UnreachableError, UserError
 from acutance.patience import patiently
 
@@ -114,7 +115,7 @@ def open_file(uri: str) -> Iterator[IO[bytes]]:
         yield file
 
 
-def write_bytes(uri: str, content: bytes) -> None:
+def write_bytes(uri: str, content: bytes | bytearray) -> None:
     """Write a whole file so that a reader sees the old one or the new one, never a part.
 
     Locally: a temporary file beside it, fsync, rename. On S3 an object appears when its upload is complete.
@@ -141,14 +142,19 @@ def write_bytes(uri: str, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def read_json(uri: str) -> Any:
-    """Return the content of a JSON file."""
-    return json.loads(read_bytes(uri))
+def read_json(uri: str) -> dict[str, Any]:
+    """Return the content of a JSON note that `write_json` wrote.
+
+    Raises:
+        FileNotFoundError: when it is not there.
+        DamagedError: when it does not hold what was written.
+    """
+    return of_note(read_bytes(uri), uri)
 
 
-def write_json(uri: str, content: Any) -> None:
-    """Write a JSON file, whole or not at all."""
-    write_bytes(uri, json.dumps(content, indent=2, sort_keys=True).encode() + b"\n")
+def write_json(uri: str, content: Mapping[Any, Any]) -> None:
+    """Write a JSON note with its check sum, whole or not at all."""
+    write_bytes(uri, json.dumps(noted(content), indent=2, sort_keys=True).encode() + b"\n")
 
 
 def names(uri: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections import Counter
@@ -163,7 +162,7 @@ def test_what_two_find_at_once_is_kept_of_both(pictures: Path, tmp_path: Path, m
     monkeypatch.setattr(inventories, "_sha256", meanwhile)
     checksums(uris[:1], root, "a set")
     [file] = (tmp_path / "out" / "inventory").glob("*.json")
-    assert json.loads(file.read_text()).keys() == set(uris)
+    assert storage.read_json(str(file)).keys() == set(uris)
 
 
 @pytest.mark.usefixtures("sure")
@@ -171,9 +170,9 @@ def test_an_entry_that_is_wrong_is_found_out_and_mended(pictures: Path) -> None:
     work = work_on(pictures)
     work.contents()
     [file] = Path(work.root, "inventory").glob("*.json")
-    entries = json.loads(file.read_text())
+    entries = storage.read_json(str(file))
     entries[str(pictures / "b.png")][2] = "0" * 64
-    file.write_text(json.dumps(entries))
+    storage.write_json(str(file), entries)
     with pytest.raises(DataError, match="this picture changed"):
         shards_of(work_on(pictures))
     assert shards_of(work_on(pictures))[0].fresh

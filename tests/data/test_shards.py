@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from acutance import storage
 from acutance.data import SHARD_VERSION, Manifest, default_scratch, open_columns, read_manifest, shards
 from acutance.data.manifest import Column, Shard, is_intact, write_manifest
 from acutance.data.shards import ShardWriter
@@ -125,6 +125,37 @@ def test_a_damaged_shard_is_named(stored: tuple[str, dict[str, np.ndarray]], tmp
     assert len(open_columns(folder, ["hr"], tmp_path / "scratch")["hr"]) == 11
 
 
+@pytest.mark.parametrize("place", [0, 4000, -1, "note"])
+def test_a_damaged_decoded_copy_is_decoded_again_and_it_is_said(
+    stored: tuple[str, dict[str, np.ndarray]], tmp_path: Path, capsys: pytest.CaptureFixture[str], place: int | str
+) -> None:
+    """Other bytes of the same length would train another model."""
+    folder, expected = stored
+    open_columns(folder, ["hr", "lr"], tmp_path / "scratch")
+    (file,) = (tmp_path / "scratch").rglob("hr.bin")
+    altered = bytearray(file.read_bytes())
+    if isinstance(place, int):
+        altered[place] ^= 1
+        file.write_bytes(altered)
+    else:
+        file.with_suffix(".json").write_bytes(b"{}")
+    seen = open_columns(folder, ["hr", "lr"], tmp_path / "scratch")
+    assert all(np.array_equal(seen[name], expected[name]) for name in seen)
+    said = capsys.readouterr().err.replace("\n", "")
+    assert said.count("damaged and are decoded again") == 1
+    assert "hr.bin" in said
+    open_columns(folder, ["hr", "lr"], tmp_path / "scratch")
+    assert not capsys.readouterr().err
+
+
+def test_a_disk_that_does_not_keep_what_is_decoded_is_named(
+    stored: tuple[str, dict[str, np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "file_checksum", lambda _: "0" * 32)
+    with pytest.raises(DataError, match="do not stay as they are written"):
+        open_columns(stored[0], ["hr"], tmp_path / "scratch")
+
+
 def test_a_manifest_that_miscounts_is_found_out(stored: tuple[str, dict[str, np.ndarray]], tmp_path: Path) -> None:
     folder, _ = stored
     found = read_manifest(folder)
@@ -156,8 +187,8 @@ def test_a_damaged_manifest_is_named(stored: tuple[str, dict[str, np.ndarray]], 
 
 def test_another_version_is_not_read(stored: tuple[str, dict[str, np.ndarray]]) -> None:
     folder, _ = stored
-    path = Path(folder) / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "version": SHARD_VERSION + 1}))
+    uri = f"{folder}/manifest.json"
+    storage.write_json(uri, {**storage.read_json(uri), "version": SHARD_VERSION + 1})
     with pytest.raises(DataError, match=f"version {SHARD_VERSION + 1}"):
         read_manifest(folder)
 

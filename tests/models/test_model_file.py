@@ -13,6 +13,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from acutance.checksum import described, sealed
 from acutance.errors import ConfigError, ModelError
 from acutance.models import NETWORKS
 from acutance.models.model_file import build_network, load_model, save_model
@@ -63,7 +64,7 @@ def test_round_trip(name: str, tmp_path: Path) -> None:
     save_model(path, network, describe(SETTINGS[name]))
     loaded, description = load_model(path)
     assert type(loaded) is NETWORKS[name]
-    assert description == {**describe(SETTINGS[name]), "format": 1}
+    assert description == {**describe(SETTINGS[name]), "format": 2}
     assert not loaded.training
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
     network.eval()
@@ -120,7 +121,7 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
         ({"network": {"type": "rrdbnett"}}, "did you mean 'rrdbnet'"),
         ({"network": {**SETTINGS["rrdbnet"], "bloks": 2}}, "did you mean 'blocks'"),
         ({"network": {**SETTINGS["rrdbnet"], "blocks": "two"}}, "does not fit"),
-        ({"format": 2}, "format 2"),
+        ({"format": 3}, "format 3"),
         ({"network": None}, "network: Input should be a valid dictionary"),
         ({"network": []}, "network: Input should be a valid dictionary"),
         ({"scale": "4"}, "scale: Input should be a valid integer"),
@@ -131,30 +132,31 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(saved: Path, change: dict[str, Any], message: str) -> None:
-    described(saved, json.dumps({"format": 1, **describe(SETTINGS["rrdbnet"]), **change}))
+    says(saved, {"format": 2, **describe(SETTINGS["rrdbnet"]), **change})
     with pytest.raises(ModelError, match=message):
         load_model(str(saved))
 
 
-def described(saved: Path, text: str) -> None:
-    """Give a model file another description, whatever its text."""
-    safetensors.torch.save_file(safetensors.torch.load(saved.read_bytes()), saved, metadata={"acutance": text})
+def says(saved: Path, values: dict[str, Any]) -> None:
+    """Give a model file another description, and the check sum that goes with it."""
+    tensors = safetensors.torch.load(saved.read_bytes())
+    saved.write_bytes(sealed(safetensors.torch.save(tensors, metadata=described(values))))
 
 
 @pytest.mark.parametrize(
     "text", ["", "{", "null", "[]", "7", '"text"', "{}", '{"format": 1', "[" * 100_000, "9" * 9999]
 )
 def test_a_description_that_is_no_description_is_refused(saved: Path, text: str) -> None:
-    described(saved, text)
+    safetensors.torch.save_file(safetensors.torch.load(saved.read_bytes()), saved, metadata={"acutance": text})
     with pytest.raises(ModelError, match="not a model of ours"):
         load_model(str(saved))
 
 
 @pytest.mark.parametrize("missing", ["network", "scale"])
 def test_a_description_that_says_too_little_is_refused(saved: Path, missing: str) -> None:
-    says = {"format": 1, **describe(SETTINGS["rrdbnet"])}
-    del says[missing]
-    described(saved, json.dumps(says))
+    values = {"format": 2, **describe(SETTINGS["rrdbnet"])}
+    del values[missing]
+    says(saved, values)
     with pytest.raises(ModelError, match=f"{missing}: this key is missing"):
         load_model(str(saved))
 
@@ -172,7 +174,7 @@ def test_a_description_that_says_too_little_is_refused(saved: Path, missing: str
     ],
 )
 def test_a_small_file_that_asks_for_a_huge_network_costs_nothing(saved: Path, change: dict[str, Any]) -> None:
-    described(saved, json.dumps({"format": 1, **describe({**SETTINGS["rrdbnet"], **change})}))
+    says(saved, {"format": 2, **describe({**SETTINGS["rrdbnet"], **change})})
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     with pytest.raises(ModelError, match=r"larger than the file|more than the file"):
         load_model(str(saved))
@@ -200,12 +202,26 @@ def test_a_header_that_lies_about_its_length_is_refused(saved: Path, size: int) 
     ],
 )
 def test_tensors_that_lie_are_refused(tmp_path: Path, tensor: Any) -> None:
-    text = json.dumps({"format": 1, **describe(SETTINGS["rrdbnet"])})
-    header = json.dumps({"__metadata__": {"acutance": text}, "conv_first.weight": tensor}).encode()
+    metadata = described({"format": 2, **describe(SETTINGS["rrdbnet"])})
+    header = json.dumps({"__metadata__": metadata, "conv_first.weight": tensor}).encode()
     path = tmp_path / "m.safetensors"
-    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    path.write_bytes(sealed(len(header).to_bytes(8, "little") + header + bytes(4)))
     with pytest.raises(ModelError, match=r"damaged or does not fit[\s\S]*m\.safetensors"):
         load_model(str(path))
+
+
+def test_a_flipped_bit_is_found_wherever_it_is(saved: Path) -> None:
+    """In the length, the header, the weights and the last byte; each is said to be no model, or damaged."""
+    content = saved.read_bytes()
+    header = int.from_bytes(content[:8], "little")
+    for place in [*range(0, 8, 3), *range(8, 8 + header, 41), 8 + header, (8 + header + len(content)) // 2, -1]:
+        altered = bytearray(content)
+        altered[place] ^= 4
+        saved.write_bytes(altered)
+        with pytest.raises(ModelError, match=r"m\.safetensors"):
+            load_model(str(saved))
+    saved.write_bytes(content)
+    load_model(str(saved))
 
 
 def test_a_pickle_is_not_opened(tmp_path: Path) -> None:

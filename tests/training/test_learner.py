@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from acutance.errors import TrainingError
 from acutance.pipeline import Optimiser
 from acutance.training import checkpoint
+from acutance.training.learner import Learner
 
 GAN: dict[str, Any] = {
     "network": {"type": "dsrgan", "blocks": 1, "channels": 8, "growth": 4, "detail_blocks": 1},
@@ -173,9 +174,26 @@ def test_only_the_newest_checkpoints_stay_and_foreign_or_damaged_ones_are_refuse
     with pytest.raises(TrainingError, match="other settings"):
         checkpoint.resume(str(tmp_path), learner, "another", "cpu")
     newest = tmp_path / "step-00000004.safetensors"
-    newest.write_bytes(newest.read_bytes()[:1000])
-    with pytest.raises(TrainingError, match="damaged"):
-        checkpoint.resume(str(tmp_path), learner, "print", "cpu")
+    whole = newest.read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    for place in (3, 9, header // 2, header - 1, header, (header + len(whole)) // 2, -1):
+        altered = bytearray(whole)
+        altered[place] ^= 1
+        newest.write_bytes(altered)
+        refused(learner, newest)
+    newest.write_bytes(whole[:1000])
+    refused(learner, newest)
+    newest.unlink()
+    assert checkpoint.resume(str(tmp_path), learner, "print", "cpu")
+    assert learner.taken == 3
+
+
+def refused(learner: Learner, newest: Path) -> None:
+    """Wherever a bit was flipped, on the disk or on the way: the file and what can be done about it are named."""
+    with pytest.raises(TrainingError, match="damaged") as caught:
+        checkpoint.resume(str(newest.parent), learner, "print", "cpu")
+    assert caught.value.where == str(newest)
+    assert "delete it; training goes on from the one before" in str(caught.value.fix)
 
 
 def test_an_empty_folder_starts_from_the_beginning(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ wrong makes no wrong result: who makes shards looks at the check sum of the byte
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import time
 from collections.abc import Iterable
@@ -18,7 +17,7 @@ from contextlib import nullcontext, suppress
 
 from acutance import storage
 from acutance.console import progress
-from acutance.errors import DataError, UnreachableError
+from acutance.errors import DamagedError, DataError, UnreachableError
 from acutance.fingerprint import file_sha256, fingerprint
 
 RACY = 2.0
@@ -87,13 +86,13 @@ def _kept(root: str, name: str) -> Entries:
     try:
         content = storage.read_json(_inventory(root, name))
         return {uri: (int(size), str(stamp), str(sha256)) for uri, (size, stamp, sha256) in content.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, DamagedError):
         return {}  # one that is damaged is made anew
 
 
 def _write(root: str, name: str, entries: Entries) -> None:
     with suppress(OSError, UnreachableError):  # where nothing can be written, files are read each time
-        storage.write_bytes(_inventory(root, name), json.dumps(entries, sort_keys=True).encode())
+        storage.write_json(_inventory(root, name), entries)
 
 
 def _inventory(root: str, name: str) -> str:

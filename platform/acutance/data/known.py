@@ -15,6 +15,7 @@ from acutance import storage
 from acutance.data.datasets import Catalogue
 from acutance.data.entries import Entry
 from acutance.data.settings import Checked, Content, DataSettings, stored_scales
+from acutance.errors import DamagedError
 from acutance.fingerprint import fingerprint
 from acutance.schema import Strict
 
@@ -51,7 +52,7 @@ def recall(settings: DataSettings, scale: int, catalogue: Catalogue, root: str) 
     """Return what a data set consisted of when shards were made of it last; None where none were."""
     try:
         return Known.model_validate(storage.read_json(_note(settings, scale, catalogue, root)))
-    except (FileNotFoundError, ValueError, ValidationError):
+    except (FileNotFoundError, DamagedError, ValidationError):
         return None
 
 

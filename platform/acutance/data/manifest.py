@@ -12,12 +12,12 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from acutance import storage
-from acutance.errors import DataError
+from acutance.errors import DamagedError, DataError
 from acutance.schema import Strict
 
 Coding = Literal["pixels", "log2", "difference", "label"]
 
-SHARD_VERSION = 4
+SHARD_VERSION = 5
 """Counts changes of the layout of shards, or of the code that fills them."""
 
 MANIFEST = "manifest.json"
@@ -92,7 +92,7 @@ def read_manifest(folder: str) -> Manifest:
         version = content["version"]
     except FileNotFoundError:
         raise DataError("no complete shard set is here", where=folder, fix=fix) from None
-    except (ValueError, KeyError, TypeError):
+    except (DamagedError, KeyError):
         raise DataError("the manifest is damaged", where=uri, fix=f"delete it and {fix}") from None
     if version != SHARD_VERSION:
         raise DataError(

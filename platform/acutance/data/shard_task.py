@@ -20,7 +20,7 @@ from acutance.data.originals import Excerpt, File, Picture
 from acutance.data.pictures import PictureError, read_picture
 from acutance.data.settings import DataSettings, columns_of
 from acutance.data.shards import ShardWriter
-from acutance.errors import AcutanceError, DataError
+from acutance.errors import AcutanceError, DamagedError, DataError
 from acutance.hardware import device_of
 from acutance.imaging import difference_statistics
 from acutance.schema import Strict
@@ -104,7 +104,7 @@ class _LeftOut(Exception):  # noqa: N818 - not an error: the reason to go on wit
 def _stored_part(task: Task, note: str) -> Part | None:
     try:
         part = Part.model_validate(storage.read_json(note))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, DamagedError, ValueError):
         return None
     return part if part.shard is None or is_intact(task.folder, part.shard) else None
 

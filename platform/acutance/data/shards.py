@@ -2,7 +2,7 @@
 
 Each shard has native Arrow tensor columns (readable without Ray), a row a sub-image. Before training, each
 node decodes the columns it needs once into flat files, which all of its processes then map: a crop costs only
-its own pixels.
+its own pixels. Both have check sums: a damaged shard is an error, a damaged flat file is decoded again.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
@@ -24,8 +25,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from acutance import storage
+from acutance.checksum import Checksum, file_checksum
+from acutance.console import say
 from acutance.data.manifest import MANIFEST, SHARD_VERSION, Column, Manifest, Shard, read_manifest
-from acutance.errors import ConfigError, DataError
+from acutance.errors import ConfigError, DamagedError, DataError
 from acutance.fingerprint import fingerprint
 from acutance.schema import nearest
 
@@ -54,6 +57,7 @@ class ShardWriter:
             use_dictionary=False,
             column_encoding=dict.fromkeys(tensors, "BYTE_STREAM_SPLIT"),
             write_statistics=False,
+            write_page_checksum=True,  # for who reads a few columns and not the whole file
         )
 
     def add(self, picture: str, sha256: str, corners: list[tuple[int, int]], tensors: dict[str, np.ndarray]) -> None:
@@ -103,7 +107,8 @@ def default_scratch() -> Path:
 def open_columns(folder: str, columns: Iterable[str], scratch: Path | None = None) -> dict[str, np.memmap]:
     """Return columns as read-only arrays (rows, H, W, channels) that all processes of this node share.
 
-    The first process of a node decodes them into flat files below `scratch`; the others wait for it.
+    The first process of a node decodes them into flat files below `scratch`; the others wait for it. Each then reads
+    them whole, side by side, to see that they are what was decoded.
 
     Args:
         folder: where the manifest is, a path or an s3:// URI.
@@ -121,9 +126,12 @@ def open_columns(folder: str, columns: Iterable[str], scratch: Path | None = Non
     cache = _cache_folder(manifest, scratch or default_scratch())
     files = {name: cache / f"{name}.bin" for name in wanted}
     with _locked(cache / "lock"):
-        missing = {name: file for name, file in files.items() if _size(file) != manifest.column_bytes(name)}
+        missing = {name: file for name, file in files.items() if not _complete(file, manifest.column_bytes(name))}
         if missing:
             _decode(folder, manifest, missing)
+    for name, file in files.items():
+        if not _intact(file):
+            _mend(folder, manifest, name, file)
     return {name: _mapped(file, manifest, name) for name, file in files.items()}
 
 
@@ -132,7 +140,8 @@ def sub_images(folder: str) -> Iterator[tuple[slice, list[tuple[int, int]]]]:
     manifest, first = read_manifest(folder), 0
     for shard in manifest.shards:
         with storage.open_file(storage.join(folder, shard.file)) as file:
-            table = pq.ParquetFile(file).read(columns=["picture", "top", "left"]).to_pydict()
+            places = pq.ParquetFile(file, page_checksum_verification=True)
+            table = places.read(columns=["picture", "top", "left"]).to_pydict()
         rows = zip(table["picture"], table["top"], table["left"], strict=True)
         for _, held in groupby(rows, key=lambda row: row[0]):
             corners = [(top, left) for _, top, left in held]
@@ -156,21 +165,53 @@ def _locked(file: Path) -> Iterator[None]:
         yield
 
 
-def _size(file: Path) -> int | None:
-    return file.stat().st_size if file.exists() else None
+def _note(file: Path) -> Path:
+    """Return where the check sum of a flat file is noted, after it is complete."""
+    return file.with_suffix(".json")
+
+
+def _complete(file: Path, size: int) -> bool:
+    return _note(file).exists() and file.exists() and file.stat().st_size == size
+
+
+def _intact(file: Path) -> bool:
+    """Tell whether a flat file holds what was decoded; it is read once a process."""
+    try:
+        state, told = file.stat(), storage.read_json(str(_note(file)))
+    except (DamagedError, FileNotFoundError):
+        return False
+    return bool(told.get("content") == _checksum(file, state.st_ino, state.st_mtime_ns, state.st_size))
+
+
+@lru_cache(maxsize=256)
+def _checksum(file: Path, *_: int) -> str:
+    return file_checksum(file)
+
+
+def _mend(folder: str, manifest: Manifest, name: str, file: Path) -> None:
+    """Decode a damaged flat file again, unless another process just did."""
+    with _locked(file.parent / "lock"):
+        if _intact(file):
+            return
+        say(f"decoded shards are damaged and are decoded again: {file}")
+        _note(file).unlink(missing_ok=True)
+        _decode(folder, manifest, {name: file})
+    if not _intact(file):
+        raise DataError("decoded shards do not stay as they are written", where=str(file), fix="set TMPDIR elsewhere")
 
 
 def _decode(folder: str, manifest: Manifest, files: dict[str, Path]) -> None:
-    """Write columns as flat files; each appears when it is complete."""
+    """Write columns as flat files, each with a note of its check sum; they appear when they are complete."""
     scratch = next(iter(files.values())).parent
     needed = sum(manifest.column_bytes(name) for name in files)
     if shutil.disk_usage(scratch).free < needed:
         raise _no_room(scratch, needed)
     parts = {name: file.with_suffix(".part") for name, file in files.items()}
     try:
-        _fill(folder, manifest, parts)
+        sums = _fill(folder, manifest, parts)
         for name, part in parts.items():
             os.replace(part, files[name])
+            storage.write_json(str(_note(files[name])), {"content": sums[name]})
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise _no_room(scratch, needed) from error
@@ -180,17 +221,22 @@ def _decode(folder: str, manifest: Manifest, files: dict[str, Path]) -> None:
             part.unlink(missing_ok=True)
 
 
-def _fill(folder: str, manifest: Manifest, parts: dict[str, Path]) -> None:
+def _fill(folder: str, manifest: Manifest, parts: dict[str, Path]) -> dict[str, str]:
+    """Write columns; return their check sums: of what is written, not of what the disk makes of it."""
+    sums = {name: Checksum() for name in parts}
     with ExitStack() as stack:
         opened = {name: stack.enter_context(open(part, "wb")) for name, part in parts.items()}
         for shard in manifest.shards:
             table = _read_shard(folder, shard, manifest, list(parts))
             for name, file in opened.items():
                 for chunk in table[name].chunks:
-                    file.write(memoryview(chunk.to_numpy_ndarray().reshape(-1).view(np.uint8)))
+                    values = memoryview(chunk.to_numpy_ndarray().reshape(-1).view(np.uint8))
+                    sums[name].update(values)
+                    file.write(values)
         for file in opened.values():
             file.flush()
             os.fsync(file.fileno())
+    return {name: found.hexdigest() for name, found in sums.items()}
 
 
 def _no_room(scratch: Path, needed: int) -> DataError:

@@ -1,13 +1,12 @@
 """Model files: weights and how to build the network for them, in one .safetensors.
 
 The header's metadata holds `acutance`: a JSON description with `format`, `network` ({"type": ...,
-**arguments}), `scale`, `detail` (the extractor's settings or null), `stage`, `fingerprint`, `title` and
-`notes`.
+**arguments}), `scale`, `detail` (the extractor's settings or null), `stage`, `fingerprint`, `title`, `notes`
+and the check sum of the file.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -20,13 +19,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from acutance import storage
-from acutance.errors import ConfigError, ModelError
+from acutance.checksum import described, description_of, sealed
+from acutance.errors import ConfigError, DamagedError, ModelError
 from acutance.imaging.extractors import EXTRACTORS
 from acutance.models import NETWORKS
 from acutance.schema import choice_of, nearest, validate
 
-FORMAT = 1
-KEY = "acutance"
+FORMAT = 2
 REMEDY = "give a .safetensors file that this software wrote"
 
 
@@ -52,8 +51,8 @@ def save_model(uri: str, network: nn.Module, description: Mapping[str, Any]) -> 
         description: JSON-like; `network` must build this network. `format` is filled in.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    text = json.dumps({**description, "format": FORMAT}, sort_keys=True)
-    storage.write_bytes(uri, safetensors.torch.save(tensors, metadata={KEY: text}))
+    metadata = described({**description, "format": FORMAT})
+    storage.write_bytes(uri, sealed(safetensors.torch.save(tensors, metadata=metadata)))
 
 
 def describe_model(uri: str) -> dict[str, Any]:
@@ -126,11 +125,13 @@ class _Description(BaseModel):
 
 def _description(content: bytes, uri: str) -> dict[str, Any]:
     try:
-        size = int.from_bytes(content[:8], "little")
-        description = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][KEY])
+        description = description_of(content, uri)
         version = description["format"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise ModelError("this file is not a model of ours, or it is damaged", where=uri, fix=REMEDY) from None
+    except DamagedError as error:
+        raise ModelError(error.what, where=uri, fix="train or fetch it again") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        what = "this file is not a model of ours, or it is damaged or older than its check sum"
+        raise ModelError(what, where=uri, fix=REMEDY) from None
     if version != FORMAT:
         raise ModelError(
             f"this model file has format {version!r}; this software reads {FORMAT}",

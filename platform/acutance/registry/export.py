@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from acutance import storage
+from acutance.checksum import METADATA
 from acutance.errors import ConfigError, ModelError, WeightsError
 from acutance.imaging.extractors import CODINGS, detail_layer
-from acutance.models.model_file import KEY, load_model
+from acutance.models.model_file import load_model
 from acutance.models.public_weights import ESRGAN_GROWTH, esrgan_state_dict, public_state_dict
 from acutance.models.rrdbnet import RRDBNet
 from acutance.schema import nearest
@@ -154,7 +155,7 @@ def _graph(network: nn.Module, description: Mapping[str, Any]) -> bytes:
     assert program is not None
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()  # stack traces: paths of this machine, in a file for others
-    program.model.metadata_props[KEY] = json.dumps(dict(description), sort_keys=True)
+    program.model.metadata_props[METADATA] = json.dumps(dict(description), sort_keys=True)
     return program.model_proto.SerializeToString()
 
 

@@ -1,12 +1,11 @@
 """Checkpoints: one safetensors file with everything a run needs to go on exactly; nothing pickled.
 
-Names are `step-00000100.safetensors`. A file is written whole or not at all, so the newest one is always good; a
-damaged one (a disk's fault) is an error, not a silent return to an older state.
+Names are `step-00000100.safetensors`. A file is written whole or not at all, with the check sum of its bytes, so the
+newest one is always good; a damaged one (a disk's fault) is an error, not a silent return to an older state.
 """
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from safetensors import SafetensorError
@@ -14,7 +13,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from acutance import storage
-from acutance.errors import TrainingError
+from acutance.checksum import described, description_of, sealed
+from acutance.errors import DamagedError, TrainingError
 from acutance.training.learner import Learner
 
 KEPT = 2
@@ -26,10 +26,10 @@ def write(folder: str, learner: Learner, fingerprint: str) -> str:
     tensors, values = learner.state()
     content = save(
         {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()},
-        metadata={"acutance": json.dumps({"fingerprint": fingerprint, **values})},
+        metadata=described({"fingerprint": fingerprint, **values}),
     )
     uri = storage.join(folder, f"step-{learner.taken:08d}.safetensors")
-    storage.write_bytes(uri, content)
+    storage.write_bytes(uri, sealed(content))
     for name in storage.names(folder)[:-KEPT]:
         storage.delete(storage.join(folder, name))
     return uri
@@ -74,10 +74,9 @@ def go_on_from(folder: str, learner: Learner, device: str) -> None:
 def _read(uri: str, device: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     content = storage.read_bytes(uri)
     try:
-        tensors = {name: tensor.to(device) for name, tensor in load(content).items()}
-        length = int.from_bytes(content[:8], "little")
-        return tensors, json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["acutance"])
-    except (SafetensorError, ValueError, KeyError) as error:
+        values = description_of(content, uri)
+        return {name: tensor.to(device) for name, tensor in load(content).items()}, values
+    except (DamagedError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TrainingError(
             "this checkpoint is damaged", where=uri, fix="delete it; training goes on from the one before"
         ) from error

@@ -156,7 +156,7 @@ def describe(job: StageJob) -> dict[str, Any]:
     """Return what the stage's model file says of itself."""
     network = {key: value for key, value in job.settings["network"].items() if key != "init"}
     scale = job.scale if "lr" in NETWORKS[network["type"]].inputs else 1
-    return {"format": 1, "network": network, "scale": scale, **job.description}
+    return {"network": network, "scale": scale, **job.description}
 
 
 def _finish(job: StageJob, learner: Learner, seconds: float) -> None:

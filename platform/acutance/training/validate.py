@@ -17,7 +17,7 @@ from acutance.data.degradations import plain
 from acutance.data.manifest import read_manifest
 from acutance.data.shards import open_columns
 from acutance.data.stream import Stream
-from acutance.errors import ConfigError, TrainingError
+from acutance.errors import ConfigError, DamagedError, TrainingError
 from acutance.evaluation.validation import MEASURES
 from acutance.pipeline import Stage, columns_read
 from acutance.training.derive import Batch, derived
@@ -30,9 +30,17 @@ Values = dict[str, float]
 
 
 def validated(job: StageJob) -> dict[int, Values]:
-    """Return what the stage was measured to be so far, by step."""
+    """Return what the stage was measured to be so far, by step.
+
+    Raises:
+        TrainingError: when the note of it is damaged.
+    """
     noted = storage.join(job.folder, VALIDATION)
-    known = storage.read_json(noted) if storage.exists(noted) else {}
+    try:
+        known = storage.read_json(noted) if storage.exists(noted) else {}
+    except DamagedError as error:
+        fix = f"delete {job.folder}: the stage is then trained and measured again"
+        raise TrainingError(error.what, where=noted, fix=fix) from None
     return {int(step): {name: math.nan if v is None else v for name, v in row.items()} for step, row in known.items()}
 
 
