@@ -2,10 +2,11 @@
 
 `datasets` says which pictures a name stands for (`entries` what a catalogue may say, `folders` how files pair up),
 `scored` and `classified` read pictures with scores or classes, `distorted` makes scored ones of real pictures;
-`originals` says what a shard set is made of; `pictures` reads single ones; `degradations` make LR pictures; `cutting`
-makes the layers of a whole picture and its sub-images; `prepare` does that with Ray Data; `shards` is what is stored;
-`stream` is what training sees, `scales` one of several streams a step, `ahead` one that is early. Nothing here imports
-Ray before `prepare` has work to do.
+`originals` says what a shard set is made of, of files whose check sums `inventory` keeps, and `known` what it was made
+of where that is gone; `pictures` reads single ones, `encoded` those that shards hold as files; `degradations` make LR
+pictures; `cutting` makes the layers of a whole picture and its sub-images; `prepare` does that with Ray Data; `shards`
+is what is stored; `stream` is what training sees, `scales` one of several streams a step, `ahead` one that is early.
+Nothing here imports Ray before `prepare` has work to do.
 """
 
 from acutance.data.classified import Classified

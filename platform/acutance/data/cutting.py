@@ -32,6 +32,7 @@ def corners(height: int, width: int, cuts: SubImages, multiple: int = 1) -> list
     if stride == "centre":
         middle = [(length - size) // 2 // multiple * multiple for length in (height, width)]
         return [(middle[0], middle[1])] if min(middle) >= 0 else []
+    assert isinstance(stride, int)  # pictures that are cut anywhere stay whole
     return [(top, left) for top in starts(height, size, stride) for left in starts(width, size, stride)]
 
 

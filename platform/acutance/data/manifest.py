@@ -15,9 +15,9 @@ from acutance import storage
 from acutance.errors import DamagedError, DataError
 from acutance.schema import Strict
 
-Coding = Literal["pixels", "log2", "difference", "label"]
+Coding = Literal["pixels", "log2", "difference", "label", "encoded"]
 
-SHARD_VERSION = 5
+SHARD_VERSION = 6
 """Counts changes of the layout of shards, or of the code that fills them."""
 
 MANIFEST = "manifest.json"
@@ -27,7 +27,7 @@ class Column(Strict):
     """What one tensor column holds: rows of `shape` (H, W, channels), `divisor` times smaller than HR.
 
     Its values are pixels in 0..255, detail layers as log2 of a factor, detail layers as a signed difference of
-    pictures in 0..1, or a label of any shape.
+    pictures in 0..1, or a label of any shape. An encoded column holds picture files; each has at least `shape` pixels.
     """
 
     dtype: str
@@ -37,12 +37,13 @@ class Column(Strict):
 
 
 class Shard(Strict):
-    """One file of a shard set."""
+    """One file of a shard set; `encoded` is how many bytes of picture files it holds."""
 
     file: str
     rows: int
     bytes: int
     sha256: str
+    encoded: int = 0
 
 
 class PreparedSource(Strict):
@@ -76,6 +77,8 @@ class Manifest(Strict):
     def column_bytes(self, name: str) -> int:
         """Return how many bytes a column has when it is decoded."""
         column = self.columns[name]
+        if column.coding == "encoded":
+            return sum(shard.encoded for shard in self.shards)
         return self.rows * int(np.prod(column.shape)) * np.dtype(column.dtype).itemsize
 
 

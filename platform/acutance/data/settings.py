@@ -34,10 +34,18 @@ BICUBIC = "bicubic"
 
 
 class SubImages(Strict):
-    """How a picture is cut: squares of `size` HR pixels, one every `stride`, the last at the border."""
+    """How a picture is cut: squares of `size` HR pixels, one every `stride`, the last at the border.
+
+    With the stride `anywhere` nothing is cut beforehand. Pictures are stored whole, as their files; each sample decodes
+    one and takes its patch from any place in it, all equally likely.
+
+    Scored pictures with a side under `size` are enlarged to it (Choi et al.'s released code), others are left out.
+    """
 
     size: PositiveInt
-    stride: PositiveInt | Literal["centre"] = Field(description="in HR pixels; centre: one square, from the middle")
+    stride: PositiveInt | Literal["centre", "anywhere"] = Field(
+        description="in HR pixels; centre: one square, from the middle; anywhere: pictures stay whole"
+    )
 
 
 class Enlargement(Strict):
@@ -122,6 +130,9 @@ class DataSettings(Strict):
             raise ValueError("enlarge: for classified pictures alone; leave it out")
         if classified and (self.degradation or self.detail or self.weight_map):
             raise ValueError("degradation, detail, weight_map: not of classified pictures; leave them out")
+        made = self.degradation or self.detail or self.weight_map
+        if self.subimages and self.subimages.stride == "anywhere" and made:
+            raise ValueError("subimages.stride: of pictures cut anywhere no degradation, detail, weight_map is stored")
         if not self.label and self.split != "train":
             raise ValueError("split: for scored and classified pictures; name another data set in `train`")
         return self
@@ -137,8 +148,10 @@ LABELS = {
     "distribution": Column(dtype="float32", shape=(BINS,), divisor=1, coding="label"),
     "class": Column(dtype="int64", shape=(1,), divisor=1, coding="label"),
     "hr_differences": Column(dtype="float64", shape=(2,), divisor=1, coding="label"),
+    "hr_bytes": Column(dtype="int64", shape=(1,), divisor=1, coding="label"),
 }
-"""The columns of labels: the shares of ten scores, the number of a class, a whole picture's `difference_statistics`."""
+"""The columns of labels: the shares of ten scores, a class, a whole picture's `difference_statistics`, and how
+many bytes its file has."""
 
 
 def columns_of(settings: DataSettings, scale: int) -> dict[str, Column]:
@@ -149,7 +162,7 @@ def columns_of(settings: DataSettings, scale: int) -> dict[str, Column]:
     """
     divisors = {"hr": 1, **lr_columns(settings, scale)}
     for key, value in settings.subimages.model_dump().items() if settings.subimages else ():
-        if wrong := [d for d in divisors.values() if value != "centre" and value % d]:
+        if wrong := [d for d in divisors.values() if isinstance(value, int) and value % d]:
             raise ConfigError(
                 f"{value} is no multiple of the scale {wrong[0]}",
                 where=f"data.subimages.{key}",
@@ -157,6 +170,8 @@ def columns_of(settings: DataSettings, scale: int) -> dict[str, Column]:
             )
     size = settings.side
     columns = {name: _column(size // d, d, "pixels", 3) for name, d in divisors.items()}
+    if settings.subimages and settings.subimages.stride == "anywhere":
+        columns = {"hr": _column(size, 1, "encoded", 3), "hr_bytes": LABELS["hr_bytes"]}
     if settings.detail and settings.detail_margin is None:
         coding = CODINGS[settings.detail.type]
         analysed = {name: divisors[name] for name in ("hr", "lr") if name in divisors}
@@ -182,7 +197,7 @@ def stored_scales(settings: DataSettings, scale: int) -> list[int]:
 
 
 def _column(side: int, divisor: int, coding: Coding, channels: int) -> Column:
-    dtype = "uint8" if coding == "pixels" else "float16"
+    dtype = "uint8" if coding in ("pixels", "encoded") else "float16"
     return Column(dtype=dtype, shape=(side, side, channels), divisor=divisor, coding=coding)
 
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from acutance import storage
 from acutance.data import cutting
 from acutance.data.manifest import PreparedSource, Shard, Skipped, is_intact
 from acutance.data.originals import Excerpt, File, Picture
-from acutance.data.pictures import PictureError, read_picture
+from acutance.data.pictures import PictureError, encode_png, read_picture
 from acutance.data.settings import DataSettings, columns_of
 from acutance.data.shards import ShardWriter
 from acutance.errors import AcutanceError, DamagedError, DataError
@@ -114,12 +115,16 @@ def _add_picture(writer: ShardWriter, picture: Picture, task: Task, device: str)
     columns, cuts = columns_of(task.settings, task.scale), task.settings.subimages
     assert cuts is not None  # whole pictures are excerpts
     divisors = [c.divisor for c in columns.values()]
+    if cuts.stride == "anywhere":
+        return _add_file(writer, picture, task)
     whole = _read(picture, task.settings)
+    if picture.distribution:
+        whole = _at_least(whole, cuts.size)
     hr = cutting.crop_to_multiple(whole, divisors)
     height, width = hr.shape[:2]
     at = cutting.corners(height, width, cuts, math.lcm(*divisors))
     if not at:
-        raise _LeftOut(f"it is {width}x{height} pixels, smaller than a sub-image ({cuts.size})")
+        raise _too_small(hr, cuts.size)
     lr = {scale: _read_lr(file, scale, whole, hr, task.settings) for scale, file in picture.lr.items()}
     layers = cutting.layers(hr, task.settings, task.scale, lr, device)
     parts = {name: cutting.cut(layers[name], at, cuts.size, columns[name].divisor) for name in layers}
@@ -130,6 +135,31 @@ def _add_picture(writer: ShardWriter, picture: Picture, task: Task, device: str)
         parts["hr_differences"] = np.tile(statistics.numpy(), (len(at), 1))
     writer.add(picture.name, picture.sha256, at, parts)
     return len(at)
+
+
+def _add_file(writer: ShardWriter, picture: Picture, task: Task) -> int:
+    """Put a whole picture into the shard, as its file, or as one that holds it enlarged; return 1."""
+    assert task.settings.subimages is not None  # only pictures that are cut come here
+    content, size = _bytes_of(picture), task.settings.subimages.size
+    whole = _decoded(content, picture, task.settings)
+    if min(whole.shape[:2]) < size:
+        if not picture.distribution:
+            raise _too_small(whole, size)
+        content = encode_png(_at_least(whole, size))
+    parts: dict[str, Any] = {"hr": [content], "hr_bytes": np.array([[len(content)]])}
+    if picture.distribution:
+        parts["distribution"] = np.array([picture.distribution], np.float32)
+    writer.add(picture.name, picture.sha256, [(0, 0)], parts)
+    return 1
+
+
+def _at_least(whole: np.ndarray, size: int) -> np.ndarray:
+    """Enlarge a picture whose shorter side is under `size` to it, as the released code of the predictors does."""
+    height, width = whole.shape[:2]
+    if min(height, width) >= size:
+        return whole
+    larger = tuple(max(size, round(side * size / min(height, width))) for side in (width, height))
+    return np.asarray(Image.fromarray(whole).resize(larger, Image.Resampling.BILINEAR))
 
 
 def _add_excerpt(writer: ShardWriter, excerpt: Excerpt, enlarge: Enlarge | None, device: str) -> int:
@@ -150,7 +180,16 @@ def _read_lr(file: File, scale: int, whole: np.ndarray, hr: np.ndarray, settings
     return lr[: hr.shape[0] // scale, : hr.shape[1] // scale]
 
 
+def _too_small(picture: np.ndarray, size: int) -> _LeftOut:
+    height, width = picture.shape[:2]
+    return _LeftOut(f"it is {width}x{height} pixels, smaller than a sub-image ({size})")
+
+
 def _read(picture: File, settings: DataSettings, which: str = "") -> np.ndarray:
+    return _decoded(_bytes_of(picture), picture, settings, which)
+
+
+def _bytes_of(picture: File) -> bytes:
     try:
         content = storage.read_bytes(picture.path)
     except OSError:
@@ -158,6 +197,10 @@ def _read(picture: File, settings: DataSettings, which: str = "") -> np.ndarray:
         raise DataError("a node of the cluster cannot read this picture", where=picture.path, fix=fix) from None
     if hashlib.sha256(content).hexdigest() != picture.sha256:
         raise DataError("this picture changed while it was being prepared", where=picture.path, fix="run it again")
+    return content
+
+
+def _decoded(content: bytes, picture: File, settings: DataSettings, which: str = "") -> np.ndarray:
     try:
         return read_picture(content)
     except PictureError as error:

@@ -14,11 +14,12 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +28,7 @@ import pyarrow.parquet as pq
 from acutance import storage
 from acutance.checksum import Checksum, file_checksum
 from acutance.console import say
+from acutance.data.encoded import EncodedPictures
 from acutance.data.manifest import MANIFEST, SHARD_VERSION, Column, Manifest, Shard, read_manifest
 from acutance.errors import ConfigError, DamagedError, DataError
 from acutance.fingerprint import fingerprint
@@ -37,7 +39,10 @@ _ROW = [("picture", pa.string()), ("sha256", pa.string()), ("top", pa.int32()), 
 
 def arrow_schema(columns: dict[str, Column], version: int = SHARD_VERSION) -> pa.Schema:
     """Return the Arrow schema of a shard: where each sub-image comes from, then its tensors."""
-    tensors = [(n, pa.fixed_shape_tensor(pa.from_numpy_dtype(c.dtype), c.shape)) for n, c in columns.items()]
+    tensors = [
+        (n, pa.binary() if c.coding == "encoded" else pa.fixed_shape_tensor(pa.from_numpy_dtype(c.dtype), c.shape))
+        for n, c in columns.items()
+    ]
     return pa.schema([*_ROW, *tensors], metadata={"acutance.shard_version": str(version)})
 
 
@@ -45,8 +50,8 @@ class ShardWriter:
     """Collects a shard in memory, one row group a picture, so that it can be stored in one go."""
 
     def __init__(self, columns: dict[str, Column]) -> None:
-        self.schema, self.rows, self._file = arrow_schema(columns), 0, io.BytesIO()
-        tensors = [f"{name}.list.element" for name in columns]
+        self.schema, self.rows, self.encoded, self._file = arrow_schema(columns), 0, 0, io.BytesIO()
+        tensors = [f"{name}.list.element" for name, column in columns.items() if column.coding != "encoded"]
         # Parquet keeps a uint8 as four bytes; split apart, zstd drops the empty ones. Of five layouts tried
         # on photographs this was the quickest to write and to read back, at 0.6 of the raw size.
         self._writer = pq.ParquetWriter(
@@ -60,12 +65,14 @@ class ShardWriter:
             write_page_checksum=True,  # for who reads a few columns and not the whole file
         )
 
-    def add(self, picture: str, sha256: str, corners: list[tuple[int, int]], tensors: dict[str, np.ndarray]) -> None:
+    def add(
+        self, picture: str, sha256: str, corners: list[tuple[int, int]], tensors: Mapping[str, np.ndarray | list[bytes]]
+    ) -> None:
         """Append the sub-images of one picture.
 
         Args:
             corners: (top, left) of each sub-image on the HR grid.
-            tensors: by column, (N, H, W, channels).
+            tensors: by column, (N, H, W, channels), or N picture files.
         """
         rows = len(corners)
         tops, lefts = zip(*corners, strict=True)
@@ -75,6 +82,7 @@ class ShardWriter:
         arrays += [_tensor_array(tensors[name], self.schema.field(name).type) for name in names]
         self._writer.write_table(pa.table(arrays, schema=self.schema), row_group_size=rows)
         self.rows += rows
+        self.encoded += sum(len(file) for files in tensors.values() if isinstance(files, list) for file in files)
 
     def store(self, folder: str, file: str) -> Shard:
         """Write the shard, whole or not at all."""
@@ -82,10 +90,12 @@ class ShardWriter:
         content = self._file.getvalue()
         storage.write_bytes(storage.join(folder, file), content)
         sha256 = hashlib.sha256(content).hexdigest()
-        return Shard(file=file, rows=self.rows, bytes=len(content), sha256=sha256)
+        return Shard(file=file, rows=self.rows, bytes=len(content), sha256=sha256, encoded=self.encoded)
 
 
-def _tensor_array(values: np.ndarray, kind: pa.FixedShapeTensorType) -> pa.Array:
+def _tensor_array(values: np.ndarray | list[bytes], kind: pa.DataType) -> pa.Array:
+    if isinstance(values, list):
+        return pa.array(values, kind)
     flat = pa.array(np.ascontiguousarray(values).reshape(-1))
     rows = pa.FixedSizeListArray.from_arrays(flat, int(np.prod(kind.shape)))
     return pa.ExtensionArray.from_storage(kind, rows)
@@ -104,8 +114,10 @@ def default_scratch() -> Path:
     return folder
 
 
-def open_columns(folder: str, columns: Iterable[str], scratch: Path | None = None) -> dict[str, np.memmap]:
+def open_columns(folder: str, columns: Iterable[str], scratch: Path | None = None) -> dict[str, Any]:
     """Return columns as read-only arrays (rows, H, W, channels) that all processes of this node share.
+
+    Pictures that are stored as files are `EncodedPictures`.
 
     The first process of a node decodes them into flat files below `scratch`; the others wait for it. Each then reads
     them whole, side by side, to see that they are what was decoded.
@@ -123,6 +135,7 @@ def open_columns(folder: str, columns: Iterable[str], scratch: Path | None = Non
     for name in wanted:
         if name not in manifest.columns:
             raise ConfigError(f"the shards hold no column {name!r}{nearest(name, manifest.columns)}", where=folder)
+    wanted += [f"{name}_bytes" for name in wanted if manifest.columns[name].coding == "encoded"]
     cache = _cache_folder(manifest, scratch or default_scratch())
     files = {name: cache / f"{name}.bin" for name in wanted}
     with _locked(cache / "lock"):
@@ -132,7 +145,10 @@ def open_columns(folder: str, columns: Iterable[str], scratch: Path | None = Non
     for name, file in files.items():
         if not _intact(file):
             _mend(folder, manifest, name, file)
-    return {name: _mapped(file, manifest, name) for name, file in files.items()}
+    mapped = {name: _mapped(file, manifest, name) for name, file in files.items()}
+    for name in [name for name in mapped if manifest.columns[name].coding == "encoded"]:
+        mapped[name] = EncodedPictures(mapped[name], mapped.pop(f"{name}_bytes"), manifest.columns[name].shape[0])
+    return mapped
 
 
 def sub_images(folder: str) -> Iterator[tuple[slice, list[tuple[int, int]]]]:
@@ -230,13 +246,19 @@ def _fill(folder: str, manifest: Manifest, parts: dict[str, Path]) -> dict[str, 
             table = _read_shard(folder, shard, manifest, list(parts))
             for name, file in opened.items():
                 for chunk in table[name].chunks:
-                    values = memoryview(chunk.to_numpy_ndarray().reshape(-1).view(np.uint8))
+                    values = _values(chunk)
                     sums[name].update(values)
                     file.write(values)
         for file in opened.values():
             file.flush()
             os.fsync(file.fileno())
     return {name: found.hexdigest() for name, found in sums.items()}
+
+
+def _values(chunk: pa.Array) -> memoryview:
+    if pa.types.is_binary(chunk.type):
+        return memoryview(b"".join(chunk.to_pylist()))
+    return memoryview(chunk.to_numpy_ndarray().reshape(-1).view(np.uint8))
 
 
 def _no_room(scratch: Path, needed: int) -> DataError:
@@ -265,6 +287,8 @@ def _read_shard(folder: str, shard: Shard, manifest: Manifest, columns: list[str
     return table
 
 
-def _mapped(file: Path, manifest: Manifest, name: str) -> np.memmap:
+def _mapped(file: Path, manifest: Manifest, name: str) -> Any:
     column = manifest.columns[name]
+    if column.coding == "encoded":
+        return np.memmap(file, np.uint8, "r")
     return np.memmap(file, dtype=column.dtype, mode="r", shape=(manifest.rows, *column.shape))

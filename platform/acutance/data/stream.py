@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from acutance.data.degradations import degraded
+from acutance.data.encoded import EncodedPictures
 from acutance.data.manifest import Coding
 from acutance.errors import ConfigError
 
@@ -33,7 +34,7 @@ with np.errstate(all="ignore"):
 
 
 class _Draw(NamedTuple):
-    """Where one sample is cut, in HR pixels, how it is turned, and the seed of what degrades it."""
+    """By which random words one sample is cut, how it is turned, and the seed of what degrades it."""
 
     row: int
     seed: int
@@ -49,7 +50,7 @@ class Stream:
 
     Args:
         columns: by name, (N, H / divisor, W / divisor, channels): uint8 pixels, or float16 detail layers;
-            labels (N, ...).
+            labels (N, ...). Or `EncodedPictures`, whose patches lie anywhere in them.
         divisors: by name, how many times smaller than HR the column is.
         codings: by name, how the column's values are to be read.
         patch: side of the patch in HR pixels. It starts at any pixel that is one in all columns: at multiples of the
@@ -66,7 +67,7 @@ class Stream:
 
     def __init__(
         self,
-        columns: Mapping[str, np.ndarray],
+        columns: Mapping[str, Any],
         *,
         divisors: Mapping[str, int],
         codings: Mapping[str, Coding],
@@ -126,11 +127,13 @@ class Stream:
 
     def _draw(self, sample: int) -> _Draw:
         epoch, place = divmod(sample, self.rows)
-        offsets = (self.size - self.patch) // self.grid + 1
         top, left, turns, seed = random_words(self.key, sample, _SAMPLE, 4)
         bits = [bit in TURNED[self.augment] and bool(turns >> bit & 1) for bit in (63, 62, 61)]
-        at = (self.grid * (top % offsets), self.grid * (left % offsets))
-        return _Draw(int(self._order(epoch)[place]), seed, *at, *bits)
+        return _Draw(int(self._order(epoch)[place]), seed, top, left, *bits)
+
+    def _start(self, word: int, side: int) -> int:
+        """Return where a patch begins along a side of so many HR pixels, all places being equally likely."""
+        return self.grid * (word % ((side - self.patch) // self.grid + 1))
 
     def _order(self, epoch: int) -> np.ndarray:
         """Return the order of the rows in an epoch; a batch seldom spans more than two epochs."""
@@ -150,11 +153,14 @@ class Stream:
 
     def _crops(self, name: str, draws: list[_Draw]) -> np.ndarray:
         column, divisor = self.columns[name], self.divisors[name]
-        side = self.patch // divisor
+        side, rows = self.patch // divisor, [draw.row for draw in draws]
         crops = np.zeros((len(draws), side, side, column.shape[-1]), column.dtype)
-        for crop, draw in zip(crops, draws, strict=True):
-            top, left = (draw.top - self.pad) // divisor, (draw.left - self.pad) // divisor
-            seen = column[draw.row, max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
+        pictures = column.decoded(rows) if isinstance(column, EncodedPictures) else (column[row] for row in rows)
+        for crop, draw, picture in zip(crops, draws, pictures, strict=True):
+            height, width = (pixels * divisor + 2 * self.pad for pixels in picture.shape[:2])
+            top = (self._start(draw.top, height) - self.pad) // divisor
+            left = (self._start(draw.left, width) - self.pad) // divisor
+            seen = picture[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
             above, before = max(-top, 0), max(-left, 0)
             _upright(crop, draw)[above : above + seen.shape[0], before : before + seen.shape[1]] = seen
         return crops
@@ -174,7 +180,7 @@ def _decoded(crops: np.ndarray, coding: Coding) -> torch.Tensor:
     if coding == "log2":
         return torch.from_numpy(_EXP2[crops.view(np.uint16)])
     values = torch.from_numpy(crops).float()
-    return values.div_(255) if coding == "pixels" else values
+    return values.div_(255) if coding in ("pixels", "encoded") else values
 
 
 def _upright(crop: np.ndarray, draw: _Draw) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from acutance.data import DataSettings, open_columns
+from acutance.data.encoded import EncodedPictures
 from acutance.data.shards import sub_images
 from acutance.evaluation.png import compressed_size
 from acutance.imaging import weight_map
@@ -88,4 +89,6 @@ PARTS = ("training", "validation")
 
 def _parts(shards: str, column: str) -> Iterator[np.ndarray]:
     rows = open_columns(shards, [column])[column]
+    if isinstance(rows, EncodedPictures):
+        return (picture[None] for picture in rows.decoded(range(len(rows))))
     return (np.array(rows[start : start + ROWS]) for start in range(0, len(rows), ROWS))
