@@ -39,6 +39,9 @@ def address() -> Iterator[str]:
     port = free_port()
     command = ["ray", "start", "--head", "--block", "--num-cpus=0", f"--port={port}", f"--temp-dir={folder}/ray"]
     command += ["--include-dashboard=false", f"--autoscaling-config={folder}/config.json"]
+    # A raylet gives up where its agents have not chosen their ports within 15 s, as on a busy machine.
+    agents = ("dashboard-agent-grpc", "dashboard-agent-listen", "metrics-export", "runtime-env-agent")
+    command += [f"--{agent}-port={free_port()}" for agent in agents]
     fake = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_AUTH_MODE": "disabled"}
     log = folder / "head.log"
     try:

@@ -15,6 +15,7 @@ from acutance.cluster.package import copy_code
 from acutance.cluster.reach import PORT, check_cluster, check_port, dashboard_answers, in_job
 from acutance.cluster.tokens import create_token, use_token
 from acutance.cluster.variables import quiet_environment
+from acutance.cluster.watch import watched
 from acutance.errors import UnreachableError, UserError
 from acutance.quiet import hush
 
@@ -54,6 +55,7 @@ def connect(address: str | None = None, *, num_cpus: int | None = None) -> Itera
     Raises:
         UserError: when the address is of a kind that does not serve.
         UnreachableError: when no cluster answers there within seconds, or it refuses the token.
+        LostError: when Ray is gone while the block runs.
     """
     import ray
 
@@ -66,10 +68,8 @@ def connect(address: str | None = None, *, num_cpus: int | None = None) -> Itera
     else:
         _attach(target, trusted=address is None and in_job())
     hush()  # once more: Ray sets the levels of its loggers when it starts
-    try:
+    with watched(ray.shutdown):
         yield _reached(target)
-    finally:
-        ray.shutdown()
 
 
 def _start(num_cpus: int | None) -> None:
