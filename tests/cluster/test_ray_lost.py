@@ -17,12 +17,14 @@ import psutil, ray
 from acutance.cluster.connect import connect
 from acutance.errors import LostError
 
-with_ray = connect("local", num_cpus=1)
+def long():
+    time.sleep(500)
+
 try:
-    with with_ray:
+    with connect("local", num_cpus=1):
         (victim,) = [child for child in psutil.Process().children(recursive=True) if child.name() == sys.argv[1]]
         threading.Timer(2, os.kill, (victim.pid, signal.SIGKILL)).start()
-        ray.get(ray.remote(time.sleep).remote(500))
+        ray.get(ray.remote(long).remote())
 except LostError as error:
     print(error, file=sys.stderr)
     os._exit(error.exit_code)
@@ -32,7 +34,7 @@ except LostError as error:
 @pytest.mark.parametrize(("killed", "said"), [("raylet", "its raylet) is gone"), ("gcs_server", "the head of the Ray")])
 def test_a_killed_process_of_ray_is_told_and_the_remedy(killed: str, said: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "import ray\n" + SCRIPT, killed],
+        [sys.executable, "-c", SCRIPT, killed],
         cwd=REPOSITORY,
         env=environment(),
         capture_output=True,

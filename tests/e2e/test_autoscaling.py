@@ -27,7 +27,15 @@ def address() -> Iterator[str]:
         "head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
         "worker": {"resources": {"CPU": 2, "GPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 2},
     }
+    commands = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
     config = {
+        **{f"{when}_commands": [] for when in commands},
+        "auth": {},
+        "docker": {},
+        "file_mounts": {},
+        "cluster_synced_files": [],
+        "upscaling_speed": 1,
+        "file_mounts_sync_continuously": False,
         "cluster_name": "fake",
         "max_workers": 2,
         "idle_timeout_minutes": 5,
