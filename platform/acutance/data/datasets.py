@@ -23,7 +23,7 @@ from acutance.data.degradations import plain
 from acutance.data.entries import KINDS, Entry, Kind, Layout, Packaged, layout_in
 from acutance.data.folders import Source, entry_sources, folder_sources, named
 from acutance.data.scored import READERS, Scored, notes_of
-from acutance.errors import AbsentError, ConfigError, DataError
+from acutance.errors import AbsentError, ConfigError, DataError, UnreachableError
 from acutance.schema import Strict, load_yaml, nearest, validate
 
 ROOT_VARIABLE = "ACUTANCE_DATA"
@@ -158,7 +158,7 @@ class Catalogue:
     def _row(self, name: str, entry: Entry) -> Listed:
         try:
             count = self.count(name)
-        except DataError as error:
+        except (DataError, UnreachableError) as error:
             where = f"{error.what}{f': {error.where}' if error.where else ''}"
             return Listed(name, entry.kind, False, 0, where, entry.about)
         return Listed(name, entry.kind, True, count, self.place(name), entry.about)

@@ -68,7 +68,7 @@ class WeightMap(Strict):
 class DataSettings(Strict):
     """What a pipeline, or one of its stages, trains on."""
 
-    train: str = Field(description="a dataset of the catalogue, or the path of a folder of pictures")
+    train: str = Field(description="a dataset of the catalogue, or the path or s3:// URI of a folder of pictures")
     label: Literal["distribution", "class"] | None = Field(
         default=None, description="what each row is labelled with, of scored or of classified pictures"
     )

@@ -193,7 +193,7 @@ def _bytes_of(picture: File) -> bytes:
     try:
         content = storage.read_bytes(picture.path)
     except OSError:
-        fix = "put the pictures on a file system that every node mounts at the same path"
+        fix = "put the pictures into an object store, or where every node finds them at the same path"
         raise DataError("a node of the cluster cannot read this picture", where=picture.path, fix=fix) from None
     if hashlib.sha256(content).hexdigest() != picture.sha256:
         raise DataError("this picture changed while it was being prepared", where=picture.path, fix="run it again")
