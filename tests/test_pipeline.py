@@ -40,6 +40,12 @@ def test_a_trials_values_come_after_the_profile_and_overrides_last() -> None:
     [
         ("stages.gan.network.bloks=3", "stages.gan.network.bloks: unknown key; did you mean 'blocks'?"),
         ("stages.gan.patch=62", "stages.gan.patch: 62 is no multiple of the scale 4"),
+        ("stages.gan.patch=[64, 32]", "augment: a patch of two sides cannot be turned; use flips, mirror or none"),
+        (
+            "stages.fidelity.patch=[64]",
+            "stages.fidelity.patch: give a number of pixels above 0, or two, [height,",
+        ),
+        ("stages.fidelity.patch=0", "stages.fidelity.patch: give a number of pixels above 0, or two, [height,"),
         ("stages.gan.patch=256", "stages.gan.patch: 256 is larger than data.subimages.size"),
         ("stages.gan.patch=96", "stages.gan.discriminators.image.network.size: 64 is not the stage's patch, 96"),
         ("evaluate.metrics=[psnr]", "evaluate.metrics: there is no 'psnr'; did you mean 'psnr_y'?"),
@@ -138,6 +144,15 @@ def test_hfas_high_pass_network_is_accepted_at_40_db_and_in_smoke_runs_as_it_is(
         assert [stage.accept for stage in stages] == [{"psnr_highpass": 40}, {}]
     with pytest.raises(ConfigError, match="accept: 'psnr' is not among the metrics of the stage's validation"):
         pipelines.load(REPOSITORY / "pipelines" / "hfa_denoise.yaml", ["stages.highpass.accept={psnr: 40}"])
+
+
+def test_hfas_large_pictures_are_of_the_papers_size() -> None:
+    for file in (REPOSITORY / "pipelines").glob("hfa_*.yaml"):
+        pipeline = pipelines.load(file)
+        assert pipeline.stages["large"].patch == pipeline.data_of("large").size == (720, 1280)
+        assert pipeline.stages["large"].batch == 1
+        other = pipelines.load(file, ["data.train=elsewhere"])
+        assert other.data_of("large").train == "elsewhere", "its pictures are cut otherwise, and are the same"
 
 
 def test_a_stage_gets_as_many_workers_as_its_batch_can_be_shared_by() -> None:

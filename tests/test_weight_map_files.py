@@ -6,6 +6,7 @@ import pytest
 
 from acutance import campaign as campaigns
 from acutance import pipeline as pipelines
+from acutance.data.sides import sides
 from acutance.training.plan import parameter_counts
 from command_line import REPOSITORY
 
@@ -38,7 +39,7 @@ def test_three_classifiers_differ_in_their_pictures_alone(
     assert tuple(stage.pad for stage in stages) == pads
     for name, stage in zip(CLASSIFIERS, stages, strict=True):
         assert stage.data is not None
-        assert (stage.patch, stage.data.source) == (stage.data.side, f"{stages[0].data.train}:train")
+        assert (sides(stage.patch), stage.data.source) == (stage.data.size, f"{stages[0].data.train}:train")
         held_out = pipeline.validation_data(name)
         assert held_out is not None
         assert (held_out.source, held_out.enlarge) == (f"{stage.data.train}:test", stage.data.enlarge)

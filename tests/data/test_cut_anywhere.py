@@ -123,5 +123,5 @@ def test_sub_images_of_every_pipeline_show_all_pixels(file: Path) -> None:
         height, width = SIZES[data.train]
         seen = np.zeros((height, width), bool)
         for top, left in corners(height, width, cuts):
-            seen[top : top + cuts.size, left : left + cuts.size] = True
+            seen[top : top + data.size[0], left : left + data.size[1]] = True
         assert seen.all(), data.train

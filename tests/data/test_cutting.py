@@ -55,6 +55,17 @@ def test_a_picture_of_div2k_gives_forty_sub_images() -> None:
     assert all(top % 4 == 0 and left % 4 == 0 for top, left in at)
 
 
+def test_sub_images_may_have_two_sides() -> None:
+    cuts = SubImages(size=[720, 1280], stride=720)
+    at = corners(1356, 2040, cuts)
+    assert at == [(0, 0), (0, 720), (0, 760), (636, 0), (636, 720), (636, 760)]
+    assert corners(2040, 1200, cuts) == []
+    picture = np.arange(24 * 40).reshape(24, 40, 1)
+    [part] = cut(picture, [(8, 4)], (12, 20), 1)
+    np.testing.assert_array_equal(part, picture[8:20, 4:24])
+    assert corners(24, 40, SubImages(size=[12, 20], stride="centre"), 4) == [(4, 8)]
+
+
 def test_every_pixel_is_in_a_sub_image() -> None:
     covered = np.zeros((151, 203), int)
     for top, left in corners(151, 203, SubImages(size=48, stride=40)):

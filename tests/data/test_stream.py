@@ -162,6 +162,24 @@ def test_patches_begin_where_a_pixel_of_every_column_begins() -> None:
         assert set((255 * some["hr"][:, 0, 0, 0]).round().int().tolist()) == set(range(0, 25, step))
 
 
+def test_a_patch_of_two_sides_lies_anywhere_and_is_flipped_not_turned() -> None:
+    y, x = np.mgrid[:24, :40].astype(np.uint8)
+    hr = np.stack([y, x, np.zeros_like(x)], axis=-1)[None]
+    columns = {"hr": hr, "lr": hr[:, ::4, ::4]}
+    kinds = {"divisors": {"hr": 1, "lr": 4}, "codings": dict.fromkeys(columns, "pixels"), "key": 5}
+    batch = Stream(columns, **kinds, patch=(16, 32), batch=200, augment="flips").batch(0)
+    hr, lr = ((255 * batch[name]).round().int() for name in ("hr", "lr"))
+    assert (hr.shape, lr.shape) == ((200, 3, 16, 32), (200, 3, 4, 8))
+    corners = [hr[:, channel].amin((1, 2)).tolist() for channel in (0, 1)]
+    assert set(zip(*corners, strict=True)) == {(top, left) for top in (0, 4, 8) for left in (0, 4, 8)}
+    assert {int(step) for step in hr[:, 0, 1, 0] - hr[:, 0, 0, 0]} == {1, -1}
+    assert torch.equal(lr.amin((2, 3)), hr.amin((2, 3)))
+    with pytest.raises(ConfigError, match=r"patch \[16, 32\] cannot be turned"):
+        Stream(columns, **kinds, patch=(16, 32), batch=2)
+    with pytest.raises(ConfigError, match=r"patch \[32, 16\] is larger than the sub-images \(\[24, 40\]\)"):
+        Stream(columns, **kinds, patch=(32, 16), batch=2, augment="flips")
+
+
 def test_what_a_stage_draws_from_is_the_same_everywhere() -> None:
     """Golden keys: Python's own `hash` differs from process to process."""
     assert [key_of(0, "l1"), key_of(1, "l1"), key_of(0, "retrain")] == [

@@ -18,6 +18,7 @@ from acutance.models.model_file import load_model
 from acutance.pipeline import Pipeline, Stage, columns_read
 from acutance.schema import override, validate
 from acutance.training.build import build_learner
+from acutance.training.derive import derived
 from acutance.training.loop import _stream, reports_of
 from acutance.training.plan import StageJob, plan_stages
 
@@ -53,8 +54,9 @@ def job_of(folder: Path, out: Path, **changes: Any) -> StageJob:
         write_picture(folder / f"{name}.png", pixels)
     pipeline = validate(Pipeline, content(folder, **changes), "a test")
     catalogue = Catalogue({}, str(folder))
-    prepare(pipeline.data, pipeline.scale, catalogue, str(out), alone=True)
-    return plan_stages(pipeline, contents([pipeline.data], pipeline.scale, catalogue, str(out)), str(out))[0]
+    data = pipeline.data_of("one")
+    prepare(data, pipeline.scale, catalogue, str(out), alone=True)
+    return plan_stages(pipeline, contents([data], pipeline.scale, catalogue, str(out)), str(out))[0]
 
 
 def test_a_stage_learns_from_what_it_degrades_itself(tmp_path: Path) -> None:
@@ -89,6 +91,18 @@ def test_two_stages_see_other_crops_and_noise_and_start_from_other_weights(tmp_p
     kernels = [next(build_learner(j, "cpu").generator.network.parameters()) for j in (one, same, two)]
     assert torch.equal(kernels[0], kernels[1])
     assert not torch.equal(kernels[0], kernels[2])
+
+
+def test_a_stage_learns_from_patches_of_two_sides(tmp_path: Path) -> None:
+    cuts = {"data.subimages": {"size": 32, "stride": 32}, "stages.one.subimages": {"size": [48, 80], "stride": 80}}
+    sides = {"stages.one.patch": [32, 64], "stages.one.augment": "flips", "stages.one.margin": 8}
+    half = {"stages.one.derive": {"half": {"type": "bicubic", "of": "hr", "scale": 2}}}
+    job = job_of(tmp_path / "pictures", tmp_path / "out", **cuts, **sides, **half)
+    stage = Stage.model_validate(job.settings)
+    batch = derived(stage, _stream(job, stage, "cpu").batch(0))
+    shapes = {name: tuple(tensor.shape[2:]) for name, tensor in batch.items()}
+    assert shapes == {"hr": (32, 64), "lr": (8, 16), "half": (16, 32)}
+    assert [report.step for report in reports_of(job)] == [1, 2, 3]
 
 
 def test_detail_layers_of_what_is_degraded_are_computed_in_the_step(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from acutance.data.degradations import DEGRADATIONS
 from acutance.data.settings import DataSettings, SubImages, lr_columns
+from acutance.data.sides import sides
 from acutance.imaging.extractors import EXTRACTORS
 
 Corner = tuple[int, int]
@@ -28,12 +29,12 @@ def starts(length: int, size: int, stride: int) -> list[int]:
 
 def corners(height: int, width: int, cuts: SubImages, multiple: int = 1) -> list[Corner]:
     """Return the (top, left) of all sub-images of a picture, row by row; multiples of what the strides are."""
-    size, stride = cuts.size, cuts.stride
+    (high, wide), stride = sides(cuts.size), cuts.stride
     if stride == "centre":
-        middle = [(length - size) // 2 // multiple * multiple for length in (height, width)]
-        return [(middle[0], middle[1])] if min(middle) >= 0 else []
+        top, left = ((whole - part) // 2 // multiple * multiple for whole, part in ((height, high), (width, wide)))
+        return [(top, left)] if min(top, left) >= 0 else []
     assert isinstance(stride, int)  # pictures that are cut anywhere stay whole
-    return [(top, left) for top in starts(height, size, stride) for left in starts(width, size, stride)]
+    return [(top, left) for top in starts(height, high, stride) for left in starts(width, wide, stride)]
 
 
 def crop_to_multiple(hr: np.ndarray, divisors: Iterable[int]) -> np.ndarray:
@@ -81,13 +82,13 @@ def _tensor(picture: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
 
 
-def cut(layer: np.ndarray, at: Sequence[Corner], size: int, divisor: int) -> np.ndarray:
-    """Return the sub-images of one layer, (N, size / divisor, size / divisor, channels).
+def cut(layer: np.ndarray, at: Sequence[Corner], size: int | tuple[int, int], divisor: int) -> np.ndarray:
+    """Return the sub-images of one layer, (N, height / divisor, width / divisor, channels).
 
     Args:
         layer: (H / divisor, W / divisor, channels).
         at: (top, left) on the HR grid, multiples of `divisor`.
-        size: side of a sub-image on the HR grid.
+        size: side, or height and width, of a sub-image on the HR grid.
     """
-    side = size // divisor
-    return np.stack([layer[t // divisor :, left // divisor :][:side, :side] for t, left in at])
+    high, wide = (side // divisor for side in sides(size))
+    return np.stack([layer[t // divisor :, left // divisor :][:high, :wide] for t, left in at])

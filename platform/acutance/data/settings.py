@@ -11,6 +11,7 @@ from acutance.data.classified import SIDE
 from acutance.data.degradations import DEGRADATIONS
 from acutance.data.manifest import SHARD_VERSION, Coding, Column
 from acutance.data.scored import BINS
+from acutance.data.sides import Size, shown, sides, uneven
 from acutance.errors import ConfigError
 from acutance.fingerprint import fingerprint
 from acutance.imaging.extractors import CHANNELS, CODINGS, EXTRACTORS
@@ -34,7 +35,7 @@ BICUBIC = "bicubic"
 
 
 class SubImages(Strict):
-    """How a picture is cut: squares of `size` HR pixels, one every `stride`, the last at the border.
+    """How a picture is cut: squares or rectangles of `size` HR pixels, one every `stride`, the last at the border.
 
     With the stride `anywhere` nothing is cut beforehand. Pictures are stored whole, as their files; each sample decodes
     one and takes its patch from any place in it, all equally likely.
@@ -42,9 +43,9 @@ class SubImages(Strict):
     Scored pictures with a side under `size` are enlarged to it (Choi et al.'s released code), others are left out.
     """
 
-    size: PositiveInt
+    size: Size = Field(description="HR pixels of a side, or [height, width]")
     stride: PositiveInt | Literal["centre", "anywhere"] = Field(
-        description="in HR pixels; centre: one square, from the middle; anywhere: pictures stay whole"
+        description="in HR pixels; centre: one, from the middle; anywhere: pictures stay whole"
     )
 
 
@@ -107,9 +108,9 @@ class DataSettings(Strict):
         return f"{self.train}:{self.split}" if self.label else self.train
 
     @property
-    def side(self) -> int:
-        """The side of a row's picture in HR pixels."""
-        return self.subimages.size if self.subimages else SIDE * (self.enlarge.scale if self.enlarge else 1)
+    def size(self) -> tuple[int, int]:
+        """Height and width of a row's picture in HR pixels."""
+        return sides(self.subimages.size if self.subimages else SIDE * (self.enlarge.scale if self.enlarge else 1))
 
     @model_validator(mode="before")
     @classmethod
@@ -133,6 +134,9 @@ class DataSettings(Strict):
         made = self.degradation or self.detail or self.weight_map
         if self.subimages and self.subimages.stride == "anywhere" and made:
             raise ValueError("subimages.stride: of pictures cut anywhere no degradation, detail, weight_map is stored")
+        whole = self.label or (self.subimages and self.subimages.stride == "anywhere")
+        if self.subimages and whole and len(set(sides(self.subimages.size))) > 1:
+            raise ValueError("subimages.size: one number where pictures are scored or stay whole")
         if not self.label and self.split != "train":
             raise ValueError("split: for scored and classified pictures; name another data set in `train`")
         return self
@@ -162,20 +166,21 @@ def columns_of(settings: DataSettings, scale: int) -> dict[str, Column]:
     """
     divisors = {"hr": 1, **lr_columns(settings, scale)}
     for key, value in settings.subimages.model_dump().items() if settings.subimages else ():
-        if wrong := [d for d in divisors.values() if isinstance(value, int) and value % d]:
+        if wrong := [] if isinstance(value, str) else uneven(value, divisors.values()):
             raise ConfigError(
-                f"{value} is no multiple of the scale {wrong[0]}",
+                f"{shown(value)} is no multiple of the scale {wrong[0]}",
                 where=f"data.subimages.{key}",
                 fix="choose a multiple",
             )
-    size = settings.side
-    columns = {name: _column(size // d, d, "pixels", 3) for name, d in divisors.items()}
+    columns = {name: _column(settings.size, d, "pixels", 3) for name, d in divisors.items()}
     if settings.subimages and settings.subimages.stride == "anywhere":
-        columns = {"hr": _column(size, 1, "encoded", 3), "hr_bytes": LABELS["hr_bytes"]}
+        columns = {"hr": _column(settings.size, 1, "encoded", 3), "hr_bytes": LABELS["hr_bytes"]}
     if settings.detail and settings.detail_margin is None:
         coding = CODINGS[settings.detail.type]
         analysed = {name: divisors[name] for name in ("hr", "lr") if name in divisors}
-        columns |= {f"{name}_detail": _column(size // d, d, coding, CHANNELS[coding]) for name, d in analysed.items()}
+        columns |= {
+            f"{name}_detail": _column(settings.size, d, coding, CHANNELS[coding]) for name, d in analysed.items()
+        }
     if settings.label:
         columns[settings.label] = LABELS[settings.label]
     if settings.weight_map:
@@ -196,9 +201,9 @@ def stored_scales(settings: DataSettings, scale: int) -> list[int]:
     return list(lr_columns(settings, scale).values()) if paired else []
 
 
-def _column(side: int, divisor: int, coding: Coding, channels: int) -> Column:
+def _column(size: tuple[int, int], divisor: int, coding: Coding, channels: int) -> Column:
     dtype = "uint8" if coding in ("pixels", "encoded") else "float16"
-    return Column(dtype=dtype, shape=(side, side, channels), divisor=divisor, coding=coding)
+    return Column(dtype=dtype, shape=(size[0] // divisor, size[1] // divisor, channels), divisor=divisor, coding=coding)
 
 
 def dataset_fingerprint(settings: DataSettings, scale: int, pictures: Checked, enlarger: str = "") -> str:

@@ -21,6 +21,7 @@ from acutance.data.originals import Excerpt, File, Picture
 from acutance.data.pictures import PictureError, encode_png, read_picture
 from acutance.data.settings import DataSettings, columns_of
 from acutance.data.shards import ShardWriter
+from acutance.data.sides import shown, sides
 from acutance.errors import AcutanceError, DamagedError, DataError
 from acutance.hardware import device_of
 from acutance.imaging import difference_statistics
@@ -119,7 +120,7 @@ def _add_picture(writer: ShardWriter, picture: Picture, task: Task, device: str)
         return _add_file(writer, picture, task)
     whole = _read(picture, task.settings)
     if picture.distribution:
-        whole = _at_least(whole, cuts.size)
+        whole = _at_least(whole, min(sides(cuts.size)))  # of such pictures they are equal
     hr = cutting.crop_to_multiple(whole, divisors)
     height, width = hr.shape[:2]
     at = cutting.corners(height, width, cuts, math.lcm(*divisors))
@@ -140,7 +141,7 @@ def _add_picture(writer: ShardWriter, picture: Picture, task: Task, device: str)
 def _add_file(writer: ShardWriter, picture: Picture, task: Task) -> int:
     """Put a whole picture into the shard, as its file, or as one that holds it enlarged; return 1."""
     assert task.settings.subimages is not None  # only pictures that are cut come here
-    content, size = _bytes_of(picture), task.settings.subimages.size
+    content, size = _bytes_of(picture), min(sides(task.settings.subimages.size))  # the sides are equal
     whole = _decoded(content, picture, task.settings)
     if min(whole.shape[:2]) < size:
         if not picture.distribution:
@@ -180,9 +181,9 @@ def _read_lr(file: File, scale: int, whole: np.ndarray, hr: np.ndarray, settings
     return lr[: hr.shape[0] // scale, : hr.shape[1] // scale]
 
 
-def _too_small(picture: np.ndarray, size: int) -> _LeftOut:
+def _too_small(picture: np.ndarray, size: int | tuple[int, int]) -> _LeftOut:
     height, width = picture.shape[:2]
-    return _LeftOut(f"it is {width}x{height} pixels, smaller than a sub-image ({size})")
+    return _LeftOut(f"it is {width}x{height} pixels, smaller than a sub-image ({shown(size)})")
 
 
 def _read(picture: File, settings: DataSettings, which: str = "") -> np.ndarray:

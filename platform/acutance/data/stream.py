@@ -19,6 +19,7 @@ import torch
 from acutance.data.degradations import degraded
 from acutance.data.encoded import EncodedPictures
 from acutance.data.manifest import Coding
+from acutance.data.sides import fits, grown, shown, sides, uneven
 from acutance.errors import ConfigError
 
 Turning = Literal["turns", "flips", "mirror", "none"]
@@ -53,8 +54,8 @@ class Stream:
             labels (N, ...). Or `EncodedPictures`, whose patches lie anywhere in them.
         divisors: by name, how many times smaller than HR the column is.
         codings: by name, how the column's values are to be read.
-        patch: side of the patch in HR pixels. It starts at any pixel that is one in all columns: at multiples of the
-            least common multiple of their divisors.
+        patch: side, or height and width, of the patch in HR pixels. It starts at any pixel that is one in all columns:
+            at multiples of the least common multiple of their divisors.
         batch: samples a step, over all workers.
         key: 0 to 2^64 - 1; of a stage, `key_of` its seed and name.
         augment: how half of the samples are turned each way: flips and transposition, both flips, or left to right.
@@ -71,7 +72,7 @@ class Stream:
         *,
         divisors: Mapping[str, int],
         codings: Mapping[str, Coding],
-        patch: int,
+        patch: int | tuple[int, int],
         batch: int,
         key: int,
         augment: Turning = "turns",
@@ -79,18 +80,22 @@ class Stream:
         degrade: Sequence[dict[str, Any]] = (),
     ) -> None:
         self.columns, self.divisors, self.codings = dict(columns), dict(divisors), dict(codings)
-        self.patch, self.batch_size, self.key, self.augment, self.degrade = patch, batch, key, augment, degrade
+        self.patch, self.batch_size, self.key, self.augment, self.degrade = sides(patch), batch, key, augment, degrade
         name = next(name for name, coding in codings.items() if coding != "label")
         self.rows, self.pad = len(columns[name]), pad
-        self.size = columns[name].shape[1] * divisors[name] + 2 * pad
+        height, width = (side * divisors[name] for side in columns[name].shape[1:3])
+        self.size = grown((height, width), pad)
         self.grid = math.lcm(*(divisors[name] for name in columns if codings[name] != "label"))
         self._orders: dict[int, np.ndarray] = {}
         for what, pixels in (("patch", patch), ("pad", pad)):
-            if pixels % self.grid:
-                raise ConfigError(f"{what} {pixels} is no multiple of the scale {self.grid}", fix="choose a multiple")
-        if patch > self.size:
+            if uneven(pixels, [self.grid]):
+                fault = f"{what} {shown(pixels)} is no multiple of the scale {self.grid}"
+                raise ConfigError(fault, fix="choose a multiple")
+        if augment == "turns" and self.patch[0] != self.patch[1]:
+            raise ConfigError(f"patch {shown(patch)} cannot be turned", fix="use augment: flips")
+        if not fits(patch, self.size):
             raise ConfigError(
-                f"patch {patch} is larger than the sub-images ({self.size})",
+                f"patch {shown(patch)} is larger than the sub-images ({shown(self.size)})",
                 fix="make one smaller, the other larger",
             )
 
@@ -98,7 +103,7 @@ class Stream:
         """Return what worker `rank` of `world` sees in a step (counted from 0).
 
         Returns:
-            By column, float32 (batch / world, channels, patch / divisor, patch / divisor): pixels in 0..1,
+            By column, float32 (batch / world, channels, height / divisor, width / divisor): pixels in 0..1,
             detail layers as factors 2^x or as differences; an `lr` that is made here may leave 0..1;
             labels (batch / world, ...) as they are. The batches of all workers, one after another, are that of one.
 
@@ -131,9 +136,9 @@ class Stream:
         bits = [bit in TURNED[self.augment] and bool(turns >> bit & 1) for bit in (63, 62, 61)]
         return _Draw(int(self._order(epoch)[place]), seed, top, left, *bits)
 
-    def _start(self, word: int, side: int) -> int:
+    def _start(self, word: int, whole: int, part: int) -> int:
         """Return where a patch begins along a side of so many HR pixels, all places being equally likely."""
-        return self.grid * (word % ((side - self.patch) // self.grid + 1))
+        return self.grid * (word % ((whole - part) // self.grid + 1))
 
     def _order(self, epoch: int) -> np.ndarray:
         """Return the order of the rows in an epoch; a batch seldom spans more than two epochs."""
@@ -153,14 +158,14 @@ class Stream:
 
     def _crops(self, name: str, draws: list[_Draw]) -> np.ndarray:
         column, divisor = self.columns[name], self.divisors[name]
-        side, rows = self.patch // divisor, [draw.row for draw in draws]
-        crops = np.zeros((len(draws), side, side, column.shape[-1]), column.dtype)
+        (high, wide), rows = (side // divisor for side in self.patch), [draw.row for draw in draws]
+        crops = np.zeros((len(draws), high, wide, column.shape[-1]), column.dtype)
         pictures = column.decoded(rows) if isinstance(column, EncodedPictures) else (column[row] for row in rows)
         for crop, draw, picture in zip(crops, draws, pictures, strict=True):
             height, width = (pixels * divisor + 2 * self.pad for pixels in picture.shape[:2])
-            top = (self._start(draw.top, height) - self.pad) // divisor
-            left = (self._start(draw.left, width) - self.pad) // divisor
-            seen = picture[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
+            top = (self._start(draw.top, height, self.patch[0]) - self.pad) // divisor
+            left = (self._start(draw.left, width, self.patch[1]) - self.pad) // divisor
+            seen = picture[max(top, 0) : max(top + high, 0), max(left, 0) : max(left + wide, 0)]
             above, before = max(-top, 0), max(-left, 0)
             _upright(crop, draw)[above : above + seen.shape[0], before : before + seen.shape[1]] = seen
         return crops
@@ -184,7 +189,7 @@ def _decoded(crops: np.ndarray, coding: Coding) -> torch.Tensor:
 
 
 def _upright(crop: np.ndarray, draw: _Draw) -> np.ndarray:
-    """Return a view of (side, side, channels): what is written to it stands there flipped and then transposed."""
+    """Return a view of (height, width, channels): what is written to it stands there flipped and then transposed."""
     crop = crop.swapaxes(0, 1) if draw.transpose else crop
     return crop[:: -1 if draw.flip_vertical else 1, :: -1 if draw.flip_horizontal else 1]
 

@@ -62,12 +62,12 @@ def selected_percent(shards: str, data: DataSettings) -> float:
 
 
 def _put_together(parts: np.ndarray, corners: list[tuple[int, int]]) -> list[np.ndarray]:
-    """Return the picture (H, W, 3) that squares (N, size, size, 3) are of; where they do not cover it, the squares."""
-    size, (above, before) = parts.shape[1], np.min(corners, axis=0)
-    height, width = np.max(corners, axis=0) - (above, before) + size
+    """Return the picture (H, W, 3) that parts (N, height, width, 3) are of; where they do not cover it, the parts."""
+    (high, wide), (above, before) = parts.shape[1:3], np.min(corners, axis=0)
+    height, width = np.max(corners, axis=0) - (above, before) + (high, wide)
     whole, covered = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), bool)
     for part, (top, left) in zip(parts, corners, strict=True):
-        place = slice(top - above, top - above + size), slice(left - before, left - before + size)
+        place = slice(top - above, top - above + high), slice(left - before, left - before + wide)
         whole[place], covered[place] = part, True
     return [whole] if covered.all() else [np.array(part) for part in parts]
 

@@ -23,6 +23,7 @@ from typing_extensions import TypedDict
 
 from acutance.data import DataSettings, SubImages
 from acutance.data.degradations import reduction
+from acutance.data.sides import fits, grown, shown, sides, uneven
 from acutance.errors import ConfigError
 from acutance.evaluation.metrics import METRICS
 from acutance.evaluation.protocols import PROTOCOLS
@@ -155,9 +156,9 @@ class Pipeline(Strict):
 
     def data_of(self, stage: str) -> DataSettings:
         """Return what a stage trains on: its own data, or the pipeline's."""
-        data = self.stages[stage].data or self.data
+        data, cuts = self.stages[stage].data or self.data, self.stages[stage].subimages
         assert data is not None  # every pipeline is checked for it
-        return data
+        return data.model_copy(update={"subimages": cuts}) if cuts else data
 
     def workers_of(self, stage: str) -> int:
         """Return how many workers train a stage: its own number, or the most that its batch can be shared by."""
@@ -182,7 +183,7 @@ class Pipeline(Strict):
         settings, data = self.stages[stage], self.data_of(stage)
         if settings.validation is None:
             return None
-        seen = settings.patch + 2 * self.margin(stage)
+        seen = grown(settings.patch, self.margin(stage))
         changes: dict[str, Any] = {"train": settings.validation.on}
         changes |= {"split": settings.validation.split} if data.label else {}
         changes |= {"subimages": SubImages(size=seen, stride="centre")} if data.subimages else {}
@@ -192,22 +193,29 @@ class Pipeline(Strict):
         stage, place = self.stages[name], f"stages.{name}"
         if stage.data is None and self.data is None:
             return [f"{place}: has no data; give the pipeline, or the stage, 'data'"]
+        if stage.subimages and self.data_of(name).label == "class":
+            return [f"{place}.subimages: classified pictures are small and stay whole; leave it out"]
         problems = _unknown(f"{place}.needs", stage.needs, self.stages)
         problems += self._column_problems(name, place) + self._term_problems(stage, place)
         for what, pixels in (("patch", stage.patch), ("pad", stage.pad)):
-            if pixels % self.scale_of(name):
-                problems.append(f"{place}.{what}: {pixels} is no multiple of the scale {self.scale}")
+            if uneven(pixels, [self.scale_of(name)]):
+                problems.append(f"{place}.{what}: {shown(pixels)} is no multiple of the scale {self.scale}")
         problems += self._detail_problems(name, place) + self._scale_problems(name, place)
         problems += self._degrade_problems(name, place)
-        if stage.patch > (side := self.data_of(name).side + 2 * stage.pad):
-            problems.append(f"{place}.patch: {stage.patch} is larger than data.subimages.size")
-        elif stage.patch + 2 * self.margin(name) > side:
-            problems.append(f"{place}.patch: {stage.patch} and its margins are larger than data.subimages.size")
+        patch, within = shown(stage.patch), grown(self.data_of(name).size, stage.pad)
+        if not fits(stage.patch, within):
+            problems.append(f"{place}.patch: {patch} is larger than {self._cuts(name)}.size")
+        elif not fits(grown(stage.patch, self.margin(name)), within):
+            problems.append(f"{place}.patch: {patch} and its margins are larger than {self._cuts(name)}.size")
         for judge, discriminator in stage.discriminators.items():
-            if discriminator.network.size != stage.patch:
+            if sides(discriminator.network.size) != sides(stage.patch):
                 size = f"{place}.discriminators.{judge}.network.size"
-                problems.append(f"{size}: {discriminator.network.size} is not the stage's patch, {stage.patch}")
+                problems.append(f"{size}: {discriminator.network.size} is not the stage's patch, {patch}")
         return problems + _sharing_problems(stage, place)
+
+    def _cuts(self, name: str) -> str:
+        """Return where a file says how a stage's pictures are cut."""
+        return f"stages.{name}.subimages" if self.stages[name].subimages else "data.subimages"
 
     def _column_problems(self, name: str, place: str) -> list[str]:
         """What networks, terms and discriminators read is made by the data or in the step."""
@@ -230,7 +238,7 @@ class Pipeline(Strict):
             if set(besides) - there:
                 problems.append(f"{place}.derive.{column}: {made.type} needs data.{made.type}")
             times = getattr(made, "scale", 1)
-            if stage.patch % times or (times > 1 and stage.margin % (times * self.scale_of(name))):
+            if uneven(stage.patch, [times]) or (times > 1 and stage.margin % (times * self.scale_of(name))):
                 problems.append(f"{place}.derive.{column}.scale: {times} divides the patch or the margin unevenly")
         return problems
 
@@ -255,9 +263,10 @@ class Pipeline(Strict):
             return [f"{place}.scales: the network {stage.network.type} has one scale; leave them out"]
         lacking = [scale for scale in stage.scales if scale not in data.lr_scales]
         problems = [f"{place}.scales: {scale} is not among data.lr_scales" for scale in lacking]
-        side, size = stage.patch // self.scale * max(stage.scales), data.side
-        if side > size:
-            problems.append(f"{place}.patch: at x{max(stage.scales)} it is {side}, larger than data.subimages.size")
+        height, width = (side // self.scale * max(stage.scales) for side in sides(stage.patch))
+        if not fits((height, width), data.size):
+            what = f"at x{max(stage.scales)} it is {shown((height, width))}, larger than {self._cuts(name)}.size"
+            problems.append(f"{place}.patch: {what}")
         if stage.discriminators:
             problems.append(f"{place}.discriminators: one judges pictures of one size; leave them out with scales")
         if stage.margin or stage.derive:

@@ -19,9 +19,10 @@ from pydantic import (
 )
 from torch import Tensor
 
-from acutance.data import DataSettings
+from acutance.data import DataSettings, SubImages
 from acutance.data.degradations import Steps
 from acutance.data.settings import BICUBIC
+from acutance.data.sides import Size, sides
 from acutance.data.stream import Turning
 from acutance.evaluation.validation import MEASURES
 from acutance.imaging import frequency
@@ -205,6 +206,7 @@ class Stage(Strict):
     """One training: network + objective + discriminators + optimisers + schedule + steps."""
 
     data: DataSettings | None = Field(default=None, description="its own where it differs from the pipeline's")
+    subimages: SubImages | None = Field(default=None, description="how its pictures are cut, where not as `data` says")
     validation: Validation | None = None
     accept: dict[str, float] = Field(
         default_factory=dict,
@@ -222,7 +224,7 @@ class Stage(Strict):
         description="0 trains nothing: the network as it starts, which may take its pictures another way"
     )
     batch: PositiveInt = Field(default=16, description="samples a step, over all workers")
-    patch: PositiveInt = Field(default=128, description="side of the HR patch in pixels")
+    patch: Size = Field(default=128, description="HR pixels of a patch's side, or [height, width]")
     scales: list[PositiveInt] = Field(
         default_factory=list,
         description="one of them is drawn for each step; LR patches stay as large, HR ones are as many times larger",
@@ -271,6 +273,13 @@ class Stage(Strict):
     )
     checkpoint_every: PositiveInt = 1000
     report_every: PositiveInt = 50
+
+    @model_validator(mode="after")
+    def _stands_upright(self) -> Stage:
+        height, width = sides(self.patch)
+        if self.augment == "turns" and height != width:
+            raise ValueError("augment: a patch of two sides cannot be turned; use flips, mirror or none")
+        return self
 
     @model_validator(mode="after")
     def _in_turn(self) -> Stage:

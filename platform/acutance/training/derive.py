@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from acutance.data.sides import grown
 from acutance.losses.pixel import inside
 from acutance.pipeline import DERIVATIONS, Stage
 
@@ -17,7 +18,7 @@ def derived(stage: Stage, batch: Batch) -> Batch:
 
     Each picture keeps as many of its own pixels around it as the smallest one has.
     """
-    whole = stage.patch + 2 * stage.margin
+    _, whole = grown(stage.patch, stage.margin)
     pictures = {name: tensor for name, tensor in batch.items() if tensor.ndim == 4}
     around = {name: stage.margin * picture.shape[-1] // whole for name, picture in pictures.items()}
     least = min(around.values())

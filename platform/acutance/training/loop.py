@@ -18,6 +18,7 @@ from acutance.data.ahead import Ahead
 from acutance.data.degradations import plain
 from acutance.data.scales import ScaleStream
 from acutance.data.shards import open_columns, read_manifest
+from acutance.data.sides import grown, sides
 from acutance.data.stream import Stream
 from acutance.errors import ConfigError
 from acutance.hardware import device_of
@@ -177,7 +178,7 @@ def _stream(job: StageJob, stage: Stage, device: str) -> Stream | ScaleStream:
     columns = open_columns(job.shards, sorted(columns_read(stage)))
     _require_classes(job, stage, columns)
 
-    def stream_of(named: dict[str, str], patch: int) -> Stream:
+    def stream_of(named: dict[str, str], patch: tuple[int, int]) -> Stream:
         return Stream(
             {name: columns[stored] for name, stored in named.items()},
             divisors={name: manifest.columns[stored].divisor for name, stored in named.items()},
@@ -191,9 +192,9 @@ def _stream(job: StageJob, stage: Stage, device: str) -> Stream | ScaleStream:
         )
 
     if not stage.scales:
-        return stream_of({name: name for name in columns}, stage.patch + 2 * stage.margin)
-    side = stage.patch // job.scale
-    streams = {s: stream_of({"hr": "hr", "lr": f"lr_x{s}"}, side * s) for s in stage.scales}
+        return stream_of({name: name for name in columns}, grown(stage.patch, stage.margin))
+    height, width = (side // job.scale for side in sides(stage.patch))
+    streams = {s: stream_of({"hr": "hr", "lr": f"lr_x{s}"}, (height * s, width * s)) for s in stage.scales}
     return ScaleStream(streams, job.key)
 
 

@@ -29,8 +29,8 @@ TRAINING_VERSION = 5
 """Counts changes of the training code after which equal settings give other weights."""
 
 _NOT_DETERMINING = {
-    "needs", "data", "validation", "accept", "checkpoint_every", "report_every", "seed", "workers", "channels_last",
-    "compile",
+    "needs", "data", "subimages", "validation", "accept", "checkpoint_every", "report_every", "seed", "workers",
+    "channels_last", "compile",
 }  # fmt: skip
 """Compiling and the order in memory change the order of summation, as the number of workers does: rounding alone."""
 

@@ -105,7 +105,7 @@ def _batches(shards: str, stage: Stage, device: str) -> Iterator[Batch]:
         columns,
         divisors={name: manifest.columns[name].divisor for name in columns},
         codings={name: manifest.columns[name].coding for name in columns},
-        patch=manifest.columns["hr"].shape[0],
+        patch=manifest.columns["hr"].shape[:2],  # type: ignore[arg-type]
         batch=stage.batch,
         key=0,
         augment="none",
