@@ -20,7 +20,7 @@ from acutance.evaluation.metrics import unavailable
 from acutance.evaluation.results import Evaluation
 from acutance.examine import EVALUATION_VERSION, EXAM, evaluate_models
 from acutance.fingerprint import fingerprint
-from acutance.registry import log_model, tracking
+from acutance.registry import is_recorded, log_model, tracking
 from acutance.registry.card import DataSet, Facts, Training
 from acutance.training.launch import train
 from acutance.training.loop import Losses
@@ -294,13 +294,23 @@ def run(work: Work) -> Outcome:
 
 
 def finished(work: Work) -> Outcome | None:
-    """Return what an earlier run of the very same work came to; None when something is left to do."""
-    receipt = _receipt(work)
-    if not storage.exists(receipt):
+    """Return what an earlier run of the very same work came to; None when something is left to do, or is gone."""
+    note = _receipt(work)
+    receipt = storage.read_json(note) if storage.exists(note) else None
+    if not receipt or not _is_there(work, receipt):
         return None
     for job in work.jobs():
         require_accepted(job)
-    return _outcome(work, storage.read_json(receipt), False)
+    return _outcome(work, receipt, False)
+
+
+def _is_there(work: Work, receipt: dict[str, str]) -> bool:
+    """Tell whether a finished run's evaluation, and its run and model in MLflow, have not been lost since."""
+    evaluation, registered = receipt["evaluation"], work.pipeline.registered
+    if evaluation and not storage.exists(storage.join(work.root, "evaluations", evaluation, "evaluation.json")):
+        return False
+    version = (registered.name, receipt["version"]) if registered and receipt["version"] else None
+    return is_recorded(tracking.connect(work.root), receipt["run"], version)
 
 
 def _outcome(work: Work, receipt: dict[str, str], fresh: bool) -> Outcome:

@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from acutance.errors import ModelError
-from acutance.registry import listing
+from acutance.registry import is_recorded, listing
 from acutance.registry.resolve import registered, versions_of
 
 
@@ -42,3 +42,13 @@ def test_models_beyond_the_first_page_and_with_any_name(crowded: MlflowClient, m
 def test_a_slip_of_the_pen_is_compared_with_all_names(crowded: MlflowClient) -> None:
     with pytest.raises(ModelError, match="did you mean 'model-3'"):
         registered(crowded, "modle-3")
+
+
+def test_what_was_recorded_and_is_gone_is_not_there(shared: MlflowClient, shared_run: str) -> None:
+    shared.create_registered_model("gone")
+    number = str(shared.create_model_version("gone", "there", shared_run).version)
+    assert is_recorded(shared, shared_run, ("gone", number))
+    assert not is_recorded(shared, "0" * 32, None), "a run of another database"
+    shared.delete_model_version("gone", number)
+    assert not is_recorded(shared, shared_run, ("gone", number))
+    assert is_recorded(shared, shared_run, None)

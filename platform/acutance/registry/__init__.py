@@ -1,9 +1,9 @@
 """The registry room: what was run, which models came of it, and which one is used. All of it lives in MLflow.
 
-`address` finds the tracking store and makes sure that it answers; `tracking` keeps a run for a pipeline and
-one below it for each stage; `package` wraps a model file, with its `card` and the code that `imports` finds, so
-that `mlflow models serve` runs it anywhere; `export` writes it for other software; `resolve` turns
-`models:/NAME@champion` into a file; `gate` and `promotion` decide which version is the champion, `trail` keeps
+`address` finds the tracking store and makes sure that it answers, `database` makes it where it is a file; `tracking`
+keeps a run for a pipeline and one below it for each stage; `package` wraps a model file, with its `card` and the code
+that `imports` finds, so that `mlflow models serve` runs it anywhere; `export` writes it for other software; `resolve`
+turns `models:/NAME@champion` into a file; `gate` and `promotion` decide which version is the champion, `trail` keeps
 what was decided and `settle` brings MLflow's aliases in line with it.
 """
 
@@ -24,7 +24,7 @@ from acutance.registry.tracking import (
     user,
 )
 from acutance.registry.trail import Decision
-from acutance.registry.versions import ModelRecord, VersionRecord, listing, version_records
+from acutance.registry.versions import ModelRecord, VersionRecord, is_recorded, listing, version_records
 
 __all__ = [
     "Decision",
@@ -38,6 +38,7 @@ __all__ = [
     "finish",
     "git_commit",
     "history",
+    "is_recorded",
     "listing",
     "log_file",
     "log_json",

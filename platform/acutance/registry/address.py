@@ -10,7 +10,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -23,6 +23,7 @@ from acutance.errors import RefusedError, UnreachableError, UserError
 from acutance.patience import patiently
 from acutance.quiet import hush
 from acutance.redact import redacted
+from acutance.registry.database import bring_up_to_date
 from acutance.storage import is_remote
 
 hush()  # once more: importing MLflow has just set its loggers to INFO
@@ -108,7 +109,7 @@ def connect(storage: str) -> MlflowClient:
     uri = tracking_uri(storage)
     path = sqlite_path(uri)
     if path:
-        _openable(path)
+        _open(path)
     client = client_of(uri)
 
     def look() -> None:
@@ -212,16 +213,14 @@ def _environment(settings: Mapping[str, str]) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def _openable(path: Path) -> None:
-    """Try the SQLite file first: MLflow retries for minutes where the file will never open."""
+def _open(path: Path) -> None:
+    """Try the SQLite file first, and have its tables made: MLflow retries for minutes where it will never open."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        database = sqlite3.connect(path, timeout=BUSY_SECONDS)
-        try:
+        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as database:
             database.execute("BEGIN IMMEDIATE")
             database.rollback()
-        finally:
-            database.close()
+        bring_up_to_date(path)
     except (OSError, sqlite3.Error) as error:
         raise UnreachableError(
             f"the tracking database cannot be opened for writing: {error}",

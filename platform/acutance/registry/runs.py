@@ -6,7 +6,6 @@ over an SQLite file a lock on this machine sees to it, over a server a parameter
 
 from __future__ import annotations
 
-import fcntl
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from mlflow.entities import Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from acutance.errors import UserError
+from acutance.lock import locked
 from acutance.registry.address import sqlite_path, waited_for
 from acutance.registry.flatten import flatten
 from acutance.registry.owner import is_gone, this_process
@@ -221,8 +221,7 @@ def _alone(uri: str) -> Iterator[bool]:
     if path is None:
         yield False
         return
-    with open(path.with_name(f"{path.name}.lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(path.with_name(f"{path.name}.lock")):
         yield True
 
 

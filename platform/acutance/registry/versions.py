@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+from mlflow.exceptions import MlflowException
 
 from acutance.registry import trail
 from acutance.registry.address import answers
-from acutance.registry.resolve import all_models, all_versions, registered, versions_of
+from acutance.registry.resolve import ABSENT, all_models, all_versions, registered, versions_of
 from acutance.registry.runs import FINGERPRINT
 from acutance.registry.trail import Decision
 
@@ -60,6 +61,20 @@ def version_records(client: MlflowClient, name: str) -> list[VersionRecord]:
             _record(model, version, trail.last_about(decisions, str(version.version)))
             for version in reversed(versions_of(client, name))
         ]
+
+
+def is_recorded(client: MlflowClient, run_id: str, version: tuple[str, str] | None) -> bool:
+    """Tell whether a run, and a version (name, number) where one is given, are still there."""
+    try:
+        with answers(client.tracking_uri):
+            there = client.get_run(run_id).info.lifecycle_stage == "active"
+            if version:
+                client.get_model_version(*version)
+            return there
+    except MlflowException as error:
+        if error.error_code != ABSENT:
+            raise
+        return False
 
 
 def _record(model: RegisteredModel, version: ModelVersion, last: Decision | None) -> VersionRecord:
