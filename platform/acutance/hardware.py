@@ -11,11 +11,14 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from acutance.console import say
 from acutance.errors import ConfigError, TrainingError
 from acutance.yaml_text import read_yaml
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Asked = Literal["auto"] | float
 """GPUs of a worker as a file asks for them: `auto` is 1 where the cluster has or can start any, else 0."""
@@ -24,6 +27,8 @@ HEAD = "node:__internal_head__"
 """What Ray calls a resource that its head node alone has."""
 
 Resources = Mapping[str, float]
+
+Module = TypeVar("Module", bound="nn.Module")
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,17 @@ def device_of(gpus: float) -> str:
             fix="look at the driver and at torch's CUDA version there (`acutance doctor`), or set the GPUs to 0",
         )
     return f"cuda:{torch.cuda.current_device()}"
+
+
+def in_full_precision(network: Module, device: str) -> Module:
+    """Move a network to a device where its products of float32 are not rounded to TF32: measures compare with a CPU's.
+
+    This holds for the rest of the process.
+    """
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    return network.to(device)
 
 
 def missing_compiler(device: str) -> str:

@@ -19,7 +19,7 @@ from acutance.evaluation.metrics import METRICS, measure, unavailable
 from acutance.evaluation.pictures import INPUT, LR, bicubic_for, pair_for, picture_file, shown, shown_detail
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation, Row
-from acutance.hardware import Asked, device_of, gpus_for
+from acutance.hardware import Asked, device_of, gpus_for, in_full_precision
 from acutance.models.model_file import load_model
 from acutance.models.restore import restore
 from acutance.quiet import hush
@@ -240,7 +240,7 @@ def _restored(model: str, yardstick: Yardstick, lr: np.ndarray, truth: np.ndarra
 def _loaded(uri: str, call: str, device: str) -> tuple[nn.Module, dict[str, Any]]:
     """Load a model once a worker process and evaluation: by the next one its file may be another."""
     network, description = load_model(uri)
-    return network.to(device), description
+    return in_full_precision(network, device), description
 
 
 def _require_scale(description: Mapping[str, Any], scale: int, where: str) -> None:

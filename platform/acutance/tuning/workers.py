@@ -13,6 +13,7 @@ import torch.distributed as dist
 from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from acutance.console import say
 from acutance.quiet import hush
 from acutance.training import group
 from acutance.training.loop import Report, Tracker, reports_of
@@ -85,10 +86,6 @@ class Workers:
         while self.advance(0) is not None:
             pass
 
-    def described(self) -> str:
-        """Return a sentence about what the workers compute on."""
-        return group.described(self.devices, self.resources.get("GPU", 0))
-
     def _assemble(self) -> None:
         """Start the other workers, where there are none yet, and enter the process group with them."""
         if self.devices:
@@ -100,6 +97,7 @@ class Workers:
         with self._together(joining):
             self.device = group.enter(address, 0, self.count, gpus)
             self.devices = group.device_names(gpus, self.count)
+        say(f"a trial trains with {group.described(self.devices, gpus)}")
 
     @contextmanager
     def _together(self, others: list[Any]) -> Iterator[None]:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from acutance.errors import ModelError
+from acutance.hardware import in_full_precision
 from acutance.imaging.resize import imresize_uint8
 from acutance.models.model_file import load_model
 from acutance.models.restore import restore_bands
@@ -56,4 +57,4 @@ class Enlarger:
 def _loaded(model: str, fingerprint: str, device: str) -> tuple[nn.Module, dict[str, Any]]:
     """Load a model once a process."""
     network, description = load_model(model)
-    return network.to(device), description
+    return in_full_precision(network, device), description
