@@ -91,6 +91,30 @@ def test_the_first_contact_is_not_waited_for(bucket: Bucket, said: list[str]) ->
     assert not said
 
 
+def test_what_comes_back_and_refuses_is_told_and_a_later_outage_is_said_again(said: list[str]) -> None:
+    patience._known.answered.add("a")
+    answers: list[Exception | None] = [
+        None,
+        UnreachableError("away"),
+        RefusedError("expired"),
+        UnreachableError("away"),
+    ]
+
+    def attempt() -> str:
+        if answer := answers.pop():
+            raise answer
+        return "well"
+
+    with pytest.raises(RefusedError, match="expired"):
+        patience.patiently("it", "a", attempt)
+    assert patience.patiently("it", "a", attempt) == "well"
+    assert [text.partition(" (")[0] for text in said] == [
+        "it does not answer",
+        "it does not answer",
+        "it answers again, after 0 s",
+    ]
+
+
 def test_waiting_draws_none_of_the_trainings_random_numbers(said: list[str]) -> None:
     patience._known.answered.add("a")
     failures = [UnreachableError("gone")] * 3

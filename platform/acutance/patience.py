@@ -126,6 +126,9 @@ def _waited(what: str, key: str, attempt: Callable[[], Result], error: Unreachab
                 said = time.monotonic()
                 say(f"{what} still does not answer, after {_minutes(said - began)} of {_minutes(most)}")
             continue
+        except BaseException:  # it answers, though not as was hoped; or nobody waits any more
+            _note(key, away=False)
+            raise
         if _note(key, away=False):
             say(f"{what} answers again, after {time.monotonic() - began:.0f} s")
         return result
