@@ -13,12 +13,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from acutance.console import say
 from acutance.errors import AcutanceError
-from acutance.training.loop import Losses
 
 POLL_SECONDS = 0.5
 
 SAME_SECONDS = 30.0
 """What was said so recently is not said again."""
+
+Losses = dict[str, float]
 
 OnProgress = Callable[[str, int, Losses], None]
 
