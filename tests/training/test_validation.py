@@ -13,6 +13,7 @@ import torch
 from made_for_training import learner_of
 from torch import Tensor
 
+from acutance import storage
 from acutance.data import Catalogue, contents
 from acutance.errors import ConfigError, TrainingError
 from acutance.evaluation.validation import MEASURES
@@ -105,7 +106,7 @@ def test_whether_a_stage_is_accepted_follows_from_its_last_value(
 ) -> None:
     job = StageJob("one", {"accept": {metric: worst}}, 1, 0, None, str(tmp_path), "mark")  # type: ignore[arg-type]
     better = 100.0 if metric == "psnr_highpass" else 0.0
-    (tmp_path / "validation.json").write_text(json.dumps({"9": {metric: better}, "10": {metric: found}}))
+    storage.write_json(str(tmp_path / "validation.json"), {"9": {metric: better}, "10": {metric: found}})
     if accepted:
         require_accepted(job)
         return
