@@ -16,8 +16,9 @@ from acutance.console import say
 from acutance.data import Source
 from acutance.errors import ConfigError, UnreachableError
 from acutance.registry import tracking
-from acutance.run import marks, prepare_data, train_stages
+from acutance.run import marks, train_stages
 from acutance.tune.outcome import CampaignOutcome, from_best, outcome_of, starting
+from acutance.tune.shards_ahead import prepare_trials
 from acutance.tune.trial_run import OpenTrialRun
 from acutance.tune.work import CampaignWork, measured_on, require_objectives
 from acutance.tuning.board import Board
@@ -74,7 +75,7 @@ def run_campaign(work: CampaignWork, *, resume: bool = False) -> CampaignOutcome
         )
     with alone(study):
         client = tracking.connect(work.base.root)
-        prepare_data(work.base, work.campaign.stage)
+        prepare_trials(work)
         train_stages(work.base, work.campaign.stage, before=True)
         stage = next(job for job in work.base.jobs(work.campaign.stage) if job.name == work.campaign.stage)
         tags = {"acutance.kind": "campaign", "acutance.study": work.name, **marks(stage)}

@@ -1,0 +1,64 @@
+"""Which shards a campaign makes before its trials hold GPUs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_search import search_space
+
+from acutance import tune
+from acutance.data import write_picture
+from acutance.tune import shards_ahead
+from acutance.work import Work
+
+SIZES = [{"size": size, "stride": size} for size in (48, 40, 56)]
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    for name in ("train/a", "test/c"):
+        write_picture(tmp_path / f"{name}.png", np.zeros((96, 96, 3), np.uint8))
+    return tmp_path
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
+    """The side of the sub-images and alpha of their details, of each set of shards that is asked for, in order."""
+    asked: list[tuple[int, float]] = []
+
+    def note(work: Work, only: str) -> None:
+        data: Any = work.pipeline.data_of(only)
+        asked.append((data.subimages.size, data.detail.alpha))
+
+    monkeypatch.setattr(shards_ahead, "prepare_data", note)
+    return asked
+
+
+def prepared(folder: Path, pictures: Path, table: str | None = None, **changes: Any) -> None:
+    work = tune.open_campaign(search_space(folder, pictures, **changes), [], str(folder / "out"), table)
+    shards_ahead.prepare_trials(work)
+
+
+def test_those_of_every_row_of_a_table(tmp_path: Path, pictures: Path, made: list[tuple[int, float]]) -> None:
+    columns = [{"metric": "psnr_y", "on": str(pictures / "test")}]
+    vary = {"data.subimages": SIZES, "optimiser.learning_rate": [1e-3, 1e-4]}
+    prepared(tmp_path, pictures, "t", tables={"t": {"vary": vary, "columns": columns}})
+    assert made == [(48, 4), (40, 4), (56, 4)]
+
+
+def test_those_of_every_choice_of_a_search_but_none_of_a_range(
+    tmp_path: Path, pictures: Path, made: list[tuple[int, float]]
+) -> None:
+    parameters = {
+        "optimiser.learning_rate": {"choice": [1e-3, 1e-4]},
+        "network.blocks": {"choice": [1, 2]},
+        "data.subimages": {"choice": SIZES[:2]},
+        "data.detail.alpha": {"choice": [2.0, 6.0], "when": {"network.blocks": [2]}},
+        "data.detail.lam": {"float": [0.5, 2.0]},
+    }
+    prepared(tmp_path, pictures, parameters=parameters)
+    assert made[0] == (48, 4)
+    assert sorted(made[1:]) == [(40, 2), (40, 4), (40, 6), (48, 2), (48, 6)]
