@@ -110,6 +110,7 @@ def load(path: str | Path, overrides: Iterable[str] = (), *, table: str | None =
     values = dict(campaign.overrides)
     base = pipelines.load(file, profile=campaign.profile, values=values)
     _check_stage(campaign, base, str(path))
+    _check_workers(campaign, base, str(path))
     if (scale := _scale(campaign, base, str(path))) != base.budget.scale:
         base = base.model_copy(update={"budget": Length(scale=scale)})
     if campaign.scheduler is not None:
@@ -220,6 +221,19 @@ def _check_stage(campaign: Campaign, base: Pipeline, where: str) -> None:
             raise ConfigError(what, where=where, fix="choose of what the stage's 'validation' measures")
         if goal.metric in AMOUNTS and not goal.looks_at:
             _check_amount(goal, campaign.stage, base, where)
+
+
+def _check_workers(campaign: Campaign, base: Pipeline, where: str) -> None:
+    """The workers of a trial train every stage of it together."""
+    count, stages = campaign.resources.workers, {name: base.stages[name] for name in base.order(campaign.stage)}
+    for name, stage in stages.items():
+        if count not in stage.shares():
+            common = set.intersection(*(set(one.shares()) for one in stages.values()))
+            what = (
+                f"resources.workers: a batch of {stage.batch} of the stage {name} cannot be shared by {count} workers"
+            )
+            choices = ", ".join(map(str, sorted(common)))
+            raise ConfigError(what, where=where, fix=f"all stages of a trial can be shared by {choices}")
 
 
 def _check_amount(goal: Goal, stage: str, base: Pipeline, where: str) -> None:
