@@ -21,6 +21,7 @@ from acutance.errors import AbsentError, DataError
 from acutance.pipeline import Pipeline
 from acutance.run import prepare_data
 from acutance.schema import validate
+from acutance.training.loop import train_stage
 from acutance.training.make_shards import make_shards, shard_sets
 from acutance.work import Work, plan
 from made_buckets import Bucket
@@ -189,6 +190,10 @@ def test_complete_shards_are_enough_where_the_pictures_are_gone(
     assert plan(work)["missing"] == []
     assert [manifest.fingerprint for manifest in prepare_data(work)] == [made.fingerprint]
     assert f"the pictures of {pictures} are not here (they were {pictures}); its 1 shards" in capsys.readouterr().err
+
+    [job] = work.jobs()
+    train_stage(job)
+    assert job.done()
 
     other = work_on(pictures, subimages={"size": 48, "stride": 48})
     assert plan(other)["missing"] == [f"{pictures}: neither its pictures are here nor complete shards of them"]
