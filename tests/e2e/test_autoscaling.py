@@ -16,6 +16,9 @@ from command_line import acutance
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(1800)]
 
+HEAD = "ray.head.default"
+"""What Ray's provider of nodes in name calls the head's kind."""
+
 COMMAND = ("pipelines/quickstart.yaml", "--profile=smoke", "--stage=highpass", "compute.workers=1")
 
 
@@ -24,9 +27,10 @@ def address() -> Iterator[str]:
     """A head without CPUs, and Ray's own autoscaler, which starts nodes of this machine with a GPU in name."""
     folder = Path(tempfile.mkdtemp(prefix="aca-", dir="/tmp"))
     kinds = {
-        "head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+        HEAD: {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
         "worker": {"resources": {"CPU": 2, "GPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 2},
     }
+    port = free_port()
     commands = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
     config = {
         **{f"{when}_commands": [] for when in commands},
@@ -39,12 +43,11 @@ def address() -> Iterator[str]:
         "cluster_name": "fake",
         "max_workers": 2,
         "idle_timeout_minutes": 5,
-        "provider": {"type": "fake_multinode"},
+        "provider": {"type": "fake_multinode", "gcs_address": f"{ray.util.get_node_ip_address()}:{port}"},
         "available_node_types": kinds,
-        "head_node_type": "head",
+        "head_node_type": HEAD,
     }
     (folder / "config.json").write_text(json.dumps(config))
-    port = free_port()
     command = ["ray", "start", "--head", "--block", "--num-cpus=0", f"--port={port}", f"--temp-dir={folder}/ray"]
     command += ["--include-dashboard=false", f"--autoscaling-config={folder}/config.json"]
     # A raylet gives up where its agents have not chosen their ports within 15 s, as on a busy machine.
