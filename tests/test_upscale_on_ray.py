@@ -60,8 +60,10 @@ def compute_on_the_cpu() -> None:
 def cluster(bucket: str) -> Iterator[None]:
     """One Ray with a GPU in name, so that actors take the pictures."""
     import ray
+    from ray import cloudpickle
 
     options = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False}
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
     hook = {"worker_process_setup_hook": compute_on_the_cpu}
     ray.init(address="local", num_cpus=2, num_gpus=1, runtime_env=hook, **options)
     yield
