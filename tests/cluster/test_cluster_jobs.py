@@ -123,6 +123,9 @@ def test_ctrl_c_leaves_a_job_running_and_stop_ends_it_with_its_tasks(head: Head,
     back = f"acutance jobs logs {job_id} --follow --address {head.dashboard}"
     assert lines[-1] == f"the job goes on; follow it with: {back}"
     leader = int((head.folder / "head.pid").read_text())
+    limit = time.monotonic() + 60
+    while not any("ray::endless" in name for name in processes(leader).values()) and time.monotonic() < limit:
+        time.sleep(0.2)
     assert any("ray::endless" in name for name in processes(leader).values())
     stopped = jobs.stop(head.dashboard, job_id)
     assert (stopped.status, stopped.exit_code) == ("STOPPED", 1)
@@ -140,7 +143,7 @@ def test_ctrl_c_leaves_a_job_running_and_stop_ends_it_with_its_tasks(head: Head,
         ("127.0.0.1:1", UnreachableError, "Connection refused"),
         ("ray://127.0.0.1:1", UserError, "http://HOST:8265"),
         ("just-a-name", UserError, "HOST:PORT"),
-        ("http://user:pass@127.0.0.1:1", UnreachableError, "http://127.0.0.1:1"),
+        ("http://user:pass@127.0.0.1:1", UnreachableError, "http://***@127.0.0.1:1"),
         (None, UserError, "needs a running Ray cluster"),
         ("local", UserError, "needs a running Ray cluster"),
     ],

@@ -30,6 +30,7 @@ from acutance.imaging import (
     extractors,
     frequency,
     gms,
+    multigrid,
     resize,
     smoothers,
     weightmap,
@@ -103,6 +104,12 @@ def exactly(luma: Tensor) -> Tensor:
     return detail.solve_exactly(luma, luma[..., 1:] / 255, luma[..., 1:, :] / 255)
 
 
+def by_multigrid(luma: Tensor) -> Tensor:
+    planes = (plane.flatten(0, -3).numpy() for plane in (luma, luma[..., 1:] / 255, luma[..., 1:, :] / 255))
+    smoothed = [torch.from_numpy(multigrid.smooth(*plane)) for plane in zip(*planes, strict=True)]
+    return torch.stack(smoothed).reshape(luma.shape)
+
+
 CASES = {
     "blurs.blur": Case(lambda p: blurs.blur(p, KERNEL), 0, 1, top=1, exact=False, devices=ON_METAL),
     "blurs.gaussian_blur": Case(
@@ -134,6 +141,7 @@ CASES = {
     "detail.right_side": Case(lambda f: detail.right_side(f[..., 1:], f[..., 1:, :], 1.0), -510, 510, takes=FLOATS),
     "detail.separable_detail": Case(separable, -20, 20, 1, takes=FLOATS, exact=False),
     "detail.solve_exactly": Case(exactly, 0, 255, 1, takes=(torch.float64,), gives=torch.float64, devices=("cpu",)),
+    "multigrid.smooth": Case(by_multigrid, -1, 256, 1, takes=(torch.float64,), gives=torch.float64, devices=("cpu",)),
     "detail.solve_lines": Case(lambda f: detail.solve_lines(f, f[..., 1:] / 255, 0.4, dim=-1), 0, 255, takes=FLOATS),
     "detail.vector_field": Case(
         lambda p: detail.vector_field(p, 4.0)[0], -40, 40, takes=FLOATS, size=lambda c, h, w: (c, h, w - 1)
@@ -185,7 +193,7 @@ WITHOUT_TRITON = {name for name in [*CASES, *MAKERS] if name.startswith("detail_
 def public_functions() -> set[str]:
     names = set()
     for module in pkgutil.iter_modules(acutance.imaging.__path__):
-        if module.name == "detail_gpu" and not find_spec("triton"):
+        if module.name == "compiled" or (module.name == "detail_gpu" and not find_spec("triton")):
             continue
         content = importlib.import_module(f"acutance.imaging.{module.name}")
         functions = inspect.getmembers(content, inspect.isfunction)

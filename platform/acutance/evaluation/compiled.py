@@ -5,33 +5,15 @@ All in float64. Sums may be taken in another order than NumPy's, which moves val
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from acutance.imaging.compiled import cached, compiled
 
 Plane = npt.NDArray[np.float64]
 
-# All fast-math flags but those that assume NaN and infinity away.
-_FAST = {"nsz", "arcp", "contract", "reassoc"}
 
-
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile on the first call; division as in NumPy, since Python's check for zero forbids SIMD."""
-    return njit(nogil=True, error_model="numpy", fastmath=_FAST)(function)
-
-
-def _cached(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same, and keep the machine code, if there is any folder to keep it in."""
-    try:
-        return njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)(function)
-    except RuntimeError:  # neither the package's folder nor the user's cache is writable
-        return _compiled(function)
-
-
-@_cached
+@cached
 def contrast_normalised(plane: Plane, window: Plane, rounding: float) -> Plane:
     """Return (x - mu) / (sigma + 1) of a plane (H, W), the border replicated; 0 where it is below `rounding`.
 
@@ -53,7 +35,7 @@ def contrast_normalised(plane: Plane, window: Plane, rounding: float) -> Plane:
     return normalised
 
 
-@_compiled
+@compiled
 def _down(
     a: Plane, b: Plane, c: Plane, d: Plane, e: Plane, f: Plane, g: Plane, window: Plane, means: Plane, squares: Plane
 ) -> None:
@@ -65,7 +47,7 @@ def _down(
         squares[j] = outer + w1 * (c[j] * c[j] + e[j] * e[j]) + w0 * d[j] * d[j]
 
 
-@_compiled
+@compiled
 def _across(row: Plane, means: Plane, squares: Plane, window: Plane, rounding: float, normalised: Plane) -> None:
     w3, w2, w1, w0 = window[0], window[1], window[2], window[3]
     for j in range(row.size):
@@ -77,7 +59,7 @@ def _across(row: Plane, means: Plane, squares: Plane, window: Plane, rounding: f
         normalised[j] = value if abs(value) >= rounding else 0.0
 
 
-@_cached
+@cached
 def signed_moments(plane: Plane, side: int) -> Plane:
     """Return the sums from which NIQE fits its distributions, of each block of a plane.
 
@@ -104,13 +86,13 @@ def signed_moments(plane: Plane, side: int) -> Plane:
     return sums
 
 
-@_compiled
+@compiled
 def _periodic(row: Plane, longer: Plane) -> None:
     longer[1:-1] = row
     longer[0], longer[-1] = row[-1], row[0]
 
 
-@_compiled
+@compiled
 def _add_products(a: Plane, b: Plane, sums: Plane) -> None:
     negative = positive = below = above = size = 0.0
     for j in range(a.size):
@@ -128,7 +110,7 @@ def _add_products(a: Plane, b: Plane, sums: Plane) -> None:
     sums[4] += size
 
 
-@_cached
+@cached
 def mean_similarity(a: Plane, b: Plane, window: Plane, c1: float, c2: float) -> float:
     """Return the mean of SSIM's map over all places where its window lies within the planes, (H, W) both.
 
@@ -152,7 +134,7 @@ def mean_similarity(a: Plane, b: Plane, window: Plane, c1: float, c2: float) -> 
     return total / (height * width)
 
 
-@_compiled
+@compiled
 def _add_rows(a: Plane, b: Plane, weight: float, moments: Plane) -> None:
     """Add a row's share to the two means, the sum of the two mean squares, and the mean product."""
     mean_a, mean_b, square, product = moments[0], moments[1], moments[2], moments[3]
@@ -163,13 +145,13 @@ def _add_rows(a: Plane, b: Plane, weight: float, moments: Plane) -> None:
         product[j] += weight * (a[j] * b[j])
 
 
-@_compiled
+@compiled
 def _add_scaled(row: Plane, weight: float, total: Plane) -> None:
     for j in range(row.size):
         total[j] += weight * row[j]
 
 
-@_compiled
+@compiled
 def _similarity(moments: Plane, c1: float, c2: float) -> float:
     """The sum of a row of the map, in which the two variances occur as a sum only."""
     mean_a, mean_b, square, product = moments[0], moments[1], moments[2], moments[3]

@@ -10,33 +10,18 @@ and q = lambda_t a[k]: nothing cancels, and float32 is enough.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from acutance.imaging.compiled import cached, compiled
 
 Plane = npt.NDArray[np.float32]
 
 STRIP = 256  # columns solved side by side: enough to hide the cost of a row, few enough to stay in cache
 TILE = 16  # rows turned at once: 64 bytes, one cache line of the transposed picture
-
-# All fast-math flags but those that assume NaN and infinity away.
-_FAST = {"nsz", "arcp", "contract", "reassoc"}
-
-
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile on the first call; division as in NumPy, since Python's check for zero forbids SIMD."""
-    return njit(nogil=True, error_model="numpy", fastmath=_FAST)(function)
-
-
-def _cached(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same, and keep the machine code, if there is any folder to keep it in."""
-    try:
-        return njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)(function)
-    except RuntimeError:  # neither the package's folder nor the user's cache is writable
-        return _compiled(function)
 
 
 def extract(luma: Plane, *, gain: float, lam: float, gamma: float, eps: float, schedule: Sequence[float]) -> Plane:
@@ -62,7 +47,7 @@ def extract(luma: Plane, *, gain: float, lam: float, gamma: float, eps: float, s
     return x
 
 
-@_cached
+@cached
 def _field(luma: Plane, gain: Any, lam: Any, gamma: Any, eps: Any, a_h: Plane, a_v: Plane, right: Plane) -> None:
     """Fill the weights of eq. 6 and the right side of eq. 5; a_h and the right side transposed."""
     height, width = luma.shape
@@ -84,13 +69,13 @@ def _field(luma: Plane, gain: Any, lam: Any, gamma: Any, eps: Any, a_h: Plane, a
             _turn(tiles[1], row + 1, right, 0, i - row, width)
 
 
-@_compiled
+@compiled
 def _logarithms(luma: Plane, logs: Plane) -> None:
     for j in range(luma.size):
         logs[j] = _log2(luma[j] + np.float32(1))
 
 
-@_compiled
+@compiled
 def _edges(logs: Plane, logs_next: Plane, gain: Any, gamma: Any, eps: Any, weight: Plane, flux: Plane) -> None:
     """Eq. 1 or 2, then eqs. 4 and 6; flux is A(V) V."""
     flat = np.float32(gamma == np.float32(0))  # 0^gamma
@@ -102,14 +87,14 @@ def _edges(logs: Plane, logs_next: Plane, gain: Any, gamma: Any, eps: Any, weigh
         flux[j] = weight[j] * v
 
 
-@_compiled
+@compiled
 def _divergence(left: Plane, right: Plane, above: Plane, below: Plane, lam: Any, result: Plane) -> None:
     """The right side of eq. 5: lam (Dh'AhVh + Dv'AvVv), from the fluxes over a pixel's four edges."""
     for j in range(result.size):
         result[j] = lam * (left[j] - right[j] + above[j] - below[j])
 
 
-@_cached
+@cached
 def _solve(right: Plane, weight: Plane, lam: Any, c: Plane, d: Plane, target: Plane, turn: bool) -> None:
     """Solve (E + lam D'AD) x = right down every column; write x, or its transpose, to target."""
     length, lines = right.shape
@@ -141,7 +126,7 @@ def _solve(right: Plane, weight: Plane, lam: Any, c: Plane, d: Plane, target: Pl
                 _turn(tile, min(TILE, length - k), target, first, k, n)
 
 
-@_compiled
+@compiled
 def _eliminate(
     right: Plane,
     weight_above: Plane,
@@ -160,14 +145,14 @@ def _eliminate(
         d[j] = (right[j] + p * d_above[j]) * scale
 
 
-@_compiled
+@compiled
 def _substitute(c: Plane, d: Plane, x_below: Plane, x: Plane) -> None:
     """Thomas, backward."""
     for j in range(x.size):
         x[j] = d[j] + c[j] * x_below[j]
 
 
-@_compiled
+@compiled
 def _turn(tile: Plane, rows: int, target: Plane, first_row: int, first_column: int, columns: int) -> None:
     """Write target[first_row + j, first_column + i] = tile[i, j]."""
     if rows == TILE:  # a constant trip count, which the compiler unrolls
@@ -180,7 +165,7 @@ def _turn(tile: Plane, rows: int, target: Plane, first_row: int, first_column: i
                 target[first_row + j, first_column + i] = tile[i, j]
 
 
-@_compiled
+@compiled
 def _log2(value: Any) -> Any:
     """log2 of a normal positive float32: exponent bits, then atanh's series on a mantissa in 0.71..1.41."""
     # numba widens integer arithmetic to 64 bits, half as many to a vector; hence the casts.
@@ -195,7 +180,7 @@ def _log2(value: Any) -> Any:
     return exponent + np.float32(2 / math.log(2)) * s * series
 
 
-@_compiled
+@compiled
 def _exp2(value: Any) -> Any:
     """2^value, value cut to the range of normal float32: exponent bits times exp's series within +-0.35."""
     value = min(max(value, np.float32(-126)), np.float32(126))

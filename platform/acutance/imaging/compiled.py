@@ -1,0 +1,25 @@
+"""Compiles inner loops with numba, and keeps the machine code where there is a folder to keep it in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+
+# All fast-math flags but those that assume NaN and infinity away. Division is as in NumPy: Python's check for zero
+# forbids SIMD.
+_HOW: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"nsz", "arcp", "contract", "reassoc"}}
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function on its first call, for the functions that call it."""
+    return njit(**_HOW)(function)
+
+
+def cached(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile likewise, and keep the machine code for the next process, if there is any folder to keep it in."""
+    try:
+        return njit(cache=True, **_HOW)(function)
+    except RuntimeError:  # neither the package's folder nor the user's cache is writable
+        return compiled(function)
