@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from acutance import hardware
+from acutance.compilers import missing_compiler
 from acutance.errors import ConfigError, TrainingError
 from acutance.hardware import Capacity, Kind, decide, device_of, node_kinds
 from command_line import REPOSITORY
@@ -113,13 +114,13 @@ def test_a_machine_without_compilers_is_found_out(monkeypatch: pytest.MonkeyPatc
     for name in ("CC", "CXX"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "no C compiler" in hardware.missing_compiler("cuda:0")
-    assert "no C++ compiler" in hardware.missing_compiler("cpu")
+    assert "no C compiler" in missing_compiler("cuda:0")
+    assert "no C++ compiler" in missing_compiler("cpu")
     found = _compiler()
     assert found.state == "missing"
     assert "compile: true is refused" in found.note
     for name in ("gcc", "g++"):
         (tmp_path / name).write_text("#!/bin/sh\n")
         (tmp_path / name).chmod(0o755)
-    assert not hardware.missing_compiler("cuda:0") + hardware.missing_compiler("cpu")
+    assert not missing_compiler("cuda:0") + missing_compiler("cpu")
     assert _compiler().state == "ok"

@@ -14,9 +14,9 @@ import torch
 
 from acutance import storage
 from acutance.cluster.connect import connect
+from acutance.compilers import missing_compiler
 from acutance.data.datasets import Catalogue
 from acutance.errors import AcutanceError
-from acutance.hardware import missing_compiler
 from acutance.registry.tracking import connect as connect_tracking
 from acutance.registry.tracking import tracking_uri
 from acutance.weights import KNOWN, find_weights

@@ -7,7 +7,6 @@ little: a cluster that grows from zero has no GPU then.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,19 +140,6 @@ def in_full_precision(network: Module, device: str) -> Module:
 
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     return network.to(device)
-
-
-def missing_compiler(device: str) -> str:
-    """Return what to say where this machine lacks the compiler that a device's kernels are built with; else ''.
-
-    Triton compiles a launcher in C before its first kernel on a GPU, torch.compile C++ for a CPU.
-    """
-    variable, names = ("CXX", ("g++", "clang++")) if device == "cpu" else ("CC", ("gcc", "clang"))
-    if os.environ.get(variable) or any(map(shutil.which, names)):
-        return ""
-    return (
-        f"there is no {'C++' if device == 'cpu' else 'C'} compiler here ({', '.join(names)}, or what {variable} names)"
-    )
 
 
 def capacity() -> Capacity:

@@ -22,9 +22,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from acutance.compilers import missing_compiler
 from acutance.console import say
 from acutance.errors import ConfigError
-from acutance.hardware import missing_compiler
 from acutance.imaging.colour import rgb_to_y
 
 Schedule = Literal["fgs", "unit_sum"]

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from acutance.compilers import missing_compiler
 from acutance.errors import ConfigError, ModelError, WeightsError
-from acutance.hardware import missing_compiler
 from acutance.losses import MASKS, TERMS
 from acutance.losses.objective import Objective
 from acutance.models import DISCRIMINATORS, NETWORKS
