@@ -21,7 +21,7 @@ from command_line import REPOSITORY
 NOT_THE_SCHEDULE = {
     "checkpoint_every", "report_every", "Validation.every",  # intervals, and at the end in any case
     "batch", "patch", "scales", "margin", "pad", "seed", "accumulate", "workers", "skips",
-    "Asha.reduction_factor", "Median.after", "Pbt.population",
+    "SubImages.size", "SubImages.stride", "Asha.reduction_factor", "Median.after", "Pbt.population",
 }  # fmt: skip
 """What is a whole number of a stage, a term, a mask or a scheduler, and not of steps."""
 

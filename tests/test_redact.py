@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acutance.errors import UserError
@@ -30,6 +30,7 @@ databases = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(databases, users, passwords)
 def test_no_part_of_an_address_gives_its_password_away(address: str, user: str, password: str) -> None:
     shown = redacted(f"no answer from {address.format(user=user, password=password)} yet")
@@ -38,6 +39,7 @@ def test_no_part_of_an_address_gives_its_password_away(address: str, user: str, 
     assert shown.endswith(" yet")
 
 
+@settings(deadline=None)
 @given(st.sampled_from(ADDRESSES), databases, users, passwords)
 def test_what_takes_an_address_of_the_environment_apart_at_the_wrong_place(
     variable: str, address: str, user: str, password: str
