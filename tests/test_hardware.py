@@ -34,6 +34,11 @@ def test_auto_counts_gpus_that_can_be_started() -> None:
     assert decided(0.5, Capacity((GPU_NODE,)), workers=2) == 0.5
 
 
+def test_what_asks_for_nothing_has_room_on_any_node() -> None:
+    assert decided(0, Capacity((HEAD,)), workers=8, cpus=0) == 0
+    assert decided("auto", Capacity((CPUS,)), workers=8, cpus=0) == 0
+
+
 @pytest.mark.parametrize(
     ("asked", "there", "workers", "said"),
     [

@@ -25,6 +25,8 @@ Asked = Literal["auto"] | float
 HEAD = "node:__internal_head__"
 """What Ray calls a resource that its head node alone has."""
 
+MANY = 1_000_000
+
 Resources = Mapping[str, float]
 
 Module = TypeVar("Module", bound="nn.Module")
@@ -38,9 +40,9 @@ class Kind:
     count: int
 
     def holds(self, bundle: Resources) -> int:
-        """Return how many bundles all of these nodes hold; each lies on one node."""
+        """Return how many bundles all of these nodes hold; each lies on one node, and one of nothing on any."""
         wanted = [(self.resources.get(name, 0), amount) for name, amount in bundle.items() if amount]
-        return self.count * int(min((have / amount for have, amount in wanted), default=0))
+        return self.count * int(min((have / amount for have, amount in wanted), default=MANY))
 
 
 @dataclass(frozen=True)
