@@ -8,14 +8,13 @@ its own pixels. Both have check sums: a damaged shard is an error, a damaged fla
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import io
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -32,6 +31,7 @@ from acutance.data.encoded import EncodedPictures
 from acutance.data.manifest import MANIFEST, SHARD_VERSION, Column, Manifest, Shard, read_manifest
 from acutance.errors import ConfigError, DamagedError, DataError
 from acutance.fingerprint import fingerprint
+from acutance.lock import locked
 from acutance.schema import nearest
 
 _ROW = [("picture", pa.string()), ("sha256", pa.string()), ("top", pa.int32()), ("left", pa.int32())]
@@ -138,7 +138,7 @@ def open_columns(folder: str, columns: Iterable[str], scratch: Path | None = Non
     wanted += [f"{name}_bytes" for name in wanted if manifest.columns[name].coding == "encoded"]
     cache = _cache_folder(manifest, scratch or default_scratch())
     files = {name: cache / f"{name}.bin" for name in wanted}
-    with _locked(cache / "lock"):
+    with locked(cache / "lock"):
         missing = {name: file for name, file in files.items() if not _complete(file, manifest.column_bytes(name))}
         if missing:
             _decode(folder, manifest, missing)
@@ -173,14 +173,6 @@ def _cache_folder(manifest: Manifest, scratch: Path) -> Path:
     return cache
 
 
-@contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    """Let one process of this node at a time into the block; a process that dies gives its lock back."""
-    with open(file, "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _note(file: Path) -> Path:
     """Return where the check sum of a flat file is noted, after it is complete."""
     return file.with_suffix(".json")
@@ -206,7 +198,7 @@ def _checksum(file: Path, *_: int) -> str:
 
 def _mend(folder: str, manifest: Manifest, name: str, file: Path) -> None:
     """Decode a damaged flat file again, unless another process just did."""
-    with _locked(file.parent / "lock"):
+    with locked(file.parent / "lock"):
         if _intact(file):
             return
         say(f"decoded shards are damaged and are decoded again: {file}")

@@ -5,7 +5,8 @@ Each number of a pipeline is reachable by a dotted path; a term of an objective 
 """
 
 from acutance.pipeline.load import load, resolve
-from acutance.pipeline.settings import Compute, Length, Pipeline
+from acutance.pipeline.sections import Compute, Length
+from acutance.pipeline.settings import Pipeline
 from acutance.pipeline.stage import DERIVATIONS, Optimiser, Stage, columns_read
 
 __all__ = ["DERIVATIONS", "Compute", "Length", "Optimiser", "Pipeline", "Stage", "columns_read", "load", "resolve"]

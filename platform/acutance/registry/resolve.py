@@ -125,12 +125,6 @@ def _all_pages(search: Callable[..., Any]) -> list[Any]:
     return found
 
 
-def alias_version(client: MlflowClient, model: RegisteredModel, alias: str) -> ModelVersion | None:
-    """Return the version that an alias points to, None where there is none."""
-    number = model.aliases.get(alias)
-    return client.get_model_version(model.name, str(number)) if number is not None else None
-
-
 def weights_of(client: MlflowClient, version: ModelVersion, folder: Path) -> Path:
     """Return the local path of a version's weights, downloaded into `folder` unless they lie on this machine.
 
