@@ -281,3 +281,12 @@ def test_the_papers_procedure_goes_from_mu_to_tap_to_esrgan() -> None:
         column = [c.name for c in tables[name].columns].index("lpips_alex on BSD100")
         best[name] = min(tables[name].published, key=lambda row: tables[name].published[row][column])
     assert best == {"find_mu": "0.5", "find_tap": "b36"}  # what the paper chose, by what its tables say
+
+
+def test_a_table_starts_from_a_public_file_as_far_as_it_fits() -> None:
+    start = "overrides.stages.gan.network.init.main=RRDB_PSNR_x4.pth"
+    found = campaigns.load(REPOSITORY / "search_spaces" / "dsrgan.yaml", [start], table="table_1")
+    assert found.campaign.overrides["data.detail_margin"] is None
+    content = found.base.model_dump(mode="json", by_alias=True)
+    orders = {point.row: resolve(content, point.values, "a test").order("gan") for point in found.points or []}
+    assert orders == {"No. 1": ["fidelity", "gan"], "No. 2": ["gan"], "No. 3": ["gan"], "No. 4": ["gan"]}

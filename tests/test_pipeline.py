@@ -165,3 +165,24 @@ def test_a_stage_gets_as_many_workers_as_its_batch_can_be_shared_by() -> None:
     assert workers("eusr_4pp")["perceptual"] == 2
     assert workers("dsrgan", "stages.gan.accumulate=2", "stages.fidelity.workers=4") == {"fidelity": 4, "gan": 5}
     assert workers("dsrgan", "stages.gan.accumulate=5") == {"fidelity": 8, "gan": 4}
+
+
+def test_a_stage_that_nothing_needs_is_not_trained() -> None:
+    dsrgan = REPOSITORY / "pipelines" / "dsrgan.yaml"
+    start = "stages.gan.network.init.main=RRDB_PSNR_x4.pth"
+
+    def trained(file: Path, *overrides: str) -> tuple[list[str], list[str]]:
+        pipeline = pipelines.load(file, overrides)
+        return pipeline.order(), pipeline.evaluated()
+
+    assert trained(dsrgan) == (["fidelity", "gan"], ["fidelity", "gan"])
+    assert trained(dsrgan, start) == (["gan"], ["gan"])
+    assert trained(dsrgan, start, "evaluate.stages=[fidelity, gan]")[0] == ["fidelity", "gan"]
+    assert trained(QUICKSTART)[1] == ["fidelity", "gan"], "a high-pass network makes no pictures"
+    assert "retrain" in trained(REPOSITORY / "pipelines" / "hfa_denoise.yaml")[0], "it is measured beside `large`"
+    assert trained(dsrgan, start, "register=null", "evaluate=null")[0] == ["fidelity", "gan"]
+
+
+def test_what_is_measured_is_named_where_nothing_is_registered() -> None:
+    with pytest.raises(ConfigError, match=r"evaluate.stages: name them"):
+        pipelines.load(QUICKSTART, ["register=null"])

@@ -50,7 +50,8 @@ def evaluate_models(work: Work, jobs: list[StageJob]) -> tuple[Evaluation, str, 
     """
     wanted = work.pipeline.evaluate
     assert wanted is not None, "a pipeline that restores nothing is not evaluated"
-    models = {job.name: job.model for job in jobs if job.name in wanted.stages}
+    measured = work.pipeline.evaluated()
+    models = {job.name: job.model for job in jobs if job.name in measured}
     return measure_models(
         work.root,
         {unrestored(work.pipeline.scale): BICUBIC, **models},

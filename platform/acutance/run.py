@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,14 +87,14 @@ def _shards(work: Work, shards: ShardSet, only: str | None) -> Manifest:
     return manifest
 
 
-def train_stages(work: Work, only: str | None = None, *, before: bool = False) -> list[StageJob]:
+def train_stages(work: Work, only: str | None = None, *, of: Collection[str] | None = None) -> list[StageJob]:
     """Train the stages that are not done; the caller has connected to Ray and `prepare_data` was called.
 
     Args:
         only: one stage, with those it needs.
-        before: just those it needs, not the stage itself.
+        of: just those of them.
     """
-    jobs = [job for job in work.jobs(only) if not (before and job.name == only)]
+    jobs = [job for job in work.jobs(only) if of is None or job.name in of]
     for job in jobs:
         tracking.record_kept(tracking.tracking_uri(work.root), job.folder)
     todo = [job for job in jobs if not job.done()]

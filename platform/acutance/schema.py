@@ -22,6 +22,10 @@ from acutance.errors import ConfigError
 from acutance.yaml_text import parse_yaml, read_yaml
 
 
+OVERRIDES = "overrides"
+"""The key of a search space below which the keys are dotted paths."""
+
+
 class Strict(BaseModel):
     """Settings in which an unknown key is a mistake."""
 
@@ -124,7 +128,7 @@ def parse_override(text: str) -> tuple[str, Any]:
 def override(content: dict[str, Any], path: str, value: Any) -> None:
     """Set a value by its dotted path, in place; an item of a list is addressed by its `name` (or `type`).
 
-    A `*` stands for each of what is there: `stages.*.steps`.
+    A `*` stands for each of what is there: `stages.*.steps`. What follows on `overrides` is one key, a path itself.
 
     Raises:
         ConfigError: when the path passes through something that is not there.
@@ -135,6 +139,9 @@ def override(content: dict[str, Any], path: str, value: Any) -> None:
             override(content, f"{before}.{name}.{rest}", copy.deepcopy(value))
         return
     *parents, last = path.split(".")
+    if OVERRIDES in parents:
+        at = parents.index(OVERRIDES) + 1
+        parents, last = parents[:at], ".".join([*parents[at:], last])
     node = _node(content, parents)
     if isinstance(node, list):
         node[node.index(_child(node, last, path))] = value

@@ -11,11 +11,14 @@ import torch
 from acutance import pipeline as pipelines
 from acutance.data import Content
 from acutance.errors import ConfigError, WeightsError
+from acutance.models import RRDBNet
+from acutance.models.public_weights import public_state_dict
 from acutance.training.build import build_learner
 from acutance.training.learner import Learner
 from acutance.training.plan import StageJob, plan_stages
 from command_line import REPOSITORY
 
+QUICKSTART = REPOSITORY / "pipelines" / "quickstart.yaml"
 DUAL = "{type: dual_perceptual, network: squeezenet, layer: fire5, second: squeezenet, taps: [fire3, fire9]}"
 
 
@@ -76,3 +79,24 @@ def test_compiling_where_nothing_compiles_is_refused_before_the_first_step(
     with pytest.raises(ConfigError, match=r"compile: true needs a compiler, and there is no C\+\+ compiler here"):
         build_learner(replace(planned, settings={**planned.settings, "compile": True}), "cpu")
     build_learner(planned, "cpu")
+
+
+def test_a_public_file_is_found_by_its_name_among_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def planned(name: str) -> StageJob:
+        pipeline = pipelines.load(QUICKSTART, [f'stages.fidelity.network.init={{".": {name}}}'], profile="smoke")
+        contents = {pipeline.data.source: Content([("a", "0")])}
+        return plan_stages(pipeline, contents, str(tmp_path), only="fidelity")[0]
+
+    monkeypatch.setenv("ACUTANCE_WEIGHTS", str(tmp_path / "weights"))
+    with pytest.raises(WeightsError, match=r"'start.pth' is neither a stage of this pipeline nor a file"):
+        planned("start.pth")
+    donor, file = RRDBNet(blocks=1, channels=8, growth=4, skip="bicubic"), tmp_path / "weights" / "start.pth"
+    file.parent.mkdir()
+    torch.save(public_state_dict(donor), file)
+    job = planned("start.pth")
+    kept = build_learner(job, "cpu").kept.state_dict()
+    assert all(torch.equal(kept[name], value) for name, value in donor.state_dict().items())
+    assert planned(str(file)).fingerprint == job.fingerprint, "where a file lies does not count"
+    torch.save({name: 2 * value for name, value in donor.state_dict().items()}, file)
+    with pytest.raises(WeightsError, match="another file"):
+        build_learner(job, "cpu")

@@ -12,6 +12,7 @@ from test_search import search_space
 from acutance import tune
 from acutance.data import write_picture
 from acutance.tune import shards_ahead
+from acutance.tune.work import shared_stages
 from acutance.work import Work
 
 SIZES = [{"size": size, "stride": size} for size in (48, 40, 56)]
@@ -62,3 +63,14 @@ def test_those_of_every_choice_of_a_search_but_none_of_a_range(
     prepared(tmp_path, pictures, parameters=parameters)
     assert made[0] == (48, 4)
     assert sorted(made[1:]) == [(40, 2), (40, 4), (40, 6), (48, 2), (48, 6)]
+
+
+def test_a_stage_that_no_row_of_a_table_needs_is_not_trained_before_it(tmp_path: Path, pictures: Path) -> None:
+    columns = [{"metric": "psnr_y", "on": str(pictures / "test")}]
+    rows = {"a": {"network.init.main": "start.pth"}, "b": {"network.init.main": "other.pth"}}
+    for more, names in (({}, {"highpass"}), ({"c": {}}, {"highpass", "fidelity"})):
+        tables = {"t": {"rows": rows | more, "columns": columns}}
+        space = search_space(tmp_path, pictures, stage="gan", tables=tables)
+        work = tune.open_campaign(space, [], str(tmp_path / "out"), "t")
+        assert shared_stages(work) == names
+        assert {stage["name"] for stage in tune.plan_campaign(work)["stages"]} == names | {"gan"}

@@ -209,9 +209,7 @@ def _check_stage(campaign: Campaign, base: Pipeline, where: str) -> None:
     if campaign.stage not in base.stages:
         fault = f"stage: there is no stage {campaign.stage!r}{nearest(campaign.stage, base.stages)}"
         raise ConfigError(fault, where=where)
-    if any(goal.looks_at for goal in campaign.objectives) and (
-        base.evaluate is None or campaign.stage not in base.evaluate.stages
-    ):
+    if any(goal.looks_at for goal in campaign.objectives) and campaign.stage not in base.evaluated():
         raise ConfigError(f"stage: {campaign.stage!r} makes no pictures to be measured", where=where)
     validation = base.stages[campaign.stage].validation
     for goal in campaign.objectives:

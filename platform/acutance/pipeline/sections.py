@@ -23,7 +23,10 @@ from acutance.schema import Strict
 class Evaluate(Strict):
     """What is measured, on which pictures, by which protocol."""
 
-    stages: list[str]
+    stages: list[str] | None = Field(
+        default=None,
+        description="where left out: the registered stage and those before it, as far as they restore pictures",
+    )
     on: list[str]
     protocol: str = "y_crop4"
     metrics: list[str] = Field(default_factory=lambda: ["psnr_y", "ssim_y"])

@@ -59,11 +59,13 @@ class Pipeline(Strict):
         wanted, registered = self.evaluate, self.registered
         if wanted is None:
             return ["register: what is registered must be evaluated; say how in 'evaluate'"] if registered else []
-        problems = _unknown("evaluate.stages", wanted.stages, self.stages)
+        if wanted.stages is None and registered is None:
+            return ["evaluate.stages: name them; they can be left out where a stage is registered"]
+        problems = _unknown("evaluate.stages", wanted.stages or [], self.stages)
         problems += _unknown("evaluate.metrics", wanted.metrics, METRICS)
         problems += _unknown("evaluate.protocol", [wanted.protocol], PROTOCOLS)
         if registered:
-            problems += _unknown("register.stage", [registered.stage], wanted.stages)
+            problems += _unknown("register.stage", [registered.stage], wanted.stages or self.stages)
             problems += _unknown("register.gate", registered.gate, wanted.metrics)
         return problems
 
@@ -263,8 +265,20 @@ class Pipeline(Strict):
         named = set(self.stages[stage].needs) | self.stages[stage].reads()
         return sorted(name for name in named if name in self.stages)
 
+    def evaluated(self) -> list[str]:
+        """Return the stages that are measured on the held-out pictures."""
+        if self.evaluate is None:
+            return []
+        if self.evaluate.stages is not None:
+            return self.evaluate.stages
+        assert self.registered is not None  # every pipeline is checked for it
+        before = self.order(self.registered.stage)
+        return [name for name in before if "lr" in NETWORKS[self.stages[name].network.type].inputs]
+
     def order(self, only: str | None = None) -> list[str]:
-        """Return the stages in an order in which each comes after those it needs.
+        """Return the stages that are trained, in an order in which each comes after those it needs.
+
+        Where a stage is registered, they are that one, those that are evaluated, and what these need; else all.
 
         Args:
             only: a stage; then just that one and what it needs.
@@ -276,7 +290,10 @@ class Pipeline(Strict):
             raise ConfigError(f"there is no stage {only!r}{nearest(only, self.stages)}", where="--stage")
         graph = {name: self.upstream(name) for name in self.stages}
         wanted: set[str] = set()
-        todo = [only] if only else list(self.stages)
+        if only is None and self.registered:
+            todo = [self.registered.stage, *self.evaluated()]
+        else:
+            todo = [only] if only else list(self.stages)
         while todo:
             name = todo.pop()
             if name not in wanted:

@@ -46,7 +46,7 @@ def build_learner(job: StageJob, device: str) -> Learner:
     if file := trunk_file(stage):
         network.fill(_as_planned(file, job))  # type: ignore[operator]
     for part, source in stage.network.init.items():
-        start_from(network, part, job.sources[source], job.name)
+        start_from(network, part, _located(source, job), job.name)
     for part in stage.frozen:
         _part_of(network, part, f"stages.{job.name}.frozen").requires_grad_(False)
     discriminators = {
@@ -103,7 +103,7 @@ def _objective(stage: Stage, job: StageJob) -> Objective:
 def _looked_through(network: Choice | str, job: StageJob) -> nn.Module:
     """Return the network of a finished stage, or a feature network; of one without weights the seed decides."""
     if isinstance(network, str):
-        features, _ = load_model(job.sources[network])
+        features, _ = load_model(_located(network, job))
         return features
     built = FEATURE_NETWORKS[network.type](**network.arguments())
     if network.weights == "published":  # type: ignore[attr-defined]
@@ -111,8 +111,13 @@ def _looked_through(network: Choice | str, job: StageJob) -> nn.Module:
     return built
 
 
+def _located(source: str, job: StageJob) -> str:
+    """Return where what a stage starts from or looks through lies: a model, or a file among the weights."""
+    return str(_as_planned(source, job)) if source in job.weights else job.sources[source]
+
+
 def _as_planned(file: str, job: StageJob) -> Path:
-    """Return where a published weights file lies, when it is the one of the machine that planned the job."""
+    """Return where a file that is looked for among the weights lies, when it is the one of the machine that planned the job."""
     path = find_weights(file)
     if checksum(path) != job.weights[file]:
         raise WeightsError(

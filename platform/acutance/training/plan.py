@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -61,7 +61,7 @@ class StageJob:
         folder: URI of the stage's own folder: checkpoints, `model.safetensors`, `done.json`.
         measured_on: what the kept network is measured on.
         sources: what it starts from or looks through -> URI of that model or weights file.
-        weights: file name of published weights, of its network or a feature network -> SHA-256.
+        weights: name of a file that is looked for among the weights -> SHA-256.
         description: what the model file says of itself besides its network.
         workers: that train it together, under Ray Train.
         continues: URI of the folder of checkpoints whose newest it goes on from while it has none of its own.
@@ -134,7 +134,8 @@ def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: d
     measured_on = _shard_set(validation, scale, contents, root, enlarger) if validation else None
     settings = stage.model_dump(mode="json")
     detail = data.detail.model_dump(mode="json") if data.detail else None
-    files = sorted(source for source in stage.reads() if source not in before)
+    files = {source: _checksum_named(source, name, root) for source in sorted(stage.reads() - before.keys())}
+    by_name = {file: sum for file, sum in files.items() if is_looked_for(file)}
     weights = {file: checksum(find_weights(file)) for file in weights_files(stage)}
     determines = {
         "version": TRAINING_VERSION,
@@ -150,7 +151,7 @@ def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: d
             enlarger.fingerprint if enlarger else "",
         ),
         "upstream": {source: before[source].fingerprint for source in stage.reads() if source in before},
-        "files": [_checksum_named(source, name, root) for source in files],
+        "files": list(files.values()),
         "weights": weights,
     }
     mark = fingerprint(determines)
@@ -165,7 +166,7 @@ def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: d
         folder=storage.join(root, "stages", mark),
         fingerprint=mark,
         sources={source: before[source].model if source in before else source for source in stage.reads()},
-        weights=weights,
+        weights=weights | by_name,
         description={
             "title": pipeline.title,
             "stage": name,
@@ -210,7 +211,8 @@ def _enlarger(data: DataSettings, stage: str, before: Mapping[str, StageJob], ro
         return Enlarger(None, BICUBIC, scale)
     if by in before:
         return Enlarger(before[by].model, before[by].fingerprint, scale)
-    return Enlarger(by, _checksum_named(by, stage, root), scale)
+    mark = _checksum_named(by, stage, root)
+    return Enlarger(_place(by), mark, scale)
 
 
 def going_on_from(job: StageJob, model: str, root: str) -> StageJob:
@@ -250,7 +252,8 @@ def _start(stage: Stage) -> str | None:
 def _notes(stage: Stage, before: Mapping[str, StageJob]) -> set[str]:
     """Return what is to be said of all that comes from this stage, as of what it comes from."""
     models = [before[source].description for source in stage.reads() if source in before]
-    models += [describe_model(source) for source in stage.reads() - before.keys() if source.endswith(".safetensors")]
+    files = [_place(source) for source in stage.reads() - before.keys() if source.endswith(".safetensors")]
+    models += [describe_model(file) for file in files]
     inherited = {note for model in models for note in model.get("notes", [])}
     trunk = {str(NETWORKS[stage.network.type].untrained)} if _start(stage) == "none" else set()  # type: ignore[union-attr]
     untrained = {UNTRAINED for network in stage.feature_networks() if network.weights == "none"}  # type: ignore[attr-defined]
@@ -267,7 +270,7 @@ def as_trained(pipeline: Pipeline, name: str) -> Stage:
     return Stage.model_validate({**settings, **changes})
 
 
-def _without_paths(content: Any, files: list[str]) -> Any:
+def _without_paths(content: Any, files: Collection[str]) -> Any:
     """Replace the paths of files by `file`: their checksums count, not where they lie."""
     if isinstance(content, dict):
         return {key: _without_paths(value, files) for key, value in content.items()}
@@ -287,14 +290,29 @@ def _checksum_of(path: Path, *_: int) -> str:
     return file_sha256(path)
 
 
+def is_looked_for(source: str) -> bool:
+    """Tell whether a stage starts from a file that is named without a folder and is looked for among the weights."""
+    return not storage.is_remote(source) and "/" not in source and not Path(source).exists()
+
+
+def _place(source: str) -> str:
+    return str(find_weights(source)) if is_looked_for(source) else source
+
+
 def _checksum_named(source: str, stage: str, root: str) -> str:
+    if is_looked_for(source):
+        try:
+            return checksum(find_weights(source))
+        except WeightsError as error:
+            raise _nothing(source, stage, f"put the file there, or into a folder of {error.where}") from None
     if source not in storage.states([source]):
-        raise WeightsError(
-            f"{source!r} is neither a stage of this pipeline nor a file",
-            where=f"stages.{stage}",
-            fix="name a stage, or put the file there",
-        )
+        raise _nothing(source, stage, "put the file there")
     return checksums([source], root, "models")[source]
+
+
+def _nothing(source: str, stage: str, fix: str) -> WeightsError:
+    what = f"{source!r} is neither a stage of this pipeline nor a file"
+    return WeightsError(what, where=f"stages.{stage}", fix=f"name a stage, or {fix}")
 
 
 def parameter_counts(stage: Stage, name: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from acutance.run import marks, train_stages
 from acutance.tune.outcome import CampaignOutcome, from_best, outcome_of, starting
 from acutance.tune.shards_ahead import prepare_trials
 from acutance.tune.trial_run import OpenTrialRun
-from acutance.tune.work import CampaignWork, measured_on, require_objectives
+from acutance.tune.work import CampaignWork, measured_on, require_objectives, shared_stages
 from acutance.tuning.board import Board
 from acutance.tuning.lease import alone
 from acutance.tuning.ledger import Ledger
@@ -76,7 +76,7 @@ def run_campaign(work: CampaignWork, *, resume: bool = False) -> CampaignOutcome
     with alone(study):
         client = tracking.connect(work.base.root)
         prepare_trials(work)
-        train_stages(work.base, work.campaign.stage, before=True)
+        train_stages(work.base, work.campaign.stage, of=shared_stages(work))
         stage = next(job for job in work.base.jobs(work.campaign.stage) if job.name == work.campaign.stage)
         tags = {"acutance.kind": "campaign", "acutance.study": work.name, **marks(stage)}
         run = tracking.pipeline_run(client, work.campaign.title, work.file.stem, work.fingerprint, tags)

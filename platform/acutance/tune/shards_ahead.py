@@ -26,8 +26,10 @@ def prepare_trials(work: CampaignWork) -> None:
     Raises:
         DataError: as `prepare_data`.
     """
-    prepare_data(work.base, work.campaign.stage)
-    ready = {_determines(work.base, work)}
+    ready = set()
+    if work.search.points is None:
+        prepare_data(work.base, work.campaign.stage)
+        ready.add(_determines(work.base, work))
     for values in _known(work):
         trial = _with(work, values)
         if trial is not None and (read := _determines(trial, work)) not in ready:

@@ -12,11 +12,12 @@ from optuna import Study
 
 from acutance import campaign as campaigns
 from acutance import storage
-from acutance.campaign import Campaign, Pbt, Search
+from acutance.campaign import Campaign, Pbt, Point, Search
 from acutance.data import Source
 from acutance.errors import DataError
 from acutance.evaluation.metrics import unavailable
 from acutance.fingerprint import fingerprint
+from acutance.pipeline import Pipeline
 from acutance.training.plan import marks_of_settings
 from acutance.tuning.study import open_storage, open_study, study_address
 from acutance.tuning.trial import with_values
@@ -137,6 +138,20 @@ def require_objectives(work: CampaignWork) -> None:
             )
 
 
+def shared_stages(work: CampaignWork) -> set[str]:
+    """Return the stages before the searched one that trials have as the pipeline has them.
+
+    Of a table or a grid they are those that a row needs; a search may need them all.
+    """
+    stage, base = work.campaign.stage, work.base.pipeline
+    before = set(base.order(stage)) - {stage}
+    if work.search.points is None:
+        return before
+    rows = [pipeline for point in work.search.points for pipeline in _pipelines(work, point)]
+    trained = {mark for row in rows for mark in marks_of_settings(row, stage).values()}
+    return {name for name, mark in marks_of_settings(base, stage).items() if name in before and mark in trained}
+
+
 def plan_campaign(work: CampaignWork) -> dict[str, Any]:
     """Return what a campaign would do, without doing it and without data present.
 
@@ -153,6 +168,9 @@ def plan_campaign(work: CampaignWork) -> dict[str, Any]:
         "rows": rows,
         "missing": missing,
     }
+    if rows:
+        trained = {name for row in rows for name in row["steps"]}
+        told["stages"] = [stage for stage in planned["stages"] if stage["name"] in trained]
     return {**planned, **told, "all_steps": sum((trainings or _of_a_search(work)).values())}
 
 
@@ -160,11 +178,9 @@ def _planned_rows(work: CampaignWork) -> tuple[list[dict[str, Any]], dict[str, i
     """Return the rows of a grid, or of a table and those that it starts from, as they are run; and all trainings."""
     rows, trainings = _planned_rows(work.before) if work.before else ([], {})
     start = f"the best of {work.before.search.table}" if work.before else ""
-    content = work.search.base.model_dump(mode="json", by_alias=True)
     for point in work.search.points or []:
         steps = {}
-        for seed in range(work.campaign.seeds):
-            pipeline = with_values(content, work.campaign.stage, point.values, seed, str(work.file)).shortened()
+        for pipeline in _pipelines(work, point):
             marks = marks_of_settings(pipeline, work.campaign.stage)
             steps = {name: pipeline.stages[name].steps for name in marks}
             trainings |= {mark: steps[name] for name, mark in marks.items()}
@@ -172,6 +188,13 @@ def _planned_rows(work: CampaignWork) -> tuple[list[dict[str, Any]], dict[str, i
         told |= {"seeded": point.seeded, "once": point.once}
         rows.append({"table": work.search.table or "", "start": start, **told})
     return rows, trainings
+
+
+def _pipelines(work: CampaignWork, point: Point) -> list[Pipeline]:
+    """Return the pipeline of a row as it is trained, with each seed of its trial."""
+    content, stage = work.search.base.model_dump(mode="json", by_alias=True), work.campaign.stage
+    seeds = range(work.campaign.seeds)
+    return [with_values(content, stage, point.values, seed, str(work.file)).shortened() for seed in seeds]
 
 
 def _of_a_search(work: CampaignWork) -> dict[str, int]:
