@@ -21,7 +21,6 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from acutance.errors import ConfigError
 from acutance.yaml_text import parse_yaml, read_yaml
 
-
 OVERRIDES = "overrides"
 """The key of a search space below which the keys are dotted paths."""
 

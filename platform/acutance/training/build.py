@@ -117,7 +117,7 @@ def _located(source: str, job: StageJob) -> str:
 
 
 def _as_planned(file: str, job: StageJob) -> Path:
-    """Return where a file that is looked for among the weights lies, when it is the one of the machine that planned the job."""
+    """Return where a file among the weights lies, when it is the one of the machine that planned the job."""
     path = find_weights(file)
     if checksum(path) != job.weights[file]:
         raise WeightsError(
