@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from acutance.redact import redacted
+
+
+def readable(text: str) -> str:
+    """Return a text with its bytes that are no UTF-8 written out: names of files may hold any, as lone surrogates."""
+    written = re.sub("[\udc80-\udcff]", lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", text)
+    return written.encode("utf-8", "backslashreplace").decode()
 
 
 class AcutanceError(Exception):
@@ -17,7 +25,8 @@ class AcutanceError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, *, where: str | None = None, fix: str | None = None) -> None:
-        what, where, fix = redacted(what), where and redacted(where), fix and redacted(fix)
+        what = redacted(readable(what))
+        where, fix = (text and redacted(readable(text)) for text in (where, fix))
         super().__init__(what, where, fix)
         self.what, self.where, self.fix = what, where, fix
 

@@ -16,6 +16,7 @@ from typing import Any
 from acutance.cluster.connect import LOCAL, Cluster, connect
 from acutance.errors import UserError
 from acutance.hardware import capacity, gpus_for
+from acutance.limits import limits as limits_of_pictures
 from acutance.models.model_file import load_model
 from acutance.serving.http import FORMATS, Limits, token_digest
 from acutance.upscaling.picture import read_model
@@ -42,11 +43,12 @@ def serving(
         The URL.
 
     Raises:
-        UserError: for a host without its token, a port that is taken, a cluster that serves already, and where
-            Ray Serve is not installed.
+        UserError: for limits on pictures that are none, a host without its token, a port that is taken, a cluster
+            that serves already, and where Ray Serve is not installed.
         ModelError: when the model cannot be read.
     """
     token = token_for(host)
+    limits_of_pictures()  # what is wrong with them is said now, not to who brings a picture
     content = read_model(model)
     about = describe(name or PurePosixPath(model).name, load_model(model)[1], limits)
     if (address or os.environ.get("RAY_ADDRESS") or LOCAL) == LOCAL:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import zlib
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import tifffile
 from PIL import Image, ImageOps
 
 from acutance.data import PictureError, read_picture, write_picture
-from acutance.data.pictures import MAX_PIXELS
-from acutance.errors import DataError
+from acutance.data.layers import read_layers
+from acutance.errors import ConfigError, DataError
+from acutance.limits import VARIABLE, Limits
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (24, 36, 3), dtype=np.uint8)
@@ -197,13 +199,84 @@ def test_hostile_bytes_give_an_error_of_ours() -> None:
                 continue
 
 
-def test_decompression_bombs_are_refused_before_they_are_decoded() -> None:
+def test_decompression_bombs_are_refused_before_they_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     def claims(width: int, height: int) -> bytes:
         return f"P6 {width} {height} 255\n".encode()
 
     assert "megapixels" in refused(claims(20_000, 20_000))
-    assert "megapixels" in refused(claims(MAX_PIXELS + 1, 1))
+    assert "megapixels" in refused(claims(178_956_971, 1))
     assert "truncated" in refused(claims(100, 100))
+    monkeypatch.setenv(VARIABLE, "megapixels=0.009")
+    assert "0.009 megapixels" in refused(claims(100, 100))
+    monkeypatch.setenv(VARIABLE, "megapixels=401, megabytes=0.02")
+    assert "0.02 megabytes" in refused(claims(100, 100))
+
+
+def test_a_limit_may_be_higher_than_pillows_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert read_picture(encoded(Image.fromarray(RGB))).shape == RGB.shape
+
+
+@pytest.mark.parametrize("text", ["megapixels=", "pixels=4", "seconds=0", "scans=1.5", "megabytes=nan", "400"])
+def test_limits_that_are_none_are_named(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, f"seconds=5,{text}")
+    with pytest.raises(ConfigError, match=text):
+        read_picture(encoded(Image.fromarray(RGB)))
+
+
+def progressive(side: int, scans: int) -> bytes:
+    """Encode a grey JPEG whose scans but the first hold nothing: a few bytes each, and a pass over all blocks."""
+
+    def segment(kind: int, data: bytes) -> bytes:
+        return bytes([0xFF, kind]) + struct.pack(">H", len(data) + 2) + data
+
+    one_code = bytes([1, *[0] * 15])  # of one bit
+    blocks = (side // 8) ** 2
+    runs = -(-blocks // 32767)
+    bits = ("0" + "1" * 14) * runs
+    nothing = int(bits + "1" * (-len(bits) % 8), 2).to_bytes(-(-len(bits) // 8)).replace(b"\xff", b"\xff\0")
+    start = segment(0xE1, b"Exif\0\0" + b"\xff\xda" * 200)  # as a preview has
+    tables = segment(0xDB, bytes([0, *[1] * 64])) + segment(0xC2, struct.pack(">BHHB", 8, side, side, 1) + b"\1\x11\0")
+    codes = segment(0xC4, b"\0" + one_code + b"\0") + segment(0xC4, b"\x10" + one_code + b"\xe0")
+    first = segment(0xDA, b"\1\1\0\0\0\0") + bytes(-(-blocks // 8))
+    others = (segment(0xDA, b"\1\1\0\1\x3f\0") + nothing) * (scans - 1)
+    return b"\xff\xd8" + start + tables + codes + first + others + b"\xff\xd9"
+
+
+def test_jpegs_of_many_scans_are_refused_before_they_are_decoded() -> None:
+    assert (read_picture(progressive(64, 100)) == 128).all()
+    began = time.monotonic()
+    assert "1001 scans" in refused(progressive(4000, 1001))
+    assert time.monotonic() - began < 0.5  # decoded, it takes seconds
+    photograph = Image.fromarray(RGB).resize((640, 400))
+    assert read_picture(encoded(photograph, "JPEG", progressive=True, quality=95)).shape == (400, 640, 3)
+
+
+def test_decoding_ends_when_its_time_is_over() -> None:
+    with pytest.raises(PictureError, match=r"0\.05 seconds"):
+        read_layers(progressive(2400, 1000), within=Limits(scans=1000, seconds=0.05))
+
+
+def test_what_is_written_beside_a_tiff_about_its_size_is_not_believed(tmp_path: Path) -> None:
+    told = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+        '<Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint16" SizeX="36" SizeY="24" SizeC="3" SizeZ="1" '
+        'SizeT="999"><Channel ID="Channel:0:0" SamplesPerPixel="3"/><TiffData IFD="0" PlaneCount="1"/>'
+        "</Pixels></Image></OME>"
+    )
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, DEEP[..., :3], photometric="rgb", description=told, metadata=None)
+    assert np.array_equal(read_picture(path), rounded(DEEP[..., :3]))
+
+
+def test_a_tiff_of_huge_tiles_is_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", RGB, photometric="rgb", tile=(16, 16), compression="zlib")
+    content = (tmp_path / "a.tif").read_bytes()
+    for tag in (322, 323):
+        entry = struct.pack("<HHII", tag, 4, 1, 16), struct.pack("<HHII", tag, 4, 1, 65536)
+        short = struct.pack("<HHIHH", tag, 3, 1, 16, 0)
+        content = content.replace(*entry).replace(short, entry[1])
+    assert "megabytes" in refused(content)
 
 
 def test_several_pictures_in_one_file_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,27 @@ def test_of_a_weight_map_each_row_has_the_statistics_of_its_whole_picture(pictur
     assert not np.isclose(stored[rows["a"] :, 1], stored[0, 1]).any()
     assert prepared(pictures, weight_map={"alpha": 0}).fingerprint == manifest.fingerprint
     assert prepared(pictures).fingerprint != manifest.fingerprint
+
+
+def test_names_of_files_need_not_be_utf_8(pictures: Path) -> None:
+    """They are told with their bytes written out; a bad one is left out by that name."""
+    odd = os.fsdecode(b"b\xfcro-\xe6\x97\xa5")
+    (pictures / f"{odd}.png").write_bytes((pictures / "a.png").read_bytes())
+    (pictures / f"{odd}2.png").write_bytes(b"no picture")
+    manifest = prepared(pictures)
+    assert [source.name for source in manifest.sources] == ["a", "b", "b\\xfcro-日"]
+    assert [skipped.name for skipped in manifest.skipped] == ["b\\xfcro-日2"]
+    with pytest.raises(DataError, match="xfcro-日2"):
+        prepared(pictures, bad_pictures="stop")
+
+
+def test_raised_limits_make_shards_of_their_own(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was left out under the old ones is looked at again; another time limit changes nothing."""
+    usual = prepared(pictures)
+    monkeypatch.setenv("ACUTANCE_LIMITS", "seconds=99")
+    assert prepared(pictures).fingerprint == usual.fingerprint
+    monkeypatch.setenv("ACUTANCE_LIMITS", "megapixels=0.0032")
+    assert [skipped.name for skipped in prepared(pictures).skipped] == ["a"]
 
 
 PAIRS = {"degradation": {"type": "paired"}, "train": "pairs"}

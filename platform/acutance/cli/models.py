@@ -13,7 +13,7 @@ from rich.markup import escape
 from acutance.cli.options import Address, Json, ModelName, ModelReference, Storage, ray_at
 from acutance.cli.show import differences_table, show, table_of
 from acutance.console import say, stdout
-from acutance.errors import UserError
+from acutance.errors import UserError, readable
 from acutance.storage import is_remote
 
 if TYPE_CHECKING:
@@ -104,9 +104,9 @@ def upscale(
 
     outcomes = upscale_pictures(model_at(model, storage), source, target, address=address)
     result: dict[str, Any] = {
-        state: [outcome.target for outcome in outcomes if outcome.state == state] for state in ("written", "kept")
+        state: [readable(one.target) for one in outcomes if one.state == state] for state in ("written", "kept")
     }
-    result["failed"] = {outcome.source: outcome.why for outcome in outcomes if outcome.state == "failed"}
+    result["failed"] = {readable(one.source): one.why for one in outcomes if one.state == "failed"}
     counts = [f"{len(found)} {state}" for state, found in result.items() if found]
     show(result, as_json, escape(f"{', '.join(counts)}: {target}"))
     for name, why in () if as_json else result["failed"].items():

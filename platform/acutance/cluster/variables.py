@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
-from acutance import patience
+from acutance import limits, patience
 from acutance import storage as storages
 from acutance.errors import UserError
 from acutance.quiet import DEFAULTS
@@ -39,8 +39,8 @@ FOLDERS = ("ACUTANCE_DATA", "ACUTANCE_WEIGHTS")
 
 
 def quiet_environment() -> dict[str, str]:
-    """Return how quiet and how patient this process is, for processes on other machines."""
-    names = [*DEFAULTS, "ACUTANCE_DEBUG", patience.VARIABLE]
+    """Return how quiet and how patient this process is, and its limits on pictures, for processes on other machines."""
+    names = [*DEFAULTS, "ACUTANCE_DEBUG", patience.VARIABLE, limits.VARIABLE]
     return {name: os.environ[name] for name in names if name in os.environ}
 
 

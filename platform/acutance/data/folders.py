@@ -13,7 +13,7 @@ from typing import Any
 from acutance import storage
 from acutance.data.entries import Entry
 from acutance.data.pictures import EXTENSIONS
-from acutance.errors import AbsentError, DataError
+from acutance.errors import AbsentError, DataError, readable
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ def folder_sources(folder: str, fix: str, *, only: str = "*") -> list[Source]:
 
 def named(uris: list[str], folder: str | None = None) -> list[Source]:
     """Name pictures by their path without extension; those that would share a name keep the extension."""
-    full = [_below(folder, uri) if folder else PurePosixPath(PurePosixPath(uri).name) for uri in uris]
+    below = (_below(folder, uri).as_posix() if folder else PurePosixPath(uri).name for uri in uris)
+    full = [PurePosixPath(readable(path)) for path in below]
     short = [name.with_suffix("") for name in full]
     shared = Counter(short)
     names = [name if shared[bare] > 1 else bare for name, bare in zip(full, short, strict=True)]

@@ -15,15 +15,16 @@ import numpy as np
 from PIL import Image, ImageCms
 from PIL.ImageFile import ImageFile
 
+from acutance.data.decoding import PIECE, LateError, TimedFile, count_scans
 from acutance.errors import DataError
+from acutance.limits import VARIABLE, Limits, limits
 
 # Only these decoders are tried: others, such as PostScript, start programs.
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM")
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
-# Where Pillow itself takes a header for a decompression bomb; the pictures of DIV2K have under 4 million.
-MAX_PIXELS = 178_956_970
 ORIENTATION = 0x0112
 BITS_PER_SAMPLE = 258
+TILE_WIDTH, TILE_LENGTH = 322, 323
 PNG_COLOUR = (b"cICP", b"cHRM", b"gAMA", b"sRGB")
 SPACES = {1: b"GRAY", 3: b"RGB "}
 
@@ -37,7 +38,10 @@ class NoPictureError(PictureError):
 
 
 class PictureTooLargeError(PictureError):
-    """A picture that claims more pixels than will be decoded."""
+    """A picture that claims more than the limits, in pixels, decoded bytes, passes or time."""
+
+    def __init__(self, what: str, *, where: str | None = None, fix: str | None = None) -> None:
+        super().__init__(what, where=where, fix=fix or f"leave it out, or raise the limit in {VARIABLE}")
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Layers:
     colour: tuple[tuple[bytes, bytes], ...] = ()
 
 
-def read_layers(content: bytes, *, formats: Sequence[str] = FORMATS, most_pixels: int = MAX_PIXELS) -> Layers:
+def read_layers(content: bytes, *, formats: Sequence[str] = FORMATS, within: Limits | None = None) -> Layers:
     """Decode the bytes of a picture file.
 
     Palettes become RGB; one bit becomes grey; a colour that the file declares transparent becomes an alpha channel;
@@ -65,42 +69,71 @@ def read_layers(content: bytes, *, formats: Sequence[str] = FORMATS, most_pixels
 
     Args:
         formats: the decoders to try, of FORMATS.
-        most_pixels: more are refused, before anything is decoded.
+        within: what is over these limits is refused before anything is decoded; None: those of this process.
 
     Raises:
         NoPictureError: for bytes that are no picture, or none.
-        PictureTooLargeError: for too many pixels.
+        PictureTooLargeError: for one that is over the limits.
         PictureError: for a file that is truncated, corrupt, several pictures, or of another depth.
+        ConfigError: for limits in the environment that are none.
     """
     if not content:
         raise NoPictureError("the file is empty")
+    within = within or limits()
     try:
-        _open(content, formats, most_pixels).verify()  # the check sums of a PNG: decoding alone does not look at them
-        image = _open(content, formats, most_pixels)
-        _refuse_unusual(image)
-        pixels, alpha = _deep(content, image) if _is_deep(image) else _of_8_bits(image)
-        orientation = image.getexif().get(ORIENTATION, 1)  # read last: Pillow turns a TIFF as it loads it
-        profile = _profile(image, pixels.shape[2])
-        colour = _png_colour(content) if image.format == "PNG" else ()
+        return _read(content, formats, within)
     except PictureError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise PictureTooLargeError(f"it claims more than {most_pixels / 1e6:.3g} megapixels") from None
+        raise _too_many_pixels(within) from None
+    except LateError:
+        raise PictureTooLargeError(f"it takes longer than {within.seconds:g} seconds to decode") from None
     except Image.UnidentifiedImageError:
         raise NoPictureError(f"it is no picture in a known format ({', '.join(map(_spoken, formats))})") from None
     except Exception as error:  # decoders raise nearly anything on hostile bytes
         raise PictureError(f"it is corrupt or truncated ({_first_line(error)})") from error
+
+
+def _read(content: bytes, formats: Sequence[str], within: Limits) -> Layers:
+    file = TimedFile(content, within.seconds)
+    _open(file, formats, within).verify()  # the check sums of a PNG: decoding alone does not look at them
+    file.seek(0)
+    image = _open(file, formats, within)
+    _refuse_unusual(image)
+    pixels, alpha = _deep(content, image) if _is_deep(image) else _of_8_bits(image)
+    orientation = image.getexif().get(ORIENTATION, 1)  # read last: Pillow turns a TIFF as it loads it
+    profile = _profile(image, pixels.shape[2])
+    colour = _png_colour(content) if image.format == "PNG" else ()
     return Layers(
         _upright(pixels, orientation), None if alpha is None else _upright(alpha, orientation), profile, colour
     )
 
 
-def _open(content: bytes, formats: Sequence[str], most_pixels: int) -> ImageFile:
+def _open(file: TimedFile, formats: Sequence[str], within: Limits) -> ImageFile:
     Image.init()  # or decoders besides the commonest would be missing
-    image = Image.open(io.BytesIO(content), formats=tuple(formats))
-    if image.width * image.height > most_pixels:
-        raise Image.DecompressionBombError
+    if Image.MAX_IMAGE_PIXELS is not None:  # Pillow's own limit, which would refuse what ours allow
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, int(within.megapixels * 1e6))
+    image = Image.open(file, formats=tuple(formats))
+    image.decodermaxblock = PIECE
+    _refuse_too_large(image, file, within)
     return image
+
+
+def _refuse_too_large(image: ImageFile, file: TimedFile, within: Limits) -> None:
+    pixels = image.width * image.height
+    if pixels > within.megapixels * 1e6:
+        raise _too_many_pixels(within)
+    if image.format == "TIFF":  # a tile is decoded as a whole, however little of it the picture shows
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        pixels = max(pixels, int(tags.get(TILE_WIDTH, 0)) * int(tags.get(TILE_LENGTH, 0)))
+    if pixels * len(image.getbands()) * (2 if _is_deep(image) else 1) > within.megabytes * 1e6:
+        raise PictureTooLargeError(f"its pixels take more than {within.megabytes:g} megabytes once decoded")
+    if image.format in ("JPEG", "MPO") and (scans := count_scans(file.getvalue())) > within.scans:
+        raise PictureTooLargeError(f"it is a JPEG of {scans} scans, more than {within.scans}")
+
+
+def _too_many_pixels(within: Limits) -> PictureTooLargeError:
+    return PictureTooLargeError(f"it claims more than {within.megapixels:.3g} megapixels")
 
 
 def _spoken(form: str) -> str:
@@ -165,7 +198,9 @@ def _decode_deep(content: bytes, image: ImageFile) -> np.ndarray:
     if image.format == "TIFF":
         import tifffile
 
-        return _channels_last(tifffile.imread(io.BytesIO(content)))
+        with tifffile.TiffFile(io.BytesIO(content)) as file:
+            # Not `imread`: that believes what OME and others write beside the picture about its size.
+            return _channels_last(file.pages[0].asarray())
     import torch
     from torchvision.io import ImageReadMode, decode_image
 

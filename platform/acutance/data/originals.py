@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any, Self
 
 from pydantic import Field
 
@@ -24,10 +26,24 @@ EXCERPT = 1000
 
 
 class File(Strict):
-    """A file as the driver saw it."""
+    """A file as the driver saw it.
 
-    path: str
+    Attributes:
+        place: its path or URI, each byte of it as one character: names that are no UTF-8 are no text of JSON.
+    """
+
+    place: str
     sha256: str
+
+    @classmethod
+    def at(cls, path: str, sha256: str, **more: Any) -> Self:
+        """Return the file at a path or URI."""
+        return cls(place=os.fsencode(path).decode("latin-1"), sha256=sha256, **more)
+
+    @property
+    def path(self) -> str:
+        """Return the path or URI."""
+        return os.fsdecode(self.place.encode("latin-1"))
 
 
 class Picture(File):
@@ -142,11 +158,11 @@ def _files_of(one: Source | Scored, scale: int, stored: list[int]) -> tuple[str,
 
 
 def _picture(one: Source | Scored, hr: str, lr: dict[int, str], known: dict[str, str]) -> Picture:
-    return Picture(
+    return Picture.at(
+        hr,
+        known[hr],
         name=one.name,
-        path=hr,
-        sha256=known[hr],
-        lr={at: File(path=path, sha256=known[path]) for at, path in lr.items()},
+        lr={at: File.at(path, known[path]) for at, path in lr.items()},
         distribution=one.distribution if isinstance(one, Scored) else None,
     )
 

@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 
 from acutance import storage
-from acutance.data.layers import MAX_PIXELS, Layers, PictureError, read_layers
+from acutance.data.layers import Layers, PictureError, read_layers
 
-__all__ = ["EXTENSIONS", "MAX_PIXELS", "PictureError", "encode_png", "read_file", "read_picture", "write_picture"]
+__all__ = ["EXTENSIONS", "PictureError", "encode_png", "read_file", "read_picture", "write_picture"]
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm")
 
@@ -28,7 +28,8 @@ def read_picture(source: str | Path | bytes, *, minimum_side: int = 2) -> np.nda
 
     Raises:
         PictureError: for a file that is missing, empty, truncated, corrupt, no picture, transparent, several
-            pictures, of another depth, larger than `MAX_PIXELS` or smaller than `minimum_side`.
+            pictures, of another depth, over the `limits` or smaller than `minimum_side`.
+        ConfigError: for limits in the environment that are none.
     """
     where = None if isinstance(source, bytes) else str(source)
     try:
@@ -38,7 +39,7 @@ def read_picture(source: str | Path | bytes, *, minimum_side: int = 2) -> np.nda
             size = f"{pixels.shape[1]}x{pixels.shape[0]}"
             raise PictureError(f"it is {size} pixels, less than {minimum_side} on a side")
     except PictureError as error:
-        fix = "mend, replace or remove this file"
+        fix = error.fix or "mend, replace or remove this file"
         raise PictureError(error.what, where=where, fix=fix) from error.__cause__
     return pixels
 

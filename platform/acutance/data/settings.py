@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
+from acutance import limits
 from acutance.data.classified import SIDE
 from acutance.data.degradations import DEGRADATIONS
 from acutance.data.manifest import SHARD_VERSION, Coding, Column
@@ -243,4 +244,6 @@ def columns_fingerprint(
         "differences": "hr_differences" in stored,
         "enlarger": enlarger,
     }
+    if raised := limits.others():
+        content["limits"] = raised  # they decide which pictures are left out
     return fingerprint(content)

@@ -10,12 +10,13 @@ import hashlib
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from acutance import limits as everywhere
 from acutance.data.layers import Layers, NoPictureError, PictureError, PictureTooLargeError, read_layers
 
 log = logging.getLogger(__name__)
@@ -154,9 +155,10 @@ async def _picture(content: bytes, limits: Limits) -> Layers:
     if not content:
         raise Refusal(400, "a picture is missing: POST the bytes of a PNG, JPEG or WebP file")
     try:
-        return await asyncio.to_thread(read_layers, content, formats=FORMATS, most_pixels=int(limits.megapixels * 1e6))
-    except PictureTooLargeError:
-        raise Refusal(413, f"a picture may have at most {limits.megapixels:g} megapixels") from None
+        within = replace(everywhere.limits(), megapixels=limits.megapixels)
+        return await asyncio.to_thread(read_layers, content, formats=FORMATS, within=within)
+    except PictureTooLargeError as error:
+        raise Refusal(413, f"this picture is too large: {error.what}") from None
     except NoPictureError:
         raise Refusal(415, "this is no picture in a known format (PNG, JPEG, WebP)") from None
     except PictureError as error:
