@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from acutance.registry import Decision, Verdict, promote, resolve_model, trackin
 from acutance.registry.promotion import find_subject
 from acutance.registry.resolve import CHAMPION
 from acutance.schema import nearest
+from acutance.scratch import working_folder
 from acutance.training.plan import StageJob
 from acutance.weights import fetch_weights
 from acutance.work import Work, catalogue_for, measured_pictures, open_work, require_scale
@@ -90,7 +90,7 @@ def measure_models(
     if storage.exists(result):
         return Evaluation.from_json(storage.read_json(result)), folder, False
     total = len(tasks_of(candidates, pictures))
-    with tempfile.TemporaryDirectory() as kept:
+    with working_folder("evaluate") as kept:
         with progress("evaluate", total) as update:
             evaluation = evaluate(
                 candidates,
@@ -100,9 +100,9 @@ def measure_models(
                 metrics=metrics,
                 gpus=gpus,
                 on_progress=update,
-                pictures_to=kept,
+                pictures_to=str(kept),
             )
-        strips = strips_of(evaluation, kept)
+        strips = strips_of(evaluation, str(kept))
         picture_sheet(storage.join(folder, "sheet.png"), strips, title=title)
         spectrogram_sheet(storage.join(folder, "spectrograms.png"), strips, title=title)
     storage.write_bytes(storage.join(folder, "evaluation.csv"), csv_text(evaluation).encode())

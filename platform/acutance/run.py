@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,11 @@ from acutance.evaluation.metrics import unavailable
 from acutance.evaluation.results import Evaluation
 from acutance.examine import EVALUATION_VERSION, EXAM, evaluate_models
 from acutance.fingerprint import fingerprint
+from acutance.lease import Lease, alone
+from acutance.places import place
 from acutance.registry import is_recorded, log_model, tracking
 from acutance.registry.card import DataSet, Facts, Training
+from acutance.scratch import working_folder
 from acutance.training.launch import train
 from acutance.training.loop import Losses
 from acutance.training.make_shards import make_shards, shard_sets
@@ -97,18 +100,35 @@ def train_stages(work: Work, only: str | None = None, *, of: Collection[str] | N
     jobs = [job for job in work.jobs(only) if of is None or job.name in of]
     for job in jobs:
         tracking.record_kept(tracking.tracking_uri(work.root), job.folder)
-    todo = [job for job in jobs if not job.done()]
-    for job in jobs:
-        if job not in todo:
-            require_accepted(job)
-    if todo:
-        with _recorded(work, todo) as trackers, _shown(todo) as on_progress:
-            for wave in _waves(todo):
-                for shards in shard_sets(wave):
-                    found = work.found.get(shards.settings.source)
-                    make_shards(shards, work.catalogue, work.root, found=found, gpus=work.pipeline.compute.gpus)
-                train(wave, work.pipeline.compute, work.root, trackers=trackers, on_progress=on_progress)
+    with _alone_on(jobs) as leases:
+        todo = [job for job in jobs if not job.done()]
+        for job in jobs:
+            if job not in todo:
+                require_accepted(job)
+        if todo:
+            _train_stages(work, todo, leases)
     return jobs
+
+
+def _train_stages(work: Work, todo: list[StageJob], leases: list[Lease]) -> None:
+    with _recorded(work, todo, leases) as trackers, _shown(todo) as on_progress:
+        for wave in _waves(todo):
+            for shards in shard_sets(wave):
+                found = work.found.get(shards.settings.source)
+                make_shards(shards, work.catalogue, work.root, found=found, gpus=work.pipeline.compute.gpus)
+            train(wave, work.pipeline.compute, work.root, trackers=trackers, on_progress=on_progress)
+
+
+@contextmanager
+def _alone_on(jobs: list[StageJob]) -> Iterator[list[Lease]]:
+    """Train what is not done of some stages alone; what another process trains already is waited for."""
+    with ExitStack() as stack:
+        # In one order for all pipelines that share stages, so that no two wait for each other.
+        yield [
+            stack.enter_context(alone(place(job.lease), f"the training of {job.name}", job.folder, until=job.done))
+            for job in sorted(jobs, key=lambda job: job.fingerprint)
+            if not job.done()
+        ]
 
 
 def _waves(jobs: list[StageJob]) -> list[list[StageJob]]:
@@ -123,7 +143,7 @@ def _waves(jobs: list[StageJob]) -> list[list[StageJob]]:
 
 
 @contextmanager
-def _recorded(work: Work, jobs: list[StageJob]) -> Iterator[dict[str, tracking.Spool]]:
+def _recorded(work: Work, jobs: list[StageJob], leases: list[Lease]) -> Iterator[dict[str, tracking.Spool]]:
     """Open an MLflow run per stage under the pipeline's run; end each by what became of its stage."""
     client = tracking.connect(work.root)
     parent = open_run(work, client)
@@ -137,6 +157,8 @@ def _recorded(work: Work, jobs: list[StageJob]) -> Iterator[dict[str, tracking.S
             for job in jobs
         }
     except BaseException as error:
+        if not all(lease.held() for lease in leases):
+            raise  # the runs are another process's by now
         ending: tracking.Status = "FAILED" if isinstance(error, Exception) else "KILLED"
         for job in jobs:
             tracking.finish(client, runs[job.name], "FINISHED" if job.done() else ending)
@@ -220,8 +242,8 @@ def register_model(work: Work, jobs: list[StageJob], evaluation: Evaluation, fol
         **marks(job),
     }
     source = next(iter(work.held_out().values()))[0]
-    with tempfile.TemporaryDirectory() as scratch:
-        sheet, model = Path(scratch) / "sheet.png", Path(scratch) / "model.safetensors"
+    with working_folder("register") as scratch:
+        sheet, model = scratch / "sheet.png", scratch / "model.safetensors"
         sheet.write_bytes(storage.read_bytes(storage.join(folder, "sheet.png")))
         model.write_bytes(storage.read_bytes(job.model))
         tracking.log_file(client, run, sheet)
@@ -273,10 +295,19 @@ def train_all(work: Work, only: str | None = None) -> list[StageJob]:
 def run(work: Work) -> Outcome:
     """Do all of a pipeline that is not done yet; the caller has connected to Ray.
 
+    Where another process does the very same already, it is waited for, and its outcome returned.
+
     Raises:
+        LostError: when another process has taken the run over, since this one was stopped for a minute.
         UnreachableError: when the tracking store does not answer, before any work begins.
     """
     client = tracking.connect(work.root)
+    mark = _receipt(work)
+    with alone(place(f"{mark}.lease"), "this very run", mark, until=partial(storage.exists, mark)) as lease:
+        return finished(work) or _run(work, client, lease)
+
+
+def _run(work: Work, client: MlflowClient, lease: Lease) -> Outcome:
     fresh = any(manifest.fresh for manifest in prepare_data(work)) or any(not job.done() for job in work.jobs())
     jobs = train_stages(work)
     receipt = {"run": "", "version": "", "evaluation": ""}
@@ -284,6 +315,7 @@ def run(work: Work) -> Outcome:
         evaluation, folder, measured = evaluate_models(work, jobs)
         fresh, receipt["evaluation"] = fresh or measured, folder.rpartition("/")[2]
         if work.pipeline.registered:
+            lease.require()
             receipt["run"], version = register_model(work, jobs, evaluation, folder)
             receipt["version"] = str(version.version)
     if not receipt["version"]:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from acutance import storage
-from acutance.data import SHARD_VERSION, Manifest, default_scratch, open_columns, read_manifest, shards
+from acutance.data import SHARD_VERSION, Manifest, open_columns, read_manifest, shards
 from acutance.data.manifest import Column, Shard, is_intact, write_manifest
 from acutance.data.shards import ShardWriter
 from acutance.errors import ConfigError, DataError
@@ -250,16 +250,3 @@ def test_a_full_disk_is_the_users_to_mend(
     with pytest.raises(DataError, match="local disk") as caught:
         open_columns(stored[0], ["hr"], tmp_path / "scratch")
     assert "TMPDIR" in str(caught.value.fix)
-
-
-def test_the_scratch_folder_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards.tempfile, "gettempdir", lambda: str(tmp_path))
-    folder = default_scratch()
-    assert folder.parent == tmp_path
-    assert folder.stat().st_mode & 0o777 == 0o700
-    assert default_scratch() == folder
-    folder.rmdir()
-    (tmp_path / "elsewhere").mkdir()
-    folder.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(DataError, match="another user"):
-        default_scratch()

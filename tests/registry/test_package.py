@@ -17,11 +17,13 @@ from acutance.errors import ModelError
 from acutance.fingerprint import file_sha256
 from acutance.models.model_file import build_network, load_model, save_model
 from acutance.models.restore import restore
+from acutance.owner import this_process
 from acutance.registry import log_model, promote
 from acutance.registry.card import Facts
 from acutance.registry.imports import needs
 from acutance.registry.package import CODE, save_package
 from acutance.registry.promotion import Verdict
+from acutance.registry.runs import OWNER
 
 NAME = "sr-x2-test"
 
@@ -215,6 +217,22 @@ def test_failure_leaves_no_half_model(
         log_model(client, run_id, model_file(1), NAME, picture)
     assert client.search_model_versions(f"name = '{NAME}'") == []
     assert client.search_logged_models([client.get_run(run_id).info.experiment_id]) == []
+
+
+def test_what_a_killed_process_had_half_logged_is_deleted_by_the_next_one(
+    client: MlflowClient, run_id: str, model_file: ModelFile, picture: np.ndarray
+) -> None:
+    experiment = client.get_run(run_id).info.experiment_id
+    owners = {"dead": this_process() + "1", "at work": this_process(), "elsewhere": "elsewhere 1 2"}
+    half = {
+        who: client.create_logged_model(experiment, who, run_id, tags={OWNER: owner}) for who, owner in owners.items()
+    }
+    stored = Path(half["dead"].artifact_location.removeprefix("file://"))
+    stored.mkdir(parents=True)
+    (stored / "part").write_bytes(b"1")
+    log_model(client, run_id, model_file(1), NAME, picture)
+    assert {model.name for model in client.search_logged_models([experiment])} == {NAME, "at work", "elsewhere"}
+    assert not stored.exists()
 
 
 def test_file_of_another_origin_is_refused(

@@ -25,7 +25,7 @@ def said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """What is said; pauses are short, and files lie in a folder of the test's own."""
     told: list[str] = []
     monkeypatch.setattr(spool, "say", told.append)
-    monkeypatch.setattr(spool, "default_scratch", lambda: tmp_path)
+    monkeypatch.setattr(spool, "scratch", lambda: tmp_path)
     monkeypatch.setattr(patience, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.1)
     return told

@@ -104,3 +104,16 @@ def test_restarts_count_from_where_a_trial_came_furthest(begun: tuple[_Conductor
     trial.num_failures = 5
     judge.on_trial_result(None, trial, told(step=10))
     assert trial.max_failures == 3 + RETRIES, "the same step again is no progress"
+
+
+def test_a_campaign_that_another_process_has_taken_over_is_left_to_it(
+    begun: tuple[_Conductor, Study, list[str]],
+) -> None:
+    conductor, study, ended = begun
+    conductor.lease = SimpleNamespace(held=lambda: False)  # type: ignore[assignment]
+    score = next(iter(conductor.ledger.campaign.objectives)).name
+    assert conductor.hear("a", told(step=90, scores={score: 1.0})) is False
+    conductor.complete("a", error=False)
+    assert conductor.propose("b") == Searcher.FINISHED
+    assert (states(study), ended) == ([TrialState.RUNNING], [])
+    assert not study.trials[0].user_attrs.get("model")

@@ -20,10 +20,12 @@ from ruamel.yaml import YAML
 
 from acutance import tune
 from acutance.data import prepare, read_picture, write_picture
+from acutance.errors import ConfigError
 from acutance.evaluation.evaluate import evaluate_one
 from acutance.evaluation.png import compressed_size
 from acutance.models.model_file import load_model
 from acutance.tune import CampaignOutcome, CampaignWork
+from acutance.tuning.lease import alone_on
 from command_line import REPOSITORY, environment
 
 pytestmark = pytest.mark.e2e
@@ -310,18 +312,13 @@ def test_killed_trials_workers_and_drivers_change_no_bit(
         assert sorted(steps) == list(range(1, 301))
 
 
-def test_one_driver_at_a_time(tmp_path: Path, pictures: Path) -> None:
-    from acutance.errors import ConfigError
-    from acutance.tuning.lease import DRIVER, alone
-
+def test_a_second_command_beside_a_campaign_is_told_that_it_runs(tmp_path: Path, pictures: Path) -> None:
     work = opened(tmp_path, pictures)
     study = work.study()
-    with alone(study), pytest.raises(ConfigError, match="running already"), alone(work.study()):
-        pass
-    elsewhere = {"machine": "another", "pid": 1, "beat": time.time() - 30}
-    work.study().set_user_attr(DRIVER, elsewhere)
-    with pytest.raises(ConfigError, match="process 1 on another"), alone(work.study()):
-        pass
-    work.study().set_user_attr(DRIVER, {**elsewhere, "beat": time.time() - 90})
-    with alone(work.study()):
-        pass
+    study.ask()
+    for resume in (False, True):
+        words = r"running already: process \d+ on \S+, since \d"
+        with alone_on(study), pytest.raises(ConfigError, match=words):
+            tune.run_campaign(work, resume=resume)
+    with pytest.raises(ConfigError, match="begun before: 0 of 2 trials have ended"):
+        tune.run_campaign(work)

@@ -18,7 +18,7 @@ from acutance.data.pictures import PictureError, encode_png, read_picture, write
 from acutance.data.prepare import is_prepared, prepare, shards_folder
 from acutance.data.scored import Scored
 from acutance.data.settings import Checked, Content, Contents, DataSettings, SubImages, dataset_fingerprint
-from acutance.data.shards import default_scratch, open_columns
+from acutance.data.shards import open_columns
 from acutance.data.stream import Stream
 
 __all__ = [
@@ -39,7 +39,6 @@ __all__ = [
     "SubImages",
     "contents",
     "dataset_fingerprint",
-    "default_scratch",
     "encode_png",
     "is_prepared",
     "load_catalogue",

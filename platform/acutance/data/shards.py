@@ -12,7 +12,6 @@ import hashlib
 import io
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import lru_cache
@@ -33,6 +32,7 @@ from acutance.errors import ConfigError, DamagedError, DataError
 from acutance.fingerprint import fingerprint
 from acutance.lock import locked
 from acutance.schema import nearest
+from acutance.scratch import scratch as users_scratch
 
 _ROW = [("picture", pa.string()), ("sha256", pa.string()), ("top", pa.int32()), ("left", pa.int32())]
 
@@ -101,19 +101,6 @@ def _tensor_array(values: np.ndarray | list[bytes], kind: pa.DataType) -> pa.Arr
     return pa.ExtensionArray.from_storage(kind, rows)
 
 
-def default_scratch() -> Path:
-    """Return this user's folder for decoded columns below the temporary folder (TMPDIR), private to the user.
-
-    Raises:
-        DataError: when somebody else owns it.
-    """
-    folder = Path(tempfile.gettempdir()) / f"acutance-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-        raise DataError("another user owns the folder for decoded shards", where=str(folder), fix="set TMPDIR")
-    return folder
-
-
 def open_columns(folder: str, columns: Iterable[str], scratch: Path | None = None) -> dict[str, Any]:
     """Return columns as read-only arrays (rows, H, W, channels) that all processes of this node share.
 
@@ -124,7 +111,7 @@ def open_columns(folder: str, columns: Iterable[str], scratch: Path | None = Non
 
     Args:
         folder: where the manifest is, a path or an s3:// URI.
-        scratch: a folder on a local disk; `default_scratch()` where left out.
+        scratch: a folder on a local disk; `acutance.scratch` where left out.
 
     Raises:
         ConfigError: for a column that the shard set lacks.
@@ -136,7 +123,7 @@ def open_columns(folder: str, columns: Iterable[str], scratch: Path | None = Non
         if name not in manifest.columns:
             raise ConfigError(f"the shards hold no column {name!r}{nearest(name, manifest.columns)}", where=folder)
     wanted += [f"{name}_bytes" for name in wanted if manifest.columns[name].coding == "encoded"]
-    cache = _cache_folder(manifest, scratch or default_scratch())
+    cache = _cache_folder(manifest, scratch or users_scratch())
     files = {name: cache / f"{name}.bin" for name in wanted}
     with locked(cache / "lock"):
         missing = {name: file for name, file in files.items() if not _complete(file, manifest.column_bytes(name))}

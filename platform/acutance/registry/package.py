@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, distribution
@@ -18,26 +17,33 @@ from pathlib import Path
 import mlflow.pyfunc
 import numpy as np
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelOutput, Metric
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.types.schema import Schema, TensorSpec
 
 from acutance.errors import ModelError
 from acutance.fingerprint import file_sha256
 from acutance.models.model_file import load_model
 from acutance.models.restore import restore
+from acutance.owner import is_gone, this_process
 from acutance.registry.address import answers
 from acutance.registry.card import SHEET, Facts, model_card, shortened
 from acutance.registry.imports import HOME, needs
 from acutance.registry.resolve import CANDIDATE, CHAMPION, SHA256, WEIGHTS, registered, versions_of
+from acutance.registry.runs import OWNER
 from acutance.registry.tracking import FINGERPRINT, GIT_COMMIT, finite, git_commit
+from acutance.scratch import working_folder
 
 PICTURES = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), name=None)
 SIGNATURE = ModelSignature(inputs=Schema([PICTURES]), outputs=Schema([PICTURES]))
 CODE = Path(__file__).with_name("served_model.py")
 EXAMPLE_SIDE = 32
+NEWEST = 100
+"""Models of an experiment that are looked through for half-logged ones."""
+
 DESCRIPTION_LENGTH = 5000
 """MLflow's databases hold no longer description of a version."""
 
@@ -130,16 +136,16 @@ def save_package(
         sheet: a PNG to lie beside the card.
     """
     files, requirements = needs(CODE)
-    with tempfile.TemporaryDirectory() as scratch:
-        weights = shutil.copyfile(model_file, Path(scratch) / Path(WEIGHTS).name)
+    with working_folder("code") as scratch:
+        weights = shutil.copyfile(model_file, scratch / Path(WEIGHTS).name)
         for file in files:
-            (Path(scratch) / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(HOME.parent / file, Path(scratch) / file)
+            (scratch / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(HOME.parent / file, scratch / file)
         mlflow.pyfunc.save_model(
             str(folder),
             mlflow_model=model or Model(),
             python_model=str(CODE),
-            code_paths=[str(Path(scratch) / HOME.name)],
+            code_paths=[str(scratch / HOME.name)],
             artifacts={"model": str(weights)},
             signature=SIGNATURE,
             input_example=_corner(example)[None],
@@ -185,18 +191,35 @@ def _log(
 ) -> str:
     """Store a package and tie it to its run; return the model's id. A failure leaves nothing behind."""
     experiment = client.get_run(run_id).info.experiment_id
-    model_id = client.create_logged_model(experiment, name, run_id, tags=dict(tags)).model_id
+    delete_half_logged(client, experiment)
+    owned = {**tags, OWNER: this_process()}
+    model_id = client.create_logged_model(experiment, name, run_id, tags=owned).model_id
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch) / "package"
+        with working_folder("package") as scratch:
+            folder = scratch / "package"
             save(folder, Model(run_id=run_id, model_id=model_id))
             client.log_model_artifacts(model_id, str(folder))
         client.finalize_logged_model(model_id, "READY")
     except BaseException:
-        client.delete_logged_model(model_id)
+        _delete(client, client.get_logged_model(model_id))
         raise
     client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
     return model_id
+
+
+def delete_half_logged(client: MlflowClient, experiment: str) -> None:
+    """Delete the models of an experiment that processes were killed over while they logged them."""
+    for model in client.search_logged_models([experiment], max_results=NEWEST):
+        if model.status == LoggedModelStatus.PENDING and is_gone(model.tags.get(OWNER, "")):
+            _delete(client, model)
+
+
+def _delete(client: MlflowClient, model: LoggedModel) -> None:
+    """Delete a model, which MLflow merely hides, and what is stored of its files."""
+    client.delete_logged_model(model.model_id)
+    repository = get_artifact_repository(model.artifact_location, tracking_uri=client.tracking_uri)
+    with contextlib.suppress(Exception):  # none is stored yet, or this store deletes nothing
+        repository.delete_artifacts()
 
 
 def _note_metrics(client: MlflowClient, run_id: str, model_id: str, metrics: Mapping[str, float]) -> None:

@@ -20,6 +20,7 @@ from acutance.errors import ModelError
 from acutance.fingerprint import file_sha256
 from acutance.registry.address import answers, connect
 from acutance.schema import nearest
+from acutance.scratch import scratch
 from acutance.storage import is_remote
 
 CANDIDATE = "candidate"
@@ -175,7 +176,7 @@ def _is_absent(error: Exception) -> bool:
 
 def _downloads(storage: str, version: ModelVersion) -> Path:
     """Return the folder that keeps a version's download: below the storage, or a temporary one."""
-    root = Path(tempfile.gettempdir()) / f"acutance-{os.getuid()}" if is_remote(storage) else Path(storage).absolute()
+    root = scratch() if is_remote(storage) else Path(storage).absolute()
     return root / "models" / version.name / f"{version.version}-{version.tags.get(SHA256, '')[:8]}"
 
 

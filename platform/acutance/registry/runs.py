@@ -17,9 +17,9 @@ from mlflow.exceptions import MlflowException
 
 from acutance.errors import UserError
 from acutance.lock import locked
+from acutance.owner import is_gone, this_process
 from acutance.registry.address import sqlite_path, waited_for
 from acutance.registry.flatten import flatten
-from acutance.registry.owner import is_gone, this_process
 from acutance.registry.provenance import git_commit, user
 
 FINGERPRINT = "acutance.fingerprint"

@@ -20,10 +20,10 @@ from typing import Any
 
 from acutance import storage
 from acutance.console import say
-from acutance.data.shards import default_scratch
 from acutance.errors import UnreachableError
 from acutance.patience import limit, pauses
 from acutance.registry.tracker import Point, StageTracker
+from acutance.scratch import scratch
 
 LINES_A_CALL = 200
 """Lines that are delivered together: with eight losses a step some 1600 values."""
@@ -91,7 +91,7 @@ class _Delivery:
 
     def __init__(self, tracker: StageTracker) -> None:
         self.tracker = tracker
-        folder = default_scratch() / "metrics"
+        folder = scratch() / "metrics"
         folder.mkdir(exist_ok=True)
         self.path = folder / f"{tracker.run_id}.jsonl"
         self.file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)

@@ -101,6 +101,11 @@ class StageJob:
         """URI of the finished model file."""
         return storage.join(self.folder, "model.safetensors")
 
+    @property
+    def lease(self) -> str:
+        """URI of the sign of who trains it."""
+        return storage.join(self.folder, "lease.json")
+
     def done(self) -> bool:
         """Tell whether this work is complete."""
         return storage.exists(storage.join(self.folder, "done.json"))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from optuna import Study
@@ -15,14 +13,16 @@ from acutance import storage
 from acutance.console import say
 from acutance.data import Source
 from acutance.errors import ConfigError, UnreachableError
+from acutance.lease import Lease
 from acutance.registry import tracking
 from acutance.run import marks, train_stages
+from acutance.scratch import working_folder
 from acutance.tune.outcome import CampaignOutcome, from_best, outcome_of, starting
 from acutance.tune.shards_ahead import prepare_trials
 from acutance.tune.trial_run import OpenTrialRun
 from acutance.tune.work import CampaignWork, measured_on, require_objectives, shared_stages
 from acutance.tuning.board import Board
-from acutance.tuning.lease import alone
+from acutance.tuning.lease import alone_on
 from acutance.tuning.ledger import Ledger
 from acutance.tuning.report.record import Record
 from acutance.tuning.report.write import write_report
@@ -56,6 +56,7 @@ def run_campaign(work: CampaignWork, *, resume: bool = False) -> CampaignOutcome
     Raises:
         ConfigError: when the study holds trials and `resume` is not asked for, or another process is at work on it.
         DataError: when pictures, or weights of a metric, are not here without which it would be for nothing.
+        LostError: when another process has taken the campaign over, since this one was stopped for a minute.
         TrainingError: when a table that another one starts from has no best row, or was cut short.
     """
     require_objectives(work)
@@ -65,6 +66,26 @@ def run_campaign(work: CampaignWork, *, resume: bool = False) -> CampaignOutcome
         say(f"{settled.search.table} {starting(settled)}")
         return finished(settled) or run_campaign(settled, resume=resume)
     study = work.study()
+    with alone_on(study) as lease:
+        _refuse_second(work, study, resume)
+        client = tracking.connect(work.base.root)
+        prepare_trials(work)
+        train_stages(work.base, work.campaign.stage, of=shared_stages(work))
+        stage = next(job for job in work.base.jobs(work.campaign.stage) if job.name == work.campaign.stage)
+        tags = {"acutance.kind": "campaign", "acutance.study": work.name, **marks(stage)}
+        run = tracking.pipeline_run(client, work.campaign.title, work.file.stem, work.fingerprint, tags)
+        try:
+            _search(work, study, client, run, lease)
+            lease.require()
+        except BaseException as error:
+            if lease.held():  # else the runs are another process's
+                tracking.finish_children(client, run)
+                tracking.finish(client, run, "FAILED" if isinstance(error, Exception) else "KILLED")
+            raise
+        return _recorded(work, client, run, attempts(study))
+
+
+def _refuse_second(work: CampaignWork, study: Study, resume: bool) -> None:
     known = attempts(study)
     if known and not resume:
         ended = sum(attempt.state != "running" for attempt in known)
@@ -73,23 +94,9 @@ def run_campaign(work: CampaignWork, *, resume: bool = False) -> CampaignOutcome
             where=work.name,
             fix="--resume goes on with it",
         )
-    with alone(study):
-        client = tracking.connect(work.base.root)
-        prepare_trials(work)
-        train_stages(work.base, work.campaign.stage, of=shared_stages(work))
-        stage = next(job for job in work.base.jobs(work.campaign.stage) if job.name == work.campaign.stage)
-        tags = {"acutance.kind": "campaign", "acutance.study": work.name, **marks(stage)}
-        run = tracking.pipeline_run(client, work.campaign.title, work.file.stem, work.fingerprint, tags)
-        try:
-            _search(work, study, client, run)
-        except BaseException as error:
-            tracking.finish_children(client, run)
-            tracking.finish(client, run, "FAILED" if isinstance(error, Exception) else "KILLED")
-            raise
-        return _recorded(work, client, run, attempts(study))
 
 
-def _search(work: CampaignWork, study: Study, client: Any, run: str) -> None:
+def _search(work: CampaignWork, study: Study, client: Any, run: str, lease: Lease) -> None:
     campaign, base = work.campaign, work.base
     resources = worker_resources(campaign.resources)
     setup = TrialSetup(
@@ -113,7 +120,7 @@ def _search(work: CampaignWork, study: Study, client: Any, run: str) -> None:
                 tracking.finish(client, trial_run, ENDINGS[attempt.state])
 
     with board.shown():
-        search(ledger, work.search, setup, Listener(board.on_report, on_end))
+        search(ledger, work.search, setup, Listener(board.on_report, on_end), lease)
 
 
 def _recorded(work: CampaignWork, client: Any, run: str, trials: list[Attempt]) -> CampaignOutcome:
@@ -123,8 +130,8 @@ def _recorded(work: CampaignWork, client: Any, run: str, trials: list[Attempt]) 
             tracking.record_kept(client.tracking_uri, trial.model.rpartition("/")[0])
     address, pictures = study_address(work.base.root), _pictures(work)
     record = Record(work.name, work.base.root, work.search, trials, address, run, pictures, outcome.table)
-    with tempfile.TemporaryDirectory() as scratch:
-        for file in write_report(record, Path(scratch)):
+    with working_folder("report") as scratch:
+        for file in write_report(record, scratch):
             storage.write_bytes(storage.join(work.folder, file.name), file.read_bytes())
             tracking.log_file(client, run, file)
     tracking.log_table(client, run, "trials.json", [_row(trial, outcome.front) for trial in trials])

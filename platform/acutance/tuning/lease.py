@@ -1,65 +1,70 @@
-"""One driver at a time: a campaign's study says which process is at work on it, and when it last said so."""
+"""One driver at a time: where a campaign's lease lies, in the study itself, so that it holds for whoever opens that."""
 
 from __future__ import annotations
 
-import os
-import socket
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from optuna import Study
+from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages._rdb.models import StudyUserAttributeModel
+from sqlalchemy import Engine, insert, update
+from sqlalchemy.exc import IntegrityError
 
-from acutance.errors import ConfigError
+from acutance.lease import Lease, Sign, alone
+from acutance.lock import locked
 
 DRIVER = "driver"
-BEAT_SECONDS = 10.0
-STALE_SECONDS = 60.0
 
 
-@contextmanager
-def alone(study: Study) -> Iterator[None]:
-    """Be the driver of a study for the length of a `with` block.
+def alone_on(study: Study) -> AbstractContextManager[Lease]:
+    """Be the driver of a study for the length of a `with` block; errors as of `acutance.lease.alone`."""
+    return alone(InStudy(study), "this campaign", study.study_name)
 
-    Raises:
-        ConfigError: when another process is. One that was killed gives way at once where this machine can tell,
-            and after a minute where it was on another.
-    """
-    _refuse_second(study)
-    ended = threading.Event()
 
-    def beat() -> None:
-        while not ended.wait(BEAT_SECONDS):
-            study.set_user_attr(DRIVER, _sign())
+class InStudy:
+    """An attribute of a study. Optuna sets one whatever was there, so a database is asked directly."""
 
-    study.set_user_attr(DRIVER, _sign())
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.storage: Any = getattr(study._storage, "_backend", study._storage)
+
+    def read(self) -> Sign | None:
+        """Return the sign."""
+        found: Sign | None = self.study.user_attrs.get(DRIVER)
+        return found
+
+    def swap(self, old: Sign | None, new: Sign | None) -> bool:
+        """Exchange the sign, in one."""
+        if isinstance(self.storage, RDBStorage):
+            return _swapped(self.storage.engine, self.study._study_id, old, new)
+        with self._locked():
+            if self.read() != old:
+                return False
+            self.study.set_user_attr(DRIVER, new)
+            return True
+
+    def _locked(self) -> AbstractContextManager[None]:
+        if not isinstance(self.storage, JournalStorage):
+            return nullcontext()  # in this process's memory
+        journal: Any = self.storage._backend
+        return locked(Path(f"{journal._file_path}.lease"))
+
+
+def _swapped(engine: Engine, study: int, old: Sign | None, new: Sign | None) -> bool:
+    rows = StudyUserAttributeModel
+    here = (rows.study_id == study) & (rows.key == DRIVER)
+    with engine.begin() as connection:
+        exchange = update(rows).where(here, rows.value_json == json.dumps(old)).values(value_json=json.dumps(new))
+        if connection.execute(exchange).rowcount:
+            return True
+    if old is not None:
+        return False
     try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-        study.set_user_attr(DRIVER, None)
-
-
-def _refuse_second(study: Study) -> None:
-    driver = study.user_attrs.get(DRIVER)
-    if not driver or (driver["machine"] == _machine() and not Path(f"/proc/{driver['pid']}").exists()):
-        return
-    if time.time() - driver["beat"] < STALE_SECONDS:
-        raise ConfigError(
-            f"this campaign is running already: process {driver['pid']} on {driver['machine']}",
-            where=study.study_name,
-            fix="wait for it, or end that process",
-        )
-
-
-def _sign() -> dict[str, str | int | float]:
-    return {"machine": _machine(), "pid": os.getpid(), "beat": time.time()}
-
-
-def _machine() -> str:
-    return socket.gethostname()
+        with engine.begin() as connection:
+            connection.execute(insert(rows).values(study_id=study, key=DRIVER, value_json=json.dumps(new)))
+    except IntegrityError:  # another process was faster
+        return False
+    return True

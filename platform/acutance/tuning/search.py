@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +19,8 @@ from acutance.campaign.settings import Resources
 from acutance.console import say
 from acutance.errors import AcutanceError, LostError, TrainingError, UnreachableError
 from acutance.hardware import gpus_for
+from acutance.lease import Lease
+from acutance.scratch import working_folder
 from acutance.training.board import open_board, relayed
 from acutance.training.group import is_node_loss, last_words
 from acutance.tuning.ledger import Assignment, Ledger
@@ -44,8 +45,11 @@ class Listener:
     on_end: OnEnd
 
 
-def search(ledger: Ledger, plan: Search, setup: TrialSetup, listener: Listener) -> None:
+def search(ledger: Ledger, plan: Search, setup: TrialSetup, listener: Listener, lease: Lease | None = None) -> None:
     """Run a campaign's trials until the ledger has no more; the caller has connected to Ray.
+
+    Args:
+        lease: of the study: nothing is written to it that is another process's by now.
 
     Raises:
         UnreachableError: when what trials need stayed away for longer than patience lasts.
@@ -56,10 +60,10 @@ def search(ledger: Ledger, plan: Search, setup: TrialSetup, listener: Listener) 
     setup = replace(setup, board=board)
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # its own CSV, JSON and TensorBoard files
     campaign = plan.campaign
-    conductor = _Conductor(ledger, setup, listener)
+    conductor = _Conductor(ledger, setup, listener, lease)
     bundles = PlacementGroupFactory([setup.resources] * campaign.resources.workers)
     # Ray's own files are of no use to a restart: the study and the stages' checkpoints are.
-    with tempfile.TemporaryDirectory(prefix="acutance-tune-") as scratch, contextlib.redirect_stdout(None):
+    with working_folder("tune") as scratch, contextlib.redirect_stdout(None):
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(StageTrial, setup=setup), bundles),
             tune_config=tune.TuneConfig(
@@ -73,7 +77,7 @@ def search(ledger: Ledger, plan: Search, setup: TrialSetup, listener: Listener) 
             ),
             run_config=tune.RunConfig(
                 name="trials",
-                storage_path=scratch,
+                storage_path=str(scratch),
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
             ),
@@ -90,8 +94,8 @@ def search(ledger: Ledger, plan: Search, setup: TrialSetup, listener: Listener) 
 class _Conductor:
     """Between Ray Tune's two extension points and the ledger; knows which of Ray's trials has which number."""
 
-    def __init__(self, ledger: Ledger, setup: TrialSetup, listener: Listener) -> None:
-        self.ledger, self.setup, self.listener = ledger, setup, listener
+    def __init__(self, ledger: Ledger, setup: TrialSetup, listener: Listener, lease: Lease | None = None) -> None:
+        self.ledger, self.setup, self.listener, self.lease = ledger, setup, listener, lease
         self.numbers: dict[str, int] = {}
         self.runs: dict[int, str] = {}
         self.causes: dict[int, BaseException] = {}
@@ -107,7 +111,7 @@ class _Conductor:
 
     def propose(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next trial's config, None to be asked again, FINISHED where there is nothing more."""
-        if self.interruption is not None:
+        if self.interruption is not None or self._is_taken_over():
             return Searcher.FINISHED
         assignment = self.held or self.ledger.ask()
         if assignment == "done":
@@ -130,7 +134,7 @@ class _Conductor:
     def hear(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Take note of a result; return whether the trial goes on."""
         number = self.numbers[trial_id]
-        if number not in self.ledger.live:
+        if self._is_taken_over() or number not in self.ledger.live:
             return False
         if self.ledger.late():
             del self.ledger.live[number]  # stays interrupted in the study, for a campaign with more hours
@@ -168,7 +172,7 @@ class _Conductor:
     def complete(self, trial_id: str, error: bool) -> None:
         """End a trial that trained to its end, or that Ray gave up."""
         number = self.numbers.pop(trial_id, None)
-        if number not in self.ledger.live:
+        if self._is_taken_over() or number not in self.ledger.live:
             return
         if not error:
             self._end(number, self.ledger.end(number))
@@ -181,6 +185,10 @@ class _Conductor:
             self._interrupt(number, LostError(f"trial {number}: {what}", fix="go on with --resume"))
         else:
             self._end(number, self.ledger.fail(number, what))
+
+    def _is_taken_over(self) -> bool:
+        """Tell whether another process goes on with the study: to its trials nothing more is done here."""
+        return self.lease is not None and not self.lease.held()
 
     def _lost(self, number: int, what: str) -> bool:
         """Let a trial that lost a worker go on from its last checkpoint, unless that leads nowhere."""

@@ -1,0 +1,51 @@
+"""This user's folder on a machine's disk. What killed processes left in it is freed by whoever comes next."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from acutance.errors import DataError
+from acutance.owner import is_gone, this_process
+
+LEFT_SECONDS = 7 * 24 * 3600.0
+"""After so long a folder is free whose process is not known here: it ran before the machine was started again, say."""
+
+
+def scratch() -> Path:
+    """Return this user's folder below the temporary folder (TMPDIR), private to the user.
+
+    Raises:
+        DataError: when somebody else owns it.
+    """
+    folder = Path(tempfile.gettempdir()) / f"acutance-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise DataError("another user owns the folder for temporary files", where=str(folder), fix="set TMPDIR")
+    return folder
+
+
+@contextmanager
+def working_folder(what: str) -> Iterator[Path]:
+    """Make a folder for the length of a `with` block; free those of processes that were killed before they could."""
+    root = scratch() / "work"
+    root.mkdir(mode=0o700, exist_ok=True)
+    for left in root.iterdir():
+        if is_left(left):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{what}.{this_process().replace(' ', '.')}.", dir=root))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_left(folder: Path) -> bool:
+    """Tell whether a folder that `working_folder` made is nobody's any more."""
+    process = " ".join(folder.name.split(".")[1:4])
+    return is_gone(process) or time.time() - folder.stat().st_mtime > LEFT_SECONDS
