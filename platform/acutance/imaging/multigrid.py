@@ -52,19 +52,20 @@ def smooth(picture: Values, weight_h: Values, weight_v: Values, *, accuracy: flo
     if f.size <= DENSE:
         return (_inverted(loops.rows_of_grid(*grid)) @ f).reshape(picture.shape)
     levels = _coarser(grid)
+    aggregate = np.concatenate([np.zeros(grid.width, np.uint32), levels[0].p_column])
+    finest = aggregate, *(weights.astype(np.float32) for weights in grid[:3]), grid.width
     u, product, direction = f.copy(), np.empty_like(f), _padded(f, grid.width)
     loops.multiply(direction, product, grid.h, grid.v, grid.width)
-    residual, before = f - product, np.inf
-    inner = direction[grid.width : -grid.width]
+    residual, length, before = f - product, 0.0, np.inf
+    x = np.zeros(direction.size, np.float32)
     for _ in range(MOST):
-        correction = _preconditioned(residual, grid, levels)
-        now = loops.dot(correction, residual)
-        if np.sqrt(now) <= accuracy * np.sqrt(loops.dot(u, u)):
+        coarse = np.zeros(levels[0].middle.size)
+        square = loops.descend(u, residual, direction, product, length, x, coarse, *finest)
+        now = loops.ascend(x, residual, _cycle(coarse, levels), *finest)
+        if np.sqrt(now) <= accuracy * np.sqrt(square):
             return u.reshape(picture.shape)
-        loops.extend(inner, correction, now / before)
-        energy = loops.multiply(direction, product, grid.h, grid.v, grid.width)
-        loops.step(u, residual, inner, product, now / energy)
-        before = now
+        energy = loops.turn(direction, x, now / before, product, grid.h, grid.v, grid.width)
+        length, before = now / energy, now
     raise AcutanceError(f"smoothing did not converge in {MOST} iterations", fix="make sure that all pixels are finite")
 
 
@@ -113,7 +114,7 @@ def _coarser(grid: _Grid) -> list[_Level]:
         diagonal = loops.diagonal(*matrix)
         aggregate, count = loops.aggregates(*matrix[:2], loops.strong(*matrix, diagonal, theta))
         if len(levels) < PLAIN:
-            p = np.arange(aggregate.size + 1, dtype=np.int32), aggregate, np.ones(aggregate.size)
+            p = np.arange(aggregate.size + 1, dtype=np.uint32), aggregate, np.ones(aggregate.size)
             matrix = loops.collapsed(*matrix, aggregate, count)
         else:
             p = loops.smoothed(*matrix, diagonal, aggregate, DAMPING)
@@ -126,45 +127,42 @@ def _coarser(grid: _Grid) -> list[_Level]:
 
 def _level(matrix: Matrix, p: Matrix, *, solved: bool) -> _Level:
     start, column, value = matrix
-    middle, inverse = loops.split(start, column, value), _inverted(matrix) if solved else None
-    return _Level(start, middle, column, value.astype(np.float32), p[0], p[1], p[2].astype(np.float32), inverse)
+    inverse, middle = _inverted(matrix) if solved else None, loops.split(start, column, value)
+    divided = value.astype(np.float32)
+    divided[middle] = 1 / divided[middle]
+    return _Level(start, middle, column, divided, p[0], p[1], p[2].astype(np.float32), inverse)
 
 
 def _galerkin(matrix: Matrix, p: Matrix, count: int) -> Matrix:
-    size = len(p[0]) - 1
-    interpolation = sparse.csr_matrix((p[2], p[1], p[0]), (size, count))
+    interpolation = _sparse(p, count)
     product = (interpolation.T.tocsr() @ (_sparse(matrix) @ interpolation)).tocsr()
-    return product.indptr, product.indices, product.data
+    return product.indptr.view(np.uint32), product.indices.view(np.uint32), product.data
 
 
 def _inverted(matrix: Matrix) -> Values:
     return np.linalg.inv(_sparse(matrix).toarray())
 
 
-def _sparse(matrix: Matrix) -> sparse.csr_matrix:
-    size = len(matrix[0]) - 1
-    return sparse.csr_matrix((matrix[2], matrix[1], matrix[0]), (size, size))
-
-
-def _preconditioned(residual: Values, grid: _Grid, levels: list[_Level]) -> Values:
-    x, coarse = np.zeros(residual.size + 2 * grid.width), np.zeros(levels[0].middle.size)
-    loops.forwards(x, residual, *grid)
-    loops.gather(x, coarse, levels[0].p_column, grid.h, grid.v, grid.width)
-    loops.spread(x, _cycle(coarse, levels), levels[0].p_column, grid.width)
-    loops.backwards(x, residual, *grid)
-    return x[grid.width : -grid.width]
+def _sparse(matrix: Matrix, columns: int | None = None) -> sparse.csr_matrix:
+    start, column, value = matrix
+    rows = start.size - 1
+    return sparse.csr_matrix((value, column.view(np.int32), start.view(np.int32)), (rows, columns or rows))
 
 
 def _cycle(right: Values, levels: list[_Level]) -> Values:
     level, *coarser = levels
     if level.inverse is not None:
         return level.inverse @ right
-    x = np.zeros_like(right)
-    loops.forwards_rows(x, right, *level[:4])
+    x, rows = np.zeros_like(right), level[:4]
     if coarser:
-        below = np.zeros(coarser[0].middle.size)
-        p = coarser[0].p_start, coarser[0].p_column, coarser[0].p_value
-        loops.gather_rows(x, below, *level[:4], *p)
+        below, p = np.zeros(coarser[0].middle.size), coarser[0][4:7]
+        loops.descend_rows(x, right, below, *rows, *p)
         loops.spread_rows(x, _cycle(below, coarser), *p)
-    loops.backwards_rows(x, right, *level[:4])
+    else:
+        loops.descend_rows(x, right, x[:0], *rows, *_nowhere(x.size))
+    loops.ascend_rows(x, right, *rows)
     return x
+
+
+def _nowhere(size: int) -> tuple[Indices, Indices, Weights]:
+    return np.zeros(size + 1, np.uint32), np.empty(0, np.uint32), np.empty(0, np.float32)

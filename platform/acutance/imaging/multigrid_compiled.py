@@ -13,74 +13,100 @@ from acutance.imaging.compiled import cached, compiled
 
 Values = npt.NDArray[np.float64]
 Weights = npt.NDArray[np.float32]
-Indices = npt.NDArray[np.int32]
+Indices = npt.NDArray[np.uint32]
+"""Never negative, so that numba does not look whether they count from the end."""
 Flags = npt.NDArray[np.bool_]
 Matrix = tuple[Indices, Indices, Values]
 """By rows: where each starts, columns, values."""
 
 
 @cached
-def forwards(x: Values, right: Values, h: Values, v: Values, inverse: Values, width: int) -> None:
-    for p in range(len(right)):
+def descend(
+    u: Values,
+    residual: Values,
+    direction: Values,
+    product: Values,
+    length: float,
+    x: Weights,
+    coarse: Values,
+    aggregate: Indices,
+    h: Weights,
+    v: Weights,
+    inverse: Weights,
+    width: int,
+) -> float:
+    """Take a step along the direction, sweep forwards, and hand what is left to the coarser level.
+
+    What a sweep leaves at a pixel is what the pixels ahead of it, right and below, have changed since. Returns the
+    square of u's norm.
+    """
+    square = 0.0
+    here, before, ahead = x[width:], x[width - 1 :], direction[width:]
+    beside = aggregate[width - 1 :]
+    for p in range(len(u)):
+        u[p] += length * ahead[p]
+        residual[p] -= length * product[p]
+        square += u[p] * u[p]
         # The neighbour before comes last: each pixel waits for it.
-        x[p + width] = (right[p] + v[p] * x[p]) * inverse[p] + (h[p] * inverse[p]) * x[p + width - 1]
+        here[p] = (np.float32(residual[p]) + v[p] * x[p]) * inverse[p] + (h[p] * inverse[p]) * before[p]
+        coarse[beside[p]] += h[p] * here[p]
+        coarse[aggregate[p]] += v[p] * here[p]
+    return square
 
 
 @cached
-def backwards(x: Values, right: Values, h: Values, v: Values, inverse: Values, width: int) -> None:
-    for p in range(len(right) - 1, -1, -1):
-        q = p + width
-        other = right[p] + h[p] * x[q - 1] + v[p] * x[p] + v[q] * x[q + width]
-        x[q] = other * inverse[p] + (h[p + 1] * inverse[p]) * x[q + 1]
+def ascend(
+    x: Weights,
+    residual: Values,
+    coarse: Values,
+    aggregate: Indices,
+    h: Weights,
+    v: Weights,
+    inverse: Weights,
+    width: int,
+) -> float:
+    """Add the coarser level's correction and sweep backwards; return the product of x and the residual."""
+    product = 0.0
+    here, before, after, below = x[width:], x[width - 1 :], x[width + 1 :], x[2 * width :]
+    right, down, beside = h[1:], v[width:], aggregate[width - 1 :]
+    for p in range(len(residual) - 1, -1, -1):
+        left = before[p] + np.float32(coarse[beside[p]])
+        above = x[p] + np.float32(coarse[aggregate[p]])
+        other = np.float32(residual[p]) + h[p] * left + v[p] * above + down[p] * below[p]
+        here[p] = other * inverse[p] + (right[p] * inverse[p]) * after[p]
+        product += here[p] * residual[p]
+    return product
 
 
 @cached
-def gather(x: Values, coarse: Values, aggregate: Indices, h: Values, v: Values, width: int) -> None:
-    """Add up the residual after `forwards`, which is what the pixels ahead of each have changed since."""
-    for p in range(len(aggregate)):
-        q = p + width
-        coarse[aggregate[p]] += h[p + 1] * x[q + 1] + v[q] * x[q + width]
-
-
-@cached
-def spread(x: Values, coarse: Values, aggregate: Indices, width: int) -> None:
-    for p in range(len(aggregate)):
-        x[p + width] += coarse[aggregate[p]]
-
-
-@cached
-def multiply(x: Values, product: Values, h: Values, v: Values, width: int) -> float:
+def turn(direction: Values, x: Weights, factor: float, product: Values, h: Values, v: Values, width: int) -> float:
+    """Set direction = x + factor * direction and product = A direction; return the product of both."""
     energy = 0.0
-    for p in range(len(product)):
-        q = p + width
-        across = h[p] * (x[q] - x[q - 1]) + h[p + 1] * (x[q] - x[q + 1])
-        product[p] = x[q] + across + v[p] * (x[q] - x[p]) + v[q] * (x[q] - x[q + width])
-        energy += product[p] * x[q]
+    for q in range(width, 2 * width):
+        direction[q] = x[q] + factor * direction[q]
+    for row in range(0, len(product), width):
+        if row + width < len(product):
+            for q in range(row + 2 * width, row + 3 * width):
+                direction[q] = x[q] + factor * direction[q]
+        energy += _multiplied(direction, product, h, v, width, row, row + width)
     return energy
 
 
-# On vectors
-
-
 @cached
-def dot(a: Values, b: Values) -> float:
-    total = 0.0
-    for p in range(len(a)):
-        total += a[p] * b[p]
-    return total
+def multiply(x: Values, product: Values, h: Values, v: Values, width: int) -> None:
+    _multiplied(x, product, h, v, width, 0, len(product))
 
 
-@cached
-def extend(direction: Values, correction: Values, factor: float) -> None:
-    for p in range(len(direction)):
-        direction[p] = correction[p] + factor * direction[p]
-
-
-@cached
-def step(u: Values, residual: Values, direction: Values, product: Values, length: float) -> None:
-    for p in range(len(u)):
-        u[p] += length * direction[p]
-        residual[p] -= length * product[p]
+@compiled
+def _multiplied(x: Values, product: Values, h: Values, v: Values, width: int, first: int, end: int) -> float:
+    energy = 0.0
+    here, before, after, below = x[width:], x[width - 1 :], x[width + 1 :], x[2 * width :]
+    right, down = h[1:], v[width:]
+    for p in range(first, end):
+        across = h[p] * (here[p] - before[p]) + right[p] * (here[p] - after[p])
+        product[p] = here[p] + across + v[p] * (here[p] - x[p]) + down[p] * (here[p] - below[p])
+        energy += product[p] * here[p]
+    return energy
 
 
 # On the rows of a sparse matrix
@@ -89,7 +115,7 @@ def step(u: Values, residual: Values, direction: Values, product: Values, length
 @cached
 def rows_of_grid(h: Values, v: Values, inverse: Values, width: int) -> Matrix:
     size = len(inverse)
-    start, column, value = np.empty(size + 1, np.int32), np.empty(5 * size, np.int32), np.empty(5 * size)
+    start, column, value = np.empty(size + 1, np.uint32), np.empty(5 * size, np.uint32), np.empty(5 * size)
     start[0] = k = 0
     for p in range(size):
         column[k], value[k] = p, 1 / inverse[p]
@@ -139,11 +165,11 @@ def aggregates(start: Indices, column: Indices, strong: Flags) -> tuple[Indices,
                 if strong[k] and aggregate[column[k]] < 0:
                     aggregate[column[k]] = count
             count += 1
-    return aggregate, count
+    return aggregate.view(np.uint32), count
 
 
 @compiled
-def _neighbourhoods(start: Indices, column: Indices, strong: Flags) -> tuple[Indices, int]:
+def _neighbourhoods(start: Indices, column: Indices, strong: Flags) -> tuple[npt.NDArray[np.int32], int]:
     """Gather whole neighbourhoods that do not touch one another; -1 is who is left."""
     size, count = len(start) - 1, 0
     aggregate = np.full(size, -1, np.int32)
@@ -167,15 +193,15 @@ def _neighbourhoods(start: Indices, column: Indices, strong: Flags) -> tuple[Ind
 def collapsed(start: Indices, column: Indices, value: Values, aggregate: Indices, count: int) -> Matrix:
     """Return the matrix between aggregates whose nodes all take one value: sums of the finer one's entries."""
     size = len(aggregate)
-    first = np.zeros(count + 1, np.int32)
+    first = np.zeros(count + 1, np.uint32)
     for p in range(size):
         first[aggregate[p] + 1] += 1
-    first = np.cumsum(first)
-    place, member = first[:-1].copy(), np.empty(size, np.int32)
+    first = np.cumsum(first).astype(np.uint32)
+    place, member = first[:-1].copy(), np.empty(size, np.uint32)
     for p in range(size):
         member[place[aggregate[p]]] = p
         place[aggregate[p]] += 1
-    rows, columns, values = np.empty(count + 1, np.int32), np.empty(len(column), np.int32), np.empty(len(column))
+    rows, columns, values = np.empty(count + 1, np.uint32), np.empty(len(column), np.uint32), np.empty(len(column))
     seen = np.full(count, -1, np.int32)
     rows[0] = k = 0
     for a in range(count):
@@ -198,7 +224,7 @@ def smoothed(
 ) -> Matrix:
     """Return the interpolation (E - damping D^-1 A) T, where T gives each node the value of its aggregate."""
     size = len(diagonal)
-    rows, columns, values = np.empty(size + 1, np.int32), np.empty(len(column), np.int32), np.empty(len(column))
+    rows, columns, values = np.empty(size + 1, np.uint32), np.empty(len(column), np.uint32), np.empty(len(column))
     rows[0] = k = 0
     for p in range(size):
         for e in range(start[p], start[p + 1]):
@@ -219,7 +245,7 @@ def smoothed(
 @cached
 def split(start: Indices, column: Indices, value: Values) -> Indices:
     """Order each row: who is behind, the diagonal, who is ahead. Return where the diagonals are."""
-    middle = np.empty(len(start) - 1, np.int32)
+    middle = np.empty(len(start) - 1, np.uint32)
     for p in range(len(middle)):
         low, k, high = start[p], start[p], start[p + 1] - 1
         while k <= high:
@@ -239,28 +265,9 @@ def split(start: Indices, column: Indices, value: Values) -> Indices:
 
 
 @cached
-def forwards_rows(x: Values, right: Values, start: Indices, middle: Indices, column: Indices, value: Weights) -> None:
-    for p in range(len(right)):
-        left = right[p]
-        for k in range(start[p], middle[p]):
-            left -= value[k] * x[column[k]]
-        x[p] = left / value[middle[p]]
-
-
-@cached
-def backwards_rows(x: Values, right: Values, start: Indices, middle: Indices, column: Indices, value: Weights) -> None:
-    for p in range(len(right) - 1, -1, -1):
-        left = right[p]
-        for k in range(start[p], middle[p]):
-            left -= value[k] * x[column[k]]
-        for k in range(middle[p] + 1, start[p + 1]):
-            left -= value[k] * x[column[k]]
-        x[p] = left / value[middle[p]]
-
-
-@cached
-def gather_rows(
+def descend_rows(
     x: Values,
+    right: Values,
     coarse: Values,
     start: Indices,
     middle: Indices,
@@ -270,13 +277,18 @@ def gather_rows(
     p_column: Indices,
     p_value: Weights,
 ) -> None:
-    """Add up the residual after `forwards_rows`."""
+    """Sweep forwards, and hand what is left to the coarser level."""
+    left = np.zeros_like(x)
     for p in range(len(x)):
-        left = 0.0
-        for k in range(middle[p] + 1, start[p + 1]):
-            left -= value[k] * x[column[k]]
+        sum = right[p]
+        for k in range(start[p], middle[p]):
+            sum -= value[k] * x[column[k]]
+        x[p] = sum * value[middle[p]]
+        for k in range(start[p], middle[p]):
+            left[column[k]] -= value[k] * x[p]
+    for p in range(len(x)):
         for k in range(p_start[p], p_start[p + 1]):
-            coarse[p_column[k]] += p_value[k] * left
+            coarse[p_column[k]] += p_value[k] * left[p]
 
 
 @cached
@@ -284,3 +296,15 @@ def spread_rows(x: Values, coarse: Values, p_start: Indices, p_column: Indices, 
     for p in range(len(x)):
         for k in range(p_start[p], p_start[p + 1]):
             x[p] += p_value[k] * coarse[p_column[k]]
+
+
+@cached
+def ascend_rows(x: Values, right: Values, start: Indices, middle: Indices, column: Indices, value: Weights) -> None:
+    """Sweep backwards."""
+    for p in range(len(right) - 1, -1, -1):
+        left = right[p]
+        for k in range(start[p], middle[p]):
+            left -= value[k] * x[column[k]]
+        for k in range(middle[p] + 1, start[p + 1]):
+            left -= value[k] * x[column[k]]
+        x[p] = left * value[middle[p]]
