@@ -143,25 +143,28 @@ def _waves(jobs: list[StageJob]) -> list[list[StageJob]]:
 
 
 @contextmanager
-def _recorded(work: Work, jobs: list[StageJob], leases: list[Lease]) -> Iterator[dict[str, tracking.Spool]]:
-    """Open an MLflow run per stage under the pipeline's run; end each by what became of its stage."""
+def _recorded(work: Work, jobs: list[StageJob], leases: list[Lease]) -> Iterator[dict[str, tracking.StageRun]]:
+    """Open the pipeline's MLflow run, below which each stage's begins with its training; end those that are left."""
     client = tracking.connect(work.root)
-    parent = open_run(work, client)
-    runs = {
-        job.name: tracking.stage_run(client, parent, job.name, job.fingerprint, params(work, job), tags=marks(job))
-        for job in jobs
-    }
+    parent, who = open_run(work, client), {"mlflow.user": tracking.user()}
     try:
         yield {
-            job.name: tracking.Spool(tracking.StageTracker(client.tracking_uri, runs[job.name]), job.folder)
+            job.name: tracking.StageRun(
+                client.tracking_uri,
+                parent,
+                job.name,
+                job.fingerprint,
+                params(work, job),
+                {**who, **marks(job)},
+                job.folder,
+            )
             for job in jobs
         }
     except BaseException as error:
         if not all(lease.held() for lease in leases):
             raise  # the runs are another process's by now
         ending: tracking.Status = "FAILED" if isinstance(error, Exception) else "KILLED"
-        for job in jobs:
-            tracking.finish(client, runs[job.name], "FINISHED" if job.done() else ending)
+        tracking.finish_children(client, parent, ending)
         tracking.finish(client, parent, ending)
         raise
     _close(client, parent)
@@ -197,7 +200,7 @@ def open_run(work: Work, client: MlflowClient) -> str:
     return tracking.pipeline_run(
         client,
         work.name,
-        work.pipeline.title,
+        work.title,
         mark,
         {"acutance.pipeline": str(work.file), "acutance.storage": work.root},
     )

@@ -18,11 +18,15 @@ from acutance.data.originals import Originals, content_of, listed, originals
 from acutance.errors import AbsentError, ConfigError, DataError, WeightsError
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.pipeline import Pipeline
+from acutance.redact import redacted
 from acutance.training.plan import StageJob, parameter_counts, plan_stages, weights_files
 from acutance.tuning.study import attempt_named, study_address
 from acutance.weights import require_weights
 
 DEFAULT_STORAGE = "outputs"
+
+NAME_LENGTH = 250
+"""MLflow's databases hold no longer name of a run."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Work:
 
     Attributes:
         trial: STUDY/NUMBER of the trial whose values it has, empty where it has its own.
+        changes: the profile and the overrides with which the file was read.
     """
 
     file: Path
@@ -38,11 +43,18 @@ class Work:
     catalogue: Catalogue
     root: str
     trial: str = ""
+    changes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """The pipeline's short name: its file's."""
         return self.file.stem
+
+    @property
+    def title(self) -> str:
+        """The pipeline's title, and what was changed of its file."""
+        trial = (f"trial {self.trial}",) if self.trial else ()
+        return called(self.pipeline.title, (*trial, *self.changes))
 
     def data(self, only: str | None = None) -> list[DataSettings]:
         """Return what the stages train on, and what they are measured on as they train; each once."""
@@ -115,7 +127,15 @@ def open_work(file: str, overrides: list[str], profile: str | None, root: str | 
     catalogue = catalogue_for(file)
     if pipeline.evaluate:
         require_scale(catalogue, pipeline.evaluate.on, pipeline.scale, f"{file}: evaluate.on")
-    return Work(Path(file), pipeline.shortened(), catalogue, storage_root(root), trial or "")
+    changes = (*([profile] if profile else []), *overrides)
+    return Work(Path(file), pipeline.shortened(), catalogue, storage_root(root), trial or "", changes)
+
+
+def called(title: str, changes: Iterable[str]) -> str:
+    """Return the name of a run: a title, and what was changed of a file; without passwords, as short as stores ask."""
+    told = ", ".join(changes)
+    name = redacted(f"{title} ({told})" if told else title)
+    return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 3]}..."
 
 
 def require_scale(catalogue: Catalogue, datasets: Iterable[str], scale: int, where: str) -> None:

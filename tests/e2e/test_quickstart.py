@@ -65,6 +65,7 @@ def test_every_stage_has_a_run_with_its_settings_and_each_term_by_step(quickstar
     assert stages.keys() == {"highpass", "fidelity", "gan"}
     assert {run.info.status for run in [parent, *runs]} == {"FINISHED"}
     gan = stages["gan"]
+    assert gan.info.start_time >= max(stages[name].info.end_time for name in ("highpass", "fidelity"))
     assert gan.data.params["stage.objective.feature.network"] == "highpass"
     for term in (*TERMS, "discriminator_image", "discriminator_detail", "total"):
         history = client.get_metric_history(gan.info.run_id, term)

@@ -77,7 +77,11 @@ def test_empty_gate_refuses() -> None:
 def test_metric_that_aims_at_the_truth_is_judged_by_its_distance() -> None:
     champion, truth = {"a": {"high_frequency": 3.0}}, {"a": {"high_frequency": 5.0}}
     gate = {"high_frequency": 0.1}
-    assert decide({"a": {"high_frequency": 6.0}}, champion, gate, truth).accepted
+    found = decide({"a": {"high_frequency": 6.0}}, champion, gate, truth)
+    assert found.accepted
+    numbers = found.numbers["high_frequency_distance"]
+    assert (numbers["candidate"], numbers["champion"]) == (1.0, 2.0)
+    assert decide(champion, None, gate, truth).numbers == {"high_frequency_distance": {"candidate": 2.0, "pictures": 1}}
     assert not decide({"a": {"high_frequency": 8.0}}, champion, gate, truth).accepted
     assert not decide({"a": {"high_frequency": 4.9}}, champion, gate).accepted, "without the truth: not measured"
 

@@ -14,7 +14,7 @@ from acutance.cli.show import paper_table
 from acutance.console import stdout
 from acutance.errors import ConfigError
 from acutance.schema import validate
-from acutance.tuning.report.table import grids, markdown, notes, orders_csv, rows_csv
+from acutance.tuning.report.table import grids, markdown, notes, orders_csv, rows_csv, title
 from acutance.tuning.study import Attempt
 from acutance.tuning.tables import Table, Verdict, best_row, estimate, measured_table
 from command_line import REPOSITORY
@@ -197,7 +197,7 @@ def test_a_wide_table_is_printed_in_parts() -> None:
     ("overrides", "message"),
     [
         (["published=table_2"], "there is no table 'table_2'; did you mean 'table_1'"),
-        (["published=table_1"], "no column 'high_frequency on photographs_heldout'"),
+        (["published=table_1"], "no column 'high_frequency_distance on photographs_heldout'"),
         (
             [
                 "tables.table_1.columns=[{metric: psnr_y, on: a}, {metric: psnr_y, on: a}]",
@@ -221,3 +221,10 @@ def test_a_table_that_is_run_is_drawn_beside_its_own_published_rows() -> None:
     found = campaigns.load(REPOSITORY / "search_spaces" / "quickstart.yaml", [table], table="one")
     assert found.campaign.published == "one"
     type(found.campaign).model_validate(found.campaign.model_dump(mode="json", by_alias=True))
+
+
+def test_a_column_of_a_metric_that_aims_at_the_truth_is_called_a_distance() -> None:
+    columns = [{"metric": metric, "on": "a on b"} for metric in ("high_frequency", "psnr_y")]
+    names = [column.name for column in settings(columns=columns, published={}).columns]
+    assert names == ["high_frequency_distance on a on b", "psnr_y on a on b"]
+    assert [title(name) for name in names] == ["fine detail, distance from the truth, on a on b", "PSNR-Y on a on b"]

@@ -10,7 +10,7 @@ from acutance.campaign.parameters import Parameter
 from acutance.campaign.tables import TableSettings, after_problems
 from acutance.evaluation.amounts import AMOUNTS, PARTS
 from acutance.evaluation.metrics import METRICS
-from acutance.evaluation.validation import QUANTITIES
+from acutance.evaluation.validation import QUANTITIES, score_name
 from acutance.length import IN_STEPS
 from acutance.schema import Strict, nearest
 
@@ -31,7 +31,7 @@ class Goal(Strict):
     @property
     def name(self) -> str:
         """How tables and studies call it."""
-        return f"{self.metric} on {self.on}"
+        return score_name(self.metric, self.on)
 
     @property
     def looks_at(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from acutance.evaluation.validation import QUANTITIES
+from acutance.evaluation.validation import QUANTITIES, score_name
 from acutance.schema import Strict, nearest
 
 
@@ -22,7 +22,7 @@ class ColumnSettings(Strict):
     @property
     def name(self) -> str:
         """How the table calls it."""
-        return f"{self.metric} on {self.on}"
+        return score_name(self.metric, self.on)
 
     @property
     def goal(self) -> Literal["maximize", "minimize"]:

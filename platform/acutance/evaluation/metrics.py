@@ -31,7 +31,11 @@ PEAK = 255.0
 CUTOFF = 0.25
 """Detail finer than this, in units of Nyquist, counts as sharpness: what a x4 picture has lost."""
 
+DISTANCE = "_distance"
+"""What follows on the name of a metric where its distance to the truth's own value is meant."""
+
 Goal = Literal["maximize", "minimize", "closest to the truth"]
+CLOSEST: Goal = "closest to the truth"
 View = Literal["plane", "cropped rgb", "rgb", "8 bits"]
 
 
@@ -163,6 +167,11 @@ METRICS: dict[str, Metric] = {
     ),
     "compressed_size": Metric(compressed_size, "PNG size", "8 bits", False, "closest to the truth", 0, unit="bytes"),
 }
+
+
+def compared(metric: str) -> str:
+    """Return what models are compared by: a metric, or its distance to the truth where that is what counts."""
+    return f"{metric}{DISTANCE}" if metric in METRICS and METRICS[metric].goal == CLOSEST else metric
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from acutance.evaluation.amounts import AMOUNTS, Amount
-from acutance.evaluation.metrics import METRICS, Metric
+from acutance.evaluation.metrics import DISTANCE, METRICS, Metric, compared
 
 
 class Measure(NamedTuple):
@@ -86,3 +86,14 @@ MEASURES = {
 
 QUANTITIES: dict[str, Metric | Measure | Amount] = {**METRICS, **MEASURES, **AMOUNTS}
 """What tables and objectives may name: metrics of restored pictures, measures of stages that restore none, amounts."""
+
+
+def score_name(metric: str, on: str) -> str:
+    """Return how tables and studies call what a quantity says of a data set."""
+    return f"{compared(metric)} on {on}"
+
+
+def scored_by(name: str) -> tuple[str, str]:
+    """Return the quantity and the data set of a `score_name`."""
+    quantity, _, on = name.partition(" on ")
+    return quantity.removesuffix(DISTANCE), on

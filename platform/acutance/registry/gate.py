@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from acutance.evaluation.compare import difference
-from acutance.evaluation.metrics import METRICS
+from acutance.evaluation.metrics import CLOSEST, METRICS, compared
 
 Scores = Mapping[str, Mapping[str, float | None]]
 """Picture -> metric -> value, None where it could not be measured."""
@@ -22,7 +22,6 @@ Rule = float | Mapping[str, float]
 """How much worse the mean may be, or `{"improve_by": least}`."""
 
 NO_CHAMPION = "no champion yet"
-CLOSEST = "closest to the truth"
 IMPROVE = "improve_by"
 ROUNDING = 1e-9
 """A mean that is worse by exactly what is allowed passes, whatever the last bits say."""
@@ -54,9 +53,9 @@ class Ruling:
     """Whether the gate opens, why, and on which numbers.
 
     Attributes:
-        numbers: metric -> means of both; `difference` of the candidate to the champion with `low` and `high` of its
-            95 % interval (from two pictures on); `worse_by` (negative: better); `allowed` or `improve_by`, as the gate
-            asks; number of `pictures`.
+        numbers: what is `compared` -> means of both; `difference` of the candidate to the champion with `low` and
+            `high` of its 95 % interval (from two pictures on); `worse_by` (negative: better); `allowed` or
+            `improve_by`, as the gate asks; number of `pictures`.
     """
 
     accepted: bool
@@ -70,10 +69,11 @@ def decide(candidate: Scores, champion: Scores | None, gate: Mapping[str, Rule],
     A metric is compared on the pictures where the champion has a value; the candidate must have one there.
     """
     if champion is None:
-        return Ruling(True, NO_CHAMPION, {metric: _alone(candidate, truth, metric) for metric in gate})
+        return Ruling(True, NO_CHAMPION, {compared(metric): _alone(candidate, truth, metric) for metric in gate})
     if not gate:
         return Ruling(False, "the gate names no metric, so nothing shows that the candidate is not worse")
     numbers: dict[str, dict[str, float]] = {}
+    told: list[str] = []
     faults: list[str] = []
     for metric, rule in gate.items():
         pairs = _pairs(candidate, champion, truth, metric)
@@ -81,10 +81,12 @@ def decide(candidate: Scores, champion: Scores | None, gate: Mapping[str, Rule],
         if missing or not pairs:
             faults.append(f"{metric} could not be measured{' on ' + ', '.join(missing) if missing else ''}")
             continue
-        numbers[metric] = _compared(metric, [(new, old) for new, old in pairs.values() if new is not None], rule)
-        if not _passes(metric, numbers[metric]):
-            faults.append(_told(metric, numbers[metric]))
-    reason = "; ".join(faults) or "the gate opens: " + "; ".join(_told(*item) for item in numbers.items())
+        found = _compared(metric, [(new, old) for new, old in pairs.values() if new is not None], rule)
+        numbers[compared(metric)] = found
+        told.append(_told(metric, found))
+        if not _passes(metric, found):
+            faults.append(told[-1])
+    reason = "; ".join(faults) or f"the gate opens: {'; '.join(told)}"
     return Ruling(not faults, reason, numbers)
 
 

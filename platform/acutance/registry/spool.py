@@ -53,10 +53,14 @@ class Spool:
             self.delivery = self.delivery or _Delivery(self.tracker)
             self.delivery.put(self.tracker.points(rows))
 
-    def close(self, seconds: float | None = None) -> None:
-        """Wait until all is delivered, as long as patience lasts or so many seconds; keep the rest, and say so."""
+    def close(self, seconds: float | None = None) -> bool:
+        """Wait until all is delivered, as long as patience lasts or so many seconds; keep the rest, and say so.
+
+        Returns:
+            whether all was delivered.
+        """
         if self.delivery is None:
-            return
+            return True
         rest, why = self.delivery.end(limit() if seconds is None else seconds)
         self.delivery = None
         if rest:
@@ -65,6 +69,7 @@ class Spool:
             storage.write_bytes(uri, before + rest)
             lines = rest.count(b"\n")
             say(f"{lines} rows of metrics could not be recorded ({why}); the next run records them from {uri}")
+        return not rest
 
 
 def record_kept(uri: str, folder: str) -> None:

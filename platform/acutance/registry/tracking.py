@@ -19,6 +19,7 @@ from acutance.registry.runs import (
     stage_run,
 )
 from acutance.registry.spool import Spool, record_kept
+from acutance.registry.stage_run import StageRun
 from acutance.registry.tracker import NON_FINITE, StageTracker, finite, last_steps
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "NON_FINITE",
     "PARENT",
     "Spool",
+    "StageRun",
     "StageTracker",
     "Status",
     "client_of",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import ray
 import ray.train
@@ -36,6 +36,13 @@ RESTARTS = 5
 """How many times in a row workers may start again without having reached another checkpoint."""
 
 
+class StageRun(Tracker, Protocol):
+    """Where a stage's losses go, from the beginning of its training to its end."""
+
+    def begin(self) -> None:
+        """Take note that the training begins."""
+
+
 class _Backend(_TorchBackend):
     """Ray's own, but workers enter their process group as those of trials do: by `group.enter`."""
 
@@ -54,7 +61,7 @@ def train(
     compute: Compute,
     root: str,
     *,
-    trackers: Mapping[str, Tracker] | None = None,
+    trackers: Mapping[str, StageRun] | None = None,
     on_progress: OnProgress | None = None,
 ) -> None:
     """Train stages on groups of Ray Train workers; finished ones are passed over.
@@ -66,7 +73,7 @@ def train(
 
     Args:
         root: URI of the storage root, the same on every node.
-        trackers: stage name -> where its losses go.
+        trackers: stage name -> where its losses go, of worker 0 alone.
         on_progress: called in this process with (stage, step, newest losses).
 
     Raises:
@@ -165,7 +172,7 @@ def _train_together(
     compute: Compute,
     gpus: float,
     root: str,
-    trackers: Mapping[str, Tracker],
+    trackers: Mapping[str, StageRun],
     on_progress: OnProgress | None,
 ) -> None:
     """Train stages in order on one group of workers; where Ray loses the process that leads them, it gets another."""
@@ -249,10 +256,12 @@ def _train_all(config: dict[str, Any], board: Any) -> None:
             if rank == 0:
                 board.post.remote(name, step, losses)
 
-        tracker = config["trackers"].get(job.name)
+        tracker = config["trackers"].get(job.name) if rank == 0 and not job.done() else None
+        if tracker:
+            tracker.begin()
         train_stage(job, tracker=tracker, device=device, on_report=report, on_skip=board.note.remote)
-    for tracker in config["trackers"].values() if rank == 0 else ():
-        tracker.close()
+        if tracker:
+            tracker.close()
 
 
 def _count_starts(jobs: list[StageJob], board: Any) -> None:

@@ -29,6 +29,7 @@ from acutance.tuning.report.write import write_report
 from acutance.tuning.search import Listener, search, worker_resources
 from acutance.tuning.study import Attempt, attempts, study_address
 from acutance.tuning.trial import TrialSetup
+from acutance.work import called
 
 ENDINGS: dict[str, tracking.Status] = {"complete": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
 
@@ -73,7 +74,8 @@ def run_campaign(work: CampaignWork, *, resume: bool = False) -> CampaignOutcome
         train_stages(work.base, work.campaign.stage, of=shared_stages(work))
         stage = next(job for job in work.base.jobs(work.campaign.stage) if job.name == work.campaign.stage)
         tags = {"acutance.kind": "campaign", "acutance.study": work.name, **marks(stage)}
-        run = tracking.pipeline_run(client, work.campaign.title, work.file.stem, work.fingerprint, tags)
+        name = called(work.file.stem, work.changes)
+        run = tracking.pipeline_run(client, work.campaign.title, name, work.fingerprint, tags)
         try:
             _search(work, study, client, run, lease)
             lease.require()

@@ -31,6 +31,7 @@ class CampaignWork:
     Attributes:
         lacking: objective -> why it cannot be measured here: its pictures or its metric's weights are not here. A
             table does without the columns that are lacking; what it is told of them is the paper's.
+        changes: the table that was asked for, and the overrides with which the file was read.
         before: of a table that starts from the best row of another one, that one, until its best row is known.
     """
 
@@ -38,6 +39,7 @@ class CampaignWork:
     search: Search
     base: Work
     lacking: dict[str, str] = field(default_factory=dict)
+    changes: tuple[str, ...] = ()
     before: CampaignWork | None = None
 
     @property
@@ -96,7 +98,7 @@ def open_campaign(file: str, overrides: list[str], root: str | None, table: str 
     if table and (measured := [goal for goal in found.campaign.objectives if goal.name not in lacking]):
         found = replace(found, campaign=found.campaign.model_copy(update={"objectives": measured}))
     before = open_campaign(file, overrides, root, found.after.table) if found.after else None
-    return CampaignWork(Path(file), found, work, lacking, before)
+    return CampaignWork(Path(file), found, work, lacking, (*([table] if table else []), *overrides), before)
 
 
 def _lacking(campaign: Campaign, work: Work) -> dict[str, str]:

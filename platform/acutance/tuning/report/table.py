@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from acutance.evaluation.validation import QUANTITIES
+from acutance.evaluation.validation import QUANTITIES, scored_by
 from acutance.tuning.tables import Estimate, Order, Row, Table
 
 SHORT = {
@@ -162,7 +162,7 @@ def _orders(table: Table, names: list[str]) -> Grid:
 
 def title(column: str) -> str:
     """Return a column's name with the metric's own title."""
-    metric, _, on = column.partition(" on ")
+    metric, on = scored_by(column)
     distance = ", distance from the truth," if QUANTITIES[metric].goal == "closest to the truth" else ""
     return f"{QUANTITIES[metric].title}{distance} on {on}"
 
@@ -171,7 +171,7 @@ def _digits(table: Table, name: str) -> int:
     """As many digits as the paper has, and not fewer than tell trials apart."""
     published = [cell.published for cell in (row.cells[name] for row in table.rows) if cell.published is not None]
     printed = [len(repr(value).partition(".")[2]) for value in published if "e" not in repr(value)]
-    return max([QUANTITIES[name.partition(" on ")[0]].digits, *printed])
+    return max([QUANTITIES[scored_by(name)[0]].digits, *printed])
 
 
 def _number(value: float | None, digits: int, sign: str = "") -> str:
