@@ -72,7 +72,8 @@ class Lease:
     def held(self) -> bool:
         """Tell whether this process still has it; asked for anew where it could not say so for a while."""
         if not self.lost and time.monotonic() - self.renewed > 2 * BEAT_SECONDS:
-            self.renew()
+            with suppress(Exception):  # a store that is away: nobody else can take it from there either
+                self.renew()
         return not self.lost
 
     def require(self) -> None:
@@ -101,7 +102,7 @@ class Lease:
     def beat(self, interrupt: bool) -> None:
         """Renew it until it ends; where it is lost, interrupt this process."""
         while not self.ended.wait(BEAT_SECONDS):
-            with suppress(Exception):  # a store that is away: nobody else can take it from there either
+            with suppress(Exception):
                 self.renew()
             if self.lost:
                 if interrupt:

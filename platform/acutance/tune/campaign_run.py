@@ -17,6 +17,7 @@ from acutance.lease import Lease
 from acutance.registry import tracking
 from acutance.run import marks, train_stages
 from acutance.scratch import working_folder
+from acutance.tune.former import RUN, close_former, note_settings
 from acutance.tune.outcome import CampaignOutcome, from_best, outcome_of, starting
 from acutance.tune.shards_ahead import prepare_trials
 from acutance.tune.trial_run import OpenTrialRun
@@ -68,14 +69,27 @@ def run_campaign(work: CampaignWork, *, resume: bool = False) -> CampaignOutcome
         return finished(settled) or run_campaign(settled, resume=resume)
     study = work.study()
     with alone_on(study) as lease:
-        _refuse_second(work, study, resume)
+        known = attempts(study)
+        if known and not resume:
+            ended = sum(attempt.state != "running" for attempt in known)
+            raise ConfigError(
+                f"this campaign was begun before: {ended} of {work.wanted} trials have ended",
+                where=work.name,
+                fix="--resume goes on with it",
+            )
+        if len(known) > work.wanted:
+            say(f"{work.name} has {len(known)} trials, more than {work.wanted}: no other begins")
         client = tracking.connect(work.base.root)
+        if resume and not known:
+            close_former(work, study, client)
+        note_settings(work, study)
         prepare_trials(work)
         train_stages(work.base, work.campaign.stage, of=shared_stages(work))
         stage = next(job for job in work.base.jobs(work.campaign.stage) if job.name == work.campaign.stage)
         tags = {"acutance.kind": "campaign", "acutance.study": work.name, **marks(stage)}
         name = called(work.file.stem, work.changes)
         run = tracking.pipeline_run(client, work.campaign.title, name, work.fingerprint, tags)
+        study.set_user_attr(RUN, run)
         try:
             _search(work, study, client, run, lease)
             lease.require()
@@ -85,17 +99,6 @@ def run_campaign(work: CampaignWork, *, resume: bool = False) -> CampaignOutcome
                 tracking.finish(client, run, "FAILED" if isinstance(error, Exception) else "KILLED")
             raise
         return _recorded(work, client, run, attempts(study))
-
-
-def _refuse_second(work: CampaignWork, study: Study, resume: bool) -> None:
-    known = attempts(study)
-    if known and not resume:
-        ended = sum(attempt.state != "running" for attempt in known)
-        raise ConfigError(
-            f"this campaign was begun before: {ended} of {work.wanted} trials have ended",
-            where=work.name,
-            fix="--resume goes on with it",
-        )
 
 
 def _search(work: CampaignWork, study: Study, client: Any, run: str, lease: Lease) -> None:

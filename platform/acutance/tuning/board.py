@@ -23,7 +23,7 @@ class Board:
 
     Args:
         known: trials that ended before.
-        wanted: trials in all.
+        wanted: trials in all, where there are not more already.
         steps: of a trial that is not stopped.
         at_once: trials at the same time, for the estimate of what is left.
     """
@@ -31,7 +31,8 @@ class Board:
     def __init__(
         self, goals: Sequence[Goal], judge: str, known: list[Attempt], wanted: int, steps: int, at_once: int
     ) -> None:
-        self.goals, self.judge, self.wanted, self.steps, self.at_once = goals, judge, wanted, steps, at_once
+        self.goals, self.judge, self.steps, self.at_once = goals, judge, steps, at_once
+        self.wanted = max(wanted, len(known))
         self.ended = [attempt for attempt in known if attempt.state != "running"]
         self.running: dict[int, tuple[int, float, dict[str, float]]] = {}
         self.live: Live | None = None
