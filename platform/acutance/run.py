@@ -25,7 +25,9 @@ from acutance.places import place
 from acutance.registry import is_recorded, log_model, tracking
 from acutance.registry.card import DataSet, Facts, Training
 from acutance.scratch import working_folder
+from acutance.training.checkpoint import step_of
 from acutance.training.launch import train
+from acutance.training.longer import going_on
 from acutance.training.loop import Losses
 from acutance.training.make_shards import make_shards, shard_sets
 from acutance.training.plan import TRAINING_VERSION, ShardSet, StageJob
@@ -116,7 +118,16 @@ def _train_stages(work: Work, todo: list[StageJob], leases: list[Lease]) -> None
             for shards in shard_sets(wave):
                 found = work.found.get(shards.settings.source)
                 make_shards(shards, work.catalogue, work.root, found=found, gpus=work.pipeline.compute.gpus)
-            train(wave, work.pipeline.compute, work.root, trackers=trackers, on_progress=on_progress)
+            jobs = [_going_on(job, work.root) for job in wave]
+            train(jobs, work.pipeline.compute, work.root, trackers=trackers, on_progress=on_progress)
+
+
+def _going_on(job: StageJob, root: str) -> StageJob:
+    longer = going_on(job, root)
+    if longer.begins_at:
+        step, steps = step_of(longer.begins_at.rpartition("/")[2]), job.settings["steps"]
+        say(f"{job.name} goes on from step {step} of {steps}: a training before it differs in later steps alone")
+    return longer
 
 
 @contextmanager

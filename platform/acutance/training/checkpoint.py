@@ -16,6 +16,7 @@ from acutance import storage
 from acutance.checksum import described, description_of, sealed
 from acutance.errors import DamagedError, TrainingError
 from acutance.training.learner import Learner
+from acutance.training.plan import StageJob
 
 KEPT = 2
 """How many of the newest checkpoints stay."""
@@ -50,6 +51,28 @@ def resume(folder: str, learner: Learner, fingerprint: str, device: str) -> bool
         raise TrainingError("this checkpoint belongs to other settings", where=uri, fix="delete its folder")
     learner.load_state(tensors, values)
     return True
+
+
+def begin(job: StageJob, learner: Learner, device: str) -> None:
+    """Bring a fresh learner to where its training begins: to its first step, or to where another one came."""
+    if job.begins_at:
+        take_up(job.begins_at, learner, device)
+    elif job.continues:
+        go_on_from(job.continues, learner, device)
+
+
+def take_up(uri: str, learner: Learner, device: str) -> None:
+    """Load a checkpoint of another training whose steps so far were the same.
+
+    Raises:
+        TrainingError: when it is damaged.
+    """
+    learner.load_state(*_read(uri, device))
+
+
+def step_of(name: str) -> int:
+    """Return at which step a checkpoint was written, from its file's name."""
+    return int(name.removeprefix("step-").removesuffix(".safetensors"))
 
 
 def go_on_from(folder: str, learner: Learner, device: str) -> None:

@@ -104,8 +104,8 @@ def reports_of(
     device = device or device_of(float(torch.cuda.is_available()))
     stage = Stage.model_validate(job.settings)
     learner = build_learner(job, device)
-    if not checkpoint.resume(job.checkpoints, learner, job.fingerprint, device) and job.continues:
-        checkpoint.go_on_from(job.continues, learner, device)
+    if not checkpoint.resume(job.checkpoints, learner, job.fingerprint, device):
+        checkpoint.begin(job, learner, device)
     given = _stream(job, stage, device)
     stream = given if device == "cpu" else Ahead(given)  # the step itself needs a CPU's cores
     started, losses, reported = time.perf_counter(), _LossLog(rank, tracker), learner.taken

@@ -65,6 +65,8 @@ class StageJob:
         description: what the model file says of itself besides its network.
         workers: that train it together, under Ray Train.
         continues: URI of the folder of checkpoints whose newest it goes on from while it has none of its own.
+        beginning: fingerprint of what determines its first steps: of all but its length and how its rates fall.
+        begins_at: URI of a checkpoint of another training with this beginning that it goes on from likewise.
     """
 
     name: str
@@ -78,6 +80,8 @@ class StageJob:
     weights: dict[str, str] = field(default_factory=dict)
     description: dict[str, Any] = field(default_factory=dict)
     continues: str | None = None
+    beginning: str = ""
+    begins_at: str | None = None
     measured_on: ShardSet | None = None
     workers: int = 1
 
@@ -160,6 +164,7 @@ def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: d
         "weights": weights,
     }
     mark = fingerprint(determines)
+    beginning = fingerprint({**determines, "stage": _without_what_lies_ahead(determines["stage"])})
     return StageJob(
         name=name,
         settings=settings,
@@ -170,6 +175,7 @@ def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: d
         measured_on=measured_on,
         folder=storage.join(root, "stages", mark),
         fingerprint=mark,
+        beginning=beginning,
         sources={source: before[source].model if source in before else source for source in stage.reads()},
         weights=weights | by_name,
         description={
@@ -273,6 +279,20 @@ def as_trained(pipeline: Pipeline, name: str) -> Stage:
     settings = stage.model_dump(mode="json")
     changes = {"derive": {**settings["derive"], **made}, "margin": pipeline.margin(name)}
     return Stage.model_validate({**settings, **changes})
+
+
+def _without_what_lies_ahead(stage: dict[str, Any]) -> dict[str, Any]:
+    """Return a stage's settings without its length and how its rates fall, in which trainings may differ later on."""
+    ahead = ("milestones", "every", "gamma", "floor")
+
+    def early(optimiser: dict[str, Any] | None) -> dict[str, Any] | None:
+        return optimiser and {key: value for key, value in optimiser.items() if key not in ahead}
+
+    judges = {
+        name: {**judge, "optimiser": early(judge["optimiser"])} for name, judge in stage["discriminators"].items()
+    }
+    rest = {key: value for key, value in stage.items() if key != "steps"}
+    return {**rest, "optimiser": early(stage["optimiser"]), "discriminators": judges}
 
 
 def _without_paths(content: Any, files: Collection[str]) -> Any:

@@ -50,8 +50,7 @@ def go_back(job: StageJob, learner: Learner, device: str, said: str) -> None:
     returns, skipped = learner.returns + 1, learner.skipped
     if not checkpoint.resume(job.checkpoints, learner, job.fingerprint, device):
         learner.load_state(*build_learner(job, device).state())
-        if job.continues:
-            checkpoint.go_on_from(job.continues, learner, device)
+        checkpoint.begin(job, learner, device)
     learner.returns, learner.skipped, learner.in_a_row = returns, skipped, 0
     if place()[0] == 0:
         checkpoint.write(job.checkpoints, learner, job.fingerprint)  # a run that is killed now keeps the lower rate
