@@ -17,7 +17,6 @@ import pytest
 from PIL import Image
 
 from acutance import storage
-from acutance.cluster.connect import Cluster
 from acutance.models.model_file import save_model
 from acutance.models.rrdbnet import RRDBNet
 from acutance.upscale import ATTEMPTS, _enlarged, upscale_pictures
@@ -154,7 +153,7 @@ def test_a_picture_that_kills_who_works_on_it_is_given_up_and_no_other(model: st
     hunter = threading.Thread(target=lambda: killed.extend(_hunt(deadly, WORKING, done, stop)))
     hunter.start()
     try:
-        outcomes = [*_enlarged(pairs, read_model(model), Cluster("local", 1, 2, 0), lambda _, name: done.add(name))]
+        outcomes = [*_enlarged(pairs, read_model(model), False, lambda _, name: done.add(name))]
     finally:
         stop.set()
         hunter.join()

@@ -183,6 +183,13 @@ def files(uri: str) -> list[str]:
     return sorted(join(uri, key) for key in keys)
 
 
+def count_folder_links(uri: str) -> int:
+    """Return how many links to folders `files` did not follow."""
+    if is_remote(uri):
+        return 0
+    return sum(os.path.islink(os.path.join(folder, name)) for folder, held, _ in os.walk(uri) for name in held)
+
+
 class State(NamedTuple):
     """What tells one state of a file from another without reading it.
 

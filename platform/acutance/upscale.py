@@ -30,7 +30,9 @@ Pair = tuple[str, str]
 """Where a picture lies and where the enlarged one goes: absolute paths or s3:// URIs."""
 
 
-def upscale_pictures(model: str, source: str, target: str, *, address: str | None = None) -> list[Outcome]:
+def upscale_pictures(
+    model: str, source: str, target: str, *, address: str | None = None, strip: bool = False
+) -> list[Outcome]:
     """Enlarge a picture into a PNG, JPEG or WebP file, or a folder of them into PNG files of the same names.
 
     PNG files that this model made of the same pictures are kept, so that what was interrupted goes on; each file is
@@ -41,6 +43,7 @@ def upscale_pictures(model: str, source: str, target: str, *, address: str | Non
         source: a picture, a folder or an s3:// prefix.
         target: a file with its suffix, a folder or an s3:// prefix.
         address: a Ray cluster, see `connect`. A single picture needs none, and then starts none.
+        strip: leave out EXIF, XMP and dots an inch, which tell when, where and by whom it was taken.
 
     Returns:
         What became of each picture, sorted by where it lies.
@@ -54,9 +57,10 @@ def upscale_pictures(model: str, source: str, target: str, *, address: str | Non
     if address is None and [pair[0] for pair in pairs] == [_absolute(source)]:
         name = PurePosixPath(pairs[0][0]).name
         with progress(f"upscale {name}", 100) as update:
-            return [enlarge_file(open_restorer(*content), *pairs[0], lambda done, of: update(100 * done // of, "%"))]
+            restorer = open_restorer(*content)
+            return [enlarge_file(restorer, *pairs[0], lambda done, of: update(100 * done // of, "%"), strip=strip)]
     with connect(address), progress("upscale", len(pairs)) as update:
-        return sorted(_enlarged(pairs, content, update))
+        return sorted(_enlarged(pairs, content, strip, update))
 
 
 def find_pairs(source: str, target: str) -> list[Pair]:
@@ -119,7 +123,9 @@ def _inside(inner: str, outer: str) -> bool:
     return Path(inner).resolve().is_relative_to(Path(outer).resolve())
 
 
-def _enlarged(pairs: list[Pair], model: tuple[bytes, str], update: Callable[[int, str], None]) -> Iterator[Outcome]:
+def _enlarged(
+    pairs: list[Pair], model: tuple[bytes, str], strip: bool, update: Callable[[int, str], None]
+) -> Iterator[Outcome]:
     """Yield what becomes of each picture, as it ends."""
     import ray
     import ray.data
@@ -136,7 +142,8 @@ def _enlarged(pairs: list[Pair], model: tuple[bytes, str], update: Callable[[int
         pictures = ray.data.from_items(rows, override_num_blocks=len(rows))
         gpus = gpus_for("auto", cpus=0, setting="--address", what="upscale")
         most = min(capacity().room({"GPU": 1}), len(rows))
-        outcomes = _on_gpus(pictures, (*shared, gpus), most) if gpus else _on_cpus(pictures, (*shared, gpus))
+        given = (*shared, gpus, strip)
+        outcomes = _on_gpus(pictures, given, most) if gpus else _on_cpus(pictures, given)
         for batch in outcomes.iter_batches(batch_size=None, prefetch_batches=0):  # or each is told after the next
             for outcome in map(Outcome, *(batch[name].tolist() for name in Outcome._fields)):
                 del missing[outcome.source]
@@ -159,13 +166,13 @@ def _on_cpus(pictures: Any, shared: tuple[Any, ...]) -> Any:
     return pictures.map(_enlarge_row, fn_args=shared, num_cpus=1)
 
 
-def _enlarge_row(row: dict[str, str], model: Any, begun: Any, gpus: float) -> dict[str, str]:
-    return _worker(model, begun, gpus)(row)
+def _enlarge_row(row: dict[str, str], model: Any, begun: Any, gpus: float, strip: bool) -> dict[str, str]:
+    return _worker(model, begun, gpus, strip)(row)
 
 
 @lru_cache(maxsize=1)
-def _worker(model: Any, begun: Any, gpus: float) -> Worker:
-    return Worker(model, begun, gpus)
+def _worker(model: Any, begun: Any, gpus: float, strip: bool) -> Worker:
+    return Worker(model, begun, gpus, strip)
 
 
 class Begun:
@@ -183,13 +190,14 @@ class Begun:
 class Worker:
     """The model in a process of the cluster."""
 
-    def __init__(self, model: Any, begun: Any, gpus: float) -> None:
+    def __init__(self, model: Any, begun: Any, gpus: float, strip: bool) -> None:
         """Build the network from the reference to its file's bytes and SHA-256, on the GPU that Ray gives, if any."""
         import ray
 
         hush()
         content, sha256 = ray.get(model)
         self.restorer, self.begun = open_restorer(content, sha256, device_of(gpus)), begun
+        self.strip = strip
 
     def __call__(self, row: dict[str, str]) -> dict[str, str]:
         """Enlarge the `source` of a row into its `target`; return the Outcome as a row."""
@@ -198,4 +206,4 @@ class Worker:
         source, target = row["source"], row["target"]
         if ray.get(self.begun.begin.remote(source)) > ATTEMPTS:
             return Outcome(source, target, "failed", DIED)._asdict()
-        return enlarge_file(self.restorer, source, target)._asdict()
+        return enlarge_file(self.restorer, source, target, strip=self.strip)._asdict()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from acutance.data import Catalogue, load_catalogue, read_picture
+from acutance.data import Catalogue, folders, load_catalogue, read_picture
 from acutance.errors import ConfigError, DataError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -170,3 +170,18 @@ def test_a_package_that_is_not_installed_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no_such_package") as caught:
         load_catalogue(path).find("mine")
     assert caught.value.fix == "pip install no-such"
+
+
+def test_what_is_passed_over_in_a_folder_is_counted_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[str] = []
+    monkeypatch.setattr(folders, "say", heard.append)
+    for name in ("a.jpe", "b.JFIF", "c.pbm", "d.heic", "e.HEIC", "f.txt", "g", ".hidden.txt", "a.png"):
+        (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "elsewhere")
+    for _ in range(2):
+        found = folders.folder_sources(str(tmp_path / "in"), "")
+    assert [source.name for source in found] == ["a.jpe", "a.png", "b", "c"]
+    assert len(heard) == 1
+    assert heard[0].endswith("2 of .heic, 1 of .txt, 1 of no suffix, 1 links to folders")

@@ -255,6 +255,10 @@ def test_jpegs_of_many_scans_are_refused_before_they_are_decoded() -> None:
 def test_decoding_ends_when_its_time_is_over() -> None:
     with pytest.raises(PictureError, match=r"0\.05 seconds"):
         read_layers(progressive(2400, 1000), within=Limits(scans=1000, seconds=0.05))
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.tile(RGB, (20, 20, 1)), rowsperstrip=1, compression="lzw")
+    with pytest.raises(PictureError, match="seconds"):
+        read_layers(file.getvalue(), within=Limits(seconds=0.001))
 
 
 def test_what_is_written_beside_a_tiff_about_its_size_is_not_believed(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from made_for_upscaling import DEEP, GREY, RGB, Nearest, deep_png, encoded, enlarged, ink_profile, restorer
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from acutance.data.layers import read_layers
 from acutance.imaging.resize import imresize
@@ -147,7 +147,58 @@ def test_pictures_are_upright_without_being_told(tmp_path: Path, orientation: in
     upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))))
     found = opened(tmp_path, content)
     assert np.array_equal(np.asarray(found), enlarged(upright))
+    assert dict(found.getexif()) == {0x0112: 1, 0x010F: "the maker"}
+
+
+XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:Description tiff:Orientation=\"6\" dc:rights='mine'/></x:xmpmeta>"
+
+
+def told() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x0110], exif[0x8298] = 6, "Maker", "Camera", "(c) someone"
+    exif[0x8769] = {0x9003: "2024:05:06 07:08:09", 0xA002: 36, 0x829D: 2.8}
+    exif[0x8825] = {1: "N"}
+    return exif
+
+
+@pytest.mark.parametrize("target", ["large.png", "large.jpg", "large.webp"])
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WEBP"])
+def test_what_a_camera_told_is_kept(tmp_path: Path, form: str, target: str) -> None:
+    options: dict[str, Any] = {"xmp": XMP} if form in ("JPEG", "WEBP") else {}
+    if form == "PNG":
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", XMP.decode(), zip=True)
+    content = encoded(Image.fromarray(RGB), form, exif=told().tobytes(), dpi=(300, 300), **options)
+    found = opened(tmp_path, content, target)
+    assert found.size == (96, 144)
+    exif = found.getexif()
+    assert {exif[tag] for tag in (0x010F, 0x0110, 0x8298)} == {"Maker", "Camera", "(c) someone"}
+    assert (exif[0x0112], exif.get_ifd(0x8769)[0x9003]) == (1, "2024:05:06 07:08:09")
+    assert 0xA002 not in exif.get_ifd(0x8769)
+    assert exif.get_ifd(0x8825)[1] == "N"
+    if form != "TIFF":
+        assert found.info["xmp"] == XMP.replace(b'"6"', b'"1"')
+    if "webp" not in target and form != "WEBP":
+        assert [round(dots) for dots in found.info["dpi"]] == [300, 300]
+
+
+def test_strip_leaves_out_what_was_told_but_no_colours(tmp_path: Path) -> None:
+    source, target = tmp_path / "a.jpg", tmp_path / "b.png"
+    source.write_bytes(encoded(Image.fromarray(RGB), "JPEG", exif=told(), xmp=XMP, dpi=(300, 300), icc_profile=SRGB))
+    assert enlarge_file(restorer(), str(source), str(target)).state == "written"
+    assert enlarge_file(restorer(), str(source), str(target), strip=True).state == "written"
+    assert enlarge_file(restorer(), str(source), str(target), strip=True).state == "kept"
+    found = Image.open(target)
+    assert set(found.info) == {"acutance", "icc_profile"}
     assert not found.getexif()
+
+
+def test_xmp_that_a_jpeg_does_not_hold_is_refused_there(tmp_path: Path) -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", "x" * 70_000)
+    content = encoded(Image.fromarray(RGB), pnginfo=text)
+    assert "--strip" in refused(tmp_path, content, "a.jpg")
+    assert opened(tmp_path, content).info["xmp"] == b"x" * 70_000
 
 
 def test_jpeg_and_webp_where_they_are_asked_for(tmp_path: Path) -> None:

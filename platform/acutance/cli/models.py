@@ -84,6 +84,7 @@ def upscale(
         str, typer.Argument(metavar="INPUT", help="a picture, a folder of pictures, or an s3:// prefix of them")
     ],
     target: Annotated[str, typer.Argument(metavar="OUTPUT", help="a PNG, JPEG or WebP file; a folder or s3:// prefix")],
+    strip: Annotated[bool, typer.Option("--strip", help="leave out EXIF, XMP and dots an inch")] = False,
     address: Address = None,
     storage: Storage = None,
     as_json: Json = False,
@@ -96,13 +97,14 @@ def upscale(
     acutance upscale model.safetensors s3://album/small s3://album/large
 
     \b
-    Kept are transparency, grey, 16 bits and the colour profile; pictures are
-    turned upright, and other EXIF data is left out. Run it again after an
+    Kept are transparency, grey, 16 bits, the colour profile, and what is told of
+    the picture: EXIF (date, camera, place, copyright), XMP, dots an inch; --strip
+    leaves the last out. Pictures are turned upright. Run it again after an
     interruption: PNG files that are done are passed over.
     """
     from acutance.upscale import upscale_pictures
 
-    outcomes = upscale_pictures(model_at(model, storage), source, target, address=address)
+    outcomes = upscale_pictures(model_at(model, storage), source, target, address=address, strip=strip)
     result: dict[str, Any] = {
         state: [readable(one.target) for one in outcomes if one.state == state] for state in ("written", "kept")
     }

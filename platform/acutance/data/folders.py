@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import glob
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from glob import escape
+from functools import cache
 from pathlib import PurePosixPath
 from typing import Any
 
+from rich.markup import escape
+
 from acutance import storage
+from acutance.console import say
 from acutance.data.entries import Entry
 from acutance.data.pictures import EXTENSIONS
 from acutance.errors import AbsentError, DataError, readable
+
+MOST_KINDS = 5
+"""Kinds of files that are named where a folder holds others than pictures."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +45,16 @@ class Source:
 def folder_sources(folder: str, fix: str, *, only: str = "*") -> list[Source]:
     """Return the pictures below a folder whose name (the path below it, without extension) fits a pattern.
 
+    Files of other kinds, and links to folders, are passed over; that is said once a folder.
+
     Raises:
         AbsentError: when there is no such folder, or no such picture in it; `fix` is what to do about it.
     """
     if not storage.is_folder(folder):
         raise AbsentError("there is no such folder", where=folder, fix=fix)
-    uris = [uri for uri in storage.files(folder) if _is_picture(_below(folder, uri), only)]
+    files = storage.files(folder)
+    uris = [uri for uri in files if _is_picture(_below(folder, uri), only)]
+    _tell_passed_over(folder, files)
     if not uris:
         called = "" if only == "*" else f" called {only}"
         raise AbsentError(f"no picture{called} ({' '.join(EXTENSIONS)}) is in this folder", where=folder, fix=fix)
@@ -85,9 +96,28 @@ def _below(folder: str, uri: str) -> PurePosixPath:
     return PurePosixPath(uri.removeprefix(folder.rstrip("/")).lstrip("/"))
 
 
+@cache
+def _say_once(text: str) -> None:
+    say(text)
+
+
+def _tell_passed_over(folder: str, files: list[str]) -> None:
+    shown = [path for path in (_below(folder, uri) for uri in files) if not _is_hidden(path)]
+    others = Counter(path.suffix.lower() or "no suffix" for path in shown if path.suffix.lower() not in EXTENSIONS)
+    kinds = [f"{number} of {suffix}" for suffix, number in others.most_common(MOST_KINDS)]
+    kinds += [f"{links} links to folders"] if (links := storage.count_folder_links(folder)) else []
+    if kinds:
+        more = " and others" if len(others) > MOST_KINDS else ""
+        _say_once(readable(f"passed over in {escape(folder)}, as no pictures by their names: {', '.join(kinds)}{more}"))
+
+
+def _is_hidden(path: PurePosixPath) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
 def _is_picture(path: PurePosixPath, only: str) -> bool:
     """Tell whether a path is a picture's by its extension, of whichever case, and not hidden."""
-    if path.suffix.lower() not in EXTENSIONS or any(part.startswith(".") for part in path.parts):
+    if path.suffix.lower() not in EXTENSIONS or _is_hidden(path):
         return False
     return fnmatchcase(path.with_suffix("").as_posix(), only)
 
@@ -99,7 +129,7 @@ def _lr_of(sources: list[Source], folder: str, entry: Entry, scale: int, fix: st
     its name says.
     """
     suffix, place = entry.lr_suffix.replace("{scale}", str(scale)), storage.join(folder, entry.lr[scale])
-    found = _companions(place, fix, only=_swapped(entry.only, entry) + escape(suffix))
+    found = _companions(place, fix, only=_swapped(entry.only, entry) + glob.escape(suffix))
     lr = {source.name.removesuffix(suffix): source.path for source in found}
     wanted = {source.name: _swapped(source.name, entry) for source in sources}
     missing = [name for name, lr_name in wanted.items() if lr_name not in lr]

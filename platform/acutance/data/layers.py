@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,17 +16,17 @@ import numpy as np
 from PIL import Image, ImageCms
 from PIL.ImageFile import ImageFile
 
+from acutance.data import tiff
+from acutance.data.about import NOTHING, ORIENTATION, About, about
 from acutance.data.decoding import PIECE, LateError, TimedFile, count_scans
+from acutance.data.png_chunks import SIGNATURE, Png, claimed_pixels, take_apart
 from acutance.errors import DataError
 from acutance.limits import VARIABLE, Limits, limits
 
 # Only these decoders are tried: others, such as PostScript, start programs.
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM")
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
-ORIENTATION = 0x0112
-BITS_PER_SAMPLE = 258
-TILE_WIDTH, TILE_LENGTH = 322, 323
-PNG_COLOUR = (b"cICP", b"cHRM", b"gAMA", b"sRGB")
+PROFILE = 34675  # the tag of a TIFF
 SPACES = {1: b"GRAY", 3: b"RGB "}
 
 
@@ -53,12 +54,14 @@ class Layers:
         alpha: (H, W) of the same dtype, 0 where nothing is seen; None where the file has no transparency.
         profile: the ICC profile of the pixels.
         colour: what a PNG file says about its colours besides the profile: name and content of its chunks.
+        about: camera, date, copyright and the like.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None = None
     profile: bytes | None = None
     colour: tuple[tuple[bytes, bytes], ...] = ()
+    about: About = NOTHING
 
 
 def read_layers(content: bytes, *, formats: Sequence[str] = FORMATS, within: Limits | None = None) -> Layers:
@@ -95,45 +98,49 @@ def read_layers(content: bytes, *, formats: Sequence[str] = FORMATS, within: Lim
 
 
 def _read(content: bytes, formats: Sequence[str], within: Limits) -> Layers:
-    file = TimedFile(content, within.seconds)
-    _open(file, formats, within).verify()  # the check sums of a PNG: decoding alone does not look at them
-    file.seek(0)
-    image = _open(file, formats, within)
-    _refuse_unusual(image)
-    pixels, alpha = _deep(content, image) if _is_deep(image) else _of_8_bits(image)
-    orientation = image.getexif().get(ORIENTATION, 1)  # read last: Pillow turns a TIFF as it loads it
-    profile = _profile(image, pixels.shape[2])
-    colour = _png_colour(content) if image.format == "PNG" else ()
-    return Layers(
-        _upright(pixels, orientation), None if alpha is None else _upright(alpha, orientation), profile, colour
-    )
+    if content.startswith(tiff.STARTS) and "TIFF" in formats:
+        page = tiff.open_page(content, within.seconds)
+        _refuse_too_large(page.imagewidth * page.imagelength, tiff.decoded_bytes(page), within)
+        _refuse_several(tiff.count_pictures(page))
+        if tiff.is_read(page):
+            return _by_tifffile(page, content, within)
+    png = None
+    if content.startswith(SIGNATURE) and "PNG" in formats:
+        _refuse_too_large(claimed_pixels(content), 0, within)
+        png = take_apart(content)
+    image = _open(png.pixels if png else content, formats, within)
+    if image.format not in ("MPO", "TIFF"):  # cameras append a preview to a JPEG and call it MPO
+        _refuse_several(getattr(image, "n_frames", 1))
+    return _by_pillow(image, png or Png(profile=image.info.get("icc_profile"), xmp=image.info.get("xmp")))
 
 
-def _open(file: TimedFile, formats: Sequence[str], within: Limits) -> ImageFile:
+def _open(content: bytes, formats: Sequence[str], within: Limits) -> ImageFile:
     Image.init()  # or decoders besides the commonest would be missing
     if Image.MAX_IMAGE_PIXELS is not None:  # Pillow's own limit, which would refuse what ours allow
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, int(within.megapixels * 1e6))
-    image = Image.open(file, formats=tuple(formats))
+    image = Image.open(TimedFile(content, within.seconds), formats=tuple(formats))
     image.decodermaxblock = PIECE
-    _refuse_too_large(image, file, within)
+    pixels = image.width * image.height
+    _refuse_too_large(pixels, pixels * len(image.getbands()) * (2 if _is_deep(image) else 1), within)
+    if image.format in ("JPEG", "MPO") and (scans := count_scans(content)) > within.scans:
+        raise PictureTooLargeError(f"it is a JPEG of {scans} scans, more than {within.scans}")
     return image
 
 
-def _refuse_too_large(image: ImageFile, file: TimedFile, within: Limits) -> None:
-    pixels = image.width * image.height
+def _refuse_too_large(pixels: int, decoded: int, within: Limits) -> None:
     if pixels > within.megapixels * 1e6:
         raise _too_many_pixels(within)
-    if image.format == "TIFF":  # a tile is decoded as a whole, however little of it the picture shows
-        tags = image.tag_v2  # type: ignore[attr-defined]
-        pixels = max(pixels, int(tags.get(TILE_WIDTH, 0)) * int(tags.get(TILE_LENGTH, 0)))
-    if pixels * len(image.getbands()) * (2 if _is_deep(image) else 1) > within.megabytes * 1e6:
+    if decoded > within.megabytes * 1e6:
         raise PictureTooLargeError(f"its pixels take more than {within.megabytes:g} megabytes once decoded")
-    if image.format in ("JPEG", "MPO") and (scans := count_scans(file.getvalue())) > within.scans:
-        raise PictureTooLargeError(f"it is a JPEG of {scans} scans, more than {within.scans}")
 
 
 def _too_many_pixels(within: Limits) -> PictureTooLargeError:
     return PictureTooLargeError(f"it claims more than {within.megapixels:.3g} megapixels")
+
+
+def _refuse_several(pictures: int) -> None:
+    if pictures > 1:
+        raise PictureError(f"it holds {pictures} pictures, not one")
 
 
 def _spoken(form: str) -> str:
@@ -144,35 +151,55 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:120]
 
 
-def _refuse_unusual(image: ImageFile) -> None:
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":  # cameras append a preview to a JPEG and call it MPO
-        raise PictureError(f"it holds {frames} pictures, not one")
+def _by_tifffile(page: Any, content: bytes, within: Limits) -> Layers:
+    tags = {code: tag.value for code in (ORIENTATION, PROFILE) if (tag := page.tags.get(code))}
+    pixels, alpha = tiff.read_page(page)
+    if pixels.shape[2] == 4:
+        inks = Image.frombytes("CMYK", pixels.shape[1::-1], to_8_bits(pixels).tobytes())
+        pixels, alpha = np.asarray(_from_cmyk(inks, tags.get(PROFILE))), None if alpha is None else to_8_bits(alpha)
+    told = NOTHING
+    with suppress(Image.UnidentifiedImageError):  # Pillow knows fewer kinds of pixels, but reads what is said of them
+        _, told = _told(_open(content, ["TIFF"], within))
+    return _upright(pixels, alpha, tags.get(ORIENTATION, 1), profile=_profile(tags.get(PROFILE), pixels), about=told)
+
+
+def _by_pillow(image: ImageFile, told: Png) -> Layers:
     if image.mode not in MODES and not _is_deep(image):
         raise PictureError(f"its pixels are of a kind ({image.mode}) other than 8 or 16 bits, grey or colour")
+    if told.xmp:
+        image.info["xmp"] = told.xmp
+    # Loading takes the orientation of a TIFF away; a PNG may tell it behind its pixels.
+    early = _told(image) if image.format == "TIFF" else None
+    pixels, alpha = _deep(told.pixels, image) if _is_deep(image) else _of_8_bits(image, told.profile)
+    turned, known = early or _told(image)
+    profile = _profile(told.profile, pixels)
+    return _upright(pixels, alpha, turned, profile=profile, colour=tuple(told.colour), about=known)
+
+
+def _told(image: ImageFile) -> tuple[Any, About]:
+    """Return a picture's orientation, and what else its file says about it."""
+    exif = image.getexif()
+    return exif.get(ORIENTATION, 1), about(exif, image.info.get("xmp"), image.info.get("dpi"))
 
 
 def _is_deep(image: ImageFile) -> bool:
     """Tell whether the file has 16 bits a channel, whatever Pillow would make of them."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         return True
-    if image.format == "TIFF" and image.mode in ("RGB", "RGBA"):
-        return max(image.tag_v2.get(BITS_PER_SAMPLE, (8,))) == 16  # type: ignore[attr-defined]
     return image.format == "PNG" and "16B" in str(image.tile[0].args)
 
 
-def _of_8_bits(image: ImageFile) -> tuple[np.ndarray, np.ndarray | None]:
+def _of_8_bits(image: ImageFile, profile: bytes | None) -> tuple[np.ndarray, np.ndarray | None]:
     channels = 1 if image.mode in ("1", "L", "LA") else 3
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
         pixels = np.asarray(image.convert("RGBA"))
         return pixels[..., :channels], pixels[..., 3]
     if channels == 1:
         return np.asarray(image.convert("L"))[..., None], None
-    return np.asarray(_from_cmyk(image) if image.mode == "CMYK" else image.convert("RGB")), None
+    return np.asarray(_from_cmyk(image, profile) if image.mode == "CMYK" else image.convert("RGB")), None
 
 
-def _from_cmyk(image: ImageFile) -> Image.Image:
-    profile = image.info.get("icc_profile")
+def _from_cmyk(image: Image.Image, profile: bytes | None) -> Image.Image:
     if not profile:
         return image.convert("RGB")
     inks, screen = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
@@ -181,8 +208,16 @@ def _from_cmyk(image: ImageFile) -> Image.Image:
     return converted
 
 
-def _deep(content: bytes, image: ImageFile) -> tuple[np.ndarray, np.ndarray | None]:
-    pixels = _decode_deep(content, image)
+def _deep(png: bytes, image: ImageFile) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return uint16 pixels with all 16 bits, and alpha; Pillow would cut colour to 8 without rounding."""
+    if image.mode.startswith("I"):
+        pixels = np.asarray(image).astype(np.uint16)[..., None]
+    else:
+        import torch
+        from torchvision.io import ImageReadMode, decode_image
+
+        encoded = torch.frombuffer(bytearray(png), dtype=torch.uint8)
+        pixels = decode_image(encoded, mode=ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
     if "transparency" in image.info:
         hidden = (pixels == np.asarray(image.info["transparency"])).all(axis=2)
         return pixels, np.where(hidden, 0, 65535).astype(np.uint16)
@@ -191,52 +226,26 @@ def _deep(content: bytes, image: ImageFile) -> tuple[np.ndarray, np.ndarray | No
     return pixels, None
 
 
-def _decode_deep(content: bytes, image: ImageFile) -> np.ndarray:
-    """Return uint16 (H, W, channels) with all 16 bits; Pillow would cut colour to 8 without rounding."""
-    if image.mode.startswith("I"):
-        return np.asarray(image).astype(np.uint16)[..., None]
-    if image.format == "TIFF":
-        import tifffile
-
-        with tifffile.TiffFile(io.BytesIO(content)) as file:
-            # Not `imread`: that believes what OME and others write beside the picture about its size.
-            return _channels_last(file.pages[0].asarray())
-    import torch
-    from torchvision.io import ImageReadMode, decode_image
-
-    encoded = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-    return decode_image(encoded, mode=ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
+def to_8_bits(pixels: np.ndarray) -> np.ndarray:
+    """Return uint8; `round(x / 257)` maps 0..65535 onto 0..255 evenly."""
+    return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def _channels_last(pixels: np.ndarray) -> np.ndarray:
-    if pixels.dtype != np.uint16 or pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
-        raise PictureError(f"this layout of a 16-bit TIFF is not read ({pixels.dtype} {pixels.shape})")
-    return pixels
-
-
-def _profile(image: ImageFile, channels: int) -> bytes | None:
+def _profile(profile: Any, pixels: np.ndarray) -> bytes | None:
     """Return the ICC profile where it is one of the pixels as they are now."""
-    profile = image.info.get("icc_profile")
-    return profile if profile and profile[16:20] == SPACES[channels] else None
+    return profile if profile and profile[16:20] == SPACES[pixels.shape[2]] else None
 
 
-def _png_colour(content: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the colour chunks of a PNG that was verified; they come before its pixels."""
-    found, start = [], 8
-    while (kind := content[start + 4 : start + 8]) not in (b"IDAT", b"IEND", b""):
-        size = int.from_bytes(content[start : start + 4])
-        if kind in PNG_COLOUR:
-            found.append((kind, content[start + 8 : start + 8 + size]))
-        start += size + 12
-    return tuple(found)
-
-
-def _upright(pixels: np.ndarray, orientation: Any) -> np.ndarray:
+def _upright(pixels: np.ndarray, alpha: np.ndarray | None, orientation: Any, **more: Any) -> Layers:
     """Undo the EXIF orientation (1 to 8; anything else is taken as upright)."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels)
+
+    def turned(plane: np.ndarray) -> np.ndarray:
+        if orientation in (5, 6, 7, 8):
+            plane = plane.swapaxes(0, 1)
+        if orientation in (3, 4, 7, 8):
+            plane = plane[::-1]
+        if orientation in (2, 3, 6, 7):
+            plane = plane[:, ::-1]
+        return np.ascontiguousarray(plane)
+
+    return Layers(turned(pixels), None if alpha is None else turned(alpha), **more)

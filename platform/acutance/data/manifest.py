@@ -17,7 +17,7 @@ from acutance.schema import Strict
 
 Coding = Literal["pixels", "log2", "difference", "label", "encoded"]
 
-SHARD_VERSION = 6
+SHARD_VERSION = 7
 """Counts changes of the layout of shards, or of the code that fills them."""
 
 MANIFEST = "manifest.json"

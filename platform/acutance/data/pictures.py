@@ -9,11 +9,14 @@ import numpy as np
 from PIL import Image
 
 from acutance import storage
-from acutance.data.layers import Layers, PictureError, read_layers
+from acutance.data.layers import Layers, PictureError, read_layers, to_8_bits
 
 __all__ = ["EXTENSIONS", "PictureError", "encode_png", "read_file", "read_picture", "write_picture"]
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm")
+EXTENSIONS = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib"),
+    *(".webp", ".ppm", ".pgm", ".pbm", ".pnm"),
+)
 
 
 def read_picture(source: str | Path | bytes, *, minimum_side: int = 2) -> np.ndarray:
@@ -81,10 +84,8 @@ def read_file(uri: str) -> bytes:
 
 
 def _plain(layers: Layers) -> np.ndarray:
-    """Return uint8 (H, W, 3); `round(x / 257)` maps 0..65535 onto 0..255 evenly."""
+    """Return uint8 (H, W, 3)."""
     if layers.alpha is not None and (layers.alpha != np.iinfo(layers.alpha.dtype).max).any():
         raise PictureError("it is partly transparent, and what lies behind it is unknown")
-    pixels = layers.pixels
-    if pixels.dtype == np.uint16:
-        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    pixels = to_8_bits(layers.pixels)
     return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from acutance.data.layers import Layers, PictureError
+from acutance.data.about import About
+from acutance.data.layers import Layers, PictureError, to_8_bits
+from acutance.data.png_chunks import XMP
 from acutance.upscaling.png import PngWriter
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
@@ -18,25 +21,31 @@ QUALITY: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0},
 """Little is lost, and JPEG keeps colour at full resolution: what was just restored is not to be blurred again."""
 
 LONGEST = {"JPEG": 65_500, "WEBP": 16_383}
+LONGEST_SEGMENT = 65_000
+METRES_AN_INCH = 0.0254
 
 
 def check_format(form: str, picture: Layers, scale: int) -> None:
     """Make sure that a format can hold an enlarged picture, before it is made.
 
     Raises:
-        PictureError: for a size that it does not reach, and for transparency in a JPEG.
+        PictureError: for a size that it does not reach, for transparency in a JPEG, and for EXIF or XMP that it does
+            not hold.
     """
     longest = max(picture.pixels.shape[:2]) * scale
     if longest > LONGEST.get(form, longest):
         raise PictureError(f"a {form} has at most {LONGEST[form]} pixels on a side, not {longest}: write a PNG")
     if form == "JPEG" and picture.alpha is not None and not _opaque(picture.alpha):
         raise PictureError("a JPEG has no transparency: write a PNG or WebP")
+    for name, data in (("EXIF", picture.about.exif), ("XMP", picture.about.xmp)):
+        if form == "JPEG" and len(data or b"") > LONGEST_SEGMENT:
+            raise PictureError(f"a JPEG has no room for {len(data or b'')} bytes of {name}: write a PNG, or --strip")
 
 
 def png_files(
     bands: Iterable[list[np.ndarray]], pictures: Sequence[Layers], scale: int, *, notes: tuple[tuple[bytes, bytes], ...]
 ) -> list[bytes]:
-    """Return PNG files of enlarged pictures, with the colours of the originals.
+    """Return PNG files of enlarged pictures, with the colours of the originals and what is told about them.
 
     Args:
         bands: from `enlarge`.
@@ -53,13 +62,20 @@ def png_files(
 
 
 def lossy_file(bands: Iterable[list[np.ndarray]], picture: Layers, form: str) -> bytes:
-    """Return a JPEG or WebP file of one enlarged picture, 8 bits a channel, with its ICC profile."""
-    pixels = np.concatenate([_to_8_bits(band[0]) for band in bands])
+    """Return a JPEG or WebP file of one enlarged picture, 8 bits a channel, with its ICC profile, EXIF and XMP."""
+    pixels = np.concatenate([to_8_bits(band[0]) for band in bands])
     if form == "JPEG" and picture.alpha is not None:
         pixels = pixels[..., :-1]
     file = io.BytesIO()
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    image.save(file, format=form, icc_profile=picture.profile, **QUALITY[form])
+    about, more = picture.about, dict(QUALITY[form])
+    if about.exif:
+        more["exif"] = b"Exif\0\0" + about.exif
+    if about.xmp:
+        more["xmp"] = about.xmp
+    if about.dpi and form == "JPEG":  # WebP has no place for it
+        more["dpi"] = about.dpi
+    image.save(file, format=form, icc_profile=picture.profile, **more)
     return file.getvalue()
 
 
@@ -71,12 +87,17 @@ def _writer(file: io.BytesIO, picture: Layers, scale: int, notes: tuple[tuple[by
         (height * scale, width * scale),
         channels + (picture.alpha is not None),
         picture.pixels.dtype,
-        [*notes, *profile, *picture.colour],
+        [*notes, *profile, *picture.colour, *_chunks_about(picture.about)],
     )
 
 
-def _to_8_bits(pixels: np.ndarray) -> np.ndarray:
-    return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+def _chunks_about(about: About) -> Iterator[tuple[bytes, bytes]]:
+    if about.exif:
+        yield b"eXIf", about.exif
+    if about.dpi:
+        yield b"pHYs", struct.pack(">IIB", *(round(value / METRES_AN_INCH) for value in about.dpi), 1)
+    if about.xmp:
+        yield b"iTXt", XMP + b"\0\0\0\0" + about.xmp
 
 
 def _opaque(alpha: np.ndarray) -> bool:

@@ -12,7 +12,7 @@ import json
 from acutance import storage
 from acutance.upscaling.png import END, SIGNATURE
 
-VERSION = 1
+VERSION = 2
 """Counts changes of the code after which the same model and source give other pixels."""
 
 KEYWORD = b"acutance\0"
@@ -23,9 +23,9 @@ START = len(SIGNATURE) + 25
 READ = 512
 
 
-def mark_of(model_sha256: str, source: bytes) -> bytes:
-    """Return the mark of a picture file (its bytes) enlarged by a model file (its SHA-256)."""
-    made = {"model": model_sha256, "source": hashlib.sha256(source).hexdigest(), "version": VERSION}
+def mark_of(model_sha256: str, source: bytes, *, strip: bool = False) -> bytes:
+    """Return the mark of a picture file (its bytes) enlarged by a model file (its SHA-256), with EXIF or without."""
+    made = {"model": model_sha256, "source": hashlib.sha256(source).hexdigest(), "strip": strip, "version": VERSION}
     return json.dumps(made, sort_keys=True).encode("ascii")
 
 

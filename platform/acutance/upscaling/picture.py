@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from acutance import storage
+from acutance.data.about import NOTHING
 from acutance.data.layers import read_layers
 from acutance.data.pictures import read_file
 from acutance.errors import AcutanceError
@@ -64,27 +66,35 @@ def open_restorer(content: bytes, sha256: str, device: str | None = None) -> Res
     return Restorer(network.to(where), description, sha256)
 
 
-def enlarge_file(restorer: Restorer, source: str, target: str, on_rows: OnRows | None = None) -> Outcome:
+def enlarge_file(
+    restorer: Restorer, source: str, target: str, on_rows: OnRows | None = None, *, strip: bool = False
+) -> Outcome:
     """Enlarge a picture file into `target`, whose suffix says the format; whatever fails is told, not raised.
 
     A PNG that this model made of this source is kept; other formats hold no mark and are made anew.
+
+    Args:
+        strip: leave out what the file tells about its picture: EXIF, XMP, dots an inch. Colours stay.
     """
     try:
-        state = _enlarge_file(restorer, source, target, on_rows or (lambda *_: None))
+        state = _enlarge_file(restorer, source, target, on_rows or (lambda *_: None), strip)
     except AcutanceError as error:
-        return Outcome(source, target, "failed", error.what)
+        return Outcome(source, target, "failed", f"{error.what}; {error.fix}" if error.fix else error.what)
     except Exception as error:  # one picture of thousands must not end a night's work, whatever it is about it
         return Outcome(source, target, "failed", f"{type(error).__name__}: {str(error)[:200]}")
     return Outcome(source, target, state)
 
 
-def _enlarge_file(restorer: Restorer, source: str, target: str, on_rows: OnRows) -> Literal["written", "kept"]:
+def _enlarge_file(
+    restorer: Restorer, source: str, target: str, on_rows: OnRows, strip: bool
+) -> Literal["written", "kept"]:
     form = SUFFIXES[PurePosixPath(target).suffix.lower()]
     content = read_file(source)
-    mark = mark_of(restorer.sha256, content)
+    mark = mark_of(restorer.sha256, content, strip=strip)
     if form == "PNG" and is_marked(target, mark):
         return "kept"
     picture = read_layers(content)
+    picture = replace(picture, about=NOTHING) if strip else picture
     scale = int(restorer.description["scale"])
     check_format(form, picture, scale)
     bands = _told(enlarge(restorer.network, restorer.description, [picture]), picture.pixels.shape[0] * scale, on_rows)

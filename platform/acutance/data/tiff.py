@@ -1,0 +1,114 @@
+"""TIFF files of 8 and 16 bits a channel, grey, RGB or CMYK; Pillow reads the others.
+
+Only the first page is read, by its own tags: what OME and others write beside it about its size is not believed.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from acutance.data.decoding import TimedFile
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
+STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+CHANNELS = {"MINISWHITE": 1, "MINISBLACK": 1, "RGB": 3, "SEPARATED": 4}
+ASSOCIATED, UNASSOCIATED = 1, 2
+MOST_PAGES = 100
+REDUCED, MASK = 1, 4
+"""Kinds of pages beside a picture, as bits of a tag: itself smaller, and its transparency."""
+
+
+def open_page(content: bytes, seconds: float) -> TiffPage:
+    """Return the first page of a TIFF file, of which nothing is decoded yet; all of that may take so many seconds.
+
+    Raises:
+        Exception: of many kinds, for a file that is damaged.
+    """
+    import tifffile
+
+    page = tifffile.TiffFile(TimedFile(content, seconds)).pages[0]
+    assert isinstance(page, tifffile.TiffPage)  # a frame is a later page
+    return page
+
+
+def count_pictures(page: TiffPage) -> int:
+    """Return how many pictures the file has, up to MOST_PAGES; smaller copies and masks are none."""
+    found = 1
+    for number in count(1):
+        try:
+            other = page.parent.pages.get(number)
+        except IndexError:
+            return found
+        found += not int(getattr(other, "subfiletype", 0)) & (REDUCED | MASK)
+        if number == MOST_PAGES:
+            return found
+    raise AssertionError
+
+
+def decoded_bytes(page: TiffPage) -> int:
+    """Return how many bytes are decoded at least: a tile as a whole, however little of it the picture shows."""
+    pixels = max(page.imagewidth * page.imagelength, page.tilewidth * page.tilelength)
+    return pixels * page.samplesperpixel * max(1, -(-_depth(page) // 8))
+
+
+def is_read(page: TiffPage) -> bool:
+    """Tell whether `read_page` decodes a page, given that it is not damaged."""
+    return _depth(page) in (8, 16) and page.sampleformat in (1, 4) and _kind(page) in CHANNELS
+
+
+def _kind(page: TiffPage) -> str:
+    return str(getattr(page.photometric, "name", page.photometric))  # a number, where it is none that is known
+
+
+def _depth(page: TiffPage) -> int:
+    return page.bitspersample if isinstance(page.bitspersample, int) else max(page.bitspersample)
+
+
+def read_page(page: TiffPage) -> tuple[np.ndarray, np.ndarray | None]:
+    """Decode a page of 8 or 16 bits.
+
+    Returns:
+        uint8 or uint16 (H, W, 1) grey, (H, W, 3) RGB or (H, W, 4) CMYK, in which white is the highest value but for
+        CMYK; and its alpha (H, W), which the pixels are no longer multiplied by.
+
+    Raises:
+        ValueError: for fewer channels than its colours have.
+        Exception: of many kinds, for a file that is damaged.
+    """
+    kind = _kind(page)
+    colours = CHANNELS[kind]
+    if page.samplesperpixel < colours:
+        raise ValueError(f"{page.samplesperpixel} channels are no {kind}")
+    pixels = page.asarray().reshape(_whole_shape(page))
+    pixels = np.moveaxis(pixels, 0, -1) if page.planarconfig == 2 else pixels
+    seen, alpha = pixels[..., :colours], _alpha(page, pixels, colours)
+    if kind == "MINISWHITE":
+        seen = np.iinfo(seen.dtype).max - seen
+    if alpha is not None and ASSOCIATED in page.extrasamples:
+        seen = _divided(seen, alpha)
+    return seen, alpha
+
+
+def _whole_shape(page: TiffPage) -> tuple[int, int, int]:
+    size, samples = (page.imagelength, page.imagewidth), page.samplesperpixel
+    return (samples, *size) if page.planarconfig == 2 else (*size, samples)
+
+
+def _alpha(page: TiffPage, pixels: np.ndarray, colours: int) -> np.ndarray | None:
+    """Return the first further channel that is said to be alpha; others are a program's own."""
+    for channel, kind in enumerate(page.extrasamples, colours):
+        if kind in (ASSOCIATED, UNASSOCIATED) and channel < pixels.shape[2]:
+            return pixels[..., channel]
+    return None
+
+
+def _divided(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Undo the multiplication by alpha; where nothing is seen, nothing is changed."""
+    most = np.iinfo(pixels.dtype).max
+    share = np.where(alpha == 0, most, alpha)[..., None] / most
+    return np.floor(pixels / share + 0.5).clip(0, most).astype(pixels.dtype)
