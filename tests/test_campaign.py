@@ -53,6 +53,10 @@ def test_every_search_space_and_table_fits_its_pipeline(file: Path) -> None:
         ("stage=highpass", "makes no pictures"),
         ("objectives=[{metric: psnr, on: a, goal: maximize}]", "did you mean 'psnr_y'?"),
         ("objectives=[{metric: high_frequency, on: a, goal: maximize}]", "minimize that"),
+        (
+            "objectives=[{metric: psnr, on: a, goal: maximize}]",
+            "there is no metric 'psnr'; did you mean 'psnr_y'?\n  where",
+        ),
         ("objectives=[{metric: niqe, on: a, goal: minimize}, {metric: niqe, on: a, goal: minimize}]", "named twice"),
         ("objectives=[{metric: selected_percent, on: a, goal: minimize}]", "use on: training or validation"),
         ("objectives=[{metric: png_megabytes, on: validation, goal: maximize}]", "needs stages.gan.validation"),

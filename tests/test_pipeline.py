@@ -74,6 +74,17 @@ def test_a_trials_values_come_after_the_profile_and_overrides_last() -> None:
         ),
         ("stages.gan.objective.feature.network={type: vgg91}", "unknown type 'vgg91'; did you mean 'vgg19'?"),
         ("stages.gan.objective.feature.network={type: vgg19, weight: none}", "did you mean 'weights'?"),
+        ("evaluate.on=/folder", "evaluate.on: this must be a list, such as [/folder]"),
+        ("stages.gan.optimiser.type=adamw", "stages.gan.optimiser.type: 'adamw' is not taken; give 'adam' or 'sgd'"),
+        (
+            "optimiser.type=adamw",
+            "optimiser: unknown key; valid are budget, compute, data, evaluate, paper, prof",
+        ),
+        ("registered.name=a", "registered: unknown key; did you mean 'register'?"),
+        ("register.gate=psnr_y", "register.gate: this must be a mapping, such as {key: value}"),
+        ("data.degradation=bicubic", "data.degradation: this must be a mapping, such as {type: bicubic}"),
+        ("data.subimages=128", "data.subimages: this must be a mapping of size, stride"),
+        ("compute.gpus=all", "compute.gpus: 'all' is not a whole number"),
     ],
 )
 def test_what_does_not_fit_is_named_by_its_path(override: str, message: str) -> None:
@@ -131,6 +142,25 @@ def test_a_gate_that_says_something_else_is_told_what_to_say(rule: str) -> None:
     with pytest.raises(ConfigError) as caught:
         pipelines.load(QUICKSTART, [f"register.gate.psnr_y={rule}"])
     assert str(caught.value).startswith("register.gate.psnr_y: give how much worse it may be, such as 0.1, or {improve")
+
+
+def test_a_suggestion_is_one_that_would_be_taken() -> None:
+    with pytest.raises(ConfigError) as caught:
+        pipelines.load(QUICKSTART, ["evaluate.metrics=[psnr, ssim_y, high_frequency]"])
+    assert str(caught.value).startswith("evaluate.metrics: there is no 'psnr'; did you mean 'psnr_y'?\n  where")
+    with pytest.raises(ConfigError) as caught:
+        pipelines.load(QUICKSTART, ["evaluate.stages=[fidelity, gann]"])
+    assert "did you mean 'gann'" not in str(caught.value)
+
+
+@pytest.mark.parametrize("file", PIPELINES, ids=lambda file: file.stem)
+def test_a_profile_registers_under_a_name_of_its_own(file: Path) -> None:
+    plain = pipelines.load(file)
+    names = [plain.registered.name] if plain.registered else []
+    loaded = [pipelines.load(file, profile=profile).registered for profile in plain.profiles]
+    names += [registered.name for registered in loaded if registered]
+    assert len(set(names)) == len(names)
+    assert pipelines.load(file, ["register.name=mine"], profile="smoke").registered.name == "mine" if names else True
 
 
 def test_a_gate_names_metrics_that_are_measured() -> None:

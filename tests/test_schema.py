@@ -42,7 +42,7 @@ def test_a_choice_takes_the_parameters_of_its_callable() -> None:
         ({"filters": [{"type": "noise"}]}, "filters.noise.sigma: this key is missing"),
         (
             {"filters": [{"type": "noise", "sigma": "much"}]},
-            "filters.noise.sigma: Input should be a valid number",
+            "filters.noise.sigma: 'much' is not a number",
         ),
         ({"filters": [{"type": "blur", "kind": "round"}]}, "'box' or 'gaussian'"),
         ({}, "filters: this key is missing"),

@@ -202,7 +202,7 @@ def _mistake(model: type[BaseModel], mistake: Any, content: Any) -> str:
             path.append(str(part))
         elif part == mistake["loc"][-1] and mistake["type"] == "missing":
             path.append(str(part))
-    message = mistake["msg"].removeprefix("Value error, ")
+    message = _worded(mistake)
     if mistake["type"] == "extra_forbidden":
         message = f"unknown key{nearest(str(mistake['loc'][-1]), _keys_at(model, mistake['loc'][:-1]))}"
     elif mistake["type"] == "union_tag_invalid":
@@ -210,7 +210,43 @@ def _mistake(model: type[BaseModel], mistake: Any, content: Any) -> str:
         message = f"unknown type {tag!r}{nearest(tag, expected)}"
     elif mistake["type"] == "missing":
         message = "this key is missing"
+    elif mistake["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        message = _mapping_asked(mistake["input"], model, mistake["loc"])
     return f"{'.'.join(path)}: {message}" if path else message
+
+
+ASKED = {
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "a text",
+}
+"""Kind of a pydantic error -> what would have been taken."""
+
+
+def _worded(mistake: Any) -> str:
+    """Return what is wrong with a value, with an example of what is taken."""
+    given, kind = mistake["input"], mistake["type"]
+    if kind == "literal_error":
+        return f"{given!r} is not taken; give {mistake['ctx']['expected']}"
+    if kind in ("list_type", "tuple_type"):
+        example = f"[{given}]" if isinstance(given, str | int | float) else "[a, b]"
+        return f"this must be a list, such as {example}"
+    if kind in ASKED:
+        return f"{given!r} is not {ASKED[kind]}"
+    return str(mistake["msg"].removeprefix("Value error, "))
+
+
+def _mapping_asked(given: Any, model: type[BaseModel], location: tuple[Any, ...]) -> str:
+    """Return that a mapping is asked for, with an example: of its types, or of its keys."""
+    keys = sorted(_keys_at(model, location))
+    if isinstance(given, str) and "type" in keys:
+        return f"this must be a mapping, such as {{type: {given}}}"
+    return f"this must be a mapping of {', '.join(keys)}" if keys else "this must be a mapping, such as {key: value}"
 
 
 def nearest(word: str, candidates: typing.Iterable[str]) -> str:
@@ -227,7 +263,7 @@ def _keys_at(model: Any, location: tuple[Any, ...]) -> set[str]:
     node: Any = model
     for part in location:
         node = _descend(node, part)
-    return set().union(*(set(m.model_fields) for m in _models(node)))
+    return {field.alias or name for m in _models(node) for name, field in m.model_fields.items()}
 
 
 def _descend(hint: Any, part: Any) -> Any:
@@ -235,8 +271,7 @@ def _descend(hint: Any, part: Any) -> Any:
     for model in _models(hint):
         if model.__name__ in (f"{part}_settings", part):
             return model
-        if part in model.model_fields:
-            found.append(model.model_fields[part].annotation)
+        found += [field.annotation for name, field in model.model_fields.items() if part in (field.alias, name)]
     if found:
         return found[0]
     inside = [a for a in typing.get_args(_bare(hint)) if a is not type(None)]

@@ -16,6 +16,7 @@ from made_for_cluster import Head, processes
 from acutance.cluster import jobs
 from acutance.cluster.client import client_of
 from acutance.cluster.package import Package, build
+from acutance.cluster.tokens import token_file
 from acutance.cluster.variables import environment
 from acutance.errors import UnreachableError, UserError
 from command_line import REPOSITORY
@@ -176,4 +177,5 @@ def test_the_script_keeps_the_token_and_its_files_private(head: Head) -> None:
     pid = (head.folder / "head.pid").read_text().strip()
     assert f"kill {pid}" in head.printed
     assert head.dashboard in head.printed
+    assert f"asks for the token, which lies in {token_file()}" in head.printed
     assert processes(int(pid))

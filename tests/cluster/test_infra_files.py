@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from acutance.cli import app
-from command_line import REPOSITORY
+from command_line import REPOSITORY, environment
 
 INFRA = REPOSITORY / "infra"
 ALONE = {"MLFLOW_TRACKING_URI": "", "MLFLOW_REGISTRY_URI": "", "ACUTANCE_STORAGE": ""}
@@ -169,6 +169,67 @@ def test_make_env_fills_every_line_with_a_secret_of_its_own(tmp_path: Path) -> N
 def test_git_ignores_the_secrets() -> None:
     ignored = subprocess.run(["git", "check-ignore", "-q", "infra/.env"], cwd=REPOSITORY, check=False)
     assert ignored.returncode == 0
+
+
+# --- the script of one machine
+
+USUAL = {"PORT": 6379, "DASHBOARD_PORT": 8265, "CLIENT_PORT": 10001}
+EXAMPLES = re.findall(r"^#   (.*)infra/local-cluster\.sh", (INFRA / "local-cluster.sh").read_text(), re.MULTILINE)
+
+
+def starts(**settings: str) -> str:
+    """Return what the script says, with a Python that has no Ray, before which it looks at the ports."""
+    done = subprocess.run(
+        [str(INFRA / "local-cluster.sh")],
+        env=environment(**settings, PYTHON="/bin/false"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    return done.stderr
+
+
+def taken_by_ray(ports: dict[str, int]) -> bool:
+    from ray._private.parameter import RayParams
+
+    params = RayParams(
+        redis_port=ports["PORT"],
+        dashboard_port=ports["DASHBOARD_PORT"],
+        ray_client_server_port=ports["CLIENT_PORT"],
+        min_worker_port=10002,  # as `ray start` has them
+        max_worker_port=19999,
+    )
+    try:
+        params.update_pre_selected_port()
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_examples_of_the_script_are_taken(example: str) -> None:
+    settings = dict(re.findall(r"(\w+)=(\S+)", example))
+    assert "has no ray[default]" in starts(**settings)
+    assert taken_by_ray(USUAL | {name: int(port) for name, port in settings.items() if name in USUAL})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"CLIENT_PORT": 10400}, "CLIENT_PORT=10400 is a port that Ray gives to workers; to do: choose none of 10002"),
+        ({"PORT": 19999}, "PORT=19999 is a port that Ray gives to workers"),
+        ({"DASHBOARD_PORT": 6379}, "are 6379, 6379 and 10001; to do: choose three ports"),
+    ],
+)
+def test_the_script_refuses_the_ports_that_ray_refuses(settings: dict[str, int], message: str) -> None:
+    assert message in starts(**{name: str(port) for name, port in settings.items()})
+    assert not taken_by_ray(USUAL | settings)
+
+
+@pytest.mark.parametrize("port", ["0", "80", "65536", "six"])
+def test_the_script_refuses_what_is_no_port(port: str) -> None:
+    assert f"PORT={port} is no port" in starts(PORT=port)
 
 
 # --- the image

@@ -22,7 +22,7 @@ def test_a_pipeline_runs_as_a_job_and_its_log_is_followed(head: Head, tmp_path: 
     done = acutance("jobs", "submit", *address, *storage, "--", *smoke)
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert "train: done" in done.stdout
-    assert "models:/quickstart-x4/1" in done.stdout
+    assert "models:/quickstart-x4-smoke/1" in done.stdout
     assert "SUCCEEDED" in done.stdout
     jobs = json.loads(acutance("jobs", "list", *address, "--json").stdout)["jobs"]
     assert "run pipelines/quickstart.yaml --profile smoke" in [job["command"] for job in jobs]

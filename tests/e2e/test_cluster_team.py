@@ -75,7 +75,7 @@ def test_nothing_answers_without_its_secret(running: Team) -> None:
 
 def test_the_quickstart_as_a_job_with_everything_on_s3(running: Team) -> None:
     done = submit(running, "run", "pipelines/quickstart.yaml", "--profile", "smoke")
-    assert "models:/quickstart-x4/1" in done.stdout
+    assert "models:/quickstart-x4-smoke/1" in done.stdout
     stored = keys(running, "acutance")
     models = [key for key in stored if re.fullmatch(r"outputs/stages/\w+/model\.safetensors", key)]
     assert len(models) == 3, stored
@@ -85,7 +85,7 @@ def test_the_quickstart_as_a_job_with_everything_on_s3(running: Team) -> None:
     # whoever may read finds it: the run, the model, a second run with nothing to do
     listed = acutance("models", "list", *STORAGE, "--json", **running.reader())
     assert listed.returncode == 0, listed.stderr
-    assert "quickstart-x4" in listed.stdout
+    assert "quickstart-x4-smoke" in listed.stdout
     again = submit(running, "run", "pipelines/quickstart.yaml", "--profile", "smoke")
     assert "everything is done already" in again.stdout
 

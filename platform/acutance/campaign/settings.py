@@ -163,7 +163,7 @@ class Campaign(Strict):
         if doubled := {name for name in names if names.count(name) > 1}:
             problems.append(f"objectives: {', '.join(sorted(doubled))} is named twice")
         judge = self.scheduler.judge if self.scheduler else ""
-        if judge and judge not in (*names, DOMINANCE):
+        if judge and judge not in (*names, DOMINANCE) and not problems:
             problems.append(f"scheduler.judge: there is no objective {judge!r}{nearest(judge, [*names, DOMINANCE])}")
         if isinstance(self.scheduler, Pbt) and self.sampler.type == "grid":
             problems.append("scheduler: population based training draws its own values; a grid has no use for it")

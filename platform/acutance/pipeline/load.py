@@ -24,7 +24,8 @@ def load(
     Args:
         path: the YAML file.
         overrides: `key=value` texts, applied last.
-        profile: a named set of overrides from the file's `profiles`, applied first.
+        profile: a named set of overrides from the file's `profiles`, applied first; where it does not name the
+            registered model, its own name is appended to that one's.
         values: dotted path -> value, applied after the profile (a trial of a search).
 
     Raises:
@@ -37,9 +38,18 @@ def load(
         if profile not in profiles:
             raise ConfigError(f"there is no profile {profile!r}{nearest(profile, profiles)}", where=str(path))
         changes += list(profiles[profile].items())
+        changes += _own_name(content, profile, profiles[profile])
     changes += list((values or {}).items())
     changes += [parse_override(text) for text in overrides]
     return _changed(content, changes, str(path))
+
+
+def _own_name(content: Mapping[str, Any], profile: str, changes: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Have a profile register under a name of its own: what it makes is not a version of the model of the file."""
+    registered = content.get("register")
+    if not isinstance(registered, dict) or changes.keys() & {"register", "register.name"}:
+        return []
+    return [("register.name", f"{registered.get('name')}-{profile}")]
 
 
 def _profiles(content: Mapping[str, Any], where: str) -> dict[str, dict[str, Any]]:

@@ -40,7 +40,8 @@ class Pipeline(Strict):
     compute: Compute = Compute()
     budget: Length = Length()
     profiles: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="named sets of overrides, chosen by --profile"
+        default_factory=dict,
+        description="named sets of overrides, chosen by --profile; what one makes is registered as NAME-PROFILE",
     )
 
     @model_validator(mode="after")
@@ -61,11 +62,13 @@ class Pipeline(Strict):
             return ["register: what is registered must be evaluated; say how in 'evaluate'"] if registered else []
         if wanted.stages is None and registered is None:
             return ["evaluate.stages: name them; they can be left out where a stage is registered"]
-        problems = _unknown("evaluate.stages", wanted.stages or [], self.stages)
-        problems += _unknown("evaluate.metrics", wanted.metrics, METRICS)
-        problems += _unknown("evaluate.protocol", [wanted.protocol], PROTOCOLS)
-        if registered:
+        stages = _unknown("evaluate.stages", wanted.stages or [], self.stages)
+        metrics = _unknown("evaluate.metrics", wanted.metrics, METRICS)
+        problems = stages + metrics + _unknown("evaluate.protocol", [wanted.protocol], PROTOCOLS)
+        # What is no metric itself is nothing to choose from.
+        if registered and not stages:
             problems += _unknown("register.stage", [registered.stage], wanted.stages or self.stages)
+        if registered and not metrics:
             problems += _unknown("register.gate", registered.gate, wanted.metrics)
         return problems
 
