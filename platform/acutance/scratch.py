@@ -21,10 +21,14 @@ def scratch() -> Path:
     """Return this user's folder below the temporary folder (TMPDIR), private to the user.
 
     Raises:
-        DataError: when somebody else owns it.
+        DataError: when there is none, or somebody else owns it.
     """
-    folder = Path(tempfile.gettempdir()) / f"acutance-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        folder = Path(tempfile.gettempdir()) / f"acutance-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        what = f"there is no folder for temporary files: {error.strerror or error}"
+        raise DataError(what, fix="set TMPDIR to a folder that can be written") from error
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
         raise DataError("another user owns the folder for temporary files", where=str(folder), fix="set TMPDIR")
     return folder

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from pathlib import Path
 
 import typer
 from rich.markup import escape
@@ -16,7 +17,7 @@ from rich.markup import escape
 from acutance import streams
 from acutance.cli import jobs, machine, models, pipelines, serving
 from acutance.console import say
-from acutance.errors import AcutanceError
+from acutance.errors import AcutanceError, UserError
 from acutance.redact import redacted
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ def main() -> None:
     """Run a command; a failure of the user's exits with 2 and no traceback, one of ours with 1."""
     streams.secure()
     try:
+        _require_folder()
         code = app(_spread(sys.argv[1:], "--on"), standalone_mode=False)
     except AcutanceError as error:
         fail(error)
@@ -57,6 +59,14 @@ def main() -> None:
         say(f"[bold red]error[/]: all is done, but its result could not be printed: {lost.strerror}")
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _require_folder() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        fix = "cd to a folder that is there (a folder made anew under the same name is another one)"
+        raise UserError("the folder that this command was started in has been deleted", fix=fix) from None
 
 
 def fail(error: AcutanceError) -> None:

@@ -6,13 +6,14 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from acutance.cluster.package import copy_code
 from acutance.cluster.reach import PORT, check_cluster, check_port, dashboard_answers, in_job
+from acutance.cluster.session import require_loopback, session_folder
 from acutance.cluster.tokens import create_token, use_token
 from acutance.cluster.variables import quiet_environment
 from acutance.cluster.watch import watched
@@ -63,35 +64,48 @@ def connect(address: str | None = None, *, num_cpus: int | None = None) -> Itera
         yield _reached(address or "connected")
         return
     target = address or os.environ.get("RAY_ADDRESS") or LOCAL
-    if target == LOCAL:
-        _start(num_cpus)
-    else:
-        _attach(target, trusted=address is None and in_job())
-    hush()  # once more: Ray sets the levels of its loggers when it starts
-    with watched(ray.shutdown):
-        yield _reached(target)
+    with session_folder() if target == LOCAL else nullcontext() as folder:
+        if folder:
+            _start(folder, num_cpus)
+        else:
+            _attach(target, named=bool(address))
+        hush()  # once more: Ray sets the levels of its loggers when it starts
+        with watched(ray.shutdown):
+            yield _reached(target)
 
 
-def _start(num_cpus: int | None) -> None:
+def _start(folder: Path, num_cpus: int | None) -> None:
+    require_loopback()
     create_token()
     store = min(max(_memory() // STORE_SHARE, STORE_LEAST), STORE_MOST)
     try:
-        _init(address=LOCAL, num_cpus=num_cpus, include_dashboard=False, object_store_memory=store)
+        _init(
+            address=LOCAL,
+            num_cpus=num_cpus,
+            include_dashboard=False,
+            object_store_memory=store,
+            _temp_dir=str(folder),
+        )
     except Exception as error:
         raise UnreachableError(
             f"Ray did not start on this machine: {_first_line(error)}",
-            fix="look into /tmp/ray/session_latest/logs; ACUTANCE_DEBUG=1 shows more",
+            fix=f"look into {folder}/session_latest/logs; ACUTANCE_DEBUG=1 shows more",
         ) from error
 
 
-def _attach(address: str, trusted: bool) -> None:
-    """Join a cluster; `trusted` is the address that Ray gave its own job, together with the job's code."""
+def _attach(address: str, named: bool) -> None:
+    """Join a cluster; one that is not `named` by the user is RAY_ADDRESS, which Ray sets for a job with its code."""
     _refuse_url(address)
     use_token()
-    if not trusted:
-        _check(address)
     try:
+        if named or not in_job():
+            _check(address)
         _join(address)
+    except UnreachableError as error:
+        if named or in_job():
+            raise
+        fix = f"{error.fix}; or unset RAY_ADDRESS, and Ray starts on this machine"
+        raise UnreachableError(error.what, where=f"{address} (RAY_ADDRESS)", fix=fix) from error
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise UnreachableError(
             f"the Ray cluster cannot be joined: {_first_line(error)}",

@@ -1,0 +1,85 @@
+"""The folder of a Ray on this machine: private, short, deleted when it is done with."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from acutance.cluster import session
+from acutance.cluster.session import LONGEST, require_loopback, session_folder
+from acutance.errors import DataError, UnreachableError, UserError
+from acutance.scratch import scratch
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="s-") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
+
+
+def test_nobody_else_comes_in_and_nothing_stays(place: Path) -> None:
+    with session_folder() as folder:
+        assert len(str(folder)) <= LONGEST
+        private = folder.parent.parent
+        assert private.stat().st_mode & 0o777 == 0o700
+        assert private.parent == place
+    assert list(folder.parent.iterdir()) == []
+
+
+def test_the_logs_of_a_ray_that_did_not_start_stay_until_the_next() -> None:
+    with pytest.raises(UnreachableError), session_folder() as folder:
+        raise UnreachableError("Ray did not start")
+    assert folder.is_dir()
+    with session_folder() as again:
+        assert list(again.parent.iterdir()) == [again]
+
+
+def test_what_a_killed_process_left_is_deleted() -> None:
+    code = "import os, sys; from acutance.cluster.session import *; folder = session_folder(); f = folder.__enter__()"
+    killed = subprocess.run(
+        [sys.executable, "-c", f"{code}; print(f, flush=True); os.kill(os.getpid(), 9)"],
+        env={**os.environ, "TMPDIR": tempfile.gettempdir()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    left = Path(killed.stdout.strip())
+    assert left.is_dir(), killed.stderr
+    with session_folder():
+        assert not left.exists()
+
+
+def test_a_long_temporary_folder_is_left_for_a_short_one(place: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    long = place / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    monkeypatch.setattr(session, "ELSEWHERE", (str(place),))
+    with session_folder() as folder:
+        assert folder.parent.parent.parent == place
+    assert "too long for Ray's sockets" in capsys.readouterr().err
+    monkeypatch.setattr(session, "ELSEWHERE", ())
+    with pytest.raises(UserError, match="set TMPDIR"), session_folder():
+        pass
+
+
+def test_no_temporary_folder_at_all(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(place / "not" / "there"))
+    with pytest.raises(DataError, match="set TMPDIR"):
+        scratch()
+
+
+def test_a_machine_that_does_not_reach_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_loopback()
+
+    def no_address(*_: object, **__: object) -> None:
+        raise OSError(99, "Cannot assign requested address")
+
+    monkeypatch.setattr("socket.create_server", no_address)
+    with pytest.raises(UserError, match="127.0.0.1: Cannot assign"):
+        require_loopback()
