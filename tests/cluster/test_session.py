@@ -6,18 +6,19 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from acutance.cluster import session
+from acutance.cluster import connect, session
 from acutance.cluster.session import LONGEST, require_loopback, session_folder
 from acutance.errors import DataError, UnreachableError, UserError
 from acutance.scratch import scratch
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="s-") as folder:
         monkeypatch.setattr(tempfile, "tempdir", folder)
         yield Path(folder)
@@ -55,7 +56,9 @@ def test_what_a_killed_process_left_is_deleted() -> None:
         assert not left.exists()
 
 
-def test_a_long_temporary_folder_is_left_for_a_short_one(place: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_a_long_temporary_folder_is_left_for_a_short_one(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     long = place / ("x" * 100)
     long.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(long))
@@ -81,5 +84,29 @@ def test_a_machine_that_does_not_reach_itself(monkeypatch: pytest.MonkeyPatch) -
         raise OSError(99, "Cannot assign requested address")
 
     monkeypatch.setattr("socket.create_server", no_address)
-    with pytest.raises(UserError, match="127.0.0.1: Cannot assign"):
+    with pytest.raises(UserError, match="itself at 127"):
         require_loopback()
+
+
+def test_a_ray_that_needs_more_than_its_30_seconds_is_started_again(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    late = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", str(place)])
+
+    def init(**options: object) -> None:
+        assert options["_temp_dir"] == str(place)
+        if late.poll() is None:
+            raise Exception("The current node timed out during startup. This could happen because")
+
+    monkeypatch.setattr(connect, "_init", init)
+    monkeypatch.setattr(connect, "create_token", lambda: None)
+    connect._start(place, 1)
+    assert late.wait(timeout=5) == -9
+    assert "trying again" in capsys.readouterr().err
+
+    def never(**_: object) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(connect, "_init", never)
+    with pytest.raises(UnreachableError, match="session_latest/logs"):
+        connect._start(place, 1)

@@ -6,10 +6,12 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from acutance.cluster.package import copy_code
 from acutance.cluster.reach import PORT, check_cluster, check_port, dashboard_answers, in_job
@@ -17,6 +19,7 @@ from acutance.cluster.session import require_loopback, session_folder
 from acutance.cluster.tokens import create_token, use_token
 from acutance.cluster.variables import quiet_environment
 from acutance.cluster.watch import watched
+from acutance.console import say
 from acutance.errors import UnreachableError, UserError
 from acutance.quiet import hush
 
@@ -24,6 +27,9 @@ LOCAL = "local"
 STORE_SHARE, STORE_LEAST, STORE_MOST = 8, 256 << 20, 8 << 30
 """The object store of a local Ray: an eighth of the memory within these bounds (bytes). Ray itself takes 30%, but
 somebody may be using the machine. What does not fit is spilled to disk."""
+
+ATTEMPTS = 4
+"""How often a Ray is started here before it is given up."""
 
 
 @dataclass(frozen=True)
@@ -75,22 +81,37 @@ def connect(address: str | None = None, *, num_cpus: int | None = None) -> Itera
 
 
 def _start(folder: Path, num_cpus: int | None) -> None:
+    """Start a Ray of this process alone, whose temporary files lie in the folder.
+
+    Ray gives up when its parts have not found one another within 30 s, which a busy machine does not manage each time.
+    """
     require_loopback()
     create_token()
     store = min(max(_memory() // STORE_SHARE, STORE_LEAST), STORE_MOST)
-    try:
-        _init(
-            address=LOCAL,
-            num_cpus=num_cpus,
-            include_dashboard=False,
-            object_store_memory=store,
-            _temp_dir=str(folder),
-        )
-    except Exception as error:
-        raise UnreachableError(
-            f"Ray did not start on this machine: {_first_line(error)}",
-            fix=f"look into {folder}/session_latest/logs; ACUTANCE_DEBUG=1 shows more",
-        ) from error
+    options = {"num_cpus": num_cpus, "include_dashboard": False, "object_store_memory": store}
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            _init(address=LOCAL, _temp_dir=str(folder), **options)
+            return
+        except Exception as error:
+            if "timed out" not in str(error) or attempt == ATTEMPTS:
+                raise UnreachableError(
+                    f"Ray did not start on this machine: {_first_line(error)}",
+                    fix=f"look into {folder}/session_latest/logs; ACUTANCE_DEBUG=1 shows more",
+                ) from error
+            say("Ray did not start within its 30 s, as on a machine that is busy; trying again")
+            _end_processes(folder)
+
+
+def _end_processes(folder: Path) -> None:
+    """End what was started for the folder: after a start that failed, Ray leaves it running."""
+    import ray
+
+    ray.shutdown()
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if any(str(folder) in word for word in process.cmdline()):
+                process.kill()
 
 
 def _attach(address: str, named: bool) -> None:
