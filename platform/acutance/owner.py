@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import socket
+import time
 from pathlib import Path
 
 from acutance.fingerprint import fingerprint
@@ -25,6 +26,18 @@ def is_gone(mark: str) -> bool:
         return False
     number, _, started = process.partition(" ")
     return _started(int(number)) != started
+
+
+def is_left(mark: str, begun: float, most: float) -> bool:
+    """Tell whether what a process made at a time is nobody's: it is gone, or, of another machine's, too long ago.
+
+    Args:
+        begun: as `time.time()`.
+        most: seconds after which another machine's process is taken for dead.
+    """
+    if mark.partition(" ")[0] == _machine():
+        return is_gone(mark)
+    return time.time() - begun > most
 
 
 def _started(number: int) -> str:

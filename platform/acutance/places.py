@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from acutance import storage
-from acutance.errors import UnreachableError
 from acutance.lease import Place, Sign
 from acutance.patience import patiently
 
@@ -111,24 +110,16 @@ class S3Object:
         return self._asked(look)
 
     def _asked(self, attempt: Callable[[], Result]) -> Result:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         def named() -> Result:
-            try:
+            with storage.s3_errors(self.uri):
                 return attempt()
-            except (BotoCoreError, ClientError) as error:
-                what = f"the storage does not answer: {error}"
-                raise UnreachableError(what, where=self.uri, fix="check the bucket and the network") from error
 
         store = f"s3://{self.bucket}"
         return patiently(f"the storage {store}", store, named)
 
     @cached_property
     def _client(self) -> Any:
-        import boto3
-
-        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-        return boto3.client("s3", region_name=region)
+        return storage.s3_client()
 
 
 class StoredFile:

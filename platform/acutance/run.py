@@ -21,6 +21,7 @@ from acutance.evaluation.results import Evaluation
 from acutance.examine import EVALUATION_VERSION, EXAM, evaluate_models
 from acutance.fingerprint import fingerprint
 from acutance.lease import Lease, alone
+from acutance.leftovers import free_checkpoints, free_uploads
 from acutance.places import place
 from acutance.registry import is_recorded, log_model, tracking
 from acutance.registry.card import DataSet, Facts, Training
@@ -99,6 +100,8 @@ def train_stages(work: Work, only: str | None = None, *, of: Collection[str] | N
         only: one stage, with those it needs.
         of: just those of them.
     """
+    free_uploads(work.root)
+    free_checkpoints(work.root)
     jobs = [job for job in work.jobs(only) if of is None or job.name in of]
     for job in jobs:
         tracking.record_kept(tracking.tracking_uri(work.root), job.folder)

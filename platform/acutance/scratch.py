@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from acutance.errors import DataError
-from acutance.owner import is_gone, this_process
+from acutance.owner import is_left, this_process
 
 LEFT_SECONDS = 7 * 24 * 3600.0
 """After so long a folder is free whose process is not known here: it ran before the machine was started again, say."""
@@ -40,7 +39,7 @@ def working_folder(what: str) -> Iterator[Path]:
     root = scratch() / "work"
     root.mkdir(mode=0o700, exist_ok=True)
     for left in root.iterdir():
-        if is_left(left):
+        if _is_nobodys(left):
             shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{what}.{this_process().replace(' ', '.')}.", dir=root))
     try:
@@ -49,7 +48,7 @@ def working_folder(what: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def is_left(folder: Path) -> bool:
+def _is_nobodys(folder: Path) -> bool:
     """Tell whether a folder that `working_folder` made is nobody's any more."""
     process = " ".join(folder.name.split(".")[1:4])
-    return is_gone(process) or time.time() - folder.stat().st_mtime > LEFT_SECONDS
+    return is_left(process, folder.stat().st_mtime, LEFT_SECONDS)

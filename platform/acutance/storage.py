@@ -70,12 +70,39 @@ def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
         return other, path
     remote = pafs.S3FileSystem(
         endpoint_override=os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None,
-        region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+        region=_region(),
         connect_timeout=5,
         request_timeout=60,
         retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=3),
     )
     return remote, uri.removeprefix("s3://")
+
+
+def s3_client() -> Any:
+    """Return a client of S3's own interface, for what file systems know nothing of; use it within `s3_errors`."""
+    import boto3
+
+    return boto3.client("s3", region_name=_region())
+
+
+@contextmanager
+def s3_errors(uri: str) -> Iterator[None]:
+    """Turn the failures of `s3_client` into errors that name the store.
+
+    Raises:
+        UnreachableError: when it does not answer.
+        RefusedError: when it answers and refuses.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise _complaint(str(error), uri) from error
+
+
+def _region() -> str:
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
 
 
 def exists(uri: str) -> bool:
@@ -228,6 +255,19 @@ def _listed_states(folder: str, held: list[str]) -> dict[str, State]:
     return {join(folder, info.base_name): State(info.size, str(info.mtime_ns), info.mtime_ns / 1e9) for info in infos}
 
 
+def tree(uri: str) -> dict[str, State]:
+    """Return the states of all files in a folder and those below it; in an object store by one listing."""
+    if not is_remote(uri):
+        return states(files(uri))
+    fs, path = filesystem(uri)
+    found = _asked(uri, lambda: fs.get_file_info(pafs.FileSelector(path, allow_not_found=True, recursive=True)))
+    return {
+        join(uri, info.path.removeprefix(f"{path}/")): State(info.size, str(info.mtime_ns), info.mtime_ns / 1e9)
+        for info in found
+        if info.type == pafs.FileType.File
+    }
+
+
 def delete(uri: str) -> None:
     """Delete a file or a folder with all it holds; nothing happens when it is not there."""
     fs, path = filesystem(uri)
@@ -274,13 +314,12 @@ def _named(uri: str) -> Iterator[None]:
         if not is_remote(uri):
             raise
         line = str(error).splitlines()[0][:400]
-        what = line.partition("AWS Error ")[2] or line
-        if REFUSALS.search(what):
-            raise RefusedError(
-                f"the storage refuses: {what}",
-                where=uri,
-                fix="check the bucket's name and the credentials in the environment: are they right, and not expired?",
-            ) from error
-        raise UnreachableError(
-            f"the storage does not answer: {what}", where=uri, fix="check AWS_ENDPOINT_URL and the network"
-        ) from error
+        raise _complaint(line.partition("AWS Error ")[2] or line, uri) from error
+
+
+def _complaint(what: str, uri: str) -> UserError:
+    if REFUSALS.search(what):
+        fix = "check the bucket's name and the credentials in the environment: are they right, and not expired?"
+        return RefusedError(f"the storage refuses: {what}", where=uri, fix=fix)
+    fix = "check AWS_ENDPOINT_URL and the network"
+    return UnreachableError(f"the storage does not answer: {what}", where=uri, fix=fix)

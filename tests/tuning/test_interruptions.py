@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,9 @@ from ray.exceptions import ActorDiedError
 from acutance.errors import LostError, UnreachableError
 from acutance.tuning import search
 from acutance.tuning.search import RETRIES, Listener, Searcher, _Conductor, _Judge
+
+PBT = {"type": "pbt", "population": 4, "every": 10}
+SPLIT = {"optimiser.learning_rate": {"float": [0.001, 1]}}
 
 
 @pytest.fixture
@@ -32,7 +36,11 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> tuple[_Conductor, Study, list[str]
 
 
 def told(**content: Any) -> dict[str, Any]:
-    return {"report": json.dumps({"model": "m", "run": "r", "losses": {}, "scores": {}, "spread": {}, **content})}
+    return {
+        "report": json.dumps(
+            {"model": "m", "run": "r", "losses": {}, "scores": {}, "spread": {}, "checkpoints": [], **content}
+        )
+    }
 
 
 def states(study: Study) -> list[TrialState]:
@@ -94,6 +102,21 @@ def test_who_kills_its_process_again_and_again_fails_and_a_lost_node_is_nobodys_
     conductor.complete("b", error=True)
     assert states(study) == [TrialState.FAIL, TrialState.RUNNING]
     assert isinstance(conductor.interruption, LostError)
+
+
+@pytest.mark.parametrize(("scheduler", "left"), [({"type": "asha", "first_rung": 10}, False), (PBT, True)])
+def test_a_trial_that_has_ended_leaves_no_checkpoints_but_to_those_that_go_on_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheduler: dict[str, Any], left: bool
+) -> None:
+    ledger, _ = ledger_of(campaign_of(scheduler=scheduler, parameters=SPLIT))
+    monkeypatch.setattr(search, "upstream_of", lambda *_: set())
+    conductor = _Conductor(ledger, SimpleNamespace(), Listener(lambda *_: None, lambda *_: None))  # type: ignore[arg-type]
+    conductor.propose("a")
+    (tmp_path / "checkpoints").mkdir()
+    assert conductor.hear("a", told(step=90, scores={"psnr_y on a": 30.0}, checkpoints=[str(tmp_path / "checkpoints")]))
+    assert (tmp_path / "checkpoints").exists()
+    conductor.complete("a", error=False)
+    assert (tmp_path / "checkpoints").exists() == left
 
 
 def test_restarts_count_from_where_a_trial_came_furthest(begun: tuple[_Conductor, Study, list[str]]) -> None:

@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from acutance import storage
 from acutance.checksum import Checksum, file_checksum
 from acutance.console import say
+from acutance.data import decoded
 from acutance.data.encoded import EncodedPictures
 from acutance.data.manifest import MANIFEST, SHARD_VERSION, Column, Manifest, Shard, read_manifest
 from acutance.errors import ConfigError, DamagedError, DataError
@@ -155,8 +156,9 @@ def sub_images(folder: str) -> Iterator[tuple[slice, list[tuple[int, int]]]]:
 def _cache_folder(manifest: Manifest, scratch: Path) -> Path:
     # The shards' check sums are part of the name: a set made anew by changed code never meets its old cache.
     content = fingerprint([shard.sha256 for shard in manifest.shards])
-    cache = scratch / f"{manifest.fingerprint}-{content[:8]}"
-    cache.mkdir(parents=True, exist_ok=True)
+    cache = scratch / "decoded" / f"{manifest.fingerprint}-{content[:8]}"
+    decoded.use(cache)
+    decoded.free(cache.parent)
     return cache
 
 
@@ -199,6 +201,7 @@ def _decode(folder: str, manifest: Manifest, files: dict[str, Path]) -> None:
     """Write columns as flat files, each with a note of its check sum; they appear when they are complete."""
     scratch = next(iter(files.values())).parent
     needed = sum(manifest.column_bytes(name) for name in files)
+    decoded.free(scratch.parent, needed)
     if shutil.disk_usage(scratch).free < needed:
         raise _no_room(scratch, needed)
     parts = {name: file.with_suffix(".part") for name, file in files.items()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import groupby
@@ -25,6 +24,7 @@ from acutance import storage
 from acutance.console import say, say_through
 from acutance.errors import AcutanceError, TrainingError
 from acutance.hardware import Capacity, alive, capacity, gpus_for, wanted
+from acutance.leftovers import free_folders, owned_name
 from acutance.pipeline import Compute, Stage
 from acutance.training import group
 from acutance.training.board import OnProgress, open_board, relayed
@@ -199,7 +199,8 @@ def _fit(settings: dict[str, Any], compute: Compute, gpus: float, root: str) -> 
     """Have Ray Train run `_work` with the settings on a group of workers."""
     resources = {"CPU": compute.cpus_per_worker, **({"GPU": gpus} if gpus else {})}
     scratch = storage.join(root, "ray")
-    name = f"train-{uuid.uuid4().hex[:8]}"
+    free_folders(scratch, "train")
+    name = owned_name("train")
     trainer = TorchTrainer(
         _work,
         train_loop_config=settings,

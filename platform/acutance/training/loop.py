@@ -171,6 +171,13 @@ def _finish(job: StageJob, learner: Learner, seconds: float) -> None:
             "seconds": round(seconds, 1),
         },
     )
+    _keep_last_checkpoint(job)
+
+
+def _keep_last_checkpoint(job: StageJob) -> None:
+    """Delete the checkpoints of a finished training but the last, from which a longer one goes on."""
+    for name in storage.names(job.checkpoints)[:-1]:
+        storage.delete(storage.join(job.checkpoints, name))
 
 
 def _stream(job: StageJob, stage: Stage, device: str) -> Stream | ScaleStream:

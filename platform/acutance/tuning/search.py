@@ -14,7 +14,8 @@ from ray.tune.execution.placement_groups import PlacementGroupFactory
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from acutance.campaign import Search
+from acutance import storage
+from acutance.campaign import Pbt, Search
 from acutance.campaign.settings import Resources
 from acutance.console import say
 from acutance.errors import AcutanceError, LostError, TrainingError, UnreachableError
@@ -98,6 +99,7 @@ class _Conductor:
         self.ledger, self.setup, self.listener, self.lease = ledger, setup, listener, lease
         self.numbers: dict[str, int] = {}
         self.runs: dict[int, str] = {}
+        self.checkpoints: dict[int, list[str]] = {}
         self.causes: dict[int, BaseException] = {}
         self.claims: dict[int, set[str]] = {}
         self.held: Assignment | None = None
@@ -150,7 +152,7 @@ class _Conductor:
             return self._lost(number, report["lost"])
         self._came_to(number, report["step"])
         self.claims.pop(number, None)
-        self.runs[number] = report["run"]
+        self.runs[number], self.checkpoints[number] = report["run"], report["checkpoints"]
         self.ledger.note(number, model=report["model"])
         self.listener.on_report(number, report["step"], report["losses"])
         if report["scores"]:
@@ -212,7 +214,18 @@ class _Conductor:
 
     def _end(self, number: int, attempt: Attempt) -> None:
         self.claims.pop(number, None)
+        kept = self.checkpoints.pop(number, [])
+        if not isinstance(self.ledger.campaign.scheduler, Pbt):  # there others go on from them
+            self._free(kept)
         self.listener.on_end(attempt, self.runs.pop(number, ""))
+
+    def _free(self, checkpoints: list[str]) -> None:
+        """Delete a trial's checkpoints: with their optimisers they are several times as large as its model."""
+        try:
+            for folder in checkpoints:
+                storage.delete(folder)
+        except (AcutanceError, OSError) as error:
+            say(f"a trial's checkpoints could not be deleted: {error}")
 
 
 class _Proposer(Searcher):

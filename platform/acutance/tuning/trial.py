@@ -144,6 +144,7 @@ class StageTrial(tune.Trainable):
         reports = [self.workers.advance(index) for index in range(len(self.jobs))]
         step = reports[0].step if reports[0] else self.assignment.looks[-1]
         told: dict[str, Any] = {"step": step, "model": self.jobs[0].model, "run": self.tracker.run}
+        told |= {"checkpoints": [job.checkpoints for job in self.jobs]}
         told |= {"losses": reports[0].losses if reports[0] else {}, "scores": {}, "spread": {}}
         if step in self.assignment.looks and step not in self.assignment.history:
             # Without a report the stage was trained to its end before this trial began.

@@ -1,0 +1,59 @@
+"""Where decoded columns lie on a node: kept while a process uses them, and for some days after, in case another will.
+
+What nobody has used for longer is freed by whoever comes next, and sooner where there is no room for others.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+KEPT_SECONDS = 7 * 24 * 3600.0
+
+USED = "used"
+"""The file whose time says when a set was used last, and whose lock that it is in use."""
+
+_held: dict[int, int] = {}
+"""Inode of each `used` that this process has locked -> its open file: it is in use until the process ends."""
+
+
+def use(cache: Path) -> None:
+    """Make a set's folder, and keep it for as long as this process lives."""
+    while True:
+        cache.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # it was freed just now
+            file = os.open(cache / USED, os.O_RDWR | os.O_CREAT, 0o600)
+            number = os.fstat(file).st_ino
+            if number in _held:
+                os.close(file)
+            else:
+                fcntl.flock(file, fcntl.LOCK_SH)
+                _held[number] = file
+            if (cache / USED).stat().st_ino == number:
+                os.utime(cache / USED)
+                return
+
+
+def free(folder: Path, needed: int = 0) -> None:
+    """Delete sets that nobody has used for days, and those used longest ago while so many bytes are not free."""
+    for used in sorted(folder.glob(f"*/{USED}"), key=_last):
+        if time.time() - _last(used) > KEPT_SECONDS or shutil.disk_usage(folder).free < needed:
+            _delete(used)
+
+
+def _last(used: Path) -> float:
+    try:
+        return used.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _delete(used: Path) -> None:
+    """Delete a set unless a process uses it."""
+    with suppress(OSError), open(used) as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(used.parent, ignore_errors=True)
