@@ -84,3 +84,9 @@ def test_files_and_their_states_are_told_alike_of_a_folder_and_a_bucket(bucket: 
         }
         assert storage.states(found[:1]) == {found[0]: told[found[0]]}
         assert all(abs(state.modified - time.time()) < 60 for state in told.values())
+
+
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    longest = str(tmp_path / ("北" * 85))
+    storage.write_bytes(longest, b"x")
+    assert storage.read_bytes(longest) == b"x"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,16 @@ def fingerprint(content: Any) -> str:
         TypeError: for a value JSON cannot hold, so that nothing is hashed by its address.
     """
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:LENGTH]
+
+
+def short_name(text: str) -> str:
+    """Return the name of a file for whatever has this name: ASCII, at most 49 characters, another one for another text.
+
+    Its first part is for people.
+    """
+    called = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")[-40:]
+    return f"{called}-{fingerprint(text)[:8]}"
 
 
 def file_sha256(path: str | Path) -> str:

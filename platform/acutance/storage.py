@@ -158,7 +158,7 @@ def write_bytes(uri: str, content: bytes | bytearray) -> None:
         return
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")  # not its own name and more: that may be too long
     try:
         with open(temporary, "wb") as file:
             file.write(content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -185,3 +186,10 @@ def test_what_is_passed_over_in_a_folder_is_counted_and_named(tmp_path: Path, mo
     assert [source.name for source in found] == ["a.jpe", "a.png", "b", "c"]
     assert len(heard) == 1
     assert heard[0].endswith("2 of .heic, 1 of .txt, 1 of no suffix, 1 links to folders")
+
+
+def test_a_folder_whose_name_is_no_text_is_named_at_the_start(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    with pytest.raises(ConfigError, match=r"no UTF-8(.|\n)*caf\\xe9"):
+        Catalogue({}, "a test").find(str(folder))

@@ -138,7 +138,19 @@ def test_a_difference_is_shown_around_grey() -> None:
     assert shown_detail(detail).tolist() == [[[128, 255, 1], [255, 1, 192]]]
 
 
-def test_file_names_of_kept_pictures_stay_inside_their_folder_and_apart() -> None:
+@pytest.mark.parametrize("name", ["北" * 80, "Ж" * 120, "a/" * 200, "x/../../y", "b\\xfc", " "])
+def test_pictures_are_kept_whatever_they_are_called(tmp_path: Path, name: str) -> None:
+    for dataset in ("./" + "long folder/" * 40, "s3://bucket/a", name):
+        file = picture_file(str(tmp_path), dataset, name, f"{name}.detail")
+        assert Path(file).parent.parent == tmp_path
+        write_picture(file, picture(8, 8, 0))
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_names_of_kept_pictures_are_apart() -> None:
     names = [picture_file("/root", "./my/pictures", p, "a/b") for p in ("x/y", "x%2Fy", "x y")]
-    assert len(set(names)) == 3
-    assert all(Path(name).parent.parent.parent == Path("/root") for name in names)
+    names += [
+        picture_file("/root", "./my", "pictures/x/y", "a/b"),
+        picture_file("/root", "./my/pictures", "x/y/a", "b"),
+    ]
+    assert len(set(names)) == 5

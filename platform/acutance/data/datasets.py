@@ -23,7 +23,7 @@ from acutance.data.degradations import plain
 from acutance.data.entries import KINDS, Entry, Kind, Layout, Packaged, layout_in
 from acutance.data.folders import Source, entry_sources, folder_sources, named
 from acutance.data.scored import READERS, Scored, notes_of
-from acutance.errors import AbsentError, ConfigError, DataError, UnreachableError
+from acutance.errors import AbsentError, ConfigError, DataError, UnreachableError, readable
 from acutance.schema import Strict, load_yaml, nearest, validate
 
 ROOT_VARIABLE = "ACUTANCE_DATA"
@@ -184,6 +184,9 @@ class Catalogue:
         """Return the path or URI that is given in place of a name."""
         if storage.is_remote(name):
             return name.rstrip("/")
+        if readable(name) != name:
+            fix = "rename it, or make a link to it under another name"
+            raise ConfigError("the name of this folder holds bytes that are no UTF-8", where=name, fix=fix)
         if "/" in name or Path(name).exists():
             return str(Path(name).expanduser().absolute())
         raise self._unknown(name)

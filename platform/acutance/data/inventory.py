@@ -9,7 +9,6 @@ wrong makes no wrong result: who makes shards looks at the check sum of the byte
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from contextlib import nullcontext, suppress
 from acutance import storage
 from acutance.console import progress
 from acutance.errors import DamagedError, DataError, UnreachableError
-from acutance.fingerprint import file_sha256, fingerprint
+from acutance.fingerprint import file_sha256, short_name
 
 RACY = 2.0
 """Seconds between a file's last change and its reading that make sure of it: some clocks of file systems are coarse."""
@@ -96,6 +95,5 @@ def _write(root: str, name: str, entries: Entries) -> None:
 
 
 def _inventory(root: str, name: str) -> str:
-    """Return where an inventory lies; its name is for people."""
-    called = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")[-40:]
-    return storage.join(root, "inventory", f"{called}-{fingerprint(name)[:8]}.json")
+    """Return where an inventory lies."""
+    return storage.join(root, "inventory", f"{short_name(name)}.json")

@@ -7,7 +7,6 @@ and for restored pictures of a protocol that does not round them: float32 with b
 from __future__ import annotations
 
 import hashlib
-from urllib.parse import quote
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from acutance.data.datasets import Source
 from acutance.data.pictures import read_picture
 from acutance.errors import DataError
 from acutance.evaluation.protocols import Protocol
+from acutance.fingerprint import short_name
 from acutance.imaging.degradations import degrade
 from acutance.imaging.resize import imresize, imresize_uint8
 
@@ -126,14 +126,12 @@ def shown(picture: np.ndarray) -> np.ndarray:
     return picture if picture.dtype == np.uint8 else _uint8(levels(picture))
 
 
-def picture_folder(root: str, dataset: str, picture: str) -> str:
-    """Return the folder in which `evaluate` keeps what was made of one picture."""
-    return storage.join(root, quote(dataset, safe=" "), quote(picture, safe=" "))
-
-
 def picture_file(root: str, dataset: str, picture: str, name: str) -> str:
-    """Return where one of them lies: `lr`, `ground truth`, `CANDIDATE` or `CANDIDATE.detail`, as PNG."""
-    return storage.join(picture_folder(root, dataset, picture), quote(name, safe=" ") + ".png")
+    """Return where `evaluate` keeps a picture: `lr`, `ground truth`, `CANDIDATE` or `CANDIDATE.detail`, as PNG.
+
+    Names of pictures and paths of data sets may be longer than those of files, and hold anything.
+    """
+    return storage.join(root, short_name(f"{dataset}\0{picture}"), f"{short_name(name)}.png")
 
 
 def shown_detail(detail: np.ndarray) -> np.ndarray:
