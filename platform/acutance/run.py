@@ -388,7 +388,8 @@ def _receipt(work: Work) -> str:
             "settings": settings,
             "unavailable": sorted(unavailable(work.pipeline.evaluate.metrics if work.pipeline.evaluate else [])),
             "evaluation": EVALUATION_VERSION,
-            "tracking": tracking.tracking_uri(work.root),
+            # A database beside the outputs moves with them.
+            "tracking": tracking.tracking_uri(work.root).replace(work.root, "."),
         }
     )
     return storage.join(work.root, "runs", f"{mark}.json")

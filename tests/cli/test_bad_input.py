@@ -140,8 +140,8 @@ def test_a_dry_run_needs_no_data_and_writes_nothing(here: Here, tmp_path: Path) 
 def test_every_command_has_help_with_an_example(here: Here) -> None:
     for command in ("run", "prepare", "train", "evaluate", "tune", "upscale", "doctor", "schema", "serve",
                     "models list", "models show", "models promote", "models rollback", "models history",
-                    "models export", "jobs submit", "jobs list", "jobs status", "jobs logs", "jobs stop",
-                    "jobs manifest", "data list", "data fetch"):  # fmt: skip
+                    "models export", "models relocate", "jobs submit", "jobs list", "jobs status", "jobs logs",
+                    "jobs stop", "jobs manifest", "data list", "data fetch"):  # fmt: skip
         done = here(*command.split(), "--help")
         assert done.returncode == 0
         assert f"acutance {command}" in done.stdout.replace("\n", " "), command

@@ -281,6 +281,30 @@ def models_rollback(
     show(decision.to_json(), as_json, text)
 
 
+@app.command("relocate")
+def models_relocate(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="a folder below which the files may be")],
+    storage: Storage = None,
+    as_json: Json = False,
+) -> None:
+    """Find the files of versions that are gone, by the check sums of their weights, and note where they are now.
+
+    \b
+    Outputs that are moved or copied as a whole need no such thing.
+
+    \b
+    acutance models relocate /mnt/old-disk/outputs
+    """
+    from acutance.registry.address import connect
+    from acutance.registry.relocate import relocate
+    from acutance.work import storage_root
+
+    places = relocate(connect(storage_root(storage)).tracking_uri, folder)
+    rows = [(place.name, place.version, place.folder or "not found") for place in places]
+    text = table_of("model", "version", "files", rows=rows) if rows else "the files of every version are there"
+    show({"versions": [place._asdict() for place in places]}, as_json, text)
+
+
 def _holders(decision: Decision) -> str:
     """Tell which version had the alias before and after a decision."""
     before, after = decision.before or "none", decision.after or "none"

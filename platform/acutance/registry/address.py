@@ -24,6 +24,7 @@ from acutance.patience import patiently
 from acutance.quiet import hush
 from acutance.redact import redacted
 from acutance.registry.database import bring_up_to_date
+from acutance.registry.moved import follow
 from acutance.storage import is_remote
 
 hush()  # once more: importing MLflow has just set its loggers to INFO
@@ -220,6 +221,7 @@ def _open(path: Path) -> None:
             database.execute("BEGIN IMMEDIATE")
             database.rollback()
         bring_up_to_date(path)
+        follow(path)
     except (OSError, sqlite3.Error) as error:
         raise UnreachableError(
             f"the tracking database cannot be opened for writing: {error}",

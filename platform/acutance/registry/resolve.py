@@ -164,7 +164,9 @@ def _fetched(client: MlflowClient, version: ModelVersion, kept: Path, where: str
         if not _is_absent(error):
             raise
         raise ModelError(
-            "the files of this version are gone", where=f"{where}: {source}", fix="register the model again"
+            "the files of this version are gone",
+            where=f"{where}: {source}",
+            fix="bring them back, or look for them where they may be: acutance models relocate FOLDER",
         ) from error
 
 

@@ -20,6 +20,7 @@ from acutance.lock import locked
 from acutance.owner import is_gone, this_process
 from acutance.registry.address import sqlite_path, waited_for
 from acutance.registry.flatten import flatten
+from acutance.registry.moved import ARTIFACTS
 from acutance.registry.provenance import git_commit, user
 
 FINGERPRINT = "acutance.fingerprint"
@@ -204,7 +205,7 @@ def _artifacts(uri: str) -> str | None:
     """Return where a new experiment's files go; a server decides for itself."""
     path = sqlite_path(uri)
     if path:
-        return str(path.parent / "mlartifacts")
+        return str(path.parent / ARTIFACTS)
     if uri.startswith(("http://", "https://", "databricks")):
         return None
     raise UserError(

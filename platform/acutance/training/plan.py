@@ -226,13 +226,19 @@ def _enlarger(data: DataSettings, stage: str, before: Mapping[str, StageJob], ro
     return Enlarger(_place(by), mark, scale)
 
 
+def found_in(root: str, model: str) -> str:
+    """Return where the model file of a stage lies in a storage root that was moved since it was noted."""
+    _, stages, below = model.rpartition("/stages/")
+    return storage.join(root, "stages", below) if stages else model
+
+
 def going_on_from(job: StageJob, model: str, root: str) -> StageJob:
     """Return a job that takes up weights and optimisers where another one ended, with its own numbers.
 
     Args:
         model: the other one's model file.
     """
-    folder = model.rpartition("/")[0]
+    folder = found_in(root, model).rpartition("/")[0]
     mark = fingerprint({"job": job.fingerprint, "goes on from": folder.rpartition("/")[2]})
     return replace(
         job,
