@@ -51,6 +51,16 @@ def test_a_trials_values_come_after_the_profile_and_overrides_last() -> None:
         ("evaluate.metrics=[psnr]", "evaluate.metrics: there is no 'psnr'; did you mean 'psnr_y'?"),
         ("evaluate.protocol=y", "evaluate.protocol: there is no 'y'"),
         ("evaluate.stages=[gann]", "did you mean 'gan'?"),
+        ("evaluate.stages=[highpass, gan]", "evaluate.stages: highpass makes no pictures"),
+        ("register.name=quickstart.x4", "register.name: "),
+        (
+            "stages.fidelity.validation={on: CIFAR10, metrics: [emd]}",
+            "stages.fidelity.validation.metrics: emd measures 'distribution'; rrdbnet gives image",
+        ),
+        (
+            "stages.highpass.validation={on: CIFAR10, metrics: [psnr_highpass, accuracy]}",
+            "stages.highpass.validation.metrics: accuracy measures 'logits'; highpass gives highpass",
+        ),
         ("stages.fidelity.needs=[gan]", "wait for one another"),
         ("data.detail=null", "needs the column 'hr_detail'"),
         (

@@ -20,6 +20,7 @@ from acutance.evaluation.metrics import unavailable
 from acutance.evaluation.results import Evaluation
 from acutance.examine import EVALUATION_VERSION, EXAM, evaluate_models
 from acutance.fingerprint import fingerprint
+from acutance.held_out import require_measurable
 from acutance.lease import Lease, alone
 from acutance.leftovers import free_checkpoints, free_uploads
 from acutance.places import place
@@ -325,6 +326,8 @@ def run(work: Work) -> Outcome:
 
 
 def _run(work: Work, client: MlflowClient, lease: Lease) -> Outcome:
+    if wanted := work.pipeline.evaluate:  # before anything is trained
+        require_measurable(work.held_out(), scale=work.pipeline.scale, protocol=wanted.protocol, metrics=wanted.metrics)
     fresh = any(manifest.fresh for manifest in prepare_data(work)) or any(not job.done() for job in work.jobs())
     jobs = train_stages(work)
     receipt = {"run": "", "version": "", "evaluation": ""}

@@ -154,3 +154,13 @@ def test_names_of_kept_pictures_are_apart() -> None:
         picture_file("/root", "./my/pictures", "x/y/a", "b"),
     ]
     assert len(set(names)) == 5
+
+
+@pytest.mark.parametrize("lr_size", [(12, 17), (13, 18), (12, 18)])
+def test_sides_of_a_stored_lr_may_be_rounded_down_or_up(tmp_path: Path, lr_size: tuple[int, int]) -> None:
+    """As `prepare` takes them: 51 and 70 over 4 are 12.75 and 17.5."""
+    write_picture(tmp_path / "a.png", picture(51, 70))
+    write_picture(tmp_path / "small.png", picture(*lr_size, 1))
+    lr, truth = read_pair(Source("a", str(tmp_path / "a.png"), {4: str(tmp_path / "small.png")}), 4)
+    assert np.array_equal(lr, picture(*lr_size, 1)[:12, :17])
+    assert np.array_equal(truth, picture(51, 70)[:48, :68])

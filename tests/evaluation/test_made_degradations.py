@@ -18,7 +18,7 @@ from acutance.data.entries import Entry
 from acutance.errors import ConfigError, DataError
 from acutance.evaluation.evaluate import BICUBIC, INPUT, Task, _perform, _yardstick, evaluate_one, unrestored
 from acutance.evaluation.metrics import measure
-from acutance.evaluation.pictures import bicubic_for, pair_for, read_pair, shown
+from acutance.evaluation.pictures import bicubic_for, pair_for, picture_file, read_pair, shown
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation
 from acutance.evaluation.sheet import strips_of
@@ -147,7 +147,7 @@ def test_the_input_is_called_so_and_shown_in_place_of_the_lr(tmp_path: Path) -> 
         rows.append(row)
         for name, pixels in kept.items():
             assert pixels.dtype == np.uint8
-            write_picture(tmp_path / "made" / plain.name / f"{name}.png", pixels)
+            write_picture(picture_file(str(tmp_path), "made", plain.name, name), pixels)
     assert rows[0].metrics["psnr_y"] == pytest.approx(23.41, abs=0.3)
     (strip,) = strips_of(Evaluation("hfa", 1, yardstick.metrics, tuple(rows)), str(tmp_path))
     assert [panel.heading for panel in strip.panels] == [INPUT, GROUND_TRUTH]

@@ -21,7 +21,7 @@ from acutance.data.originals import Excerpt, File, Picture
 from acutance.data.pictures import PictureError, encode_png, read_picture
 from acutance.data.settings import DataSettings, columns_of
 from acutance.data.shards import ShardWriter
-from acutance.data.sides import shown, sides
+from acutance.data.sides import is_lr_of, shown, sides
 from acutance.errors import AcutanceError, DamagedError, DataError
 from acutance.hardware import device_of
 from acutance.imaging import difference_statistics
@@ -175,7 +175,7 @@ def _add_excerpt(writer: ShardWriter, excerpt: Excerpt, enlarge: Enlarge | None,
 def _read_lr(file: File, scale: int, whole: np.ndarray, hr: np.ndarray, settings: DataSettings) -> np.ndarray:
     """Return a picture's own LR, cut as `hr` was cut from the whole picture; its last pixels may be parts of one."""
     lr = _read(file, settings, "its LR: ")
-    if any(abs(small * scale - large) >= scale for small, large in zip(lr.shape[:2], whole.shape[:2], strict=True)):
+    if not is_lr_of(lr.shape[:2], whole.shape[:2], scale):
         sizes = f"{lr.shape[1]}x{lr.shape[0]} at x{scale} is not {whole.shape[1]}x{whole.shape[0]}"
         raise _unusable(f"its LR: {sizes}", file, settings)
     return lr[: hr.shape[0] // scale, : hr.shape[1] // scale]

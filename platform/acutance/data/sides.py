@@ -41,6 +41,15 @@ def uneven(size: int | tuple[int, int], divisors: Iterable[int]) -> list[int]:
     return [divisor for divisor in divisors if any(side % divisor for side in sides(size))]
 
 
+def is_lr_of(lr: Iterable[int], hr: Iterable[int], scale: int) -> bool:
+    """Tell whether a picture of the sides `lr` is one of the sides `hr`, made `scale` times smaller.
+
+    Sides that are no multiple of the scale may have been rounded down or up. Training and evaluation cut both pictures,
+    at the right and below, to what they share.
+    """
+    return all(abs(small * scale - large) < scale for small, large in zip(lr, hr, strict=True))
+
+
 def shown(size: int | tuple[int, int]) -> str:
     """Return it as messages say it: the side of a square, else both."""
     height, width = sides(size)

@@ -14,6 +14,7 @@ import torch
 from acutance import storage
 from acutance.data.datasets import Source
 from acutance.data.pictures import read_picture
+from acutance.data.sides import is_lr_of
 from acutance.errors import DataError
 from acutance.evaluation.protocols import Protocol
 from acutance.fingerprint import short_name
@@ -71,10 +72,8 @@ def read_pair(
 
 
 def _require_fit(lr: np.ndarray, picture: np.ndarray, scale: int, where: str) -> None:
-    """Refuse an LR of another size than that of the picture without the pixels beyond a multiple of the scale."""
-    height, width = (side // scale * scale for side in picture.shape[:2])
-    if (lr.shape[0] * scale, lr.shape[1] * scale) != (height, width):
-        sizes = f"{lr.shape[1]}x{lr.shape[0]} at x{scale} does not give {width}x{height}"
+    if not is_lr_of(lr.shape[:2], picture.shape[:2], scale):
+        sizes = f"{lr.shape[1]}x{lr.shape[0]} at x{scale} is not {picture.shape[1]}x{picture.shape[0]}"
         raise DataError(f"the LR does not fit its picture: {sizes}", where=where, fix="mend or remove it")
 
 

@@ -26,6 +26,7 @@ class DnCNN(nn.Module):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("lr",)
+    outputs: ClassVar[tuple[str, ...]] = ("image",)
     scale = 1
 
     def __init__(self, *, layers: int = 17, channels: int = 64) -> None:

@@ -50,6 +50,7 @@ class DSRGAN(nn.Module):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("lr", "lr_detail")
+    outputs: ClassVar[tuple[str, ...]] = ("image", "detail")
 
     def __init__(
         self,

@@ -46,6 +46,7 @@ class EUSR(nn.Module):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("lr",)
+    outputs: ClassVar[tuple[str, ...]] = ("image",)
     options: ClassVar[tuple[str, ...]] = ("scale",)
     scale = 4
     mean: Tensor

@@ -40,6 +40,7 @@ class HFA(nn.Module):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("lr",)
+    outputs: ClassVar[tuple[str, ...]] = ("image",)
 
     def __init__(
         self,

@@ -27,6 +27,7 @@ class HighPassNet(nn.Module):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("hr",)
+    outputs: ClassVar[tuple[str, ...]] = ("highpass",)
     scale = 1
 
     def __init__(self, *, channels: int = 64, kernel: Literal[3, 5] = 5) -> None:

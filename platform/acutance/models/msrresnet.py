@@ -29,6 +29,7 @@ class MSRResNet(nn.Module):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("lr",)
+    outputs: ClassVar[tuple[str, ...]] = ("image",)
 
     def __init__(
         self,

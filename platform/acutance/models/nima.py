@@ -35,6 +35,7 @@ class NIMA(nn.Module):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("hr",)
+    outputs: ClassVar[tuple[str, ...]] = ("distribution",)
     file: ClassVar[str] = "mobilenet_v2-b0353104.pth"
     untrained: ClassVar[str] = "predictor: trunk untrained at the start"
     layers: ClassVar[tuple[str, ...]] = ("representation", "score")

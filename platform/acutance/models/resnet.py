@@ -35,6 +35,7 @@ class ResNet(nn.Module):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("hr",)
+    outputs: ClassVar[tuple[str, ...]] = ("logits",)
     scale = 1
 
     def __init__(self, *, depth: int = 164, classes: int = 10) -> None:

@@ -37,6 +37,7 @@ class RRDBNet(nn.Module):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("lr",)
+    outputs: ClassVar[tuple[str, ...]] = ("image",)
 
     def __init__(
         self,

@@ -32,6 +32,7 @@ class WDSR(nn.Module):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("lr",)
+    outputs: ClassVar[tuple[str, ...]] = ("image",)
 
     def __init__(
         self,

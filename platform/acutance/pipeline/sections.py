@@ -54,7 +54,9 @@ GateRule = Annotated[float | Improvement, WrapValidator(_one_message)]
 class Register(Strict):
     """The registered model, and what a new version must gain or not lose to become champion."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9_-]+$", max_length=200, description="letters, digits, _ and -; MLflow takes no others"
+    )
     stage: str
     gate: dict[str, GateRule] = Field(
         default_factory=dict,

@@ -15,6 +15,7 @@ from acutance.data.sides import fits, grown, shown, sides, uneven
 from acutance.errors import ConfigError
 from acutance.evaluation.metrics import METRICS
 from acutance.evaluation.protocols import PROTOCOLS
+from acutance.evaluation.validation import MEASURES
 from acutance.imaging.extractors import CHANNELS, CODINGS
 from acutance.length import scaled
 from acutance.losses import MASKS, TERMS
@@ -65,12 +66,17 @@ class Pipeline(Strict):
         stages = _unknown("evaluate.stages", wanted.stages or [], self.stages)
         metrics = _unknown("evaluate.metrics", wanted.metrics, METRICS)
         problems = stages + metrics + _unknown("evaluate.protocol", [wanted.protocol], PROTOCOLS)
+        problems += [f"evaluate.stages: {name} makes no pictures" for name in self._restoring_none(wanted.stages or [])]
         # What is no metric itself is nothing to choose from.
         if registered and not stages:
             problems += _unknown("register.stage", [registered.stage], wanted.stages or self.stages)
         if registered and not metrics:
             problems += _unknown("register.gate", registered.gate, wanted.metrics)
         return problems
+
+    def _restoring_none(self, stages: Iterable[str]) -> list[str]:
+        networks = {name: NETWORKS[self.stages[name].network.type] for name in stages if name in self.stages}
+        return [name for name, network in networks.items() if "image" not in network.outputs]
 
     def shortened(self) -> Pipeline:
         """Return the pipeline as it is trained: all that is counted in steps is as `budget.scale` has it, now 1."""
@@ -126,7 +132,7 @@ class Pipeline(Strict):
             if uneven(pixels, [self.scale_of(name)]):
                 problems.append(f"{place}.{what}: {shown(pixels)} is no multiple of the scale {self.scale}")
         problems += self._detail_problems(name, place) + self._scale_problems(name, place)
-        problems += self._degrade_problems(name, place)
+        problems += self._degrade_problems(name, place) + self._validation_problems(name, place)
         patch, within = shown(stage.patch), grown(self.data_of(name).size, stage.pad)
         if not fits(stage.patch, within):
             problems.append(f"{place}.patch: {patch} is larger than {self._cuts(name)}.size")
@@ -225,6 +231,19 @@ class Pipeline(Strict):
             if target_of(discriminator.on) == "hr_detail":
                 read[f"{place}.discriminators.{judge}.network.in_channels"] = discriminator.network.in_channels
         return [f"{path}: {n} where data.detail, {detail.type}, makes {made}" for path, n in read.items() if n != made]
+
+    def _validation_problems(self, name: str, place: str) -> list[str]:
+        """A measure needs an output of the network, and its target."""
+        stage, problems = self.stages[name], []
+        there = self.columns(name) | set(stage.derive)
+        for metric in stage.validation.metrics if stage.validation else []:
+            measure, outputs = MEASURES[metric], NETWORKS[stage.network.type].outputs
+            if measure.output not in outputs:
+                what = f"{metric} measures {measure.output!r}; {stage.network.type} gives {', '.join(outputs)}"
+                problems.append(f"{place}.validation.metrics: {what}")
+            elif measure.target not in there:
+                problems.append(f"{place}.validation.metrics: {metric} needs the column {measure.target!r}")
+        return problems
 
     def made_in_step(self, name: str) -> dict[str, dict[str, Any]]:
         """Return how a stage derives what it reads of its data and the shards do not hold, by column."""
