@@ -81,6 +81,10 @@ class RefusedError(UserError):
     """A server or a storage location that answers, and refuses: it will again, until the user mends something."""
 
 
+class FullError(UserError):
+    """A disk or a store without room. When there is some, the same work can be gone on with."""
+
+
 class LostError(AcutanceError):
     """A process or a node that is gone; what it did can be done again."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from acutance import storage
+from acutance.disk import written_to
 from acutance.lease import Place, Sign
 from acutance.patience import patiently
 
@@ -33,15 +34,16 @@ class LocalFile:
 
     def read(self) -> Sign | None:
         """Return the sign."""
-        if not self.path.exists():
+        try:
+            with open(self.path) as file:
+                fcntl.flock(file, fcntl.LOCK_SH)
+                return _sign(file.read())
+        except FileNotFoundError:
             return None
-        with self._locked() as file:
-            return _sign(file.read())
 
     def swap(self, old: Sign | None, new: Sign | None) -> bool:
         """Exchange the sign, in one."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._locked() as file:
+        with written_to(self.path), self._locked() as file:
             if _sign(file.read()) != old:
                 return False
             file.truncate(0)
@@ -53,6 +55,7 @@ class LocalFile:
 
     @contextmanager
     def _locked(self) -> Iterator[IO[str]]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         while True:
             with open(self.path, "a+") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from rich.markup import escape
 from acutance import storage
 from acutance.console import progress, say
 from acutance.data import Manifest, read_manifest, read_picture
+from acutance.errors import UserError
 from acutance.evaluation.metrics import unavailable
 from acutance.evaluation.results import Evaluation
 from acutance.examine import EVALUATION_VERSION, EXAM, evaluate_models
@@ -185,6 +186,17 @@ def _recorded(work: Work, jobs: list[StageJob], leases: list[Lease]) -> Iterator
     _close(client, parent)
 
 
+@contextmanager
+def _ended(client: MlflowClient, run: str) -> Iterator[None]:
+    """End a pipeline's run as FAILED where the block fails: on a full disk, say."""
+    try:
+        yield
+    except Exception:
+        with suppress(UserError):  # a database on that disk: the next command ends the run
+            tracking.finish(client, run, "FAILED")
+        raise
+
+
 def _close(client: MlflowClient, parent: str) -> None:
     """End a pipeline's run and those below it: a driver that was killed may have left some of them RUNNING."""
     tracking.finish_children(client, parent)
@@ -336,7 +348,8 @@ def _run(work: Work, client: MlflowClient, lease: Lease) -> Outcome:
         fresh, receipt["evaluation"] = fresh or measured, folder.rpartition("/")[2]
         if work.pipeline.registered:
             lease.require()
-            receipt["run"], version = register_model(work, jobs, evaluation, folder)
+            with _ended(client, open_run(work, client)):
+                receipt["run"], version = register_model(work, jobs, evaluation, folder)
             receipt["version"] = str(version.version)
     if not receipt["version"]:
         receipt["run"] = open_run(work, client)

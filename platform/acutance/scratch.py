@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from acutance.disk import written_to
 from acutance.errors import DataError
 from acutance.owner import is_left, this_process
 
@@ -37,7 +38,8 @@ def scratch() -> Path:
 def working_folder(what: str) -> Iterator[Path]:
     """Make a folder for the length of a `with` block; free those of processes that were killed before they could."""
     root = scratch() / "work"
-    root.mkdir(mode=0o700, exist_ok=True)
+    with written_to(root):
+        root.mkdir(mode=0o700, exist_ok=True)
     for left in root.iterdir():
         if _is_nobodys(left):
             shutil.rmtree(left, ignore_errors=True)

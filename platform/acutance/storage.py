@@ -20,6 +20,7 @@ from typing import IO, Any, NamedTuple, TypeVar
 import pyarrow.fs as pafs
 
 from acutance.checksum import noted, of_note
+from acutance.disk import written_to
 from acutance.errors import RefusedError, UnreachableError, UserError
 from acutance.patience import patiently
 
@@ -146,6 +147,10 @@ def write_bytes(uri: str, content: bytes | bytearray) -> None:
     """Write a whole file so that a reader sees the old one or the new one, never a part.
 
     Locally: a temporary file beside it, fsync, rename. On S3 an object appears when its upload is complete.
+
+    Raises:
+        FullError: when there is no room.
+        RefusedError: when it may not be written.
     """
     fs, path = filesystem(uri)
     if is_remote(uri):
@@ -156,7 +161,11 @@ def write_bytes(uri: str, content: bytes | bytearray) -> None:
 
         _asked(uri, write)
         return
-    target = Path(path)
+    with written_to(path, len(content)):
+        _write_locally(Path(path), content)
+
+
+def _write_locally(target: Path, content: bytes | bytearray) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")  # not its own name and more: that may be too long
     try:

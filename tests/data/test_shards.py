@@ -15,7 +15,7 @@ from acutance import storage
 from acutance.data import SHARD_VERSION, Manifest, open_columns, read_manifest, shards
 from acutance.data.manifest import Column, Shard, is_intact, write_manifest
 from acutance.data.shards import ShardWriter
-from acutance.errors import ConfigError, DataError
+from acutance.errors import ConfigError, DataError, FullError
 
 COLUMNS = {
     "hr": Column(dtype="uint8", shape=(16, 16, 3), divisor=1, coding="pixels"),
@@ -242,11 +242,21 @@ def test_a_set_made_anew_does_not_meet_its_old_cache(stored: tuple[str, dict[str
     assert np.array_equal(open_columns(folder, ["lr"], tmp_path / "scratch")["lr"], changed["lr"])
 
 
+def test_a_shard_that_is_gone_is_missed_beside_a_decoded_copy(
+    stored: tuple[str, dict[str, np.ndarray]], tmp_path: Path
+) -> None:
+    open_columns(stored[0], ["hr"], tmp_path / "scratch")
+    (Path(stored[0]) / "00001.parquet").unlink()
+    with pytest.raises(DataError, match="a shard is missing") as caught:
+        open_columns(stored[0], ["hr"], tmp_path / "scratch")
+    assert caught.value.where == str(Path(stored[0]) / "00001.parquet")
+
+
 def test_a_full_disk_is_the_users_to_mend(
     stored: tuple[str, dict[str, np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 100})
     monkeypatch.setattr(shards.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(DataError, match="local disk") as caught:
+    with pytest.raises(FullError, match=r"there is no room for 8.4 kB: its disk has 100 bytes free") as caught:
         open_columns(stored[0], ["hr"], tmp_path / "scratch")
-    assert "TMPDIR" in str(caught.value.fix)
+    assert str(tmp_path / "scratch") in str(caught.value.where)

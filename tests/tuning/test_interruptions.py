@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from ray.core.generated.common_pb2 import ActorDiedErrorContext
 from ray.exceptions import ActorDiedError
 
-from acutance.errors import LostError, UnreachableError
+from acutance.errors import FullError, LostError, UnreachableError
 from acutance.tuning import search
 from acutance.tuning.search import RETRIES, Listener, Searcher, _Conductor, _Judge
 
@@ -57,6 +57,19 @@ def test_a_store_that_stays_away_interrupts_the_campaign(begun: tuple[_Conductor
     assert (states(study), ended) == ([TrialState.RUNNING], [])
     assert isinstance(conductor.interruption, UnreachableError)
     assert "go on with --resume" in str(conductor.interruption)
+
+
+def test_a_full_disk_interrupts_the_campaign_and_fails_no_trial(begun: tuple[_Conductor, Study, list[str]]) -> None:
+    conductor, study, ended = begun
+    full = FullError("there is no room for 627.0 MB: its disk has 1.0 MB free", where="/out", fix="free some")
+    assert conductor.hear("a", {"report": json.dumps({"full": str(full)})}) is False
+    conductor.complete("a", error=False)
+    assert conductor.propose("b") == Searcher.FINISHED
+    assert (states(study), ended) == ([TrialState.RUNNING], [])
+    found = conductor.interruption
+    assert isinstance(found, FullError)
+    assert (found.what, found.where) == (full.what, "/out")
+    assert "--resume" in str(found.fix)
 
 
 def test_the_controller_does_not_raise_for_a_store(

@@ -17,6 +17,7 @@ from rich.markup import escape
 from acutance import streams
 from acutance.cli import jobs, machine, models, pipelines, serving
 from acutance.console import say
+from acutance.disk import complaint_of, complaint_of_database
 from acutance.errors import AcutanceError, UserError
 from acutance.redact import redacted
 
@@ -89,9 +90,14 @@ def _spread(words: list[str], option: str) -> list[str]:
 
 
 def _ours(error: BaseException | None) -> AcutanceError | None:
-    """Find our own error inside what Ray wrapped around it."""
+    """Find our own error inside what Ray wrapped around it; or a disk that refuses, whoever wrote to it."""
     while error is not None:
         if isinstance(error, AcutanceError):
             return error
+        if isinstance(error, UnicodeEncodeError):
+            what = f"Python is set to {error.encoding} here, which lacks characters of a name or of what is printed"
+            return UserError(what, where=ascii(error.object)[:200], fix="set PYTHONUTF8=1, or LC_ALL=C.UTF-8")
+        if refused := complaint_of(error) if isinstance(error, OSError) else complaint_of_database(error):
+            return refused
         error = getattr(error, "cause", None) or error.__cause__
     return None

@@ -30,8 +30,16 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="the id that submit an
 ModelName = Annotated[str, typer.Argument(metavar="NAME", help="a registered model")]
 
 
-def ray_at(address: str | None) -> Any:
-    """Connect to Ray for a `with` block; Ray is imported only now."""
+def ray_at(address: str | None, root: str = "") -> Any:
+    """Connect to Ray for a `with` block; Ray is imported only now.
+
+    Args:
+        root: the storage root where the block writes to it; that it cannot be is said at once.
+    """
     from acutance.cluster.connect import connect
+    from acutance.disk import require_writable
+
+    if root and "://" not in root:
+        require_writable(root)
 
     return connect(address)

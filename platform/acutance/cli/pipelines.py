@@ -53,7 +53,7 @@ def _run(work: Work, address: str | None, as_json: bool) -> None:
     outcome = runs.finished(work)
     if outcome is None:
         work.held_out()  # what a model would be measured on is missed before it is trained
-        with ray_at(address):
+        with ray_at(address, work.root):
             outcome = runs.run(work)
     else:
         say("everything is done already")
@@ -89,7 +89,7 @@ def prepare(
     if all(is_prepared(work.root, folder.rpartition("/")[2]) for folder in folders):
         say("everything is done already")
     else:
-        with ray_at(address):
+        with ray_at(address, work.root):
             runs.prepare_data(work)
     done = [folder for folder in folders if is_prepared(work.root, folder.rpartition("/")[2])]
     manifests = {folder: read_manifest(folder) for folder in done}
@@ -134,7 +134,7 @@ def train(
             require_accepted(job)
         say("everything is done already")
     else:
-        with ray_at(address):
+        with ray_at(address, work.root):
             jobs = runs.train_all(work, stage)
     result = {"stages": [{"name": j.name, "fingerprint": j.fingerprint, "model": j.model} for j in jobs]}
     show(result, as_json, table_of("stage", "model file", rows=[(job.name, job.model) for job in jobs]))
@@ -174,7 +174,7 @@ def tune(
         return
     outcome = campaigns.finished(work)
     if outcome is None:
-        with ray_at(address):
+        with ray_at(address, work.base.root):
             outcome = campaigns.run_campaign(work, resume=resume)
     else:
         say("everything is done already")

@@ -67,7 +67,7 @@ def run_task(row: dict[str, Any], enlarge: Enlarge | None = None, gpus: float = 
         failure = (type(error).__name__, error.what, error.where, error.fix)
         report = Report(number=task.number, failure=failure)
     except OSError as error:
-        what = f"a shard cannot be written: {error.strerror or error}"
+        what = f"a shard cannot be made: {error.strerror or error}"
         report = Report(number=task.number, failure=("DataError", what, task.folder, "mend the storage"))
     return {"report": report.model_dump_json()}
 

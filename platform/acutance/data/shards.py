@@ -7,7 +7,6 @@ its own pixels. Both have check sums: a damaged shard is an error, a damaged fla
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import os
@@ -29,6 +28,7 @@ from acutance.console import say
 from acutance.data import decoded
 from acutance.data.encoded import EncodedPictures
 from acutance.data.manifest import MANIFEST, SHARD_VERSION, Column, Manifest, Shard, read_manifest
+from acutance.disk import no_room, written_to
 from acutance.errors import ConfigError, DamagedError, DataError
 from acutance.fingerprint import fingerprint
 from acutance.lock import locked
@@ -116,13 +116,15 @@ def open_columns(folder: str, columns: Iterable[str], scratch: Path | None = Non
 
     Raises:
         ConfigError: for a column that the shard set lacks.
-        DataError: for a shard that is missing or damaged, or a scratch folder without room.
+        DataError: for a shard that is missing or damaged.
+        FullError: for a scratch folder without room.
     """
     manifest = read_manifest(folder)
     wanted = list(columns)
     for name in wanted:
         if name not in manifest.columns:
             raise ConfigError(f"the shards hold no column {name!r}{nearest(name, manifest.columns)}", where=folder)
+    _require_files(folder, manifest)
     wanted += [f"{name}_bytes" for name in wanted if manifest.columns[name].coding == "encoded"]
     cache = _cache_folder(manifest, scratch or users_scratch())
     files = {name: cache / f"{name}.bin" for name in wanted}
@@ -137,6 +139,18 @@ def open_columns(folder: str, columns: Iterable[str], scratch: Path | None = Non
     for name in [name for name in mapped if manifest.columns[name].coding == "encoded"]:
         mapped[name] = EncodedPictures(mapped[name], mapped.pop(f"{name}_bytes"), manifest.columns[name].shape[0])
     return mapped
+
+
+def _require_files(folder: str, manifest: Manifest) -> None:
+    """Miss a shard also where a decoded copy of it is here: another node has none."""
+    there = set(storage.names(folder))
+    for shard in manifest.shards:
+        if shard.file not in there:
+            raise DataError("a shard is missing", where=storage.join(folder, shard.file), fix=_mending(folder))
+
+
+def _mending(folder: str) -> str:
+    return f"delete {storage.join(folder, MANIFEST)} and run `acutance prepare` again: it mends the set"
 
 
 def sub_images(folder: str) -> Iterator[tuple[slice, list[tuple[int, int]]]]:
@@ -203,17 +217,14 @@ def _decode(folder: str, manifest: Manifest, files: dict[str, Path]) -> None:
     needed = sum(manifest.column_bytes(name) for name in files)
     decoded.free(scratch.parent, needed)
     if shutil.disk_usage(scratch).free < needed:
-        raise _no_room(scratch, needed)
+        raise no_room(scratch, needed)
     parts = {name: file.with_suffix(".part") for name, file in files.items()}
     try:
-        sums = _fill(folder, manifest, parts)
-        for name, part in parts.items():
-            os.replace(part, files[name])
-            storage.write_json(str(_note(files[name])), {"content": sums[name]})
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise _no_room(scratch, needed) from error
-        raise
+        with written_to(scratch, needed):
+            sums = _fill(folder, manifest, parts)
+            for name, part in parts.items():
+                os.replace(part, files[name])
+                storage.write_json(str(_note(files[name])), {"content": sums[name]})
     finally:
         for part in parts.values():
             part.unlink(missing_ok=True)
@@ -243,17 +254,9 @@ def _values(chunk: pa.Array) -> memoryview:
     return memoryview(chunk.to_numpy_ndarray().reshape(-1).view(np.uint8))
 
 
-def _no_room(scratch: Path, needed: int) -> DataError:
-    return DataError(
-        f"decoding the shards needs {needed / 1e9:.1f} GB of local disk",
-        where=str(scratch),
-        fix="free it or set TMPDIR",
-    )
-
-
 def _read_shard(folder: str, shard: Shard, manifest: Manifest, columns: list[str]) -> pa.Table:
     uri = storage.join(folder, shard.file)
-    fix = f"delete {storage.join(folder, MANIFEST)} and run `acutance prepare` again: it mends the set"
+    fix = _mending(folder)
     try:
         content = storage.read_bytes(uri)
     except FileNotFoundError:

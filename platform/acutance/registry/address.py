@@ -19,6 +19,7 @@ import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from acutance.disk import complaint_of, complaint_of_database
 from acutance.errors import RefusedError, UnreachableError, UserError
 from acutance.patience import patiently
 from acutance.quiet import hush
@@ -139,11 +140,14 @@ def answers(uri: str) -> Iterator[None]:
 
     Raises:
         UnreachableError: when it does not answer.
-        RefusedError: when it takes no request from us.
+        RefusedError: when it takes no request from us, or its disk cannot be written to.
+        FullError: when its disk is full.
     """
     try:
         yield
-    except (MlflowException, requests.RequestException) as error:
+    except (OSError, MlflowException) as error:  # requests' are among the first
+        if refused := _refused_by_disk(error, uri):
+            raise refused from error
         what = _complaint(error)
         if what is None:
             raise
@@ -152,6 +156,14 @@ def answers(uri: str) -> Iterator[None]:
             raise RefusedError(what, where=uri, fix=fix) from error
         fix = "check that the server runs and that MLFLOW_TRACKING_URI names it"
         raise UnreachableError(what, where=uri, fix=fix) from error
+
+
+def _refused_by_disk(error: Exception, uri: str) -> UserError | None:
+    """Return what there is to say where the database, or the place of models' files, cannot be written to."""
+    if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
+        return complaint_of(error)
+    path = sqlite_path(uri)
+    return complaint_of_database(error, path.parent) if path else None
 
 
 def _complaint(error: Exception) -> str | None:
@@ -223,6 +235,8 @@ def _open(path: Path) -> None:
         bring_up_to_date(path)
         follow(path)
     except (OSError, sqlite3.Error) as error:
+        if refused := _refused_by_disk(error, f"sqlite:///{path}"):
+            raise refused from error
         raise UnreachableError(
             f"the tracking database cannot be opened for writing: {error}",
             where=str(path),

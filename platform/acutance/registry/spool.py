@@ -20,6 +20,7 @@ from typing import Any
 
 from acutance import storage
 from acutance.console import say
+from acutance.disk import written_to
 from acutance.errors import UnreachableError
 from acutance.patience import limit, pauses
 from acutance.registry.tracker import Point, StageTracker
@@ -107,7 +108,7 @@ class _Delivery:
 
     def put(self, points: list[Point]) -> None:
         lines = [json.dumps({"run": self.tracker.run_id, **asdict(point)}) for point in points]
-        with self.changed:
+        with self.changed, written_to(self.path):
             self.size += os.write(self.file, "".join(f"{line}\n" for line in lines).encode())
             self.changed.notify_all()
 

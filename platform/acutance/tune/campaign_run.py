@@ -95,7 +95,7 @@ def run_campaign(work: CampaignWork, *, resume: bool = False) -> CampaignOutcome
             lease.require()
         except BaseException as error:
             if lease.held():  # else the runs are another process's
-                tracking.finish_children(client, run)
+                tracking.finish_children(client, run, "KILLED")  # no fault of theirs: --resume goes on with them
                 tracking.finish(client, run, "FAILED" if isinstance(error, Exception) else "KILLED")
             raise
         return _recorded(work, client, run, attempts(study))

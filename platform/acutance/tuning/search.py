@@ -18,7 +18,7 @@ from acutance import storage
 from acutance.campaign import Pbt, Search
 from acutance.campaign.settings import Resources
 from acutance.console import say
-from acutance.errors import AcutanceError, LostError, TrainingError, UnreachableError
+from acutance.errors import AcutanceError, FullError, LostError, TrainingError, UnreachableError
 from acutance.hardware import gpus_for
 from acutance.lease import Lease
 from acutance.scratch import working_folder
@@ -53,6 +53,7 @@ def search(ledger: Ledger, plan: Search, setup: TrialSetup, listener: Listener, 
         lease: of the study: nothing is written to it that is another process's by now.
 
     Raises:
+        FullError: when a disk has no room for what trials write.
         UnreachableError: when what trials need stayed away for longer than patience lasts.
         LostError: when nodes were lost again and again.
         TrainingError: when Ray gave up.
@@ -123,7 +124,7 @@ class _Conductor:
         assert isinstance(assignment, Assignment)
         try:
             needed = upstream_of(self.setup, assignment)
-        except UnreachableError as error:
+        except (FullError, UnreachableError) as error:
             self._interrupt(assignment.number, error)
             return Searcher.FINISHED
         if any(needed & claimed for claimed in self.claims.values()):
@@ -147,6 +148,11 @@ class _Conductor:
             return False
         if "away" in report:
             self._interrupt(number, UnreachableError(report["away"].split("\n")[0], fix="go on with --resume"))
+            return False
+        if "full" in report:
+            what, _, rest = report["full"].partition("\n  where: ")
+            fix = "free some, or choose a folder on another disk, and go on with --resume"
+            self._interrupt(number, FullError(what, where=rest.partition("\n")[0] or None, fix=fix))
             return False
         if "lost" in report:
             return self._lost(number, report["lost"])

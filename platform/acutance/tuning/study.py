@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from acutance import storage
 from acutance.campaign import Goal
+from acutance.disk import complaint_of_database, written_to
 from acutance.errors import ConfigError, UnreachableError
 from acutance.schema import nearest
 
@@ -90,7 +91,8 @@ def study_address(root: str) -> str:
             where=root,
             fix=f"set {ADDRESS_VARIABLE} to one, such as postgresql+psycopg2://HOST/NAME or sqlite:////shared/studies.db",
         )
-    Path(root).mkdir(parents=True, exist_ok=True)
+    with written_to(root):
+        Path(root).mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{Path(root).absolute() / 'studies.db'}"
 
 
@@ -108,6 +110,8 @@ def open_storage(address: str) -> BaseStorage:
         waits = {"connect_args": {"timeout": 60}} if address.startswith("sqlite") else {"pool_pre_ping": True}
         return RDBStorage(address, engine_kwargs=waits)
     except (SQLAlchemyError, ImportError) as error:
+        if refused := complaint_of_database(error, Path(address.removeprefix("sqlite:///")).parent):
+            raise refused from None
         raise UnreachableError(
             f"the database of studies does not open: {str(error).strip().splitlines()[0]}",
             where=f"{ADDRESS_VARIABLE} {address}",
@@ -117,6 +121,8 @@ def open_storage(address: str) -> BaseStorage:
 
 def open_study(storage: BaseStorage, name: str, goals: Sequence[Goal]) -> optuna.Study:
     """Return the study of this name, made where it is not there."""
+    if name in optuna.study.get_all_study_names(storage):  # what is there can be read where nothing can be written
+        return optuna.load_study(study_name=name, storage=storage)
     study = optuna.create_study(
         storage=storage, study_name=name, directions=[goal.goal for goal in goals], load_if_exists=True
     )

@@ -14,7 +14,7 @@ from torch import nn
 from acutance.campaign import Campaign, Goal
 from acutance.console import say_through
 from acutance.data import Catalogue, Contents, Source
-from acutance.errors import AcutanceError, LostError, UnreachableError
+from acutance.errors import AcutanceError, FullError, LostError, UnreachableError
 from acutance.evaluation.amounts import AMOUNTS
 from acutance.evaluation.evaluate import evaluate_one
 from acutance.evaluation.metrics import METRICS
@@ -76,6 +76,10 @@ class TrialSetup:
     board: Any = None
 
 
+NO_FAULTS = {"away": UnreachableError, "full": FullError, "lost": LostError}
+"""Errors that are no fault of a trial, by how it tells them: it is tried again."""
+
+
 class StageTrial(tune.Trainable):
     """Ray Tune's trial: each `step` trains to the next report. The process serves one trial after another."""
 
@@ -98,17 +102,16 @@ class StageTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train every seed to the next report; return what is to be told, as JSON.
 
-        A mistake that would come again is told as `failed`, what is no fault of the trial as `lost` or `away`. Others
-        are raised, and Ray tries again. The result that is `done` tells nothing: Ray does not show it to its scheduler.
+        A mistake that would come again is told as `failed`, what is no fault of the trial by a name of NO_FAULTS.
+        Others are raised, and Ray tries again. The result that is `done` tells nothing: Ray does not show it to its
+        scheduler.
         """
         try:
             if not self.jobs:
                 self._begin()
             told, ended = self._advance()
         except AcutanceError as error:
-            kind = (
-                "away" if isinstance(error, UnreachableError) else "lost" if isinstance(error, LostError) else "failed"
-            )
+            kind = next((kind for kind, kinds in NO_FAULTS.items() if isinstance(error, kinds)), "failed")
             told, ended, self.jobs = {kind: str(error)}, False, []
         return {"report": json.dumps(told), "done": ended}
 
