@@ -25,6 +25,7 @@ from acutance.evaluation.spectrograms import spectrogram_sheet
 from acutance.fingerprint import fingerprint
 from acutance.hardware import Asked
 from acutance.models.model_file import load_model
+from acutance.policy import found
 from acutance.registry import Decision, Verdict, promote, resolve_model, tracking, user
 from acutance.registry.promotion import find_subject
 from acutance.registry.resolve import CHAMPION
@@ -131,7 +132,7 @@ def model_file(reference: str, root: str) -> str:
     if storage.is_remote(reference):
         return reference
     file, colon, stage = reference.rpartition(":")
-    if not colon or not file.endswith((".yaml", ".yml")):
+    if not colon or found(file, "pipelines") is None:
         return str(resolve_model(reference, root))
     work = open_work(file, [], None, root)
     job = next(job for job in work.jobs(stage) if job.name == stage)

@@ -18,6 +18,7 @@ from acutance.data.originals import Originals, content_of, listed, originals
 from acutance.errors import AbsentError, ConfigError, DataError, WeightsError
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.pipeline import Pipeline
+from acutance.policy import CATALOGUE, locate, packaged_catalogue
 from acutance.redact import redacted
 from acutance.training.plan import StageJob, parameter_counts, plan_stages, weights_files
 from acutance.tuning.study import attempt_named, study_address
@@ -117,11 +118,13 @@ def open_work(file: str, overrides: list[str], profile: str | None, root: str | 
     """Read a pipeline and the catalogue beside it.
 
     Args:
+        file: a path, or the name of a pipeline that comes with the package.
         trial: STUDY/NUMBER of a trial whose values the pipeline gets, beneath the overrides.
 
     Raises:
         ConfigError: see `acutance.pipeline.load`; or there is no such trial, or a data set of another scale.
     """
+    file = str(locate(file, "pipelines"))
     values = attempt_named(study_address(storage_root(root)), trial).values if trial else {}
     pipeline = pipelines.load(file, overrides, profile=profile, values=values)
     catalogue = catalogue_for(file)
@@ -170,9 +173,12 @@ def storage_root(given: str | None) -> str:
 
 
 def catalogue_for(file: str = "") -> Catalogue:
-    """Return the catalogue of data sets: beside a pipeline file, or in ./pipelines."""
-    beside = Path(file).parent / "datasets.yaml"
-    return load_catalogue(beside if beside.is_file() else Path("pipelines/datasets.yaml"))
+    """Return the catalogue of data sets: the package's, and over it one beside a pipeline file or in ./pipelines."""
+    packaged = packaged_catalogue()
+    for own in (Path(file).parent / CATALOGUE, Path("pipelines") / CATALOGUE):
+        if own.is_file() and not own.samefile(packaged):
+            return load_catalogue(own, beneath=packaged)
+    return load_catalogue(packaged)
 
 
 def plan(work: Work, only: str | None = None) -> dict[str, Any]:

@@ -155,4 +155,5 @@ def test_code_with_a_secret_beside_it_leaves_the_secret(tmp_path: Path, monkeypa
     (tmp_path / "a").mkdir()
     package = build(["doctor"], tmp_path, tmp_path / "a")
     code = {name.removeprefix("platform/acutance/") for name, _ in package.files}
-    assert code == {"__init__.py", "data/__init__.py"}
+    assert {name for name in code if not name.startswith("files/")} == {"__init__.py", "data/__init__.py"}
+    assert "files/pipelines/quickstart.yaml" in code, "what comes with the package goes along from anywhere"

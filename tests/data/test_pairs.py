@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from acutance.data import Catalogue, load_catalogue
+from acutance.data import Catalogue, DataSettings, load_catalogue
+from acutance.data.originals import listed
+from acutance.data.settings import dataset_fingerprint
 from acutance.errors import ConfigError, DataError
+from acutance.schema import validate
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SIDD = "SIDD_Medium_Srgb/Data"
@@ -163,3 +166,30 @@ def test_keys_that_make_no_sense_are_refused(tmp_path: Path, entry: str, message
     path.write_text(f"datasets:\n  mine: {{about: a, source: s, licence: l, {entry}}}\n")
     with pytest.raises(ConfigError, match=message):
         load_catalogue(path)
+
+
+def test_two_folders_are_a_data_set(tmp_path: Path) -> None:
+    def listed_in(**folders: str) -> dict[str, str]:
+        data = {"train": folders, "subimages": {"size": 8, "stride": 8}}
+        settings = validate(DataSettings, data, "a test")
+        assert settings == validate(DataSettings, settings.model_dump(mode="json"), "a test")
+        return {one.name: one.lr_paths[4] for one in listed(settings, 4, Catalogue({}, ""))}
+
+    hr, lr = (str(tmp_path / name) for name in ("hr", "lr"))
+    for name, shrunk in (("a", "a"), ("b/c", "b/cx4")):
+        picture(Path(hr) / f"{name}.png")
+        picture(Path(lr) / f"{shrunk}.png", 2)
+    assert listed_in(hr=hr, lr=lr) == {"a": f"{lr}/a.png", "b/c": f"{lr}/b/cx4.png"}
+    picture(Path(hr) / "d.png")
+    with pytest.raises(DataError, match="1 of 3 pictures have no LR here: d"):
+        listed_in(hr=hr, lr=lr)
+    with pytest.raises(ConfigError, match=r"two folders are given as {hr: FOLDER, lr: FOLDER}"):
+        listed_in(hr=hr, low=lr)
+
+
+def test_where_two_folders_lie_does_not_count() -> None:
+    def mark(lr: str) -> str:
+        data = {"train": {"hr": "/x", "lr": lr}, "subimages": {"size": 8, "stride": 8}}
+        return dataset_fingerprint(validate(DataSettings, data, "a test"), 4, [("a", "0 1")])
+
+    assert mark("/one") == mark("/other")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from acutance import pipeline as pipelines
+from acutance import policy
 from acutance.campaign.parameters import FloatRange, IntRange, grid
 from acutance.campaign.settings import Campaign, Goal, Sampler
 from acutance.campaign.tables import After
@@ -94,12 +95,14 @@ def load(path: str | Path, overrides: Iterable[str] = (), *, table: str | None =
     """Read a search space file.
 
     Args:
+        path: of the file, or the name of one that comes with the package.
         overrides: `key=value` texts; keys are those of the search space file.
         table: one of the file's tables, to be run in place of the search.
 
     Raises:
         ConfigError: naming file, dotted path and nearest valid name.
     """
+    path = policy.locate(str(path), "search_spaces")
     content = load_yaml(path)
     for text in overrides:
         override(content, *parse_override(text))
@@ -293,12 +296,12 @@ def _try(content: Mapping[str, Any], file: Path, values: Mapping[str, Any], what
 
 
 def _pipeline_file(search_space: Path, campaign: Campaign, table: str | None) -> Path:
-    """A pipeline is named from the repository's root, from which the command usually runs too."""
+    """A pipeline is named from the folder above the search space's, and may come with the package."""
     named = campaign.pipeline
-    candidates = [Path(named), search_space.resolve().parent.parent / named]
-    for file in candidates:
-        if file.is_file():
-            return file
+    beside = search_space.resolve().parent.parent / named
+    if file := policy.found(str(beside), "pipelines") or policy.found(named, "pipelines"):
+        return file
     key = f"tables.{table}.pipeline" if table and campaign.tables[table].pipeline else "pipeline"
-    there = {str(Path(named).with_name(file.name)) for place in candidates for file in place.parent.glob("*.yaml")}
+    places = [Path(named).parent, beside.parent, *policy.folders("pipelines")]
+    there = {str(Path(named).with_name(file.name)) for place in places for file in place.glob("*.yaml")}
     raise ConfigError(f"{key}: there is no file {named!r}{nearest(named, there)}", where=str(search_space))

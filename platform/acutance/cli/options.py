@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 PipelineFile = Annotated[
-    str, typer.Argument(metavar="PIPELINE", help="a pipeline file, e.g. pipelines/quickstart.yaml")
+    str, typer.Argument(metavar="PIPELINE", help="a pipeline file, or the name of a packaged one: quickstart")
 ]
 Overrides = Annotated[
     list[str] | None,

@@ -33,6 +33,7 @@ def run(
     """Prepare, train, evaluate and register; what is done already is not done again.
 
     \b
+    acutance run quickstart                      # comes with the package
     acutance run pipelines/quickstart.yaml
     acutance run pipelines/quickstart.yaml stages.gan.objective.adversarial.weight=0.01
     acutance run pipelines/quickstart.yaml --profile smoke --dry-run
@@ -142,7 +143,7 @@ def train(
 
 @app.command()
 def tune(
-    search_space: Annotated[str, typer.Argument(metavar="SEARCH_SPACE", help="e.g. search_spaces/quickstart.yaml")],
+    search_space: Annotated[str, typer.Argument(metavar="SEARCH_SPACE", help="a file, or a packaged one: quickstart")],
     overrides: Overrides = None,
     trials: Annotated[int | None, typer.Option(help="how many, in place of the file's number")] = None,
     table: Annotated[str | None, typer.Option(metavar="NAME", help="run one of the file's tables instead")] = None,

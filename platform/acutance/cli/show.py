@@ -8,7 +8,6 @@ import math
 import os
 import shutil
 import sys
-from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
@@ -16,6 +15,7 @@ from rich.table import Table
 from ruamel.yaml import YAML
 
 from acutance.console import say, stdout
+from acutance.policy import found
 
 
 def show(result: dict[str, Any], as_json: bool, text: Any) -> None:
@@ -172,11 +172,11 @@ def _validations(found: dict[str, dict[int, dict[str, float]]]) -> Any:
 def _next_steps(work: Any, outcome: Any, reference: str) -> None:
     stdout.print(f"model       {reference} (alias: candidate)\n")
     stdout.print("next")
-    search_space = Path("search_spaces") / f"{work.name}.yaml"
+    search_space = found(work.name, "search_spaces")
     for command in (
         f"models promote {outcome.model}",
         f"upscale {reference} PICTURE.png LARGE.png",
-        f"tune {search_space}" if search_space.is_file() else f"models show {outcome.model}",
+        f"tune {search_space}" if search_space else f"models show {outcome.model}",
     ):
         stdout.print(f"  {_program()} {command}")
 

@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import acutance
 from acutance.errors import UserError
+from acutance.policy import HOME, INSIDE, POLICY, folders, found
 
-HOME = Path(acutance.__file__).resolve().parent
 CODE = {".py", ".yaml", ".typed"}
 YAML = {".yaml", ".yml"}
-POLICY = ("pipelines", "search_spaces")
 BESIDE = {"PYTHONPATH": "platform", "PYTHONUNBUFFERED": "1"}
 """The variables with which a job finds its code."""
 
@@ -57,7 +55,8 @@ def build(command: list[str], working_dir: Path, folder: Path) -> Package:
         UserError: when the command names a local file that cannot come along, or there is too much.
     """
     root, named = named_files(command, working_dir)
-    wanted = dict([*_code(), *_policy(root), *((path.as_posix(), root / path) for path in named if path)])
+    own = ((path.as_posix(), root / path) for path in named if path)
+    wanted = dict([*_code(), *_packaged(root), *_policy(root), *own])
     files = tuple(sorted((inside, source.stat().st_size) for inside, source in wanted.items()))
     _refuse_too_much(files)
     for inside, source in wanted.items():
@@ -98,6 +97,15 @@ def _code() -> Iterator[tuple[str, Path]]:
     """Yield the code that is running, which need not be the checkout's."""
     for path in _files(HOME, CODE):
         yield f"platform/acutance/{path.relative_to(HOME).as_posix()}", path
+
+
+def _packaged(root: Path) -> Iterator[tuple[str, Path]]:
+    """Yield what comes with the package and is not the root's own, where an installed package has it."""
+    for name in POLICY:
+        for folder in folders(name)[:1] if not (root / name).is_symlink() else ():
+            if folder.resolve() != (root / name).resolve():
+                for path in _files(folder, YAML):
+                    yield f"platform/acutance/{INSIDE}/{name}/{path.relative_to(folder).as_posix()}", path
 
 
 def _policy(root: Path) -> Iterator[tuple[str, Path]]:
@@ -145,7 +153,8 @@ def _named(word: str, here: Path, root: Path) -> Path | None:
 
 
 def _expect_no_yaml(word: str) -> None:
-    if Path(word).suffix in YAML and not Path(word).is_absolute() and "=" not in word and "://" not in word:
+    named = Path(word).suffix in YAML and not Path(word).is_absolute() and "=" not in word and "://" not in word
+    if named and not any(found(word, kind) for kind in POLICY):
         raise UserError("there is no such file to take along", where=word, fix="check its path from where you stand")
 
 

@@ -1,4 +1,4 @@
-"""Which pictures a dataset's name stands for: the catalogue of `pipelines/datasets.yaml`, or any folder.
+"""Which pictures a dataset's name stands for: the catalogue that comes with the package, one's own, or any folder.
 
 A catalogue entry lists pictures packaged inside installed Python distributions, or a folder below the one
 that the environment variable ACUTANCE_DATA names, on a disk or in an object store. No picture is opened here;
@@ -21,7 +21,7 @@ from acutance import storage
 from acutance.data.classified import Classified, classified_files, count_classified, read_classified
 from acutance.data.degradations import plain
 from acutance.data.entries import KINDS, Entry, Kind, Layout, Packaged, layout_in
-from acutance.data.folders import Source, entry_sources, folder_sources, named
+from acutance.data.folders import Source, entry_sources, folder_sources, named, paired_sources
 from acutance.data.scored import READERS, Scored, notes_of
 from acutance.errors import AbsentError, ConfigError, DataError, UnreachableError, readable
 from acutance.schema import Strict, load_yaml, nearest, validate
@@ -65,18 +65,23 @@ class Catalogue:
     entries: dict[str, Entry]
     file: str
 
-    def find(self, name: str, scale: int | None = None, lr: Collection[int] | None = None) -> list[Source]:
+    def find(
+        self, name: str, scale: int | None = None, lr: Collection[int] | None = None, *, lr_in: str | None = None
+    ) -> list[Source]:
         """Return the pictures of a dataset, or of a folder given by its path or s3:// URI, sorted by name.
 
         Args:
             scale: at which they will be used; where none is given, the pictures alone are looked for.
             lr: the scales whose stored LR will be read, `scale` where left out. Others need not be here.
+            lr_in: the folder that has the LR of a scale, in place of the dataset's own.
 
         Raises:
             ConfigError: for a name that is neither in the catalogue nor a folder, or of scored or classified pictures.
             AbsentError: for data that is not here, and for a folder without pictures.
             DataError: for data that is here in part.
         """
+        if lr_in is not None and scale is not None:
+            return paired_sources(self.find(name, scale, []), self._given(lr_in), scale)
         if name not in self.entries:
             return folder_sources(self._given(name), "give the path of a folder of pictures")
         read = lr if lr is not None else [scale] if scale else []
@@ -207,13 +212,19 @@ class Catalogue:
         return f"{fetch}put {name} there ({entry.source}), or point {ROOT_VARIABLE} at what holds {held}"
 
 
-def load_catalogue(path: str | Path) -> Catalogue:
+def load_catalogue(path: str | Path, *, beneath: Path | None = None) -> Catalogue:
     """Read a catalogue of datasets.
+
+    Args:
+        beneath: another one, whose datasets are there as well where this one has none of their names.
 
     Raises:
         ConfigError: naming the file and the key that is wrong.
     """
-    entries = validate(_File, load_yaml(path), str(path)).datasets
+    content = load_yaml(path)
+    if beneath is not None and isinstance(content.get("datasets"), dict):
+        content["datasets"] = load_yaml(beneath)["datasets"] | content["datasets"]
+    entries = validate(_File, content, str(path)).datasets
     return Catalogue({name: _whole(entry, entries) for name, entry in entries.items()}, str(path))
 
 

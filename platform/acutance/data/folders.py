@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import PurePosixPath
@@ -90,6 +90,22 @@ def entry_sources(
     low = {at: _lr_of(sources, folder, entry, at, fix) for at in entry.lr if at in lr}
     hr = {at: _by_name(storage.join(folder, below), fix) for at, below in entry.hr_for.items() if at == scale}
     return [Source(s.name, s.path, _of(s.name, low), _of(s.name, hr)) for s in sources]
+
+
+def paired_sources(sources: list[Source], folder: str, scale: int) -> list[Source]:
+    """Return pictures with their LR in another folder, of the same name or followed by x and the scale.
+
+    Raises:
+        DataError: for LR that is not there, all or in part.
+    """
+    lr = {source.name: source.path for source in folder_sources(folder, "give the folder of the LR pictures")}
+    found = {one.name: lr.get(one.name) or lr.get(f"{one.name}x{scale}") for one in sources}
+    missing = [name for name, path in found.items() if path is None]
+    if missing:
+        what = f"{len(missing)} of {len(sources)} pictures have no LR here: {', '.join(missing[:MOST_KINDS])}"
+        fix = f"name the LR of NAME.png NAME.png or NAMEx{scale}.png"
+        raise DataError(what, where=folder, fix=fix)
+    return [replace(one, lr_paths={scale: str(found[one.name])}) for one in sources]
 
 
 def _below(folder: str, uri: str) -> PurePosixPath:

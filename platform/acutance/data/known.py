@@ -65,7 +65,7 @@ def _note(settings: DataSettings, scale: int, catalogue: Catalogue, root: str) -
         "split": settings.split,
         "scale": None if settings.label else scale,
         "entries": [_which(one, stored) for one in (entry, catalogue.entries.get(entry.of or "") if entry else None)],
-        "lr": stored,
+        "lr": [stored, os.path.normpath(settings.lr)] if settings.lr else stored,
     }
     return storage.join(root, "inventory", "known", f"{fingerprint(determines)}.json")
 

@@ -125,7 +125,7 @@ def listed(settings: DataSettings, scale: int, catalogue: Catalogue) -> list[Sou
         catalogue.classified_files(settings.train, settings.split)
         return []
     if settings.label is None:
-        return catalogue.find(settings.train, scale, stored_scales(settings, scale))
+        return catalogue.find(settings.train, scale, stored_scales(settings, scale), lr_in=settings.lr)
     scored = [one for one in catalogue.scored(settings.train) if one.split == settings.split]
     if not scored:
         raise ConfigError(f"{settings.train} has no pictures of the split {settings.split!r}", fix="use train or val")

@@ -70,7 +70,14 @@ class WeightMap(Strict):
 class DataSettings(Strict):
     """What a pipeline, or one of its stages, trains on."""
 
-    train: str = Field(description="a dataset of the catalogue, or the path or s3:// URI of a folder of pictures")
+    train: str = Field(
+        description="a dataset of the catalogue, or the path or s3:// URI of a folder of pictures; or of two folders, "
+        "{hr: ./hr, lr: ./lr}",
+        json_schema_extra={"type": ["string", "object"]},
+    )
+    lr: str | None = Field(
+        default=None, description="the folder of the LR of each picture of `train`, of the same name or NAMEx4"
+    )
     label: Literal["distribution", "class"] | None = Field(
         default=None, description="what each row is labelled with, of scored or of classified pictures"
     )
@@ -103,6 +110,8 @@ class DataSettings(Strict):
     @property
     def source(self) -> str:
         """What it is made of: a data set, the part of it where it has several, and its own LR where that is read."""
+        if self.lr:
+            return f"{self.train} with the LR in {self.lr}"
         if self.degradation and self.degradation.type == "paired":
             further = f" {' '.join(map(str, self.lr_scales))}" if self.lr_scales else ""
             return f"{self.train} with its LR{further}"
@@ -112,6 +121,13 @@ class DataSettings(Strict):
     def size(self) -> tuple[int, int]:
         """Height and width of a row's picture in HR pixels."""
         return sides(self.subimages.size if self.subimages else SIDE * (self.enlarge.scale if self.enlarge else 1))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _two_folders(cls, content: Any) -> Any:
+        content = of_two_folders(content, "train")
+        paired = isinstance(content, dict) and content.get("lr")
+        return {"degradation": {"type": "paired"}, **content} if paired else content
 
     @model_validator(mode="before")
     @classmethod
@@ -144,9 +160,25 @@ class DataSettings(Strict):
 
     @model_validator(mode="after")
     def _fits_together(self) -> DataSettings:
+        if self.lr and (self.label or self.lr_scales or not self.degradation or self.degradation.type != "paired"):
+            raise ValueError("lr: a folder of LR is `paired`; leave out label, lr_scales and another degradation")
         if self.lr_scales and self.degradation is None:
             raise ValueError("lr_scales: without a degradation there is no LR; leave them out")
         return self
+
+
+def of_two_folders(content: Any, key: str) -> Any:
+    """Return settings in which `key: {hr: FOLDER, lr: FOLDER}` is `key: FOLDER` and `lr: FOLDER`.
+
+    Raises:
+        ValueError: for another mapping.
+    """
+    given = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(given, dict):
+        return content
+    if given.keys() != {"hr", "lr"} or not all(isinstance(folder, str) for folder in given.values()):
+        raise ValueError(f"{key}: two folders are given as {{hr: FOLDER, lr: FOLDER}}")
+    return {**content, key: given["hr"], "lr": given["lr"]}
 
 
 LABELS = {
@@ -232,7 +264,7 @@ def columns_fingerprint(
     """
     stored = columns_of(settings, scale).keys() & set(columns)
     layers = sorted(name for name in stored if name.endswith("_detail"))
-    apart: dict[str, Any] = dict.fromkeys(("train", "split", "detail", "detail_margin", "weight_map"), True)
+    apart: dict[str, Any] = dict.fromkeys(("train", "lr", "split", "detail", "detail_margin", "weight_map"), True)
     if settings.enlarge and settings.enlarge.by != BICUBIC:
         apart["enlarge"] = {"by"}
     content = {

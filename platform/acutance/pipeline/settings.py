@@ -115,7 +115,7 @@ class Pipeline(Strict):
         if settings.validation is None:
             return None
         seen = grown(settings.patch, self.margin(stage))
-        changes: dict[str, Any] = {"train": settings.validation.on}
+        changes: dict[str, Any] = {"train": settings.validation.on, "lr": settings.validation.lr}
         changes |= {"split": settings.validation.split} if data.label else {}
         changes |= {"subimages": SubImages(size=seen, stride="centre")} if data.subimages else {}
         return data.model_copy(update=changes)

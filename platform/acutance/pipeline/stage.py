@@ -21,7 +21,7 @@ from torch import Tensor
 
 from acutance.data import DataSettings, SubImages
 from acutance.data.degradations import Steps
-from acutance.data.settings import BICUBIC
+from acutance.data.settings import BICUBIC, of_two_folders
 from acutance.data.sides import Size, sides
 from acutance.data.stream import Turning
 from acutance.evaluation.validation import MEASURES
@@ -190,10 +190,18 @@ class Discriminator(Strict):
 class Validation(Strict):
     """What the kept network is measured on besides its steps: the middles of pictures that it does not learn from."""
 
-    on: str = Field(description="a data set like the stage's own")
+    on: str = Field(
+        description="a data set like the stage's own, or two folders", json_schema_extra={"type": ["string", "object"]}
+    )
+    lr: str | None = Field(default=None, description="the folder of the LR of each picture of `on`")
     split: str = Field(default="val", description="its part, of scored or classified pictures")
     metrics: list[str] = Field(min_length=1)
     every: PositiveInt | None = Field(default=None, description="steps; null: at the end alone")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _two_folders(cls, content: Any) -> Any:
+        return of_two_folders(content, "on")
 
     @model_validator(mode="after")
     def _known(self) -> Validation:
