@@ -46,10 +46,14 @@ def say_through(sink: Callable[[str], object]) -> None:
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Update]:
-    """Show progress; yields `update(done, note)`."""
+def progress(title: str, total: int, *, alike: bool = True) -> Iterator[Update]:
+    """Show progress; yields `update(done, note)`.
+
+    Args:
+        alike: what is counted takes equally long, so that the time left can be told from what is done.
+    """
     if stderr.is_terminal:
-        with _bar() as bar:
+        with _bar(alike) as bar:
             task = bar.add_task(title, total=total, note="")
 
             def advance(done: int, note: str) -> None:
@@ -71,13 +75,19 @@ def progress(title: str, total: int) -> Iterator[Update]:
     stderr.print(f"{title}: done in {time.monotonic() - started:.0f} s")
 
 
-def _bar() -> Progress:
+def clock(seconds: float) -> str:
+    """Return a duration as 1:02:10, or 2:10."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def _bar(alike: bool) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TimeRemainingColumn(compact=True),
+        *([TimeRemainingColumn(compact=True)] if alike else []),
         TextColumn("{task.fields[note]}", style="dim"),
         console=stderr,
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from mlflow import MlflowClient
 from rich.markup import escape
 
 from acutance import storage
-from acutance.console import progress, say
+from acutance.console import Update, clock, progress, say
 from acutance.data import Manifest, read_manifest, read_picture
 from acutance.errors import UserError
 from acutance.evaluation.metrics import unavailable
@@ -69,22 +70,22 @@ def prepare_data(work: Work, only: str | None = None) -> list[Manifest]:
     jobs = work.jobs(only)
     waiting = {job.model for job in jobs if not job.done()}
     return [
-        _shards(work, shards, only)
+        _shards(work, shards)
         for shards in shard_sets(jobs)
         if shards.enlarger is None or shards.enlarger.model not in waiting
     ]
 
 
-def _shards(work: Work, shards: ShardSet, only: str | None) -> Manifest:
-    data, total = shards.settings, len(work.contents(only)[shards.settings.source].originals)
-    with progress("prepare", total) as update:
+def _shards(work: Work, shards: ShardSet) -> Manifest:
+    data = shards.settings
+    with _shown_if_any("prepare") as on_progress:
         manifest = make_shards(
             shards,
             work.catalogue,
             work.root,
             found=work.found.get(data.source),
             gpus=work.pipeline.compute.gpus,
-            on_progress=lambda done, _, note: update(done, note),
+            on_progress=on_progress,
         )
     if data.source not in work.found and (known := work.recall(data)):
         what = f"the pictures of {data.train} are not here (they were {known.place})"
@@ -93,6 +94,19 @@ def _shards(work: Work, shards: ShardSet, only: str | None) -> Manifest:
         for skipped in manifest.skipped:
             say(f"  left out {skipped.name}: {skipped.reason}")
     return manifest
+
+
+@contextmanager
+def _shown_if_any(title: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Show a progress bar once there is anything to do."""
+    with ExitStack() as shown:
+        bars: list[Update] = []
+
+        def on_progress(done: int, total: int, note: str) -> None:
+            bars[:] = bars or [shown.enter_context(progress(title, total))]
+            bars[0](done, note)
+
+        yield on_progress
 
 
 def train_stages(work: Work, only: str | None = None, *, of: Collection[str] | None = None) -> list[StageJob]:
@@ -205,14 +219,22 @@ def _close(client: MlflowClient, parent: str) -> None:
 
 @contextmanager
 def _shown(jobs: list[StageJob]) -> Iterator[Any]:
-    """Show one progress bar over the steps of all stages."""
+    """Show one bar over the steps of all stages. The time left is a stage's own: others' steps take longer, or less."""
     steps = {job.name: int(job.settings["steps"]) for job in jobs}
     taken = dict.fromkeys(steps, 0)
-    with progress("train", sum(steps.values())) as update:
+    first: dict[str, tuple[int, float]] = {}
+    with progress("train", sum(steps.values()), alike=False) as update:
+        update(0, "starting the workers")
 
         def on_progress(stage: str, step: int, losses: Losses) -> None:
-            taken[stage] = step
-            update(sum(taken.values()), f"{stage} {step}/{steps[stage]} loss {losses['total']:.4g}")
+            taken[stage], now = step, time.monotonic()
+            since, began = first.setdefault(stage, (step, now))
+            note = f"{stage} {step}/{steps[stage]} loss {losses['total']:.4g}"
+            if step > since:
+                note += f", {clock((now - began) / (step - since) * (steps[stage] - step))} left"
+            if later := [name for name in steps if not taken[name]]:
+                note += f", then {', '.join(later)}"
+            update(sum(taken.values()), note)
 
         yield on_progress
 

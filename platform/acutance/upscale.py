@@ -49,7 +49,8 @@ def upscale_pictures(
         What became of each picture, sorted by where it lies.
 
     Raises:
-        DataError: when the input does not exist or holds no picture, and for an output that cannot be.
+        DataError: when the input does not exist or holds no picture, for an output that cannot be, and for a single
+            picture that cannot be enlarged.
         ModelError: when the model cannot be read.
     """
     pairs = find_pairs(source, target)
@@ -58,7 +59,10 @@ def upscale_pictures(
         name = PurePosixPath(pairs[0][0]).name
         with progress(f"upscale {name}", 100) as update:
             restorer = open_restorer(*content)
-            return [enlarge_file(restorer, *pairs[0], lambda done, of: update(100 * done // of, "%"), strip=strip)]
+            outcome = enlarge_file(restorer, *pairs[0], lambda done, of: update(100 * done // of, "%"), strip=strip)
+            if outcome.state == "failed":
+                raise DataError(outcome.why, where=pairs[0][0])
+            return [outcome]
     with connect(address), progress("upscale", len(pairs)) as update:
         return sorted(_enlarged(pairs, content, strip, update))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +33,31 @@ def test_a_picture_that_is_written_then_kept(here: Here, tmp_path: Path, model: 
     assert (again.returncode, again.stdout) == (0, f"1 kept: {target}\n")
 
 
-def test_a_picture_that_cannot_be_read(here: Here, tmp_path: Path, model: str) -> None:
+@pytest.mark.parametrize(("content", "said"), [(b"no picture", "no picture in a known"), (None, "no such picture")])
+def test_what_is_no_picture_is_seen_before_anything_is_loaded(tmp_path: Path, content: bytes | None, said: str) -> None:
     source = tmp_path / "a.png"
+    if content:
+        source.write_bytes(content)
+    code = (
+        "import sys; from acutance.upscaling.look import require_input\n"
+        "try: require_input(sys.argv[1])\n"
+        "except Exception as error: print(error, {'torch', 'numba', 'ray'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(source)], capture_output=True, text=True, check=True)
+    assert said in done.stdout
+    assert done.stdout.endswith(" set()\n")
+
+
+def test_a_picture_that_cannot_be_enlarged(here: Here, tmp_path: Path, model: str) -> None:
+    source, target = tmp_path / "a.png", tmp_path / "b.png"
     source.write_text("no picture")
-    done = here("upscale", model, str(source), str(tmp_path / "b.png"))
-    assert done.returncode == 2
-    assert f"1 failed: {tmp_path / 'b.png'}" in done.stdout
-    assert "no picture in a known format" in done.stdout.splitlines()[-1]
-    told = json.loads(here("upscale", model, str(source), str(tmp_path / "b.png"), "--json").stdout)
-    assert list(told["failed"]) == [str(source)]
-    assert not (tmp_path / "b.png").exists()
+    done = here("upscale", model, str(source), str(target))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no picture in a known format" in done.stderr
+    write_picture(source, np.zeros((9, 9, 3), np.uint8))
+    source.write_bytes(source.read_bytes()[:-20])
+    damaged = here("upscale", model, str(source), str(target))
+    assert (damaged.returncode, damaged.stdout) == (2, "")
+    assert f"where: {source}" in damaged.stderr
+    assert "done" not in damaged.stderr
+    assert not target.exists()

@@ -102,6 +102,9 @@ def upscale(
     leaves the last out. Pictures are turned upright. Run it again after an
     interruption: PNG files that are done are passed over.
     """
+    from acutance.upscaling.look import require_input
+
+    require_input(source)
     from acutance.upscale import upscale_pictures
 
     outcomes = upscale_pictures(model_at(model, storage), source, target, address=address, strip=strip)

@@ -21,6 +21,7 @@ Storage = Annotated[
 Profile = Annotated[str | None, typer.Option(help="a named set of overrides in the file, e.g. smoke")]
 StageName = Annotated[str | None, typer.Option("--stage", help="this stage and what it needs")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="print the plan and do nothing")]
+Settings = Annotated[bool, typer.Option("--settings", help="as --dry-run, and every resolved setting after it")]
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON on standard output")]
 ModelReference = Annotated[
     str,

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.markup import escape
 
-from acutance.cli.options import Address, DryRun, Json, Overrides, PipelineFile, Profile, StageName, Storage, ray_at
+from acutance.cli.options import (
+    Address,
+    DryRun,
+    Json,
+    Overrides,
+    PipelineFile,
+    Profile,
+    Settings,
+    StageName,
+    Storage,
+    ray_at,
+)
 from acutance.cli.show import campaign_table, show, show_outcome, show_plan, table_of
 from acutance.console import say
 
@@ -28,6 +39,7 @@ def run(
     address: Address = None,
     storage: Storage = None,
     dry_run: DryRun = False,
+    settings: Settings = False,
     as_json: Json = False,
 ) -> None:
     """Prepare, train, evaluate and register; what is done already is not done again.
@@ -42,8 +54,8 @@ def run(
     from acutance.work import open_work, plan
 
     work = open_work(pipeline, overrides or [], profile, storage, from_trial)
-    if dry_run:
-        show_plan(plan(work), as_json)
+    if dry_run or settings:
+        show_plan(plan(work), as_json, settings)
         return
     _run(work, address, as_json)
 
@@ -69,6 +81,7 @@ def prepare(
     address: Address = None,
     storage: Storage = None,
     dry_run: DryRun = False,
+    settings: Settings = False,
     as_json: Json = False,
 ) -> None:
     """Turn pictures into Parquet shards of sub-images, LR pictures and detail layers.
@@ -83,8 +96,8 @@ def prepare(
     from acutance.work import open_work, plan
 
     work = open_work(pipeline, overrides or [], profile, storage)
-    if dry_run:
-        show_plan(plan(work), as_json)
+    if dry_run or settings:
+        show_plan(plan(work), as_json, settings)
         return
     folders = [shards.folder for shards in shard_sets(work.jobs())]
     if all(is_prepared(work.root, folder.rpartition("/")[2]) for folder in folders):
@@ -113,6 +126,7 @@ def train(
     address: Address = None,
     storage: Storage = None,
     dry_run: DryRun = False,
+    settings: Settings = False,
     as_json: Json = False,
 ) -> None:
     """Train one stage, or all, from the newest checkpoint on; make the shards first where they are missing.
@@ -126,8 +140,8 @@ def train(
     from acutance.work import open_work, plan
 
     work = open_work(pipeline, overrides or [], profile, storage)
-    if dry_run:
-        show_plan(plan(work, stage), as_json)
+    if dry_run or settings:
+        show_plan(plan(work, stage), as_json, settings)
         return
     jobs = work.jobs(stage)
     if all(job.done() for job in jobs):
@@ -154,6 +168,7 @@ def tune(
     address: Address = None,
     storage: Storage = None,
     dry_run: DryRun = False,
+    settings: Settings = False,
     as_json: Json = False,
 ) -> None:
     """Search a stage's numbers, or run a paper's own table: trials, a Pareto front, everything in MLflow.
@@ -170,8 +185,8 @@ def tune(
 
     extra = [f"budget.trials={trials}"] if trials is not None else []
     work = campaigns.open_campaign(search_space, [*(overrides or []), *extra], storage, table)
-    if dry_run:
-        show_plan(campaigns.plan_campaign(work), as_json)
+    if dry_run or settings:
+        show_plan(campaigns.plan_campaign(work), as_json, settings)
         return
     outcome = campaigns.finished(work)
     if outcome is None:

@@ -54,13 +54,11 @@ def print_row(*cells: tuple[int | None, str, str]) -> None:
     stdout.print(row)
 
 
-def show_plan(plan: dict[str, Any], as_json: bool) -> None:
+def show_plan(plan: dict[str, Any], as_json: bool, settings: bool) -> None:
+    """Print what would be done, what is missing for it, and perhaps all settings."""
     if as_json:
         show(plan, True, None)
         return
-    for problem in plan["missing"]:
-        say(f"[yellow]missing[/]: {escape(problem)}")
-    stdout.print(_yaml(plan["config"]))
     rows = []
     for stage in plan["stages"]:
         counts = stage["parameters"]
@@ -76,6 +74,11 @@ def show_plan(plan: dict[str, Any], as_json: bool) -> None:
             stdout.print(f"values are at full length; what is counted in steps is {plan['scale']:g} times as long")
         for note in _seeds_of_tables(plan["rows"]):
             stdout.print(note)
+    for problem in plan["missing"]:
+        say(f"[yellow]missing[/]: {escape(problem)}")
+    if settings:
+        stdout.print()
+        stdout.print(_yaml(plan["config"]))
 
 
 def _counted(plan: dict[str, Any]) -> str:
