@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from mlflow.entities.model_registry import ModelVersion
 from rich.markup import escape
 
 from acutance import storage
+from acutance.cluster.connect import connect
 from acutance.console import progress, say
 from acutance.data import Source
 from acutance.data.inventory import checksums
@@ -40,6 +43,9 @@ EXAM = "acutance.exam"
 
 EVALUATION_VERSION = 3
 """Counts changes of the evaluation's code after which equal models give other numbers."""
+
+RESULT = "evaluation.json"
+"""The file of an evaluation's folder that holds all of it; it is written last."""
 
 
 def evaluate_models(work: Work, jobs: list[StageJob]) -> tuple[Evaluation, str, bool]:
@@ -75,23 +81,40 @@ def measure_models(
     scale: int,
     gpus: Asked = "auto",
     title: str,
+    sheets: bool = True,
+    address: str | None = None,
 ) -> tuple[Evaluation, str, bool]:
-    """Measure candidates on pictures, or fetch what was measured before."""
-    determines = {
+    """Measure candidates on pictures, on Ray, or fetch what was measured before, without it.
+
+    Args:
+        sheets: show the pictures side by side too; without them, candidates that were each measured before in
+            whatever company are not measured again.
+        address: of a Ray cluster, see `connect`.
+
+    Returns:
+        The evaluation, the folder where it lies, and whether anything was measured.
+    """
+    marks = {label: _mark(model) for label, model in candidates.items()} | {GROUND_TRUTH: GROUND_TRUTH}
+    how = {
         "version": EVALUATION_VERSION,
-        "candidates": {label: _mark(model) for label, model in candidates.items()},
         "pictures": {name: picture_marks(sources, scale, root, name) for name, sources in pictures.items()},
         "protocol": protocol,
         "metrics": metrics,
         "unavailable": sorted(unavailable(metrics)),
         "scale": scale,
     }
-    folder = storage.join(root, "evaluations", fingerprint(determines))
-    result = storage.join(folder, "evaluation.json")
+    alone = {label: _single(root, how, mark) for label, mark in marks.items()}
+    folder = storage.join(root, "evaluations", fingerprint({**how, "candidates": marks}))
+    result = storage.join(folder, RESULT)
     if storage.exists(result):
         return Evaluation.from_json(storage.read_json(result)), folder, False
+    if not sheets and all(storage.exists(file) for file in alone.values()):
+        evaluation = _put_together(alone)
+        folder = storage.join(root, "evaluations", fingerprint({**how, "candidates": marks, "sheets": False}))
+        _write(evaluation, folder)
+        return evaluation, folder, False
     total = len(tasks_of(candidates, pictures))
-    with working_folder("evaluate") as kept:
+    with connect(address), working_folder("evaluate") as kept:
         with progress("evaluate", total) as update:
             evaluation = evaluate(
                 candidates,
@@ -106,9 +129,30 @@ def measure_models(
         strips = strips_of(evaluation, str(kept))
         picture_sheet(storage.join(folder, "sheet.png"), strips, title=title)
         spectrogram_sheet(storage.join(folder, "spectrograms.png"), strips, title=title)
-    storage.write_bytes(storage.join(folder, "evaluation.csv"), csv_text(evaluation).encode())
-    storage.write_json(result, evaluation.to_json())
+    for label, file in alone.items():
+        rows = tuple(row for row in evaluation.rows if row.candidate == label)
+        storage.write_json(file, replace(evaluation, rows=rows).to_json())
+    _write(evaluation, folder)
     return evaluation, folder, True
+
+
+def _write(evaluation: Evaluation, folder: str) -> None:
+    storage.write_bytes(storage.join(folder, "evaluation.csv"), csv_text(evaluation).encode())
+    storage.write_json(storage.join(folder, RESULT), evaluation.to_json())
+
+
+def _single(root: str, how: dict[str, Any], mark: str) -> str:
+    """Return where a candidate's own values lie, whatever it was measured beside and called then."""
+    return storage.join(root, "evaluations", "single", f"{fingerprint({**how, 'candidate': mark})}.json")
+
+
+def _put_together(files: Mapping[str, str]) -> Evaluation:
+    """Make an evaluation of those of single candidates, by the labels they have now."""
+    found = {label: Evaluation.from_json(storage.read_json(file)) for label, file in files.items()}
+    rows = [replace(row, candidate=label) for label, one in found.items() for row in one.rows]
+    pictures = found[GROUND_TRUTH].pictures()
+    rows.sort(key=lambda row: pictures.index((row.dataset, row.picture)))
+    return replace(found[GROUND_TRUTH], rows=tuple(rows))
 
 
 def picture_marks(sources: list[Source], scale: int, root: str, name: str) -> list[list[str]]:
@@ -150,11 +194,13 @@ def evaluate_model(
     metrics: list[str] | None,
     scale: int,
     root: str,
+    address: str | None = None,
 ) -> tuple[Evaluation, str]:
-    """Measure a model, or bicubic, beside bicubic and perhaps another model; the caller has connected to Ray.
+    """Measure a model, or bicubic, beside bicubic and perhaps another model.
 
     Args:
         scale: for bicubic alone; a model knows its own.
+        address: of a Ray cluster, see `connect`.
 
     Returns:
         The evaluation, with the candidates `bicubic` (at scale 1 `input`), `model` and `against`, and the URI of its
@@ -184,6 +230,7 @@ def evaluate_model(
         metrics=metrics or _metrics_of(protocol),
         scale=scale,
         title=title,
+        address=address,
     )
     return evaluation, folder
 
@@ -194,14 +241,18 @@ def _metrics_of(protocol: str) -> list[str]:
     return list(PROTOCOLS[protocol].metrics)
 
 
-def promote_model(reference: str, root: str, *, to: str = CHAMPION, force: str = "") -> Decision:
+def promote_model(
+    reference: str, root: str, *, to: str = CHAMPION, force: str = "", address: str | None = None
+) -> Decision:
     """Let a version be examined beside the holder of an alias and, if the gate opens, have the alias.
 
-    The caller has connected to Ray. The version's own exam (from its pipeline file) is taken by both models.
+    The version's own exam (from its pipeline file) is taken by both models. A version that has nobody to beat keeps
+    the values that were measured when it was registered.
 
     Args:
         reference: `NAME` (its candidate), `NAME@ALIAS` or `NAME/VERSION`.
         force: a reason to promote it whatever the exam says.
+        address: of a Ray cluster, see `connect`.
 
     Raises:
         ModelError: when there is no such version, or it does not say how it is examined.
@@ -220,6 +271,8 @@ def promote_model(reference: str, root: str, *, to: str = CHAMPION, force: str =
             metrics=exam["metrics"],
             scale=exam["scale"],
             title=f"{version.name}: version {version.version} and the {to}",
+            sheets=champion is not None,
+            address=address,
         )
         scores = {rival: _scores(evaluation, rival) for rival in [*rivals, GROUND_TRUTH]}
         return Verdict(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
 
 import pytest
 from made_for_registry import NAME, held, judge, version
@@ -22,11 +21,10 @@ Typed = Callable[..., Done]
 def typed(shared: MlflowClient, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Typed:
     """Runs a command over the module's store; a promotion is judged by what the tests' models say of themselves."""
 
-    def promoted(reference: str, root: str, *, to: str, force: str) -> object:
+    def promoted(reference: str, root: str, *, to: str, force: str, address: str | None) -> object:
         return promote(shared, reference, judge=judge, who="ada", to=to, force=force)
 
     monkeypatch.setattr("acutance.examine.promote_model", promoted)
-    monkeypatch.setattr("acutance.cli.models.ray_at", lambda address: nullcontext())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", shared.tracking_uri)
     monkeypatch.setattr("acutance.registry.provenance.getpass.getuser", lambda: "eve")
 

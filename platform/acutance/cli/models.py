@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from acutance.cli.options import Address, Json, ModelName, ModelReference, Storage, ray_at
+from acutance.cli.options import Address, Json, ModelName, ModelReference, Storage
 from acutance.cli.show import differences_table, show, table_of
 from acutance.console import say, stdout
 from acutance.errors import UserError, readable
@@ -61,10 +61,9 @@ def evaluate(
     from acutance.work import storage_root
 
     root = storage_root(storage)
-    with ray_at(address):
-        evaluation, folder = evaluate_model(
-            model, on, against=against, protocol=protocol, metrics=metric, scale=scale, root=root
-        )
+    evaluation, folder = evaluate_model(
+        model, on, against=against, protocol=protocol, metrics=metric, scale=scale, root=root, address=address
+    )
     alone = unrestored(evaluation.scale)
     rivals = (alone if model == BICUBIC else "model", alone if against == BICUBIC else "against")
     compared = {name: differences(evaluation, *rivals, name) for name in evaluation.datasets if against}
@@ -251,8 +250,7 @@ def models_promote(
             where="--force" if force else "--reason",
             fix="give both: --force --reason TEXT",
         )
-    with ray_at(address):
-        decision = promote_model(model, storage_root(storage), to=to, force=(reason or "").strip())
+    decision = promote_model(model, storage_root(storage), to=to, force=(reason or "").strip(), address=address)
     verdict = f"{to}, forced" if force else to if decision.accepted else "refused"
     show(decision.to_json(), as_json, f"version {decision.version}: {verdict}: {escape(decision.reason)}")
     if not decision.accepted:
