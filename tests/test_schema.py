@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 
 from acutance.errors import ConfigError
-from acutance.schema import Strict, choice_of, load_yaml, override, parse_override, validate
+from acutance.schema import Seed, Strict, choice_of, load_yaml, override, parse_override, validate
 
 
 def blur(picture: Any, *, sigma: float = 1.0, kind: Literal["box", "gaussian"] = "gaussian") -> Any:
@@ -23,6 +23,7 @@ FILTERS = {"blur": blur, "noise": noise}
 class Settings(Strict):
     filters: list[choice_of(FILTERS)]  # type: ignore[valid-type]
     count: int = 1
+    seed: Seed = 0
 
 
 def test_a_choice_takes_the_parameters_of_its_callable() -> None:
@@ -46,6 +47,9 @@ def test_a_choice_takes_the_parameters_of_its_callable() -> None:
         ),
         ({"filters": [{"type": "blur", "kind": "round"}]}, "'box' or 'gaussian'"),
         ({}, "filters: this key is missing"),
+        ({"filters": [], "count": 10**30}, "count: this number is out of range; whole numbers go to 2147483647"),
+        ({"filters": [{"type": "blur", "sigma": -(10**400)}]}, "filters.blur.sigma: this number is out of range"),
+        ({"filters": [], "seed": -1}, "seed: Input should be greater than or equal to 0"),
     ],
 )
 def test_mistakes_are_named_by_path_and_nearest_name(content: dict[str, Any], message: str) -> None:

@@ -11,7 +11,7 @@ import difflib
 import inspect
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union
 
@@ -23,6 +23,13 @@ from acutance.yaml_text import parse_yaml, read_yaml
 
 OVERRIDES = "overrides"
 """The key of a search space below which the keys are dotted paths."""
+
+
+LARGEST = 2**31 - 1
+"""The largest whole number that a file may give: sizes, counts and seeds beyond it are mistakes."""
+
+Seed = Annotated[int, Field(ge=0, le=LARGEST)]
+"""What random numbers are drawn from: of the range that every generator takes."""
 
 
 class Strict(BaseModel):
@@ -184,11 +191,24 @@ def validate(model: type[SettingsT], content: Any, where: str) -> SettingsT:
     Raises:
         ConfigError: listing all mistakes.
     """
+    if lines := list(_too_large(content, [])):
+        raise ConfigError("\n".join(lines), where=where, fix="mend the keys named above")
     try:
         return model.model_validate(content)
     except pydantic.ValidationError as error:
         lines = [_mistake(model, mistake, content) for mistake in error.errors()]
         raise ConfigError("\n".join(lines), where=where, fix="mend the keys named above") from None
+
+
+def _too_large(node: Any, path: list[str]) -> Iterator[str]:
+    """Yield what there is to say of whole numbers that no count, size or seed can be."""
+    if isinstance(node, dict | list):
+        named = isinstance(node, list) and len(_names(node)) == len(node)
+        inside = node if isinstance(node, dict) else _names(node) if named else dict(enumerate(node))
+        for key, value in inside.items():
+            yield from _too_large(value, [*path, str(key)])
+    elif isinstance(node, int) and abs(node) > LARGEST:
+        yield f"{'.'.join(path)}: this number is out of range; whole numbers go to {LARGEST}"
 
 
 def _mistake(model: type[BaseModel], mistake: Any, content: Any) -> str:

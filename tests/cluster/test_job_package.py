@@ -111,6 +111,39 @@ def test_files_that_cannot_come_along(checkout: Path, tmp_path: Path, word: str)
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("upscale", "models:/sr@champion", "s3://album/in.png", "out.png"),
+        ("upscale", "models:/sr@champion", "./in", "s3://album/out"),
+        ("models", "export", "models:/sr@champion", "sr.onnx"),
+        ("run", "pipelines/mine.yaml", "data.train=./data"),
+        ("run", "pipelines/mine.yaml", "data.train={hr: ./data/hr, lr: /mnt/lr}"),
+        ("run", "pipelines/mine.yaml", "data.train=home/.aws"),
+        ("run", "pipelines/mine.yaml", "evaluate.on=[Set5, ../held-out]"),
+        ("run", "pipelines/mine.yaml", "--storage", "outputs"),
+        ("run", "pipelines/mine.yaml", "--storage=outputs"),
+        ("evaluate", "bicubic", "--on", "~/pictures"),
+    ],
+)
+def test_a_relative_path_is_another_one_on_the_cluster(checkout: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
+    with pytest.raises(UserError, match=r"another one on the cluster|only YAML files travel"):
+        build(list(words), checkout, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "pipelines/mine.yaml", "--from-trial", "quickstart-b1624847/3", "--storage", "s3://bucket/outputs"),
+        ("run", "./pipelines/mine.yaml", "data.train=s3://bucket/pictures", "stages.gan.betas=[0.9, 0.99]"),
+        ("train", "pipelines/mine.yaml", "stages.gan.network.init={main: RRDB_PSNR_x4.pth}", "--storage", "/mnt/out"),
+        ("evaluate", "models:/sr@champion", "--on", "Set5", "data", "/mnt/pictures", "title=a/b"),
+    ],
+)
+def test_names_and_absolute_paths_go_along(checkout: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
+    assert build(list(words), checkout, tmp_path).command[2:] == words[2:]
+
+
 def test_absolute_pictures_and_models_are_left_to_the_cluster(checkout: Path, tmp_path: Path) -> None:
     words = ["upscale", "models:/sr@champion", str(checkout / "data" / "picture.png"), "/tmp/out.png", "x" * 5000]
     words += ["/mnt/nowhere/pipelines/mine.yaml", "s3://bucket/mine.yaml", "pipeline=pipelines/nowhere.yaml"]

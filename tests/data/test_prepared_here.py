@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import uuid
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from acutance.data import Catalogue, DataSettings, Manifest, open_columns, prepare, write_picture
+from acutance.data import Catalogue, DataSettings, Manifest, open_columns, prepare, shard_task, write_picture
 from acutance.data.entries import Entry
 from acutance.data.originals import contents
 from acutance.data.settings import dataset_fingerprint
@@ -142,3 +145,56 @@ def test_a_picture_without_a_degraded_version_is_named(pictures: Path, pairs: Ca
         assert caught.value.where == str(pictures / "a.png")
     with pytest.raises(DataError, match="at scale 4"):
         prepared(pictures, pairs, scale=2, lr_scales=[4], **PAIRS)
+
+
+class Died(BaseException):
+    """In place of the end of a whole process."""
+
+
+@pytest.fixture
+def deadly(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Pictures that are tried; `a` takes down who tries it. All calls are of one driver, until that is changed."""
+    tried: list[str] = []
+    add = shard_task._add_picture
+
+    def die(writer: Any, one: Any, *more: Any) -> int:
+        tried.append(one.name)
+        if one.name == "a":
+            raise Died
+        return add(writer, one, *more)
+
+    monkeypatch.setattr(shard_task, "_add_picture", die)
+    monkeypatch.setattr(uuid, "uuid4", lambda: SimpleNamespace(hex="0" * 32))
+    return tried
+
+
+def test_a_picture_that_takes_its_worker_down_is_left_out_after_two_tries(pictures: Path, deadly: list[str]) -> None:
+    for _ in range(2):
+        with pytest.raises(Died):
+            prepared(pictures)
+    manifest = prepared(pictures)
+    assert deadly == ["a", "a", "b"]
+    assert [source.name for source in manifest.sources] == ["b"]
+    assert [(skipped.name, skipped.reason[:34]) for skipped in manifest.skipped] == [
+        ("a", "it took its worker down 2 times: i")
+    ]
+    folder = pictures.parent / "out" / "shards" / manifest.fingerprint
+    assert not list(folder.glob("*.tries.json"))
+
+
+def test_a_driver_that_was_killed_says_nothing_of_its_pictures(
+    pictures: Path, deadly: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for driver in "123":
+        monkeypatch.setattr(uuid, "uuid4", lambda driver=driver: SimpleNamespace(hex=driver * 32))
+        with pytest.raises(Died):
+            prepared(pictures)
+    assert deadly == ["a"] * 3
+
+
+def test_one_that_may_not_be_left_out_ends_the_run(pictures: Path, deadly: list[str]) -> None:
+    for _ in range(2):
+        with pytest.raises(Died):
+            prepared(pictures, bad_pictures="stop")
+    with pytest.raises(DataError, match="it took its worker down 2 times"):
+        prepared(pictures, bad_pictures="stop")

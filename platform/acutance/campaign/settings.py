@@ -12,7 +12,7 @@ from acutance.evaluation.amounts import AMOUNTS, PARTS
 from acutance.evaluation.metrics import METRICS
 from acutance.evaluation.validation import QUANTITIES, score_name
 from acutance.length import IN_STEPS
-from acutance.schema import Strict, nearest
+from acutance.schema import Seed, Strict, nearest
 
 DOMINANCE = "dominance"
 
@@ -49,7 +49,7 @@ class Sampler(Strict):
     """Who proposes the next trial."""
 
     type: Literal["tpe", "gp", "cmaes", "nsgaii", "random", "grid"] = "tpe"
-    seed: int = 0
+    seed: Seed = 0
     startup: PositiveInt = Field(
         default=10, description="random trials before the first that is thought about; of nsgaii, its population"
     )

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from acutance.errors import UserError
@@ -18,6 +19,9 @@ BESIDE = {"PYTHONPATH": "platform", "PYTHONUNBUFFERED": "1"}
 
 MOST = 20 << 20
 """Bytes of a package. Code and YAML come to a few hundred KiB; Ray itself refuses 100 MiB."""
+
+OUTPUTS = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".onnx"}
+"""Ends of names of what commands read and write besides YAML and models."""
 
 PRIVATE = re.compile(r"^\.|credential|secret|password", re.IGNORECASE)
 """Names that stay at home wherever they lie: hidden ones (.env, .git, .venv) and what calls itself secret."""
@@ -74,7 +78,31 @@ def named_files(command: list[str], working_dir: Path) -> tuple[Path, list[Path 
     """
     here = working_dir.resolve()
     root = _root(here)
+    for before, word in pairwise(command):
+        _refuse_relative(before, word, here)
     return root, [_named(word, here, root) for word in command]
+
+
+def _refuse_relative(before: str, word: str, here: Path) -> None:
+    """Refuse a path that would lead elsewhere on the cluster, or to where outputs are lost with the job.
+
+    Args:
+        before: the word before it.
+    """
+    key, equals, value = word.partition("=")
+    option, given = (key, value) if equals else (before, word)
+    for part in re.split(r"[\s,\[\]{}]+", given):
+        left_alone = not part or part.startswith(("/", "-", "models:")) or "://" in part
+        if left_alone or (not equals and Path(part).suffix in YAML):
+            continue
+        relative = part in (".", "..") or part.startswith(("./", "../", "~")) or option == "--storage"
+        file = not equals and Path(part).suffix.lower() in OUTPUTS
+        if relative or file or ("/" in part and (here / part).is_dir()):
+            raise UserError(
+                "a relative path is another one on the cluster",
+                where=word,
+                fix="give s3://bucket/prefix, or an absolute path that every node can reach",
+            )
 
 
 def _refuse_too_much(files: tuple[tuple[str, int], ...]) -> None:

@@ -6,6 +6,7 @@ A run that was killed resumes with the shards that are missing; the manifest com
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -73,7 +74,7 @@ def prepare(
     Raises:
         ConfigError: for an unknown dataset, or sub-images that do not fit the scale.
         DataError: for missing data, for a bad picture where `bad_pictures` is "stop", and when no picture is
-            left; then there is no manifest.
+            left; then there is no manifest. A picture that takes its worker down twice is a bad one.
     """
     found = originals(settings, scale, catalogue, root) if found is None else found
     known = known_of(found, settings, catalogue)
@@ -98,10 +99,10 @@ def prepare(
 
 
 def _tasks(found: Originals, settings: DataSettings, scale: int, folder: str) -> list[Task]:
-    size = settings.pictures_per_shard
+    size, run = settings.pictures_per_shard, uuid.uuid4().hex
     groups: list[Any] = [found[start : start + size] for start in range(0, len(found), size)]
     return [
-        Task(number=number, originals=group, settings=settings, scale=scale, folder=folder)
+        Task(number=number, originals=group, settings=settings, scale=scale, folder=folder, run=run)
         for number, group in enumerate(groups)
     ]
 

@@ -22,6 +22,7 @@ from acutance.data.pictures import PictureError, encode_png, read_picture
 from acutance.data.settings import DataSettings, columns_of
 from acutance.data.shards import ShardWriter
 from acutance.data.sides import is_lr_of, shown, sides
+from acutance.data.tries import MOST, Tries
 from acutance.errors import AcutanceError, DamagedError, DataError
 from acutance.hardware import device_of
 from acutance.imaging import difference_statistics
@@ -32,13 +33,14 @@ Enlarge = Callable[[np.ndarray, str], np.ndarray]
 
 
 class Task(Strict):
-    """All that a node needs to make one shard."""
+    """All that a node needs to make one shard; `run` tells one `prepare` from another."""
 
     number: int
     originals: list[Picture] | list[Excerpt]
     settings: DataSettings
     scale: int
     folder: str
+    run: str = ""
 
 
 class Part(Strict):
@@ -83,9 +85,13 @@ def _make_shard(task: Task, enlarge: Enlarge | None, device: str) -> Report:
     if part is not None:
         return Report(number=task.number, part=part, kept=True)
     writer = ShardWriter(columns_of(task.settings, task.scale))
+    tries = Tries(storage.join(task.folder, f"{task.number:05d}.tries.json"), task.run)
     sources, skipped = [], []
     for one in task.originals:
         try:
+            if tries.are_over(one.name):
+                raise _taken_down(one, task.settings)
+            tries.begin(one.name)
             if isinstance(one, Excerpt):
                 rows = _add_excerpt(writer, one, enlarge, device)
             else:
@@ -93,6 +99,8 @@ def _make_shard(task: Task, enlarge: Enlarge | None, device: str) -> Report:
             sources.append(PreparedSource(name=one.name, sha256=one.sha256, rows=rows))
         except _LeftOut as reason:
             skipped.append(Skipped(name=one.name, reason=str(reason)))
+        tries.end(one.name)
+    tries.forget()
     shard = writer.store(task.folder, file) if writer.rows else None
     part = Part(sources=sources, skipped=skipped, shard=shard)
     storage.write_json(note, part.model_dump(mode="json"))
@@ -206,6 +214,13 @@ def _decoded(content: bytes, picture: File, settings: DataSettings, which: str =
         return read_picture(content)
     except PictureError as error:
         raise _unusable(which + error.what, picture, settings) from None
+
+
+def _taken_down(one: Picture | Excerpt, settings: DataSettings) -> Exception:
+    why = f"it took its worker down {MOST} times: it needs more memory than there is, or breaks its decoder"
+    if isinstance(one, Picture):
+        return _unusable(why, one, settings)
+    return DataError(f"these pictures cannot be used: {why}", where=one.name, fix="mend or remove the file they are in")
 
 
 def _unusable(why: str, picture: File, settings: DataSettings) -> Exception:

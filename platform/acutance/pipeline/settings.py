@@ -24,7 +24,7 @@ from acutance.models import NETWORKS
 from acutance.models.features import FEATURE_NETWORKS
 from acutance.pipeline.sections import Compute, Evaluate, Length, Paper, Register
 from acutance.pipeline.stage import Stage, columns_read
-from acutance.schema import Choice, Strict, nearest
+from acutance.schema import Choice, Seed, Strict, nearest
 
 
 class Pipeline(Strict):
@@ -33,7 +33,7 @@ class Pipeline(Strict):
     title: str
     paper: Paper | None = None
     scale: Literal[1, 2, 4, 8] = 4
-    seed: int = 0
+    seed: Seed = 0
     data: DataSettings | None = Field(default=None, description="of all stages that have none of their own")
     stages: dict[str, Stage] = Field(min_length=1)
     evaluate: Evaluate | None = Field(default=None, description="null where nothing restores pictures")

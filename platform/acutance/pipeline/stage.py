@@ -35,7 +35,7 @@ from acutance.losses.adversarial import Form
 from acutance.losses.objective import target_of
 from acutance.models import DISCRIMINATORS, NETWORKS
 from acutance.models.features import FEATURE_NETWORKS
-from acutance.schema import Choice, Strict, choice_of, nearest
+from acutance.schema import Choice, Seed, Strict, choice_of, nearest
 
 
 def bicubic(picture: Tensor, *, scale: int) -> Tensor:
@@ -258,7 +258,7 @@ class Stage(Strict):
     ema: Annotated[float, Field(gt=0, lt=1), PER_STEP] | None = Field(
         default=None, description="decay of the averaged weights that are kept"
     )
-    seed: int | None = Field(default=None, description="of weights and batches; the pipeline's where left out")
+    seed: Seed | None = Field(default=None, description="of weights and batches; the pipeline's where left out")
     workers: PositiveInt | None = Field(
         default=None,
         description="that share its batches; where left out, as many of compute.workers as divide it evenly",
