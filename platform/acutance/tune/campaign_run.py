@@ -12,7 +12,7 @@ from optuna import Study
 from acutance import storage
 from acutance.console import say
 from acutance.data import Source
-from acutance.errors import ConfigError, UnreachableError
+from acutance.errors import ConfigError, UnreachableError, UserError
 from acutance.lease import Lease
 from acutance.registry import tracking
 from acutance.run import marks, train_stages
@@ -95,8 +95,9 @@ def run_campaign(work: CampaignWork, *, resume: bool = False) -> CampaignOutcome
             lease.require()
         except BaseException as error:
             if lease.held():  # else the runs are another process's
-                tracking.finish_children(client, run, "KILLED")  # no fault of theirs: --resume goes on with them
-                tracking.finish(client, run, "FAILED" if isinstance(error, Exception) else "KILLED")
+                with suppress(UserError):  # of a store that is away as well; the next command ends them
+                    tracking.finish_children(client, run, "KILLED")  # no fault of theirs: --resume goes on with them
+                    tracking.finish(client, run, "FAILED" if isinstance(error, Exception) else "KILLED")
             raise
         return _recorded(work, client, run, attempts(study))
 

@@ -87,6 +87,8 @@ def search(ledger: Ledger, plan: Search, setup: TrialSetup, listener: Listener, 
         try:
             with relayed(board):
                 tuner.fit()
+        except AcutanceError:  # of the database of studies, say
+            raise
         except Exception as error:
             raise TrainingError(f"the search stopped: {last_words(error)}", fix="go on with --resume") from error
     if conductor.interruption is not None:

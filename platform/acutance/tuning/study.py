@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,6 +25,7 @@ from acutance.campaign import Goal
 from acutance.disk import complaint_of_database, written_to
 from acutance.errors import ConfigError, UnreachableError
 from acutance.schema import nearest
+from acutance.tuning.database import WaitingStorage
 
 ADDRESS_VARIABLE = "ACUTANCE_STUDIES"
 SCORES = "scores."
@@ -108,7 +109,7 @@ def open_storage(address: str) -> BaseStorage:
         return JournalStorage(JournalFileBackend(address))
     try:
         waits = {"connect_args": {"timeout": 60}} if address.startswith("sqlite") else {"pool_pre_ping": True}
-        return RDBStorage(address, engine_kwargs=waits)
+        return WaitingStorage(address, engine_kwargs=waits)
     except (SQLAlchemyError, ImportError) as error:
         if refused := complaint_of_database(error, Path(address.removeprefix("sqlite:///")).parent):
             raise refused from None
