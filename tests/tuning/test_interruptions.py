@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,9 +15,10 @@ from optuna.trial import TrialState
 from ray.core.generated.common_pb2 import ActorDiedErrorContext
 from ray.exceptions import ActorDiedError
 
-from acutance.errors import FullError, LostError, UnreachableError
+from acutance.errors import ConfigError, FullError, LostError, RefusedError, UnreachableError, UserError
 from acutance.tuning import search
 from acutance.tuning.search import RETRIES, Listener, Searcher, _Conductor, _Judge
+from acutance.tuning.trial import _failure
 
 PBT = {"type": "pbt", "population": 4, "every": 10}
 SPLIT = {"optimiser.learning_rate": {"float": [0.001, 1]}}
@@ -49,9 +51,8 @@ def states(study: Study) -> list[TrialState]:
 
 def test_a_store_that_stays_away_interrupts_the_campaign(begun: tuple[_Conductor, Study, list[str]]) -> None:
     conductor, study, ended = begun
-    assert (
-        conductor.hear("a", {"report": json.dumps({"away": "the storage does not answer\n  where: s3://b"})}) is False
-    )
+    away = ["UnreachableError", "the storage does not answer", "s3://b", None]
+    assert conductor.hear("a", {"report": json.dumps({"stop": away})}) is False
     conductor.complete("a", error=False)
     assert conductor.propose("b") == Searcher.FINISHED
     assert (states(study), ended) == ([TrialState.RUNNING], [])
@@ -59,17 +60,33 @@ def test_a_store_that_stays_away_interrupts_the_campaign(begun: tuple[_Conductor
     assert "go on with --resume" in str(conductor.interruption)
 
 
-def test_a_full_disk_interrupts_the_campaign_and_fails_no_trial(begun: tuple[_Conductor, Study, list[str]]) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        FullError("there is no room for 627.0 MB: its disk has 1.0 MB free", where="/out", fix="free some"),
+        RefusedError("the storage refuses: ExpiredToken", where="s3://b", fix="get another"),
+    ],
+)
+def test_what_no_trial_could_do_without_stops_the_campaign_and_fails_no_trial(
+    begun: tuple[_Conductor, Study, list[str]], error: UserError
+) -> None:
     conductor, study, ended = begun
-    full = FullError("there is no room for 627.0 MB: its disk has 1.0 MB free", where="/out", fix="free some")
-    assert conductor.hear("a", {"report": json.dumps({"full": str(full)})}) is False
+    assert conductor.hear("a", {"report": json.dumps(_failure(error))}) is False
     conductor.complete("a", error=False)
     assert conductor.propose("b") == Searcher.FINISHED
     assert (states(study), ended) == ([TrialState.RUNNING], [])
     found = conductor.interruption
-    assert isinstance(found, FullError)
-    assert (found.what, found.where) == (full.what, "/out")
-    assert "--resume" in str(found.fix)
+    assert type(found) is type(error)
+    assert (found.what, found.where) == (error.what, error.where)
+    assert found.fix == f"{error.fix}; then go on with --resume"
+
+
+def test_a_full_disk_is_known_whoever_wrote_to_it(tmp_path: Path) -> None:
+    told = _failure(OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "file")))
+    assert (told["stop"][0], told["stop"][2]) == ("FullError", str(tmp_path))
+    with pytest.raises(OSError, match="stale"):
+        _failure(OSError(errno.ESTALE, "stale file handle"))
+    assert list(_failure(ConfigError("a mistake"))) == ["failed"]
 
 
 def test_the_controller_does_not_raise_for_a_store(

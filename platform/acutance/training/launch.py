@@ -22,6 +22,7 @@ from ray.train.torch.config import _TorchBackend
 
 from acutance import storage
 from acutance.console import say, say_through
+from acutance.disk import complaint_of
 from acutance.errors import AcutanceError, TrainingError
 from acutance.hardware import Capacity, alive, capacity, gpus_for, wanted
 from acutance.leftovers import free_folders, owned_name
@@ -231,11 +232,12 @@ def _work(config: dict[str, Any]) -> None:
         return  # the group was started again after an error that would come again
     try:
         _train_all(config, board)
-    except AcutanceError as error:
-        # Raised as well as posted: the other workers wait for this one and must be ended.
-        ray.get(board.fail.remote(error))
-        raise
     except Exception as error:
+        known = complaint_of(error) if isinstance(error, OSError) else error
+        if isinstance(known, AcutanceError):
+            # Raised as well as posted: the other workers wait for this one and must be ended.
+            ray.get(board.fail.remote(known))
+            raise known from error
         if not group.is_loss(error):
             ray.get(board.stumbled.remote(group.last_words(error)))
         raise

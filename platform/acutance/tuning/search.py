@@ -14,11 +14,11 @@ from ray.tune.execution.placement_groups import PlacementGroupFactory
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from acutance import storage
+from acutance import errors, storage
 from acutance.campaign import Pbt, Search
 from acutance.campaign.settings import Resources
 from acutance.console import say
-from acutance.errors import AcutanceError, FullError, LostError, TrainingError, UnreachableError
+from acutance.errors import AcutanceError, LostError, TrainingError
 from acutance.hardware import gpus_for
 from acutance.lease import Lease
 from acutance.scratch import working_folder
@@ -26,7 +26,7 @@ from acutance.training.board import open_board, relayed
 from acutance.training.group import is_node_loss, last_words
 from acutance.tuning.ledger import Assignment, Ledger
 from acutance.tuning.study import Attempt
-from acutance.tuning.trial import StageTrial, TrialSetup, upstream_of
+from acutance.tuning.trial import STOPS, StageTrial, TrialSetup, upstream_of
 
 RETRIES = 3
 """How many times in a row a trial starts again without having come further, after it failed or lost a process."""
@@ -53,7 +53,7 @@ def search(ledger: Ledger, plan: Search, setup: TrialSetup, listener: Listener, 
         lease: of the study: nothing is written to it that is another process's by now.
 
     Raises:
-        FullError: when a disk has no room for what trials write.
+        FullError, RefusedError: when a disk or a store does not take what trials write.
         UnreachableError: when what trials need stayed away for longer than patience lasts.
         LostError: when nodes were lost again and again.
         TrainingError: when Ray gave up.
@@ -126,7 +126,7 @@ class _Conductor:
         assert isinstance(assignment, Assignment)
         try:
             needed = upstream_of(self.setup, assignment)
-        except (FullError, UnreachableError) as error:
+        except STOPS as error:
             self._interrupt(assignment.number, error)
             return Searcher.FINISHED
         if any(needed & claimed for claimed in self.claims.values()):
@@ -148,13 +148,10 @@ class _Conductor:
         if "failed" in report:
             self._end(number, self.ledger.fail(number, report["failed"]))
             return False
-        if "away" in report:
-            self._interrupt(number, UnreachableError(report["away"].split("\n")[0], fix="go on with --resume"))
-            return False
-        if "full" in report:
-            what, _, rest = report["full"].partition("\n  where: ")
-            fix = "free some, or choose a folder on another disk, and go on with --resume"
-            self._interrupt(number, FullError(what, where=rest.partition("\n")[0] or None, fix=fix))
+        if "stop" in report:
+            kind, what, where, fix = report["stop"]
+            fix = "; then ".join(filter(None, [fix, "go on with --resume"]))
+            self._interrupt(number, getattr(errors, kind)(what, where=where, fix=fix))
             return False
         if "lost" in report:
             return self._lost(number, report["lost"])

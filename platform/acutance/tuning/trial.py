@@ -14,7 +14,8 @@ from torch import nn
 from acutance.campaign import Campaign, Goal
 from acutance.console import say_through
 from acutance.data import Catalogue, Contents, Source
-from acutance.errors import AcutanceError, FullError, LostError, UnreachableError
+from acutance.disk import complaint_of
+from acutance.errors import AcutanceError, FullError, LostError, RefusedError, UnreachableError
 from acutance.evaluation.amounts import AMOUNTS
 from acutance.evaluation.evaluate import evaluate_one
 from acutance.evaluation.metrics import METRICS
@@ -76,8 +77,8 @@ class TrialSetup:
     board: Any = None
 
 
-NO_FAULTS = {"away": UnreachableError, "full": FullError, "lost": LostError}
-"""Errors that are no fault of a trial, by how it tells them: it is tried again."""
+STOPS = (FullError, RefusedError, UnreachableError)
+"""Errors of what all trials need, which are no fault of one: they stop the campaign, and --resume tries again."""
 
 
 class StageTrial(tune.Trainable):
@@ -102,17 +103,16 @@ class StageTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train every seed to the next report; return what is to be told, as JSON.
 
-        A mistake that would come again is told as `failed`, what is no fault of the trial by a name of NO_FAULTS.
-        Others are raised, and Ray tries again. The result that is `done` tells nothing: Ray does not show it to its
-        scheduler.
+        A mistake that would come again is told as `failed`, a lost worker as `lost`, what no trial could do without as
+        `stop`. Others are raised, and Ray tries again. The result that is `done` tells nothing: Ray does not show it to
+        its scheduler.
         """
         try:
             if not self.jobs:
                 self._begin()
             told, ended = self._advance()
-        except AcutanceError as error:
-            kind = next((kind for kind, kinds in NO_FAULTS.items() if isinstance(error, kinds)), "failed")
-            told, ended, self.jobs = {kind: str(error)}, False, []
+        except (AcutanceError, OSError) as error:
+            told, ended, self.jobs = _failure(error), False, []
         return {"report": json.dumps(told), "done": ended}
 
     def cleanup(self) -> None:
@@ -185,6 +185,15 @@ class StageTrial(tune.Trainable):
             )
             found |= {goal.name: objective(evaluation, goal) for goal in restored}
         return {goal.name: found[goal.name] for goal in goals}
+
+
+def _failure(error: AcutanceError | OSError) -> dict[str, Any]:
+    known = error if isinstance(error, AcutanceError) else complaint_of(error)
+    if known is None:
+        raise error
+    if isinstance(known, STOPS):
+        return {"stop": [type(known).__name__, known.what, known.where, known.fix]}
+    return {"lost" if isinstance(known, LostError) else "failed": str(known)}
 
 
 def pipeline_of(shared: TrialSetup, assignment: Assignment, seed: int = 0) -> Pipeline:
