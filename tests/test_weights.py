@@ -11,7 +11,7 @@ import pytest
 from acutance import storage, weights
 from acutance.errors import WeightsError
 from acutance.evaluation.metrics import METRICS, unavailable
-from acutance.weights import KNOWN, fetch_weights, find_weights
+from acutance.weights import KNOWN, fetch_weights, find_weights, other_than_published
 from file_server import FileServer, serving
 from made_buckets import Bucket
 
@@ -145,3 +145,20 @@ def test_a_failed_download_says_where_to_put_the_file_and_where_it_is_published(
         assert str(tmp_path / CACHE / NAME) in str(caught.value.fix)
         assert "BasicSR" in str(caught.value.fix)
         assert list((tmp_path / CACHE).iterdir()) == []
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_another_file_than_the_published_one_is_taken_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content, said = b"published", f"{NAME}: another file than the one published under this name"
+    known = replace(KNOWN[NAME], checksum=f"sha256:{hashlib.sha256(content).hexdigest()[:8]}")
+    monkeypatch.setitem(KNOWN, NAME, known)
+    monkeypatch.setenv("ACUTANCE_WEIGHTS", str(tmp_path))
+    file = tmp_path / NAME
+    file.write_bytes(content)
+    assert (find_weights(NAME), other_than_published(file)) == (file, "")
+    assert said not in capsys.readouterr().err
+    file.write_bytes(content + b"!")
+    assert (find_weights(NAME), find_weights(NAME), other_than_published(file)) == (file, file, said)
+    assert "".join(capsys.readouterr().err.split()).count("".join(said.split())) == 1

@@ -19,7 +19,7 @@ from acutance.data.datasets import Catalogue
 from acutance.errors import AcutanceError
 from acutance.registry.tracking import connect as connect_tracking
 from acutance.registry.tracking import tracking_uri
-from acutance.weights import KNOWN, find_weights
+from acutance.weights import KNOWN, find_weights, other_than_published
 
 State = Literal["ok", "missing", "failed"]
 
@@ -62,7 +62,8 @@ def _tried(what: str, attempt: Callable[[], str]) -> Finding:
 
 def _weights(name: str) -> Finding:
     try:
-        return Finding(f"weights {name}", "ok", str(find_weights(name)))
+        path = find_weights(name)
+        return Finding(f"weights {name}", "ok", other_than_published(path) or str(path))
     except AcutanceError as error:
         return Finding(f"weights {name}", "missing", str(error.fix))
 

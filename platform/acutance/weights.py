@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from rich.markup import escape
+
 from acutance import storage
+from acutance.console import say
 from acutance.download import CHUNK, checksum_of, download_with_progress
 from acutance.errors import AcutanceError, WeightsError
 from acutance.fingerprint import fingerprint
@@ -81,6 +84,8 @@ def _own_cache() -> Path:
 def find_weights(name: str) -> Path:
     """Return the path of a parameter or weights file, looked for in `folders()` and their direct subfolders.
 
+    One that is another than the file published under its name is taken; that is said.
+
     Raises:
         WeightsError: when it is nowhere; names the file, where to put it and where it is published.
         UnreachableError: when an object store does not answer.
@@ -88,7 +93,30 @@ def find_weights(name: str) -> Path:
     require_weights([name])
     found = _found(name)
     assert found
-    return _here(found, storage.states([found])[found]) if storage.is_remote(found) else Path(found)
+    path = _here(found, storage.states([found])[found]) if storage.is_remote(found) else Path(found)
+    if other := other_than_published(path):
+        _say_once(f"{other} ({path})")
+    return path
+
+
+def other_than_published(path: Path) -> str:
+    """Return that a file is not the one published under its name; empty where it is, or nothing is known of it."""
+    if path.name not in KNOWN:
+        return ""
+    state = path.stat()
+    same = _is_published(path, state.st_mtime_ns, state.st_size)
+    return "" if same else f"{path.name}: another file than the one published under this name"
+
+
+@cache
+def _is_published(path: Path, *state: int) -> bool:
+    kind, _, digits = KNOWN[path.name].checksum.partition(":")
+    return checksum_of(path, kind).startswith(digits)
+
+
+@cache
+def _say_once(text: str) -> None:
+    say(escape(text))
 
 
 def require_weights(names: Iterable[str]) -> None:

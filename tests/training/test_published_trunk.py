@@ -55,7 +55,7 @@ def test_it_is_not_needed_where_all_of_the_network_comes_from_elsewhere() -> Non
     assert weights_files(stage({".": "head"})) == []
 
 
-def test_the_trunk_starts_from_the_file_and_nothing_is_marked(published: dict[str, torch.Tensor]) -> None:
+def test_the_trunk_starts_from_the_file_and_is_not_marked_as_untrained(published: dict[str, torch.Tensor]) -> None:
     planned = jobs(predictor("published"))
     network = build_learner(planned["highpass"], "cpu").generator.network
     name = "features.1.conv.0.0.weight"

@@ -25,7 +25,7 @@ from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.ssim import ssim_rgb, ssim_y, ssim_y_wang
 from acutance.evaluation.unmeasurable import Unmeasurable
 from acutance.imaging.frequency import high_frequency_energy, high_frequency_share
-from acutance.weights import find_weights
+from acutance.weights import require_weights
 
 PEAK = 255.0
 CUTOFF = 0.25
@@ -187,8 +187,7 @@ def unavailable(metrics: Iterable[str]) -> dict[str, str]:
     missing: dict[str, str] = {}
     for name in metrics:
         try:
-            for file in METRICS[name].requires:
-                find_weights(file)
+            require_weights(METRICS[name].requires)
         except WeightsError as error:
             missing[name] = f"{error.what}; {error.fix}"
     return missing

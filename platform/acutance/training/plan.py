@@ -23,7 +23,7 @@ from acutance.models.model_file import describe_model
 from acutance.pipeline import Pipeline, Stage, columns_read
 from acutance.schema import Choice
 from acutance.upscaling.enlarger import Enlarger
-from acutance.weights import find_weights, require_weights
+from acutance.weights import find_weights, other_than_published, require_weights
 
 TRAINING_VERSION = 5
 """Counts changes of the training code after which equal settings give other weights."""
@@ -274,7 +274,8 @@ def _notes(stage: Stage, before: Mapping[str, StageJob]) -> set[str]:
     inherited = {note for model in models for note in model.get("notes", [])}
     trunk = {str(NETWORKS[stage.network.type].untrained)} if _start(stage) == "none" else set()  # type: ignore[union-attr]
     untrained = {UNTRAINED for network in stage.feature_networks() if network.weights == "none"}  # type: ignore[attr-defined]
-    return inherited | trunk | untrained
+    others = {other_than_published(find_weights(file)) for file in weights_files(stage)} - {""}
+    return inherited | trunk | untrained | others
 
 
 def as_trained(pipeline: Pipeline, name: str) -> Stage:

@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 from acutance.campaign import Asha, Median, Pbt, Search
 from acutance.campaign.parameters import suggest
 from acutance.campaign.settings import Sampler
+from acutance.tuning.cmaes import CmaEs
 from acutance.tuning.population import member
 from acutance.tuning.rules import looks, stops
 from acutance.tuning.study import SCORES, Attempt, attempts
@@ -189,7 +190,7 @@ def sampler_of(sampler: Sampler, before: int = 0) -> optuna.samplers.BaseSampler
         case "gp":
             return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup)
         case "cmaes":
-            return optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=startup)
+            return CmaEs(seed=seed, n_startup_trials=startup)
         case "nsgaii":
             return optuna.samplers.NSGAIISampler(seed=seed, population_size=startup)
         case _:
