@@ -73,3 +73,9 @@ def test_one_that_has_a_checkpoint_of_its_own_goes_on_from_that(
     trained(tmp_path)
     job, book = trained(tmp_path, longer)
     assert (job.begins_at, book.steps[0]) == (None, 8)
+
+
+def test_the_checkpoints_of_a_training_that_is_under_way_are_left_to_it(tmp_path: Path) -> None:
+    job, _ = trained(tmp_path)
+    Path(job.lease).write_text("{}")
+    assert trained(tmp_path, "stages.fidelity.steps=20")[1].steps[0] == 1

@@ -34,13 +34,15 @@ def going_on(job: StageJob, root: str) -> StageJob:
 
 
 def _checkpoints(job: StageJob, root: str, folder: str) -> Iterator[tuple[int, str]]:
-    """Yield step and URI of those checkpoints of other trainings that lie on this one's way."""
+    """Yield step and URI of those checkpoints of other trainings that lie on this one's way.
+
+    Those of a training that is under way are left alone: it deletes all but its newest ones.
+    """
     mine = Stage.model_validate(job.settings)
     for name in storage.names(folder):
-        other = name.removesuffix(".json")
-        kept = storage.join(root, "stages", other, "checkpoints")
-        steps = {checkpoint.step_of(file): file for file in storage.names(kept)} if other != job.fingerprint else {}
-        if not steps:
+        other = replace(job, folder=storage.join(root, "stages", name.removesuffix(".json")))
+        steps = {checkpoint.step_of(file): file for file in storage.names(other.checkpoints)}
+        if other.folder == job.folder or not steps or storage.exists(other.lease):
             continue
         try:
             theirs = Stage.model_validate(storage.read_json(storage.join(folder, name))["stage"])
@@ -48,7 +50,7 @@ def _checkpoints(job: StageJob, root: str, folder: str) -> Iterator[tuple[int, s
             continue
         for step, file in steps.items():
             if step < mine.steps and all(_same_rates(*pair, step) for pair in _optimisers(mine, theirs)):
-                yield step, storage.join(kept, file)
+                yield step, storage.join(other.checkpoints, file)
 
 
 def _optimisers(one: Stage, other: Stage) -> list[tuple[Optimiser, Optimiser]]:
