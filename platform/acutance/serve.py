@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -95,7 +96,7 @@ def describe(name: str, description: dict[str, Any], limits: Limits) -> dict[str
         "scale": description["scale"],
         "takes": [f"image/{form.lower()}" for form in FORMATS],
         "gives": "image/png",
-        "limits": {"megapixels": limits.megapixels, "megabytes": limits.megabytes},
+        "limits": asdict(limits),
     }
 
 

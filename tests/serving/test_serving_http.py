@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import io
 import socket
@@ -10,7 +11,8 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -167,7 +169,7 @@ def test_a_failure_of_ours_is_not_told() -> None:
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(room, "FIRST_SECONDS", 0.2)
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as slow:
         slow.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc")
@@ -175,6 +177,65 @@ def test_a_body_that_does_not_come_is_not_waited_for(url: str, monkeypatch: pyte
     with socket.create_connection((host, int(port)), timeout=10) as gone:
         gone.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc")
     assert requests.post(url, data=GOOD, timeout=10).status_code == 200
+
+
+def test_a_body_that_drips_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "FIRST_SECONDS", 0.3)
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as slow:
+        slow.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+        began = time.monotonic()
+        slow.settimeout(0.05)
+        answer = b""
+        while not answer and time.monotonic() - began < 10:
+            slow.sendall(b"x")
+            with suppress(TimeoutError):
+                answer = slow.recv(1000)
+    assert b"408" in answer
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("multipart/form-data; boundary=x", "--data-binary"), ("application/json", "JSON came")]
+)
+def test_forms_and_json_are_told_what_to_send(url: str, kind: str, said: str) -> None:
+    given = requests.post(url, data=b"--x", headers={"Content-Type": kind}, timeout=10)
+    assert given.status_code == 415
+    assert said in given.json()["error"]
+
+
+def test_a_picture_has_a_deadline() -> None:
+    async def slow(picture: Layers) -> bytes:
+        await asyncio.sleep(20)
+        return GOOD
+
+    with served(enlarge=slow, limits=replace(LIMITS, seconds=0.2)) as url:
+        given = requests.post(url, data=GOOD, timeout=10)
+        assert given.status_code == 503
+        assert "within 0.2 seconds" in given.json()["error"]
+
+
+def test_bytes_that_are_here_are_bounded_and_so_are_pixels_at_work() -> None:
+    async def together() -> list[int]:
+        crowd, most = Crowd(at_work=8, most_bytes=100, most_pixels=50), list[int]()
+        with crowd.joined() as first, crowd.joined() as second:
+            first(80)
+            with pytest.raises(room.Refusal):
+                second(30)
+            second(20)
+        assert (crowd.present, crowd.bytes) == (0, 0)
+        with crowd.joined() as alone:
+            alone(1000)  # the limit of a body is another one
+
+        async def work(pixels: int) -> None:
+            async with crowd.place(pixels):
+                most.append(sum(crowd.working.values()))
+                await asyncio.sleep(0.01)
+
+        await asyncio.gather(*(work(pixels) for pixels in (20, 20, 20, 200, 30)))
+        assert not crowd.working
+        return most
+
+    assert max(pixels for pixels in asyncio.run(together()) if pixels != 200) <= 50
 
 
 def test_lengths_that_lie(url: str) -> None:
@@ -187,8 +248,6 @@ def test_too_many_at_a_time_are_told_to_come_back() -> None:
     release = threading.Event()
 
     async def held(picture: Layers) -> bytes:
-        import asyncio
-
         while not release.is_set():
             await asyncio.sleep(0.01)
         return GOOD

@@ -23,6 +23,7 @@ def serve(
     ] = "127.0.0.1",
     megapixels: Annotated[float, typer.Option(min=0.01, help="the largest picture, in millions of pixels")] = 4.0,
     megabytes: Annotated[float, typer.Option(min=0.01, help="the largest file, in millions of bytes")] = 32.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="the longest that a picture may take here")] = 600.0,
     address: Address = None,
     storage: Storage = None,
 ) -> None:
@@ -45,7 +46,7 @@ def serve(
 
     file = model_at(model, storage)
     name = model if model.startswith("models:") else None
-    limits = Limits(megapixels, megabytes)
+    limits = Limits(megapixels, megabytes, seconds)
     with serving(file, host=host, port=port, limits=limits, address=address, name=name) as url:
         say(f"serving {escape(model)} at {url}; Ctrl-C ends it")
         wait_for_the_end()
