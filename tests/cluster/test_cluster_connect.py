@@ -182,6 +182,41 @@ def test_a_killed_driver_takes_its_ray_along() -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+TERMINATED = """
+import time
+from acutance import cli
+from acutance.cluster.connect import connect
+
+def work(*_, **__):
+    try:
+        with connect(num_cpus=1):
+            print("at work", flush=True)
+            time.sleep(100)
+    finally:
+        print("in order", flush=True)
+
+cli.app = work
+cli.main()
+"""
+
+
+def test_sigterm_ends_a_command_in_order_and_in_words() -> None:
+    command = subprocess.Popen(
+        [sys.executable, "-c", TERMINATED],
+        cwd=REPOSITORY,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert command.stdout
+    assert command.stdout.readline() == "at work\n"
+    command.terminate()
+    rest, messages = command.communicate(timeout=60)
+    assert (command.returncode, rest) == (143, "in order\n")
+    assert ours(messages) == "ended by SIGTERM; run the same command again to go on\n"
+
+
 def _working(session: int) -> list[str]:
     """Ray's two agents, which do nothing any more, try to report the loss for a minute before they end."""
     agents = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")

@@ -110,3 +110,12 @@ def test_a_ray_that_needs_more_than_its_30_seconds_is_started_again(
     monkeypatch.setattr(connect, "_init", never)
     with pytest.raises(UnreachableError, match="session_latest/logs"):
         connect._start(place, 1)
+
+
+def test_where_ray_address_leads_nowhere_it_is_said_to_unset_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connect, "use_token", lambda: None)
+    with pytest.raises(UnreachableError, match="unset RAY_ADDRESS"):
+        connect._attach("127.0.0.1:1", named=False)
+    with pytest.raises(UnreachableError) as error:
+        connect._attach("127.0.0.1:1", named=True)
+    assert "unset" not in str(error.value)

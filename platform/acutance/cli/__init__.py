@@ -7,6 +7,7 @@ model behind HTTP, `jobs` are Ray Jobs, `machine` looks at data sets, schemas an
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -35,9 +36,14 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(machine.data, name="data")
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: work ends in order, as at Ctrl-C."""
+
+
 def main() -> None:
     """Run a command; a failure of the user's exits with 2 and no traceback, one of ours with 1."""
     streams.secure()
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         _require_folder()
         code = app(_spread(sys.argv[1:], "--on"), standalone_mode=False)
@@ -45,6 +51,9 @@ def main() -> None:
         fail(error)
     except typer.Abort:
         sys.exit(130)
+    except Terminated:
+        say("ended by SIGTERM; run the same command again to go on")
+        sys.exit(128 + signal.SIGTERM)
     except KeyboardInterrupt:
         say("stopped; run the same command again to go on")
         sys.exit(130)
@@ -60,6 +69,11 @@ def main() -> None:
         say(f"[bold red]error[/]: all is done, but its result could not be printed: {lost.strerror}")
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _terminate(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # asked again, it ends at once
+    raise Terminated
 
 
 def _require_folder() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -172,7 +174,17 @@ def _init(**options: Any) -> None:
     debug = bool(os.environ.get("ACUTANCE_DEBUG"))
     # Whatever `log_to_driver` says, Ray prints what a node complains of to standard output, amid our JSON.
     worker._worker_logs_enabled = debug
-    ray.init(log_to_driver=debug, logging_level=logging.INFO if debug else logging.ERROR, **options)
+    with _asked_to_end_as_before():
+        ray.init(log_to_driver=debug, logging_level=logging.INFO if debug else logging.ERROR, **options)
+
+
+@contextmanager
+def _asked_to_end_as_before() -> Iterator[None]:
+    """Keep what this process does at SIGTERM: Ray takes it over, ends without order and dumps the stack of its C++."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    if callable(handler) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _reached(address: str) -> Cluster:
