@@ -1,4 +1,4 @@
-"""Two commands for the very same work at the same time: the second waits for the first, and finds all done."""
+"""Runs from end to end: two of the very same work at the same time, and one that fails at its end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from acutance import lease, run, storage
+from acutance.errors import FullError
 
 
 @pytest.fixture
@@ -71,3 +72,22 @@ def test_a_stage_that_another_pipeline_trains_is_not_trained_beside_it(
         thread.join()
     assert trained == [1]
     assert said[0].startswith("the training of fidelity is under way already: process ")
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_a_registration_that_fails_ends_the_run_as_failed(monkeypatch: pytest.MonkeyPatch, reachable: bool) -> None:
+    ended: list[tuple[str, str]] = []
+
+    def finish(_: Any, name: str, how: str) -> None:
+        if not reachable:
+            raise FullError("the database is on that disk, too")
+        ended.append((name, how))
+
+    def register() -> None:
+        with run._ended(None, "r"):  # type: ignore[arg-type]
+            raise FullError("there is no room for the model")
+
+    monkeypatch.setattr(run.tracking, "finish", finish)
+    with pytest.raises(FullError, match="for the model"):
+        register()
+    assert ended == ([("r", "FAILED")] if reachable else [])
