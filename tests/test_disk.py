@@ -17,6 +17,7 @@ from acutance import cli, disk, storage
 from acutance.disk import amount, complaint_of, complaint_of_database, require_writable
 from acutance.errors import FullError, RefusedError
 from acutance.places import place
+from acutance.quiet import hush
 from acutance.registry.address import answers
 from acutance.registry.spool import Spool
 from acutance.registry.tracker import StageTracker
@@ -82,6 +83,22 @@ def test_the_tracking_store_and_the_files_of_models_name_their_folder() -> None:
     with pytest.raises(FullError) as caught, answers("sqlite:////elsewhere/mlflow.db"):
         raise OSError(errno.ENOSPC, "No space left on device", "/tmp/mlartifacts/1/model")
     assert caught.value.where == "/tmp"
+
+
+def test_a_database_that_refuses_a_write_is_said_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.db.utils import _get_managed_session_maker
+    from sqlalchemy import create_engine
+    from sqlalchemy.orm import sessionmaker
+
+    def refuse() -> None:
+        with _get_managed_session_maker(sessionmaker(create_engine("sqlite://")), "sqlite")():
+            raise OperationalError("INSERT", {}, Exception("attempt to write a readonly database"))
+
+    hush()
+    with pytest.raises(MlflowException):
+        refuse()
+    assert capfd.readouterr() == ("", "")
 
 
 def _as_mlflow_says(error: Exception) -> Exception:

@@ -31,3 +31,5 @@ def hush() -> None:
     warnings.filterwarnings("ignore")
     for name in ("ray", "ray.data", "ray.train", "ray.tune", "mlflow", "alembic", "optuna", "matplotlib"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # It prints the whole statement and a traceback of each write that a database refuses; we say which and why.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
