@@ -41,7 +41,7 @@ from acutance.work import Work, catalogue_for, measured_pictures, open_work, req
 EXAM = "acutance.exam"
 """The tag of a model version that says how it is examined: data sets, protocol, metrics, gate."""
 
-EVALUATION_VERSION = 3
+EVALUATION_VERSION = 4
 """Counts changes of the evaluation's code after which equal models give other numbers."""
 
 RESULT = "evaluation.json"

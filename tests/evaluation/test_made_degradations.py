@@ -143,7 +143,7 @@ def test_the_input_is_called_so_and_shown_in_place_of_the_lr(tmp_path: Path) -> 
     source, yardstick = degraded(plain, *NOISE), _yardstick(1, "hfa", ["psnr_y", "ssim_rgb"])
     rows = []
     for candidate, model in ((INPUT, BICUBIC), (GROUND_TRUTH, None)):
-        row, _, kept = _perform(Task("made", source, candidate, model), yardstick, "once", keep=True, gpus=0)
+        row, _, kept, _ = _perform(Task("made", source, candidate, model), yardstick, "once", keep=True, gpus=0)
         rows.append(row)
         for name, pixels in kept.items():
             assert pixels.dtype == np.uint8

@@ -16,7 +16,7 @@ from acutance.imaging.extractors import EXTRACTORS
 from acutance.models import restore as room
 from acutance.models.dsrgan import DSRGAN
 from acutance.models.highpass import HighPassNet
-from acutance.models.restore import restore, restore_bands, restore_tensors
+from acutance.models.restore import Tiles, restore, restore_bands, restore_tensors
 from acutance.models.rrdbnet import RRDBNet
 
 DETAIL: dict[str, Any] = {"detail": {"type": "lgs", "alpha": 4.0}}
@@ -73,7 +73,7 @@ def enlarged(picture: np.ndarray, scale: int) -> np.ndarray:
 @pytest.mark.parametrize("tile", [36, 48, 61])
 def test_every_pixel_comes_from_its_place(size: tuple[int, int], tile: int) -> None:
     picture = photograph(*size)
-    outputs = restore(EchoSame(), DETAIL, picture, tile=tile, overlap=16)
+    outputs = restore(EchoSame(), DETAIL, picture, tiles=Tiles(tile, 16))
     assert np.array_equal(outputs["image"], picture)
     assert outputs["copy"].shape == (*size, 6)
     assert outputs["copy"].dtype == np.float32
@@ -97,7 +97,7 @@ def test_tiles_of_a_network_that_sees_six_pixels_far_equal_the_whole() -> None:
     torch.manual_seed(0)
     network = HighPassNet(channels=4)
     picture = torch.rand(1, 3, 75, 130)
-    tiled = restore_tensors(network, {"hr": picture}, tile=40, overlap=16)["highpass"]
+    tiled = restore_tensors(network, {"hr": picture}, Tiles(40, 16))["highpass"]
     torch.testing.assert_close(tiled, network(picture)["highpass"], rtol=0, atol=1e-6)
 
 
@@ -105,8 +105,8 @@ def test_tiles_of_a_network_that_sees_six_pixels_far_equal_the_whole() -> None:
 def test_tiles_of_dsrgan_equal_the_whole_to_one_level(scale: int) -> None:
     network = dsrgan(scale=scale)
     picture = photograph(71, 99)
-    whole = restore(network, DETAIL, picture, tile=192, overlap=16)
-    tiled = restore(network, DETAIL, picture, tile=48, overlap=16)
+    whole = restore(network, DETAIL, picture, tiles=Tiles(192, 16))
+    tiled = restore(network, DETAIL, picture, tiles=Tiles(48, 16))
     assert whole["image"].shape == (71 * scale, 99 * scale, 3)
     assert np.abs(whole["image"].astype(int) - tiled["image"]).max() <= 1
     assert np.abs(whole["detail"] - tiled["detail"]).max() < 1e-2
@@ -119,14 +119,14 @@ def test_tiles_of_rrdbnet_equal_the_whole_to_one_level(size: tuple[int, int]) ->
     network = RRDBNet(blocks=1, channels=16)
     picture = photograph(*size)
     whole = restore(network, DETAIL, picture)["image"]
-    assert np.abs(whole.astype(int) - restore(network, DETAIL, picture, tile=48)["image"]).max() <= 1
+    assert np.abs(whole.astype(int) - restore(network, DETAIL, picture, tiles=Tiles(48, 16))["image"]).max() <= 1
 
 
 def test_bands_come_one_by_one_and_make_the_whole() -> None:
     network, picture = EchoSame(), photograph(100, 50)
     pixels = torch.from_numpy(picture).permute(2, 0, 1)[None]
     bands = []
-    for band in restore_bands(network, DETAIL, pixels, tile=36, overlap=16):
+    for band in restore_bands(network, DETAIL, pixels, tiles=Tiles(36, 16)):
         assert len(network.sizes) <= 2 * (len(bands) + 1)  # no row of tiles is run before it is asked for
         bands.append(band["image"])
     assert [band.shape[2] for band in bands] == [20] * 5
@@ -137,9 +137,9 @@ def test_bands_come_one_by_one_and_make_the_whole() -> None:
 def test_pictures_of_one_size_together_are_as_each_alone(size: tuple[int, int]) -> None:
     network = dsrgan()
     pictures = torch.stack([torch.from_numpy(photograph(*size, seed)).permute(2, 0, 1) for seed in range(3)])
-    together = list(restore_bands(network, DETAIL, pictures, tile=40, overlap=16))
+    together = list(restore_bands(network, DETAIL, pictures, tiles=Tiles(40, 16)))
     for index in range(3):
-        alone = list(restore_bands(network, DETAIL, pictures[index : index + 1], tile=40, overlap=16))
+        alone = list(restore_bands(network, DETAIL, pictures[index : index + 1], tiles=Tiles(40, 16)))
         for one, all_of_them in zip(alone, together, strict=True):
             assert one.keys() == all_of_them.keys() == {"image", "detail"}
             for name in one:
@@ -148,7 +148,7 @@ def test_pictures_of_one_size_together_are_as_each_alone(size: tuple[int, int]) 
 
 def test_a_run_that_is_given_up_leaves_the_network_as_it_was() -> None:
     network = dsrgan().train()
-    bands = restore_bands(network, DETAIL, torch.zeros(1, 3, 100, 20), tile=36, overlap=16)
+    bands = restore_bands(network, DETAIL, torch.zeros(1, 3, 100, 20), tiles=Tiles(36, 16))
     next(bands)
     assert not network.training
     bands.close()
@@ -170,7 +170,7 @@ def test_the_whole_is_what_the_network_gives() -> None:
 
 def test_detail_is_that_of_the_whole_picture() -> None:
     picture = photograph(60, 90)
-    found = restore(Echo(), DETAIL, picture, tile=40, overlap=16)["detail"]
+    found = restore(Echo(), DETAIL, picture, tiles=Tiles(40, 16))["detail"]
     pixels = torch.from_numpy(picture).permute(2, 0, 1).float()
     expected = torch.exp2(EXTRACTORS["lgs"](pixels, alpha=4.0))[0].numpy()
     np.testing.assert_allclose(found, enlarged(expected, 4), rtol=1e-5)
@@ -179,7 +179,7 @@ def test_detail_is_that_of_the_whole_picture() -> None:
 @pytest.mark.parametrize("kind", ["gif", "wls"])
 def test_a_difference_is_seen_as_it_is_in_colour(kind: str) -> None:
     picture = photograph(40, 50)
-    found = restore(Echo(), {"detail": {"type": kind}}, picture, tile=40, overlap=16)["detail"]
+    found = restore(Echo(), {"detail": {"type": kind}}, picture, tiles=Tiles(40, 16))["detail"]
     expected = EXTRACTORS[kind](torch.from_numpy(picture).permute(2, 0, 1).float()).permute(1, 2, 0).numpy()
     assert found.shape == (160, 200, 3)
     np.testing.assert_allclose(found, enlarged(expected, 4), rtol=1e-5, atol=1e-6)
@@ -207,7 +207,7 @@ def test_any_size(build: Any, size: tuple[int, int]) -> None:
 def test_tiles_of_one_size_share_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "BATCH_PIXELS", 4 * 36 * 36 + 7)
     network = EchoSame()
-    restore(network, DETAIL, photograph(100, 100), tile=36, overlap=16)
+    restore(network, DETAIL, photograph(100, 100), tiles=Tiles(36, 16))
     assert sum(size[0] for size in network.sizes) == 25
     assert [size[0] for size in network.sizes if size[2:] == (36, 36)] == [4, 4, 4, 4]
     assert all(size[0] * size[2] * size[3] <= room.BATCH_PIXELS for size in network.sizes)
@@ -226,7 +226,7 @@ def test_same_input_same_output_and_the_network_is_left_as_it_was() -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
     picture = photograph(50, 60)
     original = picture.copy()
-    one, two = (restore(network, DETAIL, picture, tile=40, overlap=8) for _ in range(2))
+    one, two = (restore(network, DETAIL, picture, tiles=Tiles(40, 8)) for _ in range(2))
     assert np.array_equal(one["image"], two["image"])
     assert np.array_equal(one["detail"], two["detail"])
     assert network.training
@@ -293,7 +293,7 @@ def test_values_that_are_not_finite_are_an_error(value: float) -> None:
 @pytest.mark.parametrize(("tile", "overlap"), [(32, 16), (192, 4), (0, 0)])
 def test_impossible_tiles_are_refused(tile: int, overlap: int) -> None:
     with pytest.raises(ConfigError, match=f"tile {tile} and overlap {overlap}"):
-        restore(EchoSame(), DETAIL, photograph(9, 9), tile=tile, overlap=overlap)
+        restore(EchoSame(), DETAIL, photograph(9, 9), tiles=Tiles(tile, overlap))
 
 
 def test_floats_are_restored_unrounded_and_as_bytes_where_they_are_bytes() -> None:

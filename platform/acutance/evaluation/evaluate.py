@@ -5,13 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from typing import Any
 
 import numpy as np
+from rich.markup import escape
 from torch import nn
 
+from acutance.console import say
 from acutance.data.datasets import Source
 from acutance.data.pictures import write_picture
 from acutance.errors import AcutanceError, ConfigError, DataError, ModelError
@@ -21,7 +23,7 @@ from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation, Row
 from acutance.hardware import Asked, device_of, gpus_for, in_full_precision
 from acutance.models.model_file import load_model
-from acutance.models.restore import restore
+from acutance.models.restore import Tiles, restore
 from acutance.quiet import hush
 from acutance.schema import nearest
 
@@ -32,7 +34,7 @@ LEAST_AT_ONCE = 16
 """Tasks submitted ahead on a small cluster; on a large one, two for each of its CPUs."""
 
 GPU_SHARE = 0.25
-"""Of a GPU for a task: restoring is the smaller part of one, and in tiles it takes little memory."""
+"""Of a GPU for a task: restoring is the smaller part of one."""
 
 Sources = Mapping[str, Sequence[Source]]
 """Data set -> its pictures."""
@@ -140,10 +142,13 @@ def evaluate(
 
     rows: dict[int, Row] = {}
     missing: dict[str, str] = {}
+    tiled: dict[str, Tiles] = {}
     try:
         for i, reference in _as_completed(submit, len(tasks)):
-            row, lacking, pictures = ray.get(reference)
+            row, lacking, pictures, tiles = ray.get(reference)
             rows[i] = row
+            if tiles:
+                tiled[str(tasks[i])] = tiles
             missing |= lacking
             for name, pixels in pictures.items():
                 write_picture(picture_file(str(pictures_to), row.dataset, row.picture, name), pixels)
@@ -151,7 +156,16 @@ def evaluate(
                 on_progress(len(rows), str(tasks[i]))
     except ray.exceptions.RayTaskError as error:
         raise error.cause if isinstance(error.cause, AcutanceError) else error from None
+    _tell_tiled(tiled)
     return _evaluation(yardstick, [rows[i] for i in range(len(tasks))], missing)
+
+
+def _tell_tiled(tiled: Mapping[str, Tiles]) -> None:
+    """Say what was restored in parts, as its memory did not hold it whole: its numbers may differ in the last digit."""
+    if tiled:
+        (first, tiles), more = next(iter(tiled.items())), f" and {len(tiled) - 1} more" if len(tiled) > 1 else ""
+        how = f"tiles of {tiles.tile} pixels that share {tiles.overlap}"
+        say(escape(f"restored in {how}, as memory does not hold them whole: {first}{more}"))
 
 
 def evaluate_one(
@@ -173,10 +187,13 @@ def evaluate_one(
     missing = unavailable(yardstick.metrics)
     available, rounded = _only_available(yardstick, missing), PROTOCOLS[protocol].eight_bits
     rows = []
+    tiled: dict[str, Tiles] = {}
     for task in tasks_of({candidate: candidate}, sources):
         lr, truth = _pair(task, yardstick)
-        outputs = None if task.model is None else restore(network, description, lr, rounded=rounded)
+        told = partial(tiled.__setitem__, str(task))
+        outputs = None if task.model is None else restore(network, description, lr, rounded=rounded, on_tiles=told)
         rows.append(_measured(task, outputs, truth, available))
+    _tell_tiled(tiled)
     return _evaluation(yardstick, rows, missing)
 
 
@@ -213,27 +230,41 @@ def _as_completed(submit: Callable[[int], Any], count: int) -> Iterator[tuple[in
 
 def _perform(
     task: Task, yardstick: Yardstick, call: str, keep: bool, gpus: float
-) -> tuple[Row, dict[str, str], dict[str, np.ndarray]]:
-    """Do one task in a worker: its row, the metrics unavailable there, and the pictures to keep by name."""
+) -> tuple[Row, dict[str, str], dict[str, np.ndarray], Tiles | None]:
+    """Do one task in a worker: its row, the metrics unavailable there, the pictures to keep by name, and its tiles.
+
+    There are none where the picture was restored as a whole.
+    """
     hush()
     missing = unavailable(yardstick.metrics)
     lr, truth = _pair(task, yardstick)
-    outputs = None if task.model is None else _restored(task.model, yardstick, lr, truth, call, gpus)
+    tiles: list[Tiles] = []
+    outputs = None
+    if task.model is not None:
+        outputs = _restored(task.model, yardstick, lr, truth, call, gpus, tiles.append)
     row = _measured(task, outputs, truth, _only_available(yardstick, missing))
-    return row, missing, _to_keep(task, outputs, lr, truth) if keep else {}
+    return row, missing, _to_keep(task, outputs, lr, truth) if keep else {}, tiles[0] if tiles else None
 
 
 def _pair(task: Task, yardstick: Yardstick) -> tuple[np.ndarray, np.ndarray]:
     return pair_for(PROTOCOLS[yardstick.protocol], task.dataset, task.source, yardstick.scale)
 
 
-def _restored(model: str, yardstick: Yardstick, lr: np.ndarray, truth: np.ndarray, call: str, gpus: float) -> Outputs:
+def _restored(
+    model: str,
+    yardstick: Yardstick,
+    lr: np.ndarray,
+    truth: np.ndarray,
+    call: str,
+    gpus: float,
+    on_tiles: Callable[[Tiles], object],
+) -> Outputs:
     protocol = PROTOCOLS[yardstick.protocol]
     if model == BICUBIC:
         return {"image": bicubic_for(protocol, lr, truth, yardstick.scale)}
     network, description = _loaded(model, call, device_of(gpus))
     _require_scale(description, yardstick.scale, model)
-    return restore(network, description, lr, rounded=protocol.eight_bits)
+    return restore(network, description, lr, rounded=protocol.eight_bits, on_tiles=on_tiles)
 
 
 @lru_cache(maxsize=4)

@@ -1,8 +1,8 @@
 """Model files: weights and how to build the network for them, in one .safetensors.
 
 The header's metadata holds `acutance`: a JSON description with `format`, `network` ({"type": ...,
-**arguments}), `scale`, `detail` (the extractor's settings or null), `stage`, `fingerprint`, `title`, `notes`
-and the check sum of the file.
+**arguments}), `scale`, `detail` (the extractor's settings or null), `context` (the pixels around a part
+of a picture that the network needs), `stage`, `fingerprint`, `title`, `notes` and the check sum of the file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -121,6 +121,7 @@ class _Description(BaseModel):
     fingerprint: str = ""
     title: str = ""
     notes: list[str] = Field(default_factory=list)
+    context: NonNegativeInt | None = None
 
 
 def _description(content: bytes, uri: str) -> dict[str, Any]:

@@ -1,14 +1,17 @@
 """A network on whole pictures of any size: tiles with their overlap blended, from top to bottom.
 
 Tiles overlap; across an overlap the outer 3/8 of either tile are context that is thrown away, and over the
-quarter in the middle one tile fades into the other. The weights of all tiles add up to 1 everywhere. Rows of tiles
+quarter in the middle one tile fades into the other. The weights of all tiles add up to 1 everywhere. How much context a
+network needs is measured (see `context`) and kept in its model file. Rows of tiles
 are handed on as they are finished, so that what a large picture needs is its input and one row of tiles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -17,11 +20,45 @@ from torch import Tensor, nn
 
 from acutance.errors import ConfigError, DataError, ModelError
 from acutance.imaging.extractors import EXTRACTORS, detail_layer
+from acutance.models.context import fits_whole, made_picture, measured_context
 
 ALIGNMENT = 4
 SMALLEST_SIDE = 8
 BATCH_PIXELS = 256 * 256
 FADE = 0.25
+TILE = 192
+"""Pixels of a tile's side; tiles that need much context are larger, or most of the work would be context."""
+
+CONTEXT = 3 / 8
+"""The share of an overlap that is context on each of its sides."""
+
+
+class Tiles(NamedTuple):
+    """The side of a tile and what neighbours share, in input pixels."""
+
+    tile: int
+    overlap: int
+
+
+def tiles_for(context: int) -> Tiles:
+    """Return the tiles that give every pixel so many pixels of context."""
+    overlap = max(2 * SMALLEST_SIDE, -(-math.ceil(context / CONTEXT) // ALIGNMENT) * ALIGNMENT)
+    return Tiles(max(TILE, 5 * overlap // 2), overlap)
+
+
+_measured: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+
+
+def context_of(network: nn.Module, description: Mapping[str, Any]) -> int:
+    """Return how many pixels of context a network needs: as its model file says, else measured, once a network.
+
+    Raises:
+        ModelError: when the network cannot be fed.
+    """
+    told = description.get("context")
+    if told is None and network not in _measured:
+        _measured[network] = measured_context(network, _columns(network, description, made_picture()))
+    return int(_measured[network] if told is None else told)
 
 
 def restore(
@@ -29,9 +66,9 @@ def restore(
     description: Mapping[str, Any],
     picture: np.ndarray,
     *,
-    tile: int = 192,
-    overlap: int = 16,
+    tiles: Tiles | None = None,
     rounded: bool = True,
+    on_tiles: Callable[[Tiles], object] | None = None,
 ) -> dict[str, np.ndarray]:
     """Run a network on one picture; the same input gives the same output.
 
@@ -39,9 +76,10 @@ def restore(
         network: on any device.
         description: its model file's; `detail` says how a detail layer is made where the network reads one.
         picture: uint8 (h,w,3) RGB, any size; or float32 with black 0 and white 1, which noise may leave.
-        tile: side of a tile in input pixels.
-        overlap: pixels that neighbours share.
+        tiles: None for the whole picture at once, and where memory forbids that, for tiles with the context that the
+            network needs.
         rounded: False leaves the picture as the network gave it between black and white.
+        on_tiles: told where memory forbids it.
 
     Returns:
         The network's outputs by name, at `network.scale` times the size: "image" uint8 (H,W,3), or where it is not
@@ -59,19 +97,32 @@ def restore(
     levels = picture * np.float32(255) if picture.dtype == np.float32 else np.array(picture, order="C")
     pixels = torch.from_numpy(levels).permute(2, 0, 1)[None].float()
     bands: dict[str, list[np.ndarray]] = {}
-    for band in restore_bands(network, description, pixels, tile=tile, overlap=overlap):
+    columns = _columns(network, description, _at_least(pixels, SMALLEST_SIDE))
+    if tiles is None and fits_whole(network, columns):
+        tiles = _whole(pixels)
+    elif tiles is None:
+        tiles = tiles_for(context_of(network, description))
+        if on_tiles and max(pixels.shape[-2:]) > tiles.tile:
+            on_tiles(tiles)
+    for band in _cut_bands(network, columns, pixels.shape, tiles):
         for name, output in band.items():
             bands.setdefault(name, []).append(_array(name, output[0], rounded))
     return {name: np.concatenate(parts) for name, parts in bands.items()}
 
 
+def _whole(pixels: Tensor) -> Tiles:
+    overlap = 2 * SMALLEST_SIDE
+    return Tiles(max(*pixels.shape[-2:], 2 * overlap + ALIGNMENT), overlap)
+
+
 def restore_bands(
-    network: nn.Module, description: Mapping[str, Any], pixels: Tensor, *, tile: int = 192, overlap: int = 16
+    network: nn.Module, description: Mapping[str, Any], pixels: Tensor, *, tiles: Tiles | None = None
 ) -> Iterator[dict[str, Tensor]]:
     """Run a network on pictures of one size and yield its outputs in bands from top to bottom.
 
     Args:
         pixels: (N,3,h,w) RGB in 0..255, any size and precision; the pictures share batches of tiles.
+        tiles: None for those with the context that the network needs.
 
     Yields:
         The network's outputs by name, (N,C,rows,W) float32 on the CPU, not clipped; the rows are multiples of the
@@ -80,18 +131,26 @@ def restore_bands(
     Raises:
         As `restore`.
     """
-    scale: int = network.scale  # type: ignore[assignment]
-    height, width = (side * scale for side in pixels.shape[-2:])
     columns = _columns(network, description, _at_least(pixels.float(), SMALLEST_SIDE))
-    for band in _bands(network, columns, tile, overlap):
+    if tiles is None:
+        small = max(pixels.shape[-2:]) <= TILE
+        tiles = tiles_for(0 if small else context_of(network, description))
+    yield from _cut_bands(network, columns, pixels.shape, tiles)
+
+
+def _cut_bands(
+    network: nn.Module, columns: Mapping[str, Tensor], shape: torch.Size, tiles: Tiles
+) -> Iterator[dict[str, Tensor]]:
+    """Yield bands without what was added to pictures that are too small."""
+    scale: int = network.scale  # type: ignore[assignment]
+    height, width = (side * scale for side in shape[-2:])
+    for band in _bands(network, columns, *tiles):
         if rows := min(height, next(iter(band.values())).shape[-2]):
             yield {name: output[..., :rows, :width] for name, output in band.items()}
         height -= rows
 
 
-def restore_tensors(
-    network: nn.Module, columns: Mapping[str, Tensor], *, tile: int = 192, overlap: int = 16
-) -> dict[str, Tensor]:
+def restore_tensors(network: nn.Module, columns: Mapping[str, Tensor], tiles: Tiles) -> dict[str, Tensor]:
     """Run a network tile by tile in eval mode.
 
     Args:
@@ -105,7 +164,7 @@ def restore_tensors(
         ConfigError: for a tile that leaves nothing beside its overlaps.
         ModelError: when an output is not finite.
     """
-    bands = list(_bands(network, columns, tile, overlap))
+    bands = list(_bands(network, columns, *tiles))
     return {name: torch.cat([band[name] for band in bands], dim=-2) for name in bands[0]}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,10 +21,11 @@ from acutance.data.scales import ScaleStream
 from acutance.data.shards import open_columns, read_manifest
 from acutance.data.sides import grown, sides
 from acutance.data.stream import Stream
-from acutance.errors import ConfigError
+from acutance.errors import ConfigError, ModelError
 from acutance.hardware import device_of
 from acutance.models import NETWORKS
 from acutance.models.model_file import save_model
+from acutance.models.restore import context_of
 from acutance.pipeline import Stage, columns_read
 from acutance.training import checkpoint, trouble
 from acutance.training.build import build_learner, seed_everything
@@ -161,7 +163,10 @@ def describe(job: StageJob) -> dict[str, Any]:
 
 
 def _finish(job: StageJob, learner: Learner, seconds: float) -> None:
-    save_model(job.model, learner.kept, describe(job))
+    description = describe(job)
+    with suppress(ModelError):  # what a picture alone cannot feed restores none, and needs no context
+        description["context"] = context_of(learner.kept, description)
+    save_model(job.model, learner.kept, description)
     storage.write_json(
         storage.join(job.folder, "done.json"),
         {

@@ -1,0 +1,122 @@
+"""How far a network looks: the pixels around a part of a picture without which it makes something else of the part.
+
+That is measured, not counted: the layers of a deep network reach hundreds of pixels, of which the far ones hardly
+matter. A part of a made picture is restored with less and with more around it, until more makes no difference.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+MARGINS = (8, 16, 24, 32, 48, 64, 96)
+"""Pixels around the part that are tried; who needs more than the last but one is given the last."""
+
+PART = 16
+SIDE = PART + 2 * MARGINS[-1]
+
+AS_ROUNDING = 1 / math.sqrt(12) / 255
+"""Root mean square of what rounding to 8 bits changes, of 0..1."""
+
+DISCS = 600
+FEWEST_BYTES = 1 << 28
+
+
+def made_picture() -> Tensor:
+    """Return (1,3,SIDE,SIDE) in 0..255 with the edges and scales of photographs: discs that lie on one another.
+
+    Radii have the density r^-3 of "dead leaves" (Lee, Mumford and Huang 2001).
+    """
+    random = np.random.default_rng(0)
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    picture = np.zeros((3, SIDE, SIDE), np.float32)
+    for _ in range(DISCS):
+        radius = min(2 / math.sqrt(1 - random.random()), SIDE / 4)
+        row, column = random.uniform(0, SIDE, 2)
+        inside = (rows - row) ** 2 + (columns - column) ** 2 <= radius**2
+        picture[:, inside] = random.uniform(0, 255, 3)[:, None]
+    return torch.from_numpy(picture + random.normal(0, 2, picture.shape).astype(np.float32)).clamp(0, 255)[None]
+
+
+@torch.inference_mode()
+def measured_context(network: nn.Module, columns: Mapping[str, Tensor]) -> int:
+    """Return the pixels of context, of MARGINS, beyond which an output changes less than by rounding to 8 bits.
+
+    Args:
+        network: on any device; its mode is put back afterwards.
+        columns: what it reads of `made_picture`, by name. It is 0 for a network whose outputs are no pictures.
+    """
+    training = network.training
+    network.eval()
+    try:
+        before = _part(network, columns, MARGINS[0])
+        for margin, more in zip(MARGINS if before else (), MARGINS[1:], strict=False):
+            following = _part(network, columns, more)
+            pairs = zip(before, following, strict=True)
+            if all(float((a - b).square().mean().sqrt()) <= AS_ROUNDING for a, b in pairs):
+                return margin
+            before = following
+        return MARGINS[-1] if before else 0
+    finally:
+        network.train(training)
+
+
+def _part(network: nn.Module, columns: Mapping[str, Tensor], margin: int) -> list[Tensor]:
+    """Return what a network makes of the middle of its columns, with a margin around it that is then cut off."""
+    scale: int = network.scale  # type: ignore[assignment]
+    first, size = MARGINS[-1] - margin, PART + 2 * margin
+    parameter = next(network.parameters())
+    pieces = (columns[name][..., first : first + size, first : first + size] for name in network.inputs)  # type: ignore[union-attr]
+    outputs = network(*(piece.to(parameter.device, parameter.dtype) for piece in pieces))
+    inside = slice(margin * scale, (margin + PART) * scale)
+    return [output[..., inside, inside].float().cpu() for output in outputs.values() if output.dim() == 4]
+
+
+def fits_whole(network: nn.Module, columns: Mapping[str, Tensor]) -> bool:
+    """Tell whether the memory that is free holds what a network makes of columns at once.
+
+    On a GPU what is free there; on the CPU a share of what is free, as other processes restore pictures, too.
+    """
+    device = next(network.parameters()).device
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    else:
+        free = max(_free_memory() // (os.cpu_count() or 1), FEWEST_BYTES)
+    first = columns[network.inputs[0]]  # type: ignore[index]
+    return math.prod((first.shape[0], *first.shape[-2:])) * bytes_per_pixel(network, columns) < free // 2
+
+
+@torch.inference_mode()
+def bytes_per_pixel(network: nn.Module, columns: Mapping[str, Tensor]) -> float:
+    """Return what a network takes for a pixel of its input: twice the input and output of its widest layer."""
+    widest = 0
+
+    def look(_: nn.Module, given: tuple[object, ...], made: object) -> None:
+        nonlocal widest
+        widest = max(widest, sum(part.nbytes for part in (*given, made) if isinstance(part, Tensor)))
+
+    training = network.training
+    hooks = [layer.register_forward_hook(look) for layer in network.modules() if not list(layer.children())]
+    try:
+        parameter = next(network.parameters())
+        pieces = [columns[name][:1, :, :PART, :PART] for name in network.inputs]  # type: ignore[union-attr]
+        network.eval()(*(piece.to(parameter.device, parameter.dtype) for piece in pieces))
+    finally:
+        network.train(training)
+        for hook in hooks:
+            hook.remove()
+    return 2 * widest / math.prod(pieces[0].shape[-2:])
+
+
+def _free_memory() -> int:
+    try:
+        with open("/proc/meminfo") as file:
+            found = {line.partition(":")[0]: line.split()[1] for line in file}
+        return int(found["MemAvailable"]) * 1024
+    except (OSError, KeyError, ValueError):
+        return 0  # not Linux: then by tiles from small pictures on
