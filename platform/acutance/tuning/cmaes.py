@@ -23,8 +23,5 @@ class CmaEs(optuna.samplers.CmaEsSampler):
         optimizer = super()._init_optimizer(trans, direction)
         sign, size = 1 if direction == StudyDirection.MINIMIZE else -1, optimizer.population_size
         while len(members := self._get_solution_trials(self._completed, optimizer.generation)) >= size:
-            values = [
-                (trans.transform(one.params), sign * one.value) for one in members[:size] if one.value is not None
-            ]
-            optimizer.tell(values)
+            optimizer.tell([(trans.transform(one.params), sign * one.values[0]) for one in members[:size]])
         return optimizer
