@@ -145,6 +145,17 @@ def test_compose_asks_everyone_who_they_are(compose: dict[str, Any]) -> None:
     assert "ports" not in services["prometheus"], "it asks nobody who they are"
 
 
+def test_jobs_have_accounts_of_their_own(compose: dict[str, Any]) -> None:
+    known = compose["services"]["head"]["environment"]
+    assert known == compose["services"]["worker"]["environment"]
+    assert (
+        known["MLFLOW_TRACKING_USERNAME"] != compose["services"]["mlflow"]["environment"]["MLFLOW_AUTH_ADMIN_USERNAME"]
+    )
+    administrator = {"POSTGRES_PASSWORD", "MLFLOW_PASSWORD", "MLFLOW_SECRET_KEY"}
+    assert not administrator & {name for value in known.values() for name in re.findall(r"\$\{(\w+)", value)}
+    assert compose["services"]["head"]["depends_on"] == {"accounts": {"condition": "service_completed_successfully"}}
+
+
 def test_images_have_versions(compose: dict[str, Any]) -> None:
     images = {re.sub(r"\$\{\w+:-(.*)\}", r"\1", service["image"]) for service in compose["services"].values()}
     assert all(re.search(r":v?\d", image) for image in images), images
@@ -155,9 +166,9 @@ def test_make_env_fills_every_line_with_a_secret_of_its_own(tmp_path: Path) -> N
     script = [str(INFRA / "make-env.sh"), str(file)]
     subprocess.run(script, check=True, capture_output=True)
     found = dict(re.findall(r"^(\w+)=(.*)$", file.read_text(), re.MULTILINE))
-    assert len(found) == 7
+    assert len(found) == 9
     assert all(re.fullmatch(r"[0-9a-f]{48}", value) for value in found.values())
-    assert len(set(found.values())) == 7
+    assert len(set(found.values())) == 9
     assert file.stat().st_mode & 0o777 == 0o600
     before = file.read_text()
     again = subprocess.run(script, check=False, capture_output=True, text=True)

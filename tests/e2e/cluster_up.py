@@ -96,19 +96,21 @@ def team(
         head_cpus: of the head; each worker has one.
     """
     servers, head, workers = servers or Host(), head or Host(), workers or (Host(), Host())
-    keys = {name: secrets.token_hex(16) for name in ("database", "mlflow", "flask")}
+    keys = {name: secrets.token_hex(16) for name in ("database", "studies", "mlflow", "jobs", "flask")}
     keys |= {"AWS_ACCESS_KEY_ID": secrets.token_hex(8), "AWS_SECRET_ACCESS_KEY": secrets.token_hex(16)}
     aws = {name: keys[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
     with ExitStack() as stack:
-        database = stack.enter_context(beside.postgres(folder / "pg", servers, keys["database"]))
+        database, studies = stack.enter_context(
+            beside.postgres(folder / "pg", servers, keys["database"], keys["studies"])
+        )
         s3 = stack.enter_context(beside.s3(folder, servers, aws))
-        tracking = stack.enter_context(beside.mlflow(folder, servers, f"{database}/mlflow", s3, aws, keys))
+        tracking = stack.enter_context(beside.mlflow(folder, servers, database, s3, aws, keys))
         known = {
             **aws,
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
-            "MLFLOW_TRACKING_USERNAME": "acutance",
-            "MLFLOW_TRACKING_PASSWORD": keys["mlflow"],
-            "ACUTANCE_STUDIES": f"{database}/studies",
+            "MLFLOW_TRACKING_USERNAME": "jobs",
+            "MLFLOW_TRACKING_PASSWORD": keys["jobs"],
+            "ACUTANCE_STUDIES": studies,
         }
         inside = {"RAY_AUTH_MODE": "token", "MLFLOW_TRACKING_URI": tracking, "AWS_ENDPOINT_URL": s3, **known}
         inside["AWS_DEFAULT_REGION"] = "us-east-1"
@@ -179,7 +181,7 @@ def main() -> None:
         with team(folder) as running:
             print(f"export RAY_AUTH_MODE=token RAY_AUTH_TOKEN={running.secrets['RAY_AUTH_TOKEN']}")
             print(f"acutance jobs submit --address {running.dashboard} --storage s3://acutance/outputs -- COMMAND")
-            print(f"MLflow is {running.tracking} (acutance, {running.secrets['MLFLOW_TRACKING_PASSWORD']})")
+            print(f"MLflow is {running.tracking} (jobs, {running.secrets['MLFLOW_TRACKING_PASSWORD']})")
             print("Ctrl-C takes all of it down", flush=True)
             try:
                 signal.pause()

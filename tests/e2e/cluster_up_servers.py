@@ -15,6 +15,8 @@ from pathlib import Path
 import sqlalchemy
 from cluster_up_process import Host, answers, free_port, process, wait_for
 
+INFRA = Path(__file__).resolve().parents[2] / "infra"
+
 
 def postgres_folder() -> Path | None:
     """Return the folder of Postgres' programs: Debian keeps them off the PATH."""
@@ -29,8 +31,8 @@ def unprivileged() -> str | None:
 
 
 @contextmanager
-def postgres(folder: Path, host: Host, password: str) -> Iterator[str]:
-    """Start Postgres with passwords (SCRAM) and two databases; give the start of their addresses."""
+def postgres(folder: Path, host: Host, password: str, studies: str) -> Iterator[tuple[str, str]]:
+    """Start Postgres with passwords (SCRAM); give the addresses of MLflow's database and, for jobs, of the studies'."""
     programs, user, port = postgres_folder(), unprivileged() if os.getuid() == 0 else None, free_port()
     assert programs
     folder.mkdir()
@@ -45,20 +47,23 @@ def postgres(folder: Path, host: Host, password: str) -> Iterator[str]:
         rules.write("host all all samenet scram-sha-256\n")  # the hosts around this one
     settings = [f"listen_addresses={host.address}", f"port={port}", f"unix_socket_directories={folder}", "fsync=off"]
     options = [word for setting in settings for word in ("-c", setting)]
-    address = f"postgresql+psycopg2://acutance:{password}@{host.address}:{port}"
+    place = f"{host.address}:{port}"
+    address = f"postgresql+psycopg2://acutance:{password}@{place}"
     command = [str(programs / "postgres"), "-D", str(folder / "data"), *options]
     with process(command, folder.parent / "postgres.log", host, {}, user):
-        wait_for(lambda: _made(address, ["mlflow", "studies"]), "Postgres")
-        yield address
+        wait_for(lambda: _made(address, "mlflow"), "Postgres")
+        psql = [programs / "psql", "-v", "ON_ERROR_STOP=1", "-f", INFRA / "databases.sql"]
+        known = {**os.environ, "PGPASSWORD": password, "STUDIES_PASSWORD": studies}
+        subprocess.run([*psql, f"postgresql://acutance@{place}/mlflow"], check=True, capture_output=True, env=known)
+        yield f"{address}/mlflow", f"postgresql+psycopg2://studies:{studies}@{place}/studies"
 
 
-def _made(address: str, names: list[str]) -> bool:
-    """Make databases; tell whether the server is up."""
+def _made(address: str, name: str) -> bool:
+    """Make a database; tell whether the server is up."""
     engine = sqlalchemy.create_engine(f"{address}/postgres", isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
-            for name in names:
-                connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
+            connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
     except sqlalchemy.exc.OperationalError:
         return False
     finally:
@@ -74,9 +79,8 @@ def s3(folder: Path, host: Host, keys: dict[str, str]) -> Iterator[str]:
     endpoint = f"http://{host.address}:{port}"
     with process(command, folder / "s3.log", host, {}):
         wait_for(lambda: answers(endpoint), "the S3 endpoint")
-        script = Path(__file__).resolve().parents[2] / "infra" / "make_buckets.py"
         subprocess.run(
-            [sys.executable, script, "acutance", "mlflow"],
+            [sys.executable, INFRA / "make_buckets.py", "acutance", "mlflow"],
             check=True,
             env={**os.environ, "AWS_ENDPOINT_URL": endpoint, "AWS_DEFAULT_REGION": "us-east-1", **keys},
         )
@@ -105,4 +109,10 @@ def mlflow(
     command = [sys.executable, "-m", "mlflow", "server", *options, f"--allowed-hosts={host.address}:{port}"]
     with process(command, folder / "mlflow.log", host, environment):
         wait_for(lambda: answers(f"{address}/health"), "MLflow's server")
+        administrator = {"MLFLOW_TRACKING_USERNAME": "acutance", "MLFLOW_TRACKING_PASSWORD": keys["mlflow"]}
+        subprocess.run(
+            [sys.executable, INFRA / "make_accounts.py", "jobs"],
+            check=True,
+            env={**os.environ, **administrator, "MLFLOW_TRACKING_URI": address, "JOBS_PASSWORD": keys["jobs"]},
+        )
         yield address
