@@ -41,6 +41,9 @@ from acutance.work import Work, catalogue_for, measured_pictures, open_work, req
 EXAM = "acutance.exam"
 """The tag of a model version that says how it is examined: data sets, protocol, metrics, gate."""
 
+OVERLAP = "acutance.overlap"
+"""The tag of a model version that was trained on pictures of its exam: what there is to say of it."""
+
 EVALUATION_VERSION = 4
 """Counts changes of the evaluation's code after which equal models give other numbers."""
 
@@ -282,6 +285,7 @@ def promote_model(
             scores[GROUND_TRUTH],
             exam={key: exam[key] for key in ("on", "protocol", "scale")},
             evidence=folder,
+            overlap=version.tags.get(OVERLAP, ""),
         )
 
     subject = f"{version.name}/{version.version}"

@@ -20,7 +20,7 @@ from acutance.data import Manifest, read_manifest, read_picture
 from acutance.errors import UserError
 from acutance.evaluation.metrics import unavailable
 from acutance.evaluation.results import Evaluation
-from acutance.examine import EVALUATION_VERSION, EXAM, evaluate_models
+from acutance.examine import EVALUATION_VERSION, EXAM, OVERLAP, evaluate_models
 from acutance.fingerprint import fingerprint
 from acutance.held_out import require_measurable
 from acutance.lease import Lease, alone
@@ -293,6 +293,8 @@ def register_model(work: Work, jobs: list[StageJob], evaluation: Evaluation, fol
         EXAM: json.dumps({**wanted.model_dump(), "gate": registered.gate, "scale": job.scale}),
         **marks(job),
     }
+    if shared := work.overlap():
+        tags[OVERLAP] = "; ".join(shared)
     source = next(iter(work.held_out().values()))[0]
     with working_folder("register") as scratch:
         sheet, model = scratch / "sheet.png", scratch / "model.safetensors"
@@ -325,6 +327,7 @@ def _facts(work: Work, job: StageJob, evaluation: Evaluation) -> Facts:
         evaluation=evaluation,
         candidate=job.name,
         measured_on=tuple(_data_set(work, name, len(evaluation.pictures(name))) for name in evaluation.datasets),
+        overlap=tuple(work.overlap()),
     )
 
 
@@ -362,6 +365,8 @@ def run(work: Work) -> Outcome:
 def _run(work: Work, client: MlflowClient, lease: Lease) -> Outcome:
     if wanted := work.pipeline.evaluate:  # before anything is trained
         require_measurable(work.held_out(), scale=work.pipeline.scale, protocol=wanted.protocol, metrics=wanted.metrics)
+    for sentence in work.overlap():
+        say(escape(sentence))
     fresh = any(manifest.fresh for manifest in prepare_data(work)) or any(not job.done() for job in work.jobs())
     jobs = train_stages(work)
     receipt = {"run": "", "version": "", "evaluation": ""}

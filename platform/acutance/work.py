@@ -17,6 +17,7 @@ from acutance.data.known import Known, recall
 from acutance.data.originals import Originals, content_of, listed, originals
 from acutance.errors import AbsentError, ConfigError, DataError, WeightsError
 from acutance.evaluation.protocols import PROTOCOLS
+from acutance.overlap import overlaps
 from acutance.pipeline import Pipeline
 from acutance.policy import CATALOGUE, locate, packaged_catalogue
 from acutance.redact import redacted
@@ -113,6 +114,27 @@ class Work:
         wanted = self.pipeline.evaluate
         return measured_pictures(self.catalogue, wanted.on, self.pipeline.scale, wanted.protocol) if wanted else {}
 
+    def overlap(self, only: str | None = None) -> list[str]:
+        """Return what there is to say of pictures that stages are both trained on and judged by.
+
+        Raises:
+            ConfigError, DataError: as `contents`, and for pictures to be measured on that are not here.
+        """
+        contents, names, scale = self.contents(only), self.pipeline.order(only), self.pipeline.scale
+        sources = {self.pipeline.data_of(name).source for name in names}
+        trained = {mark for source in sources for _, mark in contents[source].originals}
+        trained |= {one.sha256 for source in sources for one in self.found.get(source, [])}
+        found = overlaps(trained, self.held_out(), scale=scale, root=self.root, by="evaluation") if not only else []
+        for name in names:
+            validation, own = self.pipeline.validation_data(name), self.pipeline.data_of(name)
+            if validation:
+                learnt = {mark for _, mark in contents[own.source].originals}
+                shared = [one for one, mark in contents[validation.source].originals if mark in learnt]
+                if shared:
+                    what = f"{len(shared)} pictures of {validation.train}, the first {shared[0]}"
+                    found.append(f"trained on what it is judged by (validation of {name}): {what}")
+        return found
+
 
 def open_work(file: str, overrides: list[str], profile: str | None, root: str | None, trial: str | None = None) -> Work:
     """Read a pipeline and the catalogue beside it.
@@ -185,12 +207,14 @@ def plan(work: Work, only: str | None = None) -> dict[str, Any]:
     """Return what a run would do, without doing it and without data present."""
     missing = _missing(work, only)
     done: dict[str, bool] = {}
+    shared: list[str] = []
     try:
         todo = [work.pipeline.stages[name] for name in work.pipeline.order(only)]
         require_weights(file for stage in todo for file in weights_files(stage))
         jobs = [] if missing else work.jobs(only)
         done = {job.name: job.done() for job in jobs}
         missing += _without_shards(work, jobs)
+        shared = [] if missing else work.overlap(only)
     except WeightsError as error:
         missing.append(f"{error.what}; {error.fix}")
     stages = [
@@ -208,6 +232,7 @@ def plan(work: Work, only: str | None = None) -> dict[str, Any]:
         "pipeline": str(work.file),
         "storage": work.root,
         "missing": missing,
+        "overlap": shared,
         "stages": stages,
         "all_steps": sum(stage["steps"] for stage in stages),
         "config": config,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,17 @@ def test_the_trail_tells_everything_in_order(promoted: MlflowClient, register: R
     assert decisions[4].reason.startswith("text must stay legible (without force: psnr_y is worse")
     assert decisions[4].numbers["psnr_y"]["worse_by"] == 2.0
     assert decisions[4].to_json()["from"] == "3"
+
+
+def test_who_was_trained_on_the_exam_is_refused_without_force(client: MlflowClient, register: Register) -> None:
+    def judged(new: Path, old: Path | None) -> Verdict:
+        return replace(judge(new, old), overlap="trained on what it is judged by: 3 of 3 pictures")
+
+    register(27.0)
+    refused = promote(client, NAME, judge=judged, who="ada")
+    assert (refused.accepted, held(client)) == (False, "")
+    assert refused.reason.startswith("trained on what it is judged by: 3 of 3 pictures")
+    assert promote(client, NAME, judge=judged, who="ada", force="it is meant").accepted
 
 
 def test_present_champion_changes_nothing_and_is_not_judged(client: MlflowClient, register: Register) -> None:

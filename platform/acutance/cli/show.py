@@ -59,6 +59,8 @@ def show_plan(plan: dict[str, Any], as_json: bool, settings: bool) -> None:
     if as_json:
         show(plan, True, None)
         return
+    for sentence in plan.get("overlap", []):
+        say(f"[yellow]overlap[/]: {escape(sentence)}")
     rows = []
     for stage in plan["stages"]:
         counts = stage["parameters"]

@@ -55,6 +55,7 @@ class Facts:
         paper: title, authors and year of what the model follows.
         evaluation: its values on held-out pictures, where it goes by `candidate`.
         measured_on: the data sets of the evaluation.
+        overlap: what there is to say of pictures that it was both trained on and measured on.
     """
 
     paper: Mapping[str, Any] | None = None
@@ -62,6 +63,7 @@ class Facts:
     evaluation: Evaluation | None = None
     candidate: str = ""
     measured_on: tuple[DataSet, ...] = ()
+    overlap: tuple[str, ...] = ()
 
 
 def model_card(
@@ -106,7 +108,7 @@ def _results(facts: Facts) -> list[str]:
         lines += ["", f"**{dataset}**, {_count(len(evaluation.pictures(dataset)), 'picture')}:", ""]
         lines += _table(evaluation, facts.candidate, dataset)
     lines += ["", "Means over pictures; in brackets 95 % of 10,000 bootstrap resamples of the pictures.", ""]
-    return lines + [f"- {note}" for note in notes(evaluation)[1:]]
+    return lines + [f"- {note}" for note in (*facts.overlap, *notes(evaluation)[1:])]
 
 
 def _table(evaluation: Evaluation, candidate: str, dataset: str) -> Iterator[str]:

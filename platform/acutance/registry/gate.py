@@ -38,6 +38,7 @@ class Verdict:
         truth: the ground truth's own scores, for metrics whose goal is to be close to them.
         exam: how it was measured, for the record: data sets, protocol.
         evidence: where the measurements lie, with every picture's values.
+        overlap: what there is to say of pictures that the candidate was trained on, empty where it saw none of them.
     """
 
     candidate: Scores
@@ -46,6 +47,7 @@ class Verdict:
     truth: Scores | None = None
     exam: Mapping[str, Any] = field(default_factory=dict)
     evidence: str = ""
+    overlap: str = ""
 
 
 @dataclass(frozen=True)

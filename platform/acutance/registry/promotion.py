@@ -152,7 +152,10 @@ def _judged(
         if not force:
             raise
         return Ruling(False, f"not measured: {error.what}"), None
-    return decide(verdict.candidate, verdict.champion if rival else None, verdict.gate, verdict.truth), verdict
+    ruling = decide(verdict.candidate, verdict.champion if rival else None, verdict.gate, verdict.truth)
+    if verdict.overlap:  # what it gained there may be what it remembers
+        ruling = replace(ruling, accepted=False, reason=f"{verdict.overlap} (else: {ruling.reason})")
+    return ruling, verdict
 
 
 def _ruled(decision: Decision, ruling: Ruling, verdict: Verdict | None, *, force: str) -> Decision:

@@ -1,0 +1,32 @@
+"""What is trained on and judged by is told, by the content of the pictures."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from acutance.data import Source, write_picture
+from acutance.overlap import overlaps
+from acutance.work import open_work, plan
+from command_line import REPOSITORY
+
+QUICKSTART = str(REPOSITORY / "pipelines" / "quickstart.yaml")
+
+
+def test_pictures_are_known_by_their_content_not_their_names(tmp_path: Path) -> None:
+    sources = []
+    for number in range(3):
+        write_picture(tmp_path / f"{number}.png", np.full((8, 8, 3), number, np.uint8))
+        sources.append(Source(str(number), str(tmp_path / f"{number}.png")))
+    trained = {hashlib.sha256((tmp_path / "1.png").read_bytes()).hexdigest(), "0"}
+    measured = {"mine": sources, "others": sources[:1]}
+    (told,) = overlaps(trained, measured, scale=4, root=str(tmp_path / "out"), by="evaluation")
+    assert told == "trained on what it is judged by (evaluation): 1 of 3 pictures of mine, the first 1"
+
+
+def test_the_plan_says_what_is_trained_on_and_judged_by(tmp_path: Path) -> None:
+    assert plan(open_work(QUICKSTART, [], None, str(tmp_path)))["overlap"] == []
+    (told,) = plan(open_work(QUICKSTART, ["data.train=photographs_heldout"], None, str(tmp_path)))["overlap"]
+    assert "3 of 3 pictures of photographs_heldout" in told
