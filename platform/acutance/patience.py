@@ -32,6 +32,10 @@ REMINDER = 60.0
 Result = TypeVar("Result")
 
 
+class GivenUpError(UnreachableError):
+    """It has been waited for already, as long as patience lasts."""
+
+
 @dataclass
 class _Known:
     """What this process knows of the things it waits for."""
@@ -72,6 +76,8 @@ def patiently(what: str, key: str, attempt: Callable[[], Result]) -> Result:
     """
     try:
         result = attempt()
+    except GivenUpError:
+        raise
     except UnreachableError as error:
         if key not in _known.answered and not is_worker():
             raise
@@ -112,7 +118,7 @@ def _waited(what: str, key: str, attempt: Callable[[], Result], error: Unreachab
         left = most - waited
         if left <= 0:
             _note(key, away=False)
-            raise UnreachableError(
+            raise GivenUpError(
                 f"{error.what} (waited for {_minutes(most)})",
                 where=error.where,
                 fix=f"{error.fix}; {VARIABLE} waits longer",
@@ -121,6 +127,8 @@ def _waited(what: str, key: str, attempt: Callable[[], Result], error: Unreachab
         try:
             result = attempt()
         except UnreachableError as again:
+            if isinstance(again, GivenUpError):
+                raise
             error = again
             if first and time.monotonic() - said >= REMINDER:
                 said = time.monotonic()

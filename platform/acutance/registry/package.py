@@ -29,7 +29,7 @@ from acutance.fingerprint import file_sha256
 from acutance.models.model_file import load_model
 from acutance.models.restore import restore
 from acutance.owner import is_gone, this_process
-from acutance.registry.address import answers
+from acutance.registry.address import waited_for
 from acutance.registry.card import SHEET, Facts, model_card, shortened
 from acutance.registry.imports import HOME, needs
 from acutance.registry.resolve import CANDIDATE, CHAMPION, SHA256, WEIGHTS, registered, versions_of
@@ -58,6 +58,7 @@ specific language governing permissions and limitations under the License.
 """
 
 
+@waited_for
 def log_model(
     client: MlflowClient,
     run_id: str,
@@ -97,24 +98,23 @@ def log_model(
     marks = {**(tags or {}), FINGERPRINT: mark, SHA256: checksum}
     if commit := git_commit():
         marks[GIT_COMMIT] = commit
-    with answers(client.tracking_uri):
-        version = _registered_before(client, name, mark)
-        if version is None:
-            card = model_card(name, network, description, facts or Facts(), sheet=sheet is not None)
+    version = _registered_before(client, name, mark)
+    if version is None:
+        card = model_card(name, network, description, facts or Facts(), sheet=sheet is not None)
 
-            def save(folder: Path, model: Model) -> None:
-                save_package(folder, Path(model_file), example, card, model, sheet=sheet)
+        def save(folder: Path, model: Model) -> None:
+            save_package(folder, Path(model_file), example, card, model, sheet=sheet)
 
-            model_id = _log(client, run_id, name, save=save, tags=marks)
-            _note_metrics(client, run_id, model_id, metrics or {})
-            # Not `models:/<id>`: over SQLite MLflow would look that up in its module-level store.
-            source = client.get_logged_model(model_id).artifact_location
-            text = shortened(card, DESCRIPTION_LENGTH)
-            version = client.create_model_version(name, source, run_id, tags=marks, description=text, model_id=model_id)
-        number = str(version.version)
-        if str(registered(client, name).aliases.get(CHAMPION)) != number:
-            client.set_registered_model_alias(name, CANDIDATE, number)
-        return client.get_model_version(name, number)
+        model_id = _log(client, run_id, name, save=save, tags=marks)
+        _note_metrics(client, run_id, model_id, metrics or {})
+        # Not `models:/<id>`: over SQLite MLflow would look that up in its module-level store.
+        source = client.get_logged_model(model_id).artifact_location
+        text = shortened(card, DESCRIPTION_LENGTH)
+        version = client.create_model_version(name, source, run_id, tags=marks, description=text, model_id=model_id)
+    number = str(version.version)
+    if str(registered(client, name).aliases.get(CHAMPION)) != number:
+        client.set_registered_model_alias(name, CANDIDATE, number)
+    return client.get_model_version(name, number)
 
 
 def save_package(

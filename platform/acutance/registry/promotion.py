@@ -19,7 +19,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from acutance.errors import AcutanceError, ModelError, UserError
 from acutance.registry import trail
-from acutance.registry.address import answers
+from acutance.registry.address import answers, waited_for
 from acutance.registry.gate import Ruling, Verdict, decide
 from acutance.registry.resolve import CANDIDATE, CHAMPION, find_version, registered, versions_of, weights_of
 from acutance.registry.settle import held, settle
@@ -104,7 +104,7 @@ def rollback(
                     fix=f"`acutance models history {name}` lists what was decided",
                 )
             with tempfile.TemporaryDirectory() as scratch:
-                weights_of(client, client.get_model_version(name, before), Path(scratch))
+                weights_of(client, find_subject(client, f"{name}/{before}"), Path(scratch))
             place = len(decisions) + 1
             decision = Decision(ROLLED_BACK, name, of, present, present, before, why, who, trail.now(), number=place)
             if trail.append(client, run_id, decision):
@@ -122,6 +122,7 @@ def history(client: MlflowClient, name: str) -> list[Decision]:
         return trail.recorded(client, registered(client, name))
 
 
+@waited_for
 def find_subject(client: MlflowClient, reference: str) -> ModelVersion:
     """Return the version that `NAME`, `NAME@ALIAS` or `NAME/VERSION` names; of a bare name, the candidate.
 
@@ -146,7 +147,7 @@ def _judged(
     """Let the judge measure; what prevents it is no obstacle to force, but for weights that are not there."""
     new = weights_of(client, version, scratch / str(version.version))
     try:
-        champion = client.get_model_version(version.name, rival) if rival else None
+        champion = find_subject(client, f"{version.name}/{rival}") if rival else None
         verdict = judge(new, weights_of(client, champion, scratch / rival) if champion else None)
     except AcutanceError as error:
         if not force:

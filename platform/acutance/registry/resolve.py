@@ -18,7 +18,7 @@ from mlflow.utils.uri import is_local_uri
 
 from acutance.errors import ModelError
 from acutance.fingerprint import file_sha256
-from acutance.registry.address import answers, connect
+from acutance.registry.address import answers, connect, waited_for
 from acutance.schema import nearest
 from acutance.scratch import scratch
 from acutance.storage import is_remote
@@ -81,6 +81,7 @@ def find_version(client: MlflowClient, reference: str) -> ModelVersion:
     return found
 
 
+@waited_for
 def registered(client: MlflowClient, name: str) -> RegisteredModel:
     """Return a registered model.
 
@@ -107,11 +108,13 @@ def versions_of(client: MlflowClient, name: str) -> list[ModelVersion]:
     return sorted(found, key=lambda version: int(version.version))
 
 
+@waited_for
 def all_models(client: MlflowClient) -> list[RegisteredModel]:
     """Return all registered models by name, however many pages they fill."""
     return _all_pages(partial(client.search_registered_models, order_by=["name ASC"]))
 
 
+@waited_for
 def all_versions(client: MlflowClient, wanted: str = "") -> list[ModelVersion]:
     """Return the versions of all models, or those that a filter lets through, a request a thousand."""
     return _all_pages(partial(client.search_model_versions, wanted, max_results=1000))
@@ -126,6 +129,7 @@ def _all_pages(search: Callable[..., Any]) -> list[Any]:
     return found
 
 
+@waited_for
 def weights_of(client: MlflowClient, version: ModelVersion, folder: Path) -> Path:
     """Return the local path of a version's weights, downloaded into `folder` unless they lie on this machine.
 

@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from acutance.registry import trail
+from acutance.registry.address import waited_for
 from acutance.registry.resolve import ABSENT, registered
 from acutance.registry.run_files import log_json
 from acutance.registry.trail import MOVED, ROLLED_BACK, Decision, holder, last_about, outcome_for
@@ -29,6 +30,7 @@ TRIES = 5
 """Databases refuse the second of two rows that are inserted at the same moment; at the next try it is an update."""
 
 
+@waited_for
 def settle(client: MlflowClient, name: str, run_id: str, alias: str, mine: int = 0) -> list[Decision]:
     """Carry out what was decided and not carried out yet; take `alias` as it is found where it was moved by hand.
 
@@ -107,6 +109,7 @@ def _point(client: MlflowClient, name: str, alias: str, version: str) -> None:
     _where_it_is_there(write)
 
 
+@waited_for
 def held(client: MlflowClient, name: str, alias: str) -> str:
     """Return the version that MLflow has under an alias, empty where there is none."""
     return str(registered(client, name).aliases.get(alias, ""))

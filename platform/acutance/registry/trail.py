@@ -23,6 +23,7 @@ from mlflow.exceptions import MlflowException
 
 from acutance.errors import UserError
 from acutance.fingerprint import fingerprint
+from acutance.registry.address import waited_for
 from acutance.registry.runs import KIND, experiment_id, one_run, runs_marked
 
 EXPERIMENT = "acutance.decisions"
@@ -81,6 +82,7 @@ class Decision:
         return {key: value for key, value in plain.items() if key not in {"before", "after"}}
 
 
+@waited_for
 def open_trail(client: MlflowClient, model: RegisteredModel) -> str:
     """Return the id of the run that holds a model's trail; make it where there is none."""
     run = one_run(client, experiment_id(client, EXPERIMENT), model.name, _marks(model))
@@ -89,6 +91,7 @@ def open_trail(client: MlflowClient, model: RegisteredModel) -> str:
     return str(run.info.run_id)
 
 
+@waited_for
 def recorded(client: MlflowClient, model: RegisteredModel) -> list[Decision]:
     """Return what was decided about a model, in order, without making a trail where there is none."""
     place = client.get_experiment_by_name(EXPERIMENT)
@@ -96,11 +99,13 @@ def recorded(client: MlflowClient, model: RegisteredModel) -> list[Decision]:
     return _decisions(found[0]) if found else []
 
 
+@waited_for
 def read(client: MlflowClient, trail: str) -> list[Decision]:
     """Return the decisions of a trail, in order."""
     return _decisions(client.get_run(trail))
 
 
+@waited_for
 def append(client: MlflowClient, trail: str, decision: Decision) -> bool:
     """Write a decision in its place; return False where another one stands there already."""
     key, text = f"{DECIDED}{decision.number:06d}", _text(decision)
@@ -114,6 +119,7 @@ def append(client: MlflowClient, trail: str, decision: Decision) -> bool:
     return True
 
 
+@waited_for
 def mark_carried_out(client: MlflowClient, trail: str, decision: Decision) -> None:
     """Note that alias and tags say what the decision says."""
     client.log_param(trail, f"{CARRIED_OUT}{decision.number:06d}", "yes", synchronous=True)
