@@ -90,7 +90,8 @@ ELSEWHERE = """
 import importlib.util, json, sys
 sys.path.append(sys.argv[1])  # without -S its .pth files would bring the editable install back
 import mlflow.pyfunc, numpy as np, torch
-assert importlib.util.find_spec("acutance") is None
+found = importlib.util.find_spec("acutance")
+assert found is None or found.origin is None  # pipelines lie there, but no code
 seen = []
 watched = {"socket.connect", "socket.getaddrinfo", "pickle.find_class", "subprocess.Popen", "os.system"}
 sys.addaudithook(lambda event, _: seen.append(event) if event in watched else None)
