@@ -104,6 +104,13 @@ def test_what_does_not_fit_is_named_by_its_path(override: str, message: str) -> 
     assert "quickstart.yaml" in str(caught.value)
 
 
+def test_two_folders_take_the_place_of_a_data_set_whose_lr_is_made() -> None:
+    data = pipelines.load(QUICKSTART, ["data.train={hr: ./hr, lr: ./lr}"]).data
+    assert (data.train, data.lr, data.degradation.type) == ("./hr", "./lr", "paired")
+    with pytest.raises(ConfigError, match="lr: a folder of LR is `paired`"):
+        pipelines.load(QUICKSTART, ["data.lr=./lr"])
+
+
 def test_an_unknown_profile_is_named() -> None:
     with pytest.raises(ConfigError, match="did you mean 'smoke'"):
         pipelines.load(QUICKSTART, profile="smok")

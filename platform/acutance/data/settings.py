@@ -72,7 +72,7 @@ class DataSettings(Strict):
 
     train: str = Field(
         description="a dataset of the catalogue, or the path or s3:// URI of a folder of pictures; or of two folders, "
-        "{hr: ./hr, lr: ./lr}",
+        "{hr: ./hr, lr: ./lr}: then the degradation is `paired`",
         json_schema_extra={"type": ["string", "object"]},
     )
     lr: str | None = Field(
@@ -125,9 +125,9 @@ class DataSettings(Strict):
     @model_validator(mode="before")
     @classmethod
     def _two_folders(cls, content: Any) -> Any:
-        content = of_two_folders(content, "train")
-        paired = isinstance(content, dict) and content.get("lr")
-        return {"degradation": {"type": "paired"}, **content} if paired else content
+        """Where LR is given it is not made, whatever the pipeline did with other pictures."""
+        given = of_two_folders(content, "train")
+        return content if given is content else {**given, "degradation": {"type": "paired"}}
 
     @model_validator(mode="before")
     @classmethod
