@@ -11,6 +11,9 @@ STAMP := $(VENV)/.installed
 PEERS := .tools/peers
 UV := $(shell command -v uv || echo .tools/bin/uv)
 
+# Two processes on two cores: one for what starts clusters and servers, one for the rest.
+PARALLEL := -n logical --maxprocesses 4 --dist loadgroup
+
 .PHONY: help demo test test-fast test-e2e check format lock bench clean
 
 help: ## this list
@@ -29,10 +32,10 @@ demo: $(STAMP) ## the main job on real photographs: shards, training, evaluation
 	@$(BIN)/acutance run pipelines/quickstart.yaml
 
 test: $(STAMP) ## every test but the long ones
-	@$(BIN)/python -m pytest -m "not long"
+	@$(BIN)/python -m pytest -m "not long" $(PARALLEL)
 
 test-fast: $(STAMP) ## the tests that start no cluster and no server
-	@$(BIN)/python -m pytest -m "not e2e and not long"
+	@$(BIN)/python -m pytest -m "not e2e and not long" $(PARALLEL)
 
 test-e2e: $(STAMP) ## the long tests: whole clusters, several hosts, every pipeline small (about an hour; root, postgresql, iproute2)
 	@$(BIN)/python -m pytest -m long -rs
