@@ -195,7 +195,12 @@ def test_a_population_goes_on_from_its_best_weights(tmp_path: Path, pictures: Pa
     assert [trial.step for trial in outcome.trials] == [4, 4, 8, 8]
     assert [trial.parent for trial in second] == [winner, winner]
     kept = [sorted(file.name for file in (Path(t.model).parent / "checkpoints").iterdir()) for t in second]
-    assert kept == [["step-00000006.safetensors", "step-00000008.safetensors"]] * 2  # none of its first four steps
+    assert kept == [["step-00000008.safetensors"]] * 2  # the next generation could go on from it
+    client = MlflowClient(f"sqlite:///{tmp_path}/out/mlflow.db")
+    below = f"tags.`mlflow.parentRunId` = '{outcome.run_id}'"
+    runs = client.search_runs([client.get_run(outcome.run_id).info.experiment_id], below)
+    steps = [{point.step for point in client.get_metric_history(run.info.run_id, "total")} for run in runs]
+    assert sorted(map(min, steps)) == [1, 1, 5, 5], "its first four steps are its parent's"
     inherited, own = weights(outcome)[winner], weights(outcome)[2 + winner]
     assert 0 < np.abs(inherited - own).max() < 0.1
 
