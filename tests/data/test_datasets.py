@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from pydantic import TypeAdapter
 
 from acutance.data import Catalogue, folders, load_catalogue, read_picture
+from acutance.data.entries import DataSetName
 from acutance.errors import ConfigError, DataError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -193,3 +195,11 @@ def test_a_folder_whose_name_is_no_text_is_named_at_the_start(tmp_path: Path) ->
     folder.mkdir()
     with pytest.raises(ConfigError, match=r"no UTF-8(.|\n)*caf\\xe9"):
         Catalogue({}, "a test").find(str(folder))
+
+
+def test_a_folder_is_one_data_set_however_it_is_written() -> None:
+    adapter = TypeAdapter(DataSetName)
+    ways = {"./a": ["./a", "./a/", ".//a", "./b/../a"], "a/b": ["a/b", "a//b", "./a/b/"], "Set5": ["Set5"]}
+    ways |= {"/a/b": ["/a/b/", "/a//b"], "../a": ["../a/"], "s3://bucket/a": ["s3://bucket/a/", "s3://bucket/a"]}
+    for one, written in ways.items():
+        assert {adapter.validate_python(name) for name in written} == {one}

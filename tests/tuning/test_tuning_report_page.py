@@ -153,6 +153,14 @@ def test_a_campaign_in_which_everything_failed_has_a_report_too(reported: Report
     assert "acutance run" not in page.text
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_campaign_in_which_nothing_could_be_measured_has_a_report_too(reported: Reported, value: float) -> None:
+    unmeasured = dict.fromkeys(["psnr_y on Set5", "lpips_squeeze on Set5"], value)
+    page, _ = reported(two(scheduler=None, budget={"trials": 3}), law=lambda *_: unmeasured)
+    assert "there are no pictures to look at" in page.text
+    assert "acutance run" not in page.text
+
+
 def test_one_objective_conditions_and_choices_of_any_kind(reported: Reported) -> None:
     parameters = {
         "objective.adversarial.form": {"choice": ["vanilla", "relativistic"]},

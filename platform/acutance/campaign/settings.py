@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from acutance.campaign.parameters import Parameter
 from acutance.campaign.tables import TableSettings, after_problems
+from acutance.data.entries import DataSetName
 from acutance.evaluation.amounts import AMOUNTS, PARTS
 from acutance.evaluation.metrics import METRICS
 from acutance.evaluation.validation import QUANTITIES, score_name
@@ -25,7 +26,7 @@ class Goal(Strict):
     """
 
     metric: str
-    on: str
+    on: DataSetName
     goal: Literal["maximize", "minimize"]
 
     @property

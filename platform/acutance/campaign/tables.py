@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from acutance.data.entries import DataSetName
 from acutance.evaluation.validation import QUANTITIES, score_name
 from acutance.schema import Strict, nearest
 
@@ -17,7 +18,7 @@ class ColumnSettings(Strict):
     """One column: a metric of one data set."""
 
     metric: str
-    on: str
+    on: DataSetName
 
     @property
     def name(self) -> str:

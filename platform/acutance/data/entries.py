@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import posixpath
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from acutance import storage
 from acutance.data.degradations import Steps
@@ -120,6 +121,18 @@ class Entry(Strict):
             # or a picture without that text would be taken for its own degraded version
             raise ValueError("'only' must hold the text that 'lr_swap' replaces")
         return self
+
+
+def _one_way(name: str) -> str:
+    """Write a folder in one way: `./a/`, `./a//b/..` and `./a` are one data set, and one in the names of metrics."""
+    if storage.is_remote(name):
+        return name.rstrip("/")
+    plain = posixpath.normpath(name) if "/" in name else name
+    return f"./{plain}" if "/" in name and "/" not in plain and plain not in (".", "..") else plain
+
+
+DataSetName = Annotated[str, AfterValidator(_one_way)]
+"""A data set of the catalogue, or a folder."""
 
 
 def layout_in(place: str) -> Layout:

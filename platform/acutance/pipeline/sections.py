@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -17,6 +18,7 @@ from pydantic import (
 )
 from typing_extensions import TypedDict
 
+from acutance.data.entries import DataSetName
 from acutance.schema import Strict
 
 
@@ -27,7 +29,7 @@ class Evaluate(Strict):
         default=None,
         description="where left out: the registered stage and those before it, as far as they restore pictures",
     )
-    on: list[str]
+    on: Annotated[list[DataSetName], AfterValidator(lambda names: list(dict.fromkeys(names)))]
     protocol: str = "y_crop4"
     metrics: list[str] = Field(default_factory=lambda: ["psnr_y", "ssim_y"])
 

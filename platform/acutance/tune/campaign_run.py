@@ -13,6 +13,7 @@ from acutance import storage
 from acutance.console import say
 from acutance.data import Source
 from acutance.errors import ConfigError, UnreachableError, UserError
+from acutance.held_out import require_measurable
 from acutance.lease import Lease
 from acutance.registry import tracking
 from acutance.run import marks, train_stages
@@ -82,6 +83,7 @@ def run_campaign(work: CampaignWork, *, resume: bool = False) -> CampaignOutcome
         client = tracking.connect(work.base.root)
         if resume and not known:
             close_former(work, study, client)
+        _try_objectives(work)
         note_settings(work, study)
         prepare_trials(work)
         train_stages(work.base, work.campaign.stage, of=shared_stages(work))
@@ -100,6 +102,19 @@ def run_campaign(work: CampaignWork, *, resume: bool = False) -> CampaignOutcome
                     tracking.finish(client, run, "FAILED" if isinstance(error, Exception) else "KILLED")
             raise
         return _recorded(work, client, run, attempts(study))
+
+
+def _try_objectives(work: CampaignWork) -> None:
+    """Measure every objective on what bicubic makes of its pictures, before the first trial.
+
+    Raises:
+        ConfigError, DataError: as `require_measurable`.
+    """
+    wanted = work.base.pipeline.evaluate
+    for on, pictures in _pictures(work).items():
+        metrics = sorted({goal.looks_at for goal in work.campaign.objectives if goal.on == on and goal.looks_at})
+        assert wanted is not None, "restored pictures are measured by the pipeline's protocol"
+        require_measurable({on: pictures}, scale=work.base.pipeline.scale, protocol=wanted.protocol, metrics=metrics)
 
 
 def _search(work: CampaignWork, study: Study, client: Any, run: str, lease: Lease) -> None:

@@ -93,9 +93,11 @@ def cut_off(
     """Leave points that lie far out of their group outside the axes, and say how many they are.
 
     Args:
-        groups: of (x, y), not all of them empty; an x that needs no cut is the same for all.
+        groups: of (x, y); an x that needs no cut is the same for all. Where nothing was measured, all are empty.
         kept: points of the first group that are shown in any case.
     """
+    if not any(groups):
+        return
     outside: set[tuple[float, float]] = set()
     for side, limit in ((0, axes.set_xlim), (1, axes.set_ylim)):
         ranges = [
