@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,8 @@ def test_a_collapsed_trial_does_not_squeeze_the_others() -> None:
     assert in_view([27.0, 27.2, 27.4, 27.6, 7.0], kept=[7.0]) == (7.0, 27.6)
     assert in_view([27.0, 27.0, 27.0, 26.0]) == (26.0, 27.0)
     assert in_view([5.0]) == (5.0, 5.0)
+    assert in_view([math.inf, 1.0, math.nan, 2.0]) == (1.0, 2.0)
+    assert in_view([math.nan, math.inf]) == (0.0, 1.0)
 
 
 def test_formulas_are_not_made_of_names() -> None:

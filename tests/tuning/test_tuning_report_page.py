@@ -154,9 +154,12 @@ def test_a_campaign_in_which_everything_failed_has_a_report_too(reported: Report
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_campaign_in_which_nothing_could_be_measured_has_a_report_too(reported: Reported, value: float) -> None:
+@pytest.mark.parametrize("scheduler", [None, ASHA])
+def test_a_campaign_in_which_nothing_could_be_measured_has_a_report_too(
+    reported: Reported, value: float, scheduler: dict[str, Any] | None
+) -> None:
     unmeasured = dict.fromkeys(["psnr_y on Set5", "lpips_squeeze on Set5"], value)
-    page, _ = reported(two(scheduler=None, budget={"trials": 3}), law=lambda *_: unmeasured)
+    page, _ = reported(two(scheduler=scheduler, budget={"trials": 3}), law=lambda *_: unmeasured)
     assert "there are no pictures to look at" in page.text
     assert "acutance run" not in page.text
 

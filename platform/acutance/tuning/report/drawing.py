@@ -77,9 +77,12 @@ def in_view(values: Sequence[float], kept: Sequence[float] = ()) -> tuple[float,
     """Return the range of values that is worth showing: one collapsed trial would squeeze all others to a dot.
 
     Args:
-        values: at least one.
+        values: those that are no numbers, or infinite, are left out; where no other is there, any range serves.
         kept: those of them that are shown in any case.
     """
+    values = [value for value in values if np.isfinite(value)]
+    if not values:
+        return 0.0, 1.0
     lower, upper = (float(value) for value in np.quantile(values, [0.25, 0.75]))
     reach = FAR_OUT * (upper - lower) or np.inf
     low, high = min([lower - reach, *kept]), max([upper + reach, *kept])
