@@ -269,6 +269,7 @@ def test_another_tar_is_not_unpacked(server: FileServer, root: Path, tmp_path: P
         (tarred({f"{BATCHES}/../../../outside": b""}), "damaged: .*outside the destination"),
         (tarred({"other/file": b""}), f"does not hold {BATCHES}"),
     ],
+    ids=["cut", "no tar", "a link", "outside", "other files"],
 )
 def test_a_tar_that_cannot_be_unpacked_leaves_no_file(
     server: FileServer, root: Path, tmp_path: Path, content: bytes, message: str
