@@ -28,6 +28,7 @@ from acutance.evaluation.spectrograms import spectrogram_sheet
 from acutance.fingerprint import fingerprint
 from acutance.hardware import Asked
 from acutance.models.model_file import load_model
+from acutance.overlap import overlaps, trained_on
 from acutance.policy import found
 from acutance.registry import Decision, Verdict, promote, resolve_model, tracking, user
 from acutance.registry.promotion import find_subject
@@ -223,6 +224,10 @@ def evaluate_model(
             say(escape(str(error)))
     require_scale(catalogue_for(), datasets, scale, "--on")
     pictures = measured_pictures(catalogue_for(), datasets, scale, protocol)
+    for label, file in candidates.items():
+        if file != BICUBIC and (trained := trained_on(load_model(file)[1], root)):
+            for sentence in overlaps(trained, pictures, scale=scale, root=root, by="evaluation"):
+                say(escape(f"{label}: {sentence}"))
     subject = unrestored(scale) if reference == BICUBIC else reference
     title = f"{subject}{f' against {against}' if against else ''}: x{scale}"
     evaluation, folder, _ = measure_models(

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from acutance.data import Source
+from acutance.data import Source, is_prepared, read_manifest, shards_folder
 from acutance.data.inventory import checksums
+
+
+def trained_on(description: Mapping[str, Any], root: str) -> set[str]:
+    """Return the SHA-256 of the pictures that a model's own stage was trained on, as its shards say.
+
+    Empty where they are not here, as for a model that comes from elsewhere.
+    """
+    mark = str(description.get("dataset") or "")
+    if not mark or not is_prepared(root, mark):
+        return set()
+    return {source.sha256 for source in read_manifest(shards_folder(root, mark)).sources}
 
 
 def overlaps(

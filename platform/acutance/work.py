@@ -120,11 +120,8 @@ class Work:
         Raises:
             ConfigError, DataError: as `contents`, and for pictures to be measured on that are not here.
         """
-        contents, names, scale = self.contents(only), self.pipeline.order(only), self.pipeline.scale
-        sources = {self.pipeline.data_of(name).source for name in names}
-        trained = {mark for source in sources for _, mark in contents[source].originals}
-        trained |= {one.sha256 for source in sources for one in self.found.get(source, [])}
-        found = overlaps(trained, self.held_out(), scale=scale, root=self.root, by="evaluation") if not only else []
+        contents, names = self.contents(only), self.pipeline.order(only)
+        found = [] if only else self.overlap_with(self.held_out(), by="evaluation")
         for name in names:
             validation, own = self.pipeline.validation_data(name), self.pipeline.data_of(name)
             if validation:
@@ -134,6 +131,14 @@ class Work:
                     what = f"{len(shared)} pictures of {validation.train}, the first {shared[0]}"
                     found.append(f"trained on what it is judged by (validation of {name}): {what}")
         return found
+
+    def overlap_with(self, pictures: dict[str, list[Source]], *, by: str, only: str | None = None) -> list[str]:
+        """Return what there is to say of pictures, by data set, that stages are trained on; see `overlap`."""
+        contents = self.contents(only)
+        sources = {self.pipeline.data_of(name).source for name in self.pipeline.order(only)}
+        trained = {mark for source in sources for _, mark in contents[source].originals}
+        trained |= {one.sha256 for source in sources for one in self.found.get(source, [])}
+        return overlaps(trained, pictures, scale=self.pipeline.scale, root=self.root, by=by)
 
 
 def open_work(file: str, overrides: list[str], profile: str | None, root: str | None, trial: str | None = None) -> Work:

@@ -143,6 +143,7 @@ def show_outcome(work: Any, outcome: Any, as_json: bool) -> None:
         "sheet": outcome.sheet or None,
         "mlflow_run": outcome.run_id,
         "model": reference,
+        "overlap": work.overlap() if outcome.evaluation else [],
     }
     if as_json:
         show(result, as_json, None)
@@ -151,6 +152,8 @@ def show_outcome(work: Any, outcome: Any, as_json: bool) -> None:
         stdout.print(_validations(outcome.validations))
     if outcome.evaluation:
         stdout.print(table(outcome.evaluation))
+        for sentence in result["overlap"]:
+            stdout.print(f"[yellow]overlap[/]     {escape(sentence)}")
         stdout.print(f"pictures    {escape(outcome.sheet)}")
     stdout.print(f"MLflow run  {outcome.run_id} in {escape(redacted(tracking_uri(work.root)))}")
     if reference:

@@ -8,10 +8,10 @@ from contextlib import suppress
 from typing import Any
 
 from optuna import Study
+from rich.markup import escape
 
 from acutance import storage
 from acutance.console import say
-from acutance.data import Source
 from acutance.errors import ConfigError, UnreachableError, UserError
 from acutance.held_out import require_measurable
 from acutance.lease import Lease
@@ -22,7 +22,7 @@ from acutance.tune.former import RUN, close_former, note_settings
 from acutance.tune.outcome import CampaignOutcome, from_best, outcome_of, starting
 from acutance.tune.shards_ahead import prepare_trials
 from acutance.tune.trial_run import OpenTrialRun
-from acutance.tune.work import CampaignWork, measured_on, require_objectives, shared_stages
+from acutance.tune.work import CampaignWork, judged_on, overlap, require_objectives, shared_stages
 from acutance.tuning.board import Board
 from acutance.tuning.lease import alone_on
 from acutance.tuning.ledger import Ledger
@@ -84,6 +84,8 @@ def run_campaign(work: CampaignWork, *, resume: bool = False) -> CampaignOutcome
         if resume and not known:
             close_former(work, study, client)
         _try_objectives(work)
+        for sentence in overlap(work):
+            say(escape(sentence))
         note_settings(work, study)
         prepare_trials(work)
         train_stages(work.base, work.campaign.stage, of=shared_stages(work))
@@ -111,7 +113,7 @@ def _try_objectives(work: CampaignWork) -> None:
         ConfigError, DataError: as `require_measurable`.
     """
     wanted = work.base.pipeline.evaluate
-    for on, pictures in _pictures(work).items():
+    for on, pictures in judged_on(work).items():
         metrics = sorted({goal.looks_at for goal in work.campaign.objectives if goal.on == on and goal.looks_at})
         assert wanted is not None, "restored pictures are measured by the pipeline's protocol"
         require_measurable({on: pictures}, scale=work.base.pipeline.scale, protocol=wanted.protocol, metrics=metrics)
@@ -126,7 +128,7 @@ def _search(work: CampaignWork, study: Study, client: Any, run: str, lease: Leas
         catalogue=base.catalogue,
         contents=base.contents(campaign.stage),
         root=base.root,
-        measured_on=_pictures(work),
+        measured_on=judged_on(work),
         resources=resources,
         open_tracker=OpenTrialRun(client.tracking_uri, run, work.name),
     )
@@ -149,7 +151,7 @@ def _recorded(work: CampaignWork, client: Any, run: str, trials: list[Attempt]) 
     for trial in trials:
         if trial.model:
             tracking.record_kept(client.tracking_uri, trial.model.rpartition("/")[0])
-    address, pictures = study_address(work.base.root), _pictures(work)
+    address, pictures = study_address(work.base.root), judged_on(work)
     record = Record(work.name, work.base.root, work.search, trials, address, run, pictures, outcome.table)
     with working_folder("report") as scratch:
         for file in write_report(record, scratch):
@@ -166,8 +168,3 @@ def _row(trial: Attempt, front: list[int]) -> dict[str, Any]:
     named = {"trial": trial.number, "row": trial.row, "seed": trial.seed} if trial.row else {"trial": trial.number}
     ended = {"step": trial.step, "state": trial.state, "reason": trial.reason, "on the front": trial.number in front}
     return {**named, **trial.values, **trial.scores, **ended}
-
-
-def _pictures(work: CampaignWork) -> dict[str, list[Source]]:
-    names = sorted({goal.on for goal in work.campaign.objectives if goal.looks_at})
-    return measured_on(work.base, names)

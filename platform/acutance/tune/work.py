@@ -120,6 +120,18 @@ def measured_on(work: Work, datasets: Iterable[str]) -> dict[str, list[Source]]:
     return measured_pictures(work.catalogue, datasets, work.pipeline.scale, wanted.protocol if wanted else "")
 
 
+def judged_on(work: CampaignWork) -> dict[str, list[Source]]:
+    """Return the pictures of each data set that objectives look at."""
+    return measured_on(work.base, sorted({goal.on for goal in work.campaign.objectives if goal.looks_at}))
+
+
+def overlap(work: CampaignWork) -> list[str]:
+    """Return what there is to say of pictures that trials are both trained on and judged by."""
+    stage = work.campaign.stage
+    objectives = work.base.overlap_with(judged_on(work), by="objective", only=stage)
+    return [*objectives, *work.base.overlap(stage)]
+
+
 def require_objectives(work: CampaignWork) -> None:
     """Refuse to begin what could not be measured at its end, or what another table could not be chosen by.
 
@@ -169,6 +181,7 @@ def plan_campaign(work: CampaignWork) -> dict[str, Any]:
         "trials": len(rows) or work.wanted,
         "rows": rows,
         "missing": missing,
+        "overlap": [] if missing else overlap(work),
     }
     if rows:
         trained = {name for row in rows for name in row["steps"]}
