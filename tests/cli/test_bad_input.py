@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from acutance.data import write_picture
 from command_line import REPOSITORY, Here
 
 QUICKSTART = "pipelines/quickstart.yaml"
@@ -120,10 +121,11 @@ def test_nothing_answers_at_the_bucket(here: Here) -> None:
 
 
 def test_a_model_that_is_not_there(here: Here, tmp_path: Path) -> None:
-    storage = ("--storage", str(tmp_path))
-    refused(here("upscale", "models:/none@champion", "a.png", "b.png", *storage), "none")
-    refused(here("upscale", "none.safetensors", "a.png", "b.png", *storage), "none.safetensors")
-    refused(here("upscale", f"{QUICKSTART}:gan", "a.png", "b.png", *storage), "not trained yet")
+    write_picture(tmp_path / "a.png", np.zeros((9, 9, 3), np.uint8))
+    paths = (str(tmp_path / "a.png"), str(tmp_path / "b.png"), "--storage", str(tmp_path))
+    refused(here("upscale", "models:/none@champion", *paths), "none")
+    refused(here("upscale", "none.safetensors", *paths), "none.safetensors")
+    refused(here("upscale", f"{QUICKSTART}:gan", *paths), "not trained yet")
 
 
 def test_a_dry_run_needs_no_data_and_writes_nothing(here: Here, tmp_path: Path) -> None:
