@@ -11,9 +11,6 @@ STAMP := $(VENV)/.installed
 PEERS := .tools/peers
 UV := $(shell command -v uv || echo .tools/bin/uv)
 
-# Two processes on two cores: one for what starts clusters and servers, one for the rest.
-PARALLEL := -n logical --maxprocesses 4 --dist loadgroup
-
 .PHONY: help demo test test-fast test-e2e check format lock bench clean
 
 help: ## this list
@@ -31,11 +28,15 @@ $(STAMP): $(LOCK) pyproject.toml
 demo: $(STAMP) ## the main job on real photographs: shards, training, evaluation, a registered model
 	@$(BIN)/acutance run pipelines/quickstart.yaml
 
+# What starts clusters and servers runs beside the rest, and is shown after it.
 test: $(STAMP) ## every test but the long ones
-	@$(BIN)/python -m pytest -m "not long" $(PARALLEL)
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+	$(BIN)/python -m pytest -m "e2e and not long" > "$$log" 2>&1 & clusters=$$!; \
+	failed=0; $(BIN)/python -m pytest -m "not e2e and not long" || failed=1; \
+	echo "the tests that start clusters and servers:"; wait $$clusters || failed=1; cat "$$log"; exit $$failed
 
 test-fast: $(STAMP) ## the tests that start no cluster and no server
-	@$(BIN)/python -m pytest -m "not e2e and not long" $(PARALLEL)
+	@$(BIN)/python -m pytest -m "not e2e and not long"
 
 test-e2e: $(STAMP) ## the long tests: whole clusters, several hosts, every pipeline small (about an hour; root, postgresql, iproute2)
 	@$(BIN)/python -m pytest -m long -rs

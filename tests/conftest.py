@@ -23,14 +23,6 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes, those of a file share one, and so do all that start clusters or servers."""
-    for item in items:
-        whole = "e2e" if item.get_closest_marker("e2e") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(whole))
-
-
 @pytest.fixture(autouse=True)
 def same_path() -> Iterator[None]:
     """MLflow puts a loaded model's own copy of the code first, where processes started later would find it."""
