@@ -43,8 +43,6 @@ CHECK = {
 FEW_RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 """Where we wait ourselves, and say so, MLflow need not do it in silence."""
 
-FEW_RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
