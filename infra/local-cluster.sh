@@ -54,7 +54,7 @@ setsid ray start --head --block --disable-usage-stats --temp-dir "$dir/ray" --nu
 pid=$!
 echo "$pid" >"$dir/head.pid"
 
-for _ in $(seq 600); do
+for _ in $(seq 1800); do # three minutes: a machine may be busy
   kill -0 "$pid" 2>/dev/null || { tail -n 20 "$dir/head.log" >&2; fail "Ray did not start; its log is $dir/head.log"; }
   grep -q "Ray runtime started" "$dir/head.log" && listening "$dashboard" && break
   sleep 0.1

@@ -35,7 +35,7 @@ def head() -> Iterator[Head]:
     script = [str(REPOSITORY / "infra" / "local-cluster.sh")]
     try:
         started = subprocess.run(
-            script, env=environment(**settings), capture_output=True, text=True, timeout=120, check=False
+            script, env=environment(**settings), capture_output=True, text=True, timeout=240, check=False
         )
         assert started.returncode == 0, started.stderr
         yield Head(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", started.stdout, folder)

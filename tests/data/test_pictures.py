@@ -245,9 +245,9 @@ def progressive(side: int, scans: int) -> bytes:
 
 def test_jpegs_of_many_scans_are_refused_before_they_are_decoded() -> None:
     assert (read_picture(progressive(64, 100)) == 128).all()
-    began = time.monotonic()
+    began = time.process_time()
     assert "1001 scans" in refused(progressive(4000, 1001))
-    assert time.monotonic() - began < 0.5  # decoded, it takes seconds
+    assert time.process_time() - began < 0.5  # decoded, it takes seconds
     photograph = Image.fromarray(RGB).resize((640, 400))
     assert read_picture(encoded(photograph, "JPEG", progressive=True, quality=95)).shape == (400, 640, 3)
 
