@@ -158,7 +158,7 @@ def ledger_for(problem: Problem, way: str, seed: int) -> Ledger:
         "objectives": problem.goals,
         "sampler": {"type": "random" if way == RANDOM else "tpe", "seed": seed},
         "scheduler": {**STOPPING.model_dump(), "judge": judge} if way in (ASHA, TOLD) else None,
-        "budget": {"trials": sys.maxsize},
+        "budget": {"trials": 2**31 - 1},
     }
     campaign = validate(Campaign, content, "the benchmark")
     study = open_study(InMemoryStorage(), "benchmark", campaign.objectives)
