@@ -136,9 +136,8 @@ def test_measuring_moves_nothing(tmp_path: Path) -> None:
 
 def test_an_output_that_the_network_does_not_have_is_named(tmp_path: Path) -> None:
     place = {"on": str(tmp_path / "data" / "two.npz"), "split": "val", "metrics": ["srocc"]}
-    [job] = jobs_in(tmp_path / "data", str(tmp_path / "out"), validation=place)
-    with pytest.raises(ConfigError, match="measures 'distribution'; the network gives logits"):
-        train_stage(job)
+    with pytest.raises(ConfigError, match="measures 'distribution'; resnet gives logits"):
+        jobs_in(tmp_path / "data", str(tmp_path / "out"), validation=place)
     with pytest.raises(ConfigError, match="did you mean 'accuracy'"):
         jobs_in(tmp_path / "data", str(tmp_path / "out"), validation={**place, "metrics": ["acuracy"]})
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from optuna import Study
 from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb.models import StudyUserAttributeModel
 from sqlalchemy import Engine, insert, update
 from sqlalchemy.exc import IntegrityError
@@ -29,7 +30,8 @@ class InStudy:
 
     def __init__(self, study: Study) -> None:
         self.study = study
-        self.storage: Any = getattr(study._storage, "_backend", study._storage)
+        kept: Any = study._storage
+        self.storage: Any = kept._backend if isinstance(kept, _CachedStorage) else kept
 
     def read(self) -> Sign | None:
         """Return the sign."""
