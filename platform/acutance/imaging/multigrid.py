@@ -25,6 +25,8 @@ DAMPING = 2 / 3
 """Of the Jacobi step that smooths the interpolation: 4/3 over 2, a bound of the spectral radius."""
 PLAIN = 2
 """Levels without smoothed interpolation."""
+FULL = 30
+"""Entries a row, on the average, from which a level is not interpolated smoothly either: products of such fill up."""
 DENSE = 600
 """Unknowns that are solved for directly."""
 STALLED = 0.9
@@ -113,7 +115,7 @@ def _coarser(grid: _Grid) -> list[_Level]:
     while True:
         diagonal = loops.diagonal(*matrix)
         aggregate, count = loops.aggregates(*matrix[:2], loops.strong(*matrix, diagonal, theta))
-        if len(levels) < PLAIN:
+        if len(levels) < PLAIN or matrix[1].size > FULL * diagonal.size:
             p = np.arange(aggregate.size + 1, dtype=np.uint32), aggregate, np.ones(aggregate.size)
             matrix = loops.collapsed(*matrix, aggregate, count)
         else:
