@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import copy
 import time
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from acutance.registry.stage_run import StageRun
 
 def stage(client: MlflowClient, parent: str, name: str, folder: Path) -> StageRun:
     made = StageRun(client.tracking_uri, parent, name, f"{name} of a test", {"steps": 1}, {"note": name}, str(folder))
-    return pickle.loads(pickle.dumps(made))  # as it travels to a worker
+    return copy.deepcopy(made)  # by the protocol of pickle, as it travels to a worker
 
 
 def test_a_run_begins_and_ends_with_the_training_of_its_stage(client: MlflowClient, tmp_path: Path) -> None:

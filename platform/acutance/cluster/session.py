@@ -6,15 +6,15 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import time
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from acutance.console import say
 from acutance.errors import UnreachableError, UserError
-from acutance.owner import is_gone, this_process
-from acutance.scratch import scratch
+from acutance.owner import is_left, this_process
+from acutance.scratch import LEFT_SECONDS, scratch
 
 LONGEST = 107 - len("/session_2026-11-30_14-51-34_123456_4194304/sockets/plasma_store")
 """Bytes of the folder's path: Ray puts its sockets so far below it."""
@@ -24,8 +24,6 @@ ELSEWHERE = ("/tmp", "/var/tmp")
 
 OWNER = "owner"
 """The file in it that says which process it belongs to."""
-
-UNOWNED_SECONDS = 3600.0
 
 
 @contextmanager
@@ -40,9 +38,7 @@ def session_folder() -> Iterator[Path]:
     """
     root = _root()
     _free(root)
-    folder = root / str(os.getpid())
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
+    folder = Path(tempfile.mkdtemp(dir=root, prefix=""))  # no process number: containers may share the folder
     (folder / OWNER).write_text(this_process())
     try:
         yield folder
@@ -75,7 +71,7 @@ def _root() -> Path:
     private = scratch()
     for place in (private, *(Path(place) / private.name for place in ELSEWHERE)):
         root = place / "ray"
-        if len(os.fsencode(root / "4194304")) <= LONGEST and _is_made(place) and _is_made(root):
+        if len(os.fsencode(root / "12345678")) <= LONGEST and _is_made(place) and _is_made(root):
             if place != private:
                 say(f"the path of {private.parent} is too long for Ray's sockets: its temporary files go to {root}")
             return root
@@ -99,14 +95,17 @@ def _is_made(folder: Path) -> bool:
 
 
 def _free(root: Path) -> None:
+    """Delete what is nobody's any more, and what this process left: it has one Ray at a time."""
     for folder in root.iterdir():
-        if _is_left(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # another process was faster
+            owner = _owner(folder)
+            if owner == this_process() or is_left(owner, folder.stat().st_mtime, LEFT_SECONDS):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_left(folder: Path) -> bool:
-    """Tell whether a folder is nobody's any more; one without an owner is just being made, or was half deleted."""
+def _owner(folder: Path) -> str:
+    """Return the mark of a folder's process, empty where it is just being made or was half deleted."""
     try:
-        return is_gone((folder / OWNER).read_text())
-    except OSError:
-        return folder.exists() and time.time() - folder.stat().st_mtime > UNOWNED_SECONDS
+        return (folder / OWNER).read_text()
+    except FileNotFoundError:
+        return ""
