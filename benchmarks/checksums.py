@@ -27,7 +27,7 @@ from machine import cpu
 from safetensors.torch import load, save
 
 from acutance import storage
-from acutance.checksum import checksum, described, description_of, file_checksum, sealed
+from acutance.storage.checksum import checksum, described, description_of, file_checksum, sealed
 
 Way = Callable[[], object]
 

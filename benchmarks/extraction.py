@@ -30,7 +30,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import torch
 from machine import cpu
 
-from acutance import pipeline as pipelines
+from acutance.config import pipeline as pipelines
 from acutance.data import Manifest, Stream, load_catalogue, open_columns, prepare, read_picture, shards_folder
 from acutance.data.settings import DataSettings
 from acutance.imaging.detail import detail_of

@@ -41,13 +41,13 @@ from problems.stage import QUICKSTART, Stage, real_stage, stage_in
 from problems.synthetic import one_objective, two_objectives
 from scipy.stats import spearmanr
 
-from acutance import pipeline as pipelines
-from acutance.campaign import DOMINANCE, Asha, Campaign, Goal, Search
-from acutance.pipeline import Pipeline
-from acutance.schema import validate
-from acutance.tuning.ledger import Assignment, Ledger
-from acutance.tuning.rules import judged, looks
-from acutance.tuning.study import Attempt, open_study
+from acutance.config import pipeline as pipelines
+from acutance.config.pipeline import Pipeline
+from acutance.config.schema import validate
+from acutance.config.search_space import DOMINANCE, Asha, Campaign, Goal, Search
+from acutance.tuning.ask_tell import AskTell, Assignment
+from acutance.tuning.pruners import judged, looks
+from acutance.tuning.study import TrialRecord, open_study
 
 RANDOM, TPE, ASHA, TOLD = WAYS = ("random", "TPE", "TPE, ASHA", "as complete")
 COLOURS = dict(zip(WAYS, ("tab:grey", "tab:blue", "tab:red", "tab:orange"), strict=True))
@@ -57,7 +57,7 @@ NOTCHES = 9
 
 RESAMPLES = 2000
 
-Ended = list[tuple[int, Attempt]]
+Ended = list[tuple[int, TrialRecord]]
 """Of a campaign, in order: how many steps were spent when a trial ended, and the trial."""
 
 Means = dict[str, np.ndarray]
@@ -114,10 +114,10 @@ def known_problems() -> list[Problem]:
 # The campaigns
 
 
-class ToldAsComplete(Ledger):
+class ToldAsComplete(AskTell):
     """A ledger that tells Optuna of every trial that it is complete."""
 
-    def end(self, number: int, reason: str | None = None) -> Attempt:
+    def end(self, number: int, reason: str | None = None) -> TrialRecord:
         """Tell Optuna so, whatever the reason."""
         return super().end(number)
 
@@ -147,7 +147,7 @@ def played(problem: Problem, way: str, seed: int, budget: int) -> Ended:
     return ended
 
 
-def ledger_for(problem: Problem, way: str, seed: int) -> Ledger:
+def ledger_for(problem: Problem, way: str, seed: int) -> AskTell:
     """Return the ledger of a campaign that has not begun."""
     judge = DOMINANCE if len(problem.goals) > 1 else ""
     content = {
@@ -162,7 +162,7 @@ def ledger_for(problem: Problem, way: str, seed: int) -> Ledger:
     }
     campaign = validate(Campaign, content, "the benchmark")
     study = open_study(InMemoryStorage(), "benchmark", campaign.objectives)
-    kind = ToldAsComplete if way == TOLD else Ledger
+    kind = ToldAsComplete if way == TOLD else AskTell
     return kind(study, Search(campaign, QUICKSTART, quickstart()), STEPS)
 
 

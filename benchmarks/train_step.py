@@ -37,12 +37,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import l1_loss
 from torch.utils.flop_counter import FlopCounterMode
 
+from acutance.config.pipeline import Stage
 from acutance.data.stream import Stream
 from acutance.losses import TERMS
 from acutance.losses.objective import Objective
 from acutance.models import DISCRIMINATORS, NETWORKS
 from acutance.models.features import FEATURE_NETWORKS
-from acutance.pipeline import Stage
 from acutance.training.learner import Learner
 
 GPU = torch.cuda.is_available()

@@ -35,12 +35,12 @@ import numpy as np
 from machine import cpu
 from ruamel.yaml import YAML
 
-from acutance import tune
 from acutance.cluster.connect import connect
+from acutance.commands import tune
+from acutance.commands.tune import CampaignContext
 from acutance.data import Source, prepare, write_picture
 from acutance.fingerprint import fingerprint
-from acutance.training.plan import StageJob
-from acutance.tune import CampaignWork
+from acutance.training.plan import StagePlan
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SLOTS = 2
@@ -85,7 +85,7 @@ def draw_pictures(folder: Path) -> None:
         write_picture(folder / f"{name}.png", np.kron(coarse, np.ones((4, 4, 1), np.uint8)))
 
 
-def campaign(folder: Path, pictures: Path, trials: int) -> CampaignWork:
+def campaign(folder: Path, pictures: Path, trials: int) -> CampaignContext:
     """Open a campaign of trivial trials whose shards are made."""
     content = {
         "title": "Trivial trials",
@@ -119,7 +119,7 @@ def campaign(folder: Path, pictures: Path, trials: int) -> CampaignWork:
 # The ways
 
 
-def our_campaign(work: CampaignWork, trials: int) -> Timed:
+def our_campaign(work: CampaignContext, trials: int) -> Timed:
     """Run a campaign of ours."""
     started = time.time()
     tune.run_campaign(work)
@@ -127,7 +127,7 @@ def our_campaign(work: CampaignWork, trials: int) -> Timed:
     return timed(started, ends, trials)
 
 
-def their_campaign(work: CampaignWork, trials: int) -> Timed:
+def their_campaign(work: CampaignContext, trials: int) -> Timed:
     """Run as many trials by Ray Tune's defaults."""
     from ray import tune as ray_tune
     from ray.tune.search.optuna import OptunaSearch
@@ -164,7 +164,7 @@ def their_campaign(work: CampaignWork, trials: int) -> Timed:
     return timed(started, ends, trials)
 
 
-def plain_processes(work: CampaignWork, trials: int) -> float:
+def plain_processes(work: CampaignContext, trials: int) -> float:
     """Return the seconds of a trial's own work, in as many processes as there are slots."""
     spawning, job, pictures = multiprocessing.get_context("spawn"), first_job(work), measured_on(work)
     folders = [f"{work.base.root}/alone-{slot}" for slot in range(SLOTS)]
@@ -173,7 +173,7 @@ def plain_processes(work: CampaignWork, trials: int) -> float:
         return statistics.median(second for each in seconds for second in each)
 
 
-def work_alone(job: StageJob, pictures: list[Source], folder: str, count: int) -> list[float]:
+def work_alone(job: StagePlan, pictures: list[Source], folder: str, count: int) -> list[float]:
     """Do the work of some trials; return the seconds of each, without the first."""
     seconds = []
     for number in range(count + 1):
@@ -183,7 +183,7 @@ def work_alone(job: StageJob, pictures: list[Source], folder: str, count: int) -
     return seconds[1:]
 
 
-def do_work(job: StageJob, pictures: list[Source]) -> float:
+def do_work(job: StagePlan, pictures: list[Source]) -> float:
     """Train one trial and measure it, as a trial of ours does."""
     import torch
 
@@ -200,17 +200,17 @@ def do_work(job: StageJob, pictures: list[Source]) -> float:
     return measured.mean("candidate", "psnr_y", "test") or 0.0
 
 
-def first_job(work: CampaignWork) -> StageJob:
+def first_job(work: CampaignContext) -> StagePlan:
     """Return the job that every trial varies."""
     return work.base.jobs("fidelity")[-1]
 
 
-def measured_on(work: CampaignWork) -> list[Source]:
+def measured_on(work: CampaignContext) -> list[Source]:
     """Return the pictures that trials are measured on."""
     return work.base.catalogue.find(work.campaign.objectives[0].on)
 
 
-def variant(job: StageJob, rate: float, folder: str) -> StageJob:
+def variant(job: StagePlan, rate: float, folder: str) -> StagePlan:
     """Return the job with another learning rate and a folder of its own."""
     mark = fingerprint([job.fingerprint, rate])
     settings = {**job.settings, "optimiser": {**job.settings["optimiser"], "learning_rate": rate}}

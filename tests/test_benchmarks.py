@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from acutance.data import write_picture
-from acutance.tuning.ledger import Assignment
+from acutance.tuning.ask_tell import Assignment
 from command_line import REPOSITORY, environment
 
 BENCHMARKS = REPOSITORY / "benchmarks"

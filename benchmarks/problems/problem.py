@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from acutance.campaign import Goal
-from acutance.tuning.ledger import Assignment
-from acutance.tuning.study import Attempt
+from acutance.config.search_space import Goal
+from acutance.tuning.ask_tell import Assignment
+from acutance.tuning.study import TrialRecord
 
 STEPS = 243
 """Of a trial that is not stopped."""
@@ -39,7 +39,7 @@ class Problem:
     parameters: dict[str, Any]
     goals: list[dict[str, str]]
     train: Callable[[Assignment, int], Training]
-    loss: Callable[[list[Attempt]], float]
+    loss: Callable[[list[TrialRecord]], float]
     axis: str
     known: bool
     ways: tuple[str, ...]

@@ -11,14 +11,14 @@ from typing import Any
 
 from problems.problem import PSNR, PSNR_NAME, STEPS, Problem, Training
 
-from acutance import pipeline as pipelines
+from acutance.config import pipeline as pipelines
+from acutance.config.pipeline import Pipeline, resolve
 from acutance.data import Catalogue, Contents, Source, contents, load_catalogue, prepare, read_picture, write_picture
 from acutance.evaluation.evaluate import evaluate_one
-from acutance.pipeline import Pipeline, resolve
 from acutance.training.loop import Report, describe, reports_of
-from acutance.training.plan import StageJob, plan_stages
-from acutance.tuning.ledger import Assignment
-from acutance.tuning.study import Attempt
+from acutance.training.plan import StagePlan, plan_stages
+from acutance.tuning.ask_tell import Assignment
+from acutance.tuning.study import TrialRecord
 
 PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
 QUICKSTART = PIPELINES / "quickstart.yaml"
@@ -45,7 +45,7 @@ NUMBERS: dict[str, Any] = {
 PLACES_A_DECADE = 8
 CROP = 64
 
-Curve = tuple[StageJob, Iterator[Report], dict[int, dict[str, float]]]
+Curve = tuple[StagePlan, Iterator[Report], dict[int, dict[str, float]]]
 
 
 @dataclass
@@ -101,7 +101,7 @@ class Stage:
             self.curves[job.fingerprint] = job, reports_of(job, at=self.looks), {}
         return self.curves[job.fingerprint]
 
-    def _advance(self, job: StageJob, reports: Iterator[Report], scores: dict[int, dict[str, float]]) -> None:
+    def _advance(self, job: StagePlan, reports: Iterator[Report], scores: dict[int, dict[str, float]]) -> None:
         started = time.perf_counter()
         report = next(reports)
         trained = time.perf_counter()
@@ -129,7 +129,7 @@ def stage_in(folder: Path, looks: list[int]) -> Stage:
 def real_stage(title: str, stage: Stage, ways: tuple[str, ...]) -> Problem:
     """Return the problem of finding the highest PSNR."""
 
-    def loss(attempts: list[Attempt]) -> float:
+    def loss(attempts: list[TrialRecord]) -> float:
         return -max(attempt.scores[PSNR_NAME] for attempt in attempts)
 
     return Problem(title, STAGE, NUMBERS, [PSNR], stage.train, loss, "PSNR-Y in dB", False, ways)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from problems.problem import NIQE, NIQE_NAME, PSNR, PSNR_NAME, STEPS, Problem, Training
 
-from acutance.tuning.ledger import Assignment
-from acutance.tuning.study import Attempt
+from acutance.tuning.ask_tell import Assignment
+from acutance.tuning.study import TrialRecord
 
 RATE, MOMENTUM, KIND, BLOCKS = "optimiser.learning_rate", "optimiser.momentum", "optimiser.type", "network.blocks"
 KINDS = {"adam": (0.0, -3.0), "rmsprop": (1.0, -3.5), "sgd": (2.0, -2.0)}
@@ -54,7 +54,7 @@ def one_objective(title: str, start: float, spread: float, ways: tuple[str, ...]
     def train(assignment: Assignment, seed: int) -> Training:
         return _noisy(assignment, seed, lambda step, v: {PSNR_NAME: curve(step, v, start, BEST - lost(v), spread)})
 
-    def loss(attempts: list[Attempt]) -> float:
+    def loss(attempts: list[TrialRecord]) -> float:
         return lost(_numbers(max(attempts, key=lambda attempt: attempt.scores[PSNR_NAME]).values))
 
     return Problem(title, "gan", NUMBERS, [PSNR], train, loss, "dB below the optimum", True, ways, NOISE)
@@ -72,7 +72,7 @@ def two_objectives(title: str, spread: float, ways: tuple[str, ...]) -> Problem:
     def train(assignment: Assignment, seed: int) -> Training:
         return _noisy(assignment, seed, at)
 
-    def loss(attempts: list[Attempt]) -> float:
+    def loss(attempts: list[TrialRecord]) -> float:
         return 1 - hypervolume([_ends(_numbers(attempt.values)) for attempt in attempts]) / whole
 
     return Problem(title, "gan", NUMBERS, [PSNR, NIQE], train, loss, "share of hypervolume missing", True, ways)

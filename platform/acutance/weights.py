@@ -19,9 +19,9 @@ from rich.markup import escape
 
 from acutance import storage
 from acutance.console import say
-from acutance.download import CHUNK, checksum_of, download_with_progress
 from acutance.errors import AcutanceError, WeightsError
 from acutance.fingerprint import fingerprint
+from acutance.storage.download import CHUNK, checksum_of, download_with_progress
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import time
 import pytest
 from made_for_cluster import Head, processes, python
 
-from acutance.cluster import reach
+from acutance.cluster import probe
 from acutance.errors import UnreachableError
 from command_line import REPOSITORY, environment
 
@@ -121,14 +121,14 @@ def test_addresses_where_no_cluster_answers(head: Head) -> None:
 
 
 def test_a_server_that_never_answers_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach, "ANSWER_SECONDS", 3)
-    monkeypatch.setattr(reach, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(probe, "ANSWER_SECONDS", 3)
+    monkeypatch.setattr(probe, "CONNECT_SECONDS", 1)
     began = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        assert not reach.dashboard_answers(f"http://{address}")
+        assert not probe.dashboard_answers(f"http://{address}")
         with pytest.raises(UnreachableError, match="no Ray cluster answers") as failure:
-            reach.check_cluster(address)
+            probe.check_cluster(address)
     assert failure.value.where == address
     assert time.monotonic() - began < 10
 

@@ -15,9 +15,9 @@ from made_for_cluster import Head, processes
 
 from acutance.cluster import jobs
 from acutance.cluster.client import client_of
+from acutance.cluster.job_environment import environment
 from acutance.cluster.package import Package, build
 from acutance.cluster.tokens import token_file
-from acutance.cluster.variables import environment
 from acutance.errors import UnreachableError, UserError
 from command_line import REPOSITORY
 

@@ -14,7 +14,7 @@ import pytest
 from acutance.cluster import connect, session
 from acutance.cluster.session import LONGEST, require_loopback, session_folder
 from acutance.errors import DataError, UnreachableError, UserError
-from acutance.scratch import scratch
+from acutance.storage.scratch import scratch
 
 
 @pytest.fixture(autouse=True)

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from acutance import pipeline as pipelines
+from acutance.config import pipeline as pipelines
+from acutance.config.schema import validate
 from acutance.data import Catalogue, DataSettings, Manifest, SubImages, open_columns, prepare, shards_folder
-from acutance.data.cutting import corners
 from acutance.data.shards import sub_images
 from acutance.data.stream import Stream
+from acutance.data.subimages import corners
 from acutance.errors import ConfigError
-from acutance.schema import validate
 
 PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
 PATCH = 192

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from acutance.data import Stream
-from acutance.data.ahead import Ahead
+from acutance.data.prefetch import Prefetcher
 from acutance.errors import ConfigError
 from acutance.imaging.resize import imresize_uint8
 
@@ -77,7 +77,7 @@ def test_degrading_changes_nothing_else() -> None:
 
 
 def test_a_stream_that_is_ahead_gives_the_same_in_whatever_order() -> None:
-    plain, ahead = stream(AWGN), Ahead(stream(AWGN))
+    plain, ahead = stream(AWGN), Prefetcher(stream(AWGN))
     for step in (0, 1, 2, 7, 8, 3, 3, 4):  # a run that goes back asks again for what it has seen
         for name, tensor in plain.batch(step, 1, 2).items():
             assert torch.equal(ahead.batch(step, 1, 2)[name], tensor)
@@ -96,7 +96,7 @@ def test_the_next_batch_is_made_meanwhile() -> None:
             return super().batch(step, rank, world)
 
     hr = np.zeros((1, 24, 24, 3), np.uint8)
-    ahead = Ahead(Noted({"hr": hr}, divisors={"hr": 1}, codings={"hr": "pixels"}, patch=24, batch=1, key=0))
+    ahead = Prefetcher(Noted({"hr": hr}, divisors={"hr": 1}, codings={"hr": "pixels"}, patch=24, batch=1, key=0))
     for step in range(3):
         ahead.batch(step)
     ahead.samples(0)  # waits for what was begun

@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 
 from acutance import storage
+from acutance.commands.context import PipelineContext, plan
+from acutance.commands.run import prepare_data
+from acutance.config.pipeline import Pipeline
+from acutance.config.schema import validate
 from acutance.data import Catalogue, DataSettings, Manifest, load_catalogue, prepare, write_picture
 from acutance.data import inventory as inventories
 from acutance.data.entries import Entry
+from acutance.data.inputs import originals
 from acutance.data.inventory import checksums
-from acutance.data.originals import originals
 from acutance.errors import AbsentError, DataError
-from acutance.pipeline import Pipeline
-from acutance.run import prepare_data
-from acutance.schema import validate
 from acutance.training.loop import train_stage
-from acutance.training.make_shards import make_shards, shard_sets
-from acutance.work import Work, plan
+from acutance.training.shards import make_shards, shard_sets
 from made_buckets import Bucket
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -73,7 +73,7 @@ def settings(train: str, **changes: object) -> DataSettings:
     return validate(DataSettings, {"train": train, "subimages": CUTS, **changes}, "a test")
 
 
-def work_on(pictures: str | Path, **data: object) -> Work:
+def work_on(pictures: str | Path, **data: object) -> PipelineContext:
     stage = {
         "network": {"type": "rrdbnet", "blocks": 1, "channels": 4, "growth": 4, "scale": 2},
         "objective": [{"name": "pixel", "type": "pixel"}],
@@ -85,10 +85,10 @@ def work_on(pictures: str | Path, **data: object) -> Work:
     pipeline = {"title": "a test", "scale": 2, "stages": {"fidelity": stage}}
     pipeline["data"] = {"train": str(pictures), "subimages": CUTS, **data}
     root = str(Path(str(pictures)).parent / "out") if "://" not in str(pictures) else f"{pictures}-out"
-    return Work(Path("test.yaml"), validate(Pipeline, pipeline, "a test"), Catalogue({}, ""), root)
+    return PipelineContext(Path("test.yaml"), validate(Pipeline, pipeline, "a test"), Catalogue({}, ""), root)
 
 
-def shards_of(work: Work) -> list[Manifest]:
+def shards_of(work: PipelineContext) -> list[Manifest]:
     """As `prepare_data` does, in this process."""
     return [
         make_shards(s, work.catalogue, work.root, found=work.found.get(s.settings.source), alone=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from acutance.config.schema import validate
 from acutance.data import (
     Catalogue,
     DataSettings,
@@ -20,12 +21,11 @@ from acutance.data import (
     shards_folder,
     write_picture,
 )
-from acutance.data.originals import originals
+from acutance.data.inputs import originals
 from acutance.data.settings import columns_of, dataset_fingerprint
 from acutance.errors import ConfigError, DataError
 from acutance.imaging.resize import imresize_uint8
-from acutance.schema import validate
-from acutance.upscaling.enlarger import Enlarger
+from acutance.inference.enlarger import Enlarger
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RANDOM = np.random.default_rng(0)

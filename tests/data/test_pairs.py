@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from acutance.config.schema import validate
 from acutance.data import Catalogue, DataSettings, load_catalogue
-from acutance.data.originals import listed
+from acutance.data.inputs import listed
 from acutance.data.settings import dataset_fingerprint
 from acutance.errors import ConfigError, DataError
-from acutance.schema import validate
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SIDD = "SIDD_Medium_Srgb/Data"

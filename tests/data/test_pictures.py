@@ -13,10 +13,10 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
+from acutance.config.limits import VARIABLE, Limits
 from acutance.data import PictureError, read_picture, write_picture
-from acutance.data.layers import read_layers
+from acutance.data.decode import decode_image
 from acutance.errors import ConfigError, DataError
-from acutance.limits import VARIABLE, Limits
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (24, 36, 3), dtype=np.uint8)
@@ -254,11 +254,11 @@ def test_jpegs_of_many_scans_are_refused_before_they_are_decoded() -> None:
 
 def test_decoding_ends_when_its_time_is_over() -> None:
     with pytest.raises(PictureError, match=r"0\.05 seconds"):
-        read_layers(progressive(2400, 1000), within=Limits(scans=1000, seconds=0.05))
+        decode_image(progressive(2400, 1000), within=Limits(scans=1000, seconds=0.05))
     file = io.BytesIO()
     tifffile.imwrite(file, np.tile(RGB, (20, 20, 1)), rowsperstrip=1, compression="lzw")
     with pytest.raises(PictureError, match="seconds"):
-        read_layers(file.getvalue(), within=Limits(seconds=0.001))
+        decode_image(file.getvalue(), within=Limits(seconds=0.001))
 
 
 def test_what_is_written_beside_a_tiff_about_its_size_is_not_believed(tmp_path: Path) -> None:

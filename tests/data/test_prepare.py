@@ -18,6 +18,7 @@ import ray
 from PIL import Image
 
 from acutance import storage
+from acutance.config.schema import validate
 from acutance.data import (
     DataSettings,
     Manifest,
@@ -30,9 +31,8 @@ from acutance.data import (
     read_picture,
     write_picture,
 )
-from acutance.data.cutting import corners, crop_to_multiple, layers
+from acutance.data.subimages import corners, crop_to_multiple, layers
 from acutance.errors import ConfigError, DataError
-from acutance.schema import validate
 
 pytestmark = pytest.mark.e2e
 

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
+from acutance.config.schema import validate
 from acutance.data import Catalogue, DataSettings, Manifest, open_columns, prepare, shard_task, write_picture
 from acutance.data.entries import Entry
-from acutance.data.originals import contents
+from acutance.data.inputs import contents
 from acutance.data.settings import dataset_fingerprint
 from acutance.errors import DataError
 from acutance.imaging import difference_statistics
-from acutance.schema import validate
 
 SIZES = {"a": (51, 70), "b": (48, 64)}
 

@@ -13,7 +13,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 
-from acutance.data.layers import Layers, read_layers
+from acutance.data.decode import DecodedImage, decode_image
 
 HEIGHT, WIDTH = 24, 36
 ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH] / [[[HEIGHT]], [[WIDTH]]]
@@ -208,7 +208,7 @@ VARIANTS = dict([*tiffs(), *pngs(), *jpegs(), *others(), *turned()])
 @pytest.mark.parametrize("name", VARIANTS)
 def test_each_variant_has_the_pixels_of_its_twin(name: str) -> None:
     content, twin, loss = VARIANTS[name]
-    found = read_layers(content)
+    found = decode_image(content)
     expected = twin.reshape(HEIGHT, WIDTH, -1)
     assert found.pixels.shape == expected.shape
     assert found.pixels.dtype == (np.uint16 if twin.dtype == np.uint16 else np.uint8)
@@ -227,7 +227,7 @@ def test_transparency_of_a_tiff(pixels: np.ndarray, associated: bool) -> None:
     half = most // 2 + 1
     stored = np.round(pixels * (half / most)).astype(pixels.dtype) if associated else pixels
     extra = "assocalpha" if associated else "unassalpha"
-    found: Layers = read_layers(tiff(with_channel(stored, half), extrasamples=[extra]))
+    found: DecodedImage = decode_image(tiff(with_channel(stored, half), extrasamples=[extra]))
     assert found.alpha is not None
     assert (found.alpha == half).all()
     assert np.abs(found.pixels.astype(int) - pixels).max() <= int(associated)

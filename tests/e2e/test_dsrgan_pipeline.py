@@ -12,21 +12,21 @@ import pytest
 import skimage.data
 import torch
 
-from acutance import campaign as campaigns
-from acutance import pipeline as pipelines
 from acutance.cli import main
+from acutance.commands.context import catalogue_for, open_work, plan
+from acutance.config import pipeline as pipelines
+from acutance.config import search_space as campaigns
+from acutance.config.schema import load_yaml
 from acutance.data import Content, open_columns, write_picture
 from acutance.data.prepare import prepare
 from acutance.errors import WeightsError
+from acutance.inference.restore import restore
 from acutance.models.model_file import load_model
 from acutance.models.public_weights import public_state_dict
-from acutance.models.restore import restore
 from acutance.models.rrdbnet import RRDBNet
-from acutance.schema import load_yaml
 from acutance.training.build import build_learner
 from acutance.training.loop import train_stage
-from acutance.training.plan import StageJob, parameter_counts, plan_stages
-from acutance.work import catalogue_for, open_work, plan
+from acutance.training.plan import StagePlan, parameter_counts, plan_stages
 from command_line import REPOSITORY, acutance
 
 FILE = REPOSITORY / "pipelines" / "dsrgan.yaml"
@@ -98,7 +98,7 @@ def test_a_dry_run_needs_neither_pictures_nor_weights(monkeypatch: pytest.Monkey
     assert all(name in missing for name in ("DIV2K_train", "Set5", "Set14", "BSD100", "vgg19-dcbb9e9d.pth"))
 
 
-def small(folder: Path, *overrides: str, values: dict[str, Any] | None = None) -> tuple[list[StageJob], str]:
+def small(folder: Path, *overrides: str, values: dict[str, Any] | None = None) -> tuple[list[StagePlan], str]:
     """Return the smoke profile's jobs over one crop of a photograph, and the folder of its shards, which are there."""
     write_picture(folder / "pictures" / "one.png", skimage.data.coffee()[:128, :160])
     chosen = (*FEATURES, f"data.train={folder / 'pictures'}", "compute.workers=1", *overrides)

@@ -14,9 +14,9 @@ import pytest
 from mlflow import MlflowClient
 from ruamel.yaml import YAML
 
-from acutance import tune
+from acutance.commands import tune
 from acutance.errors import DataError
-from acutance.tuning.study import attempts
+from acutance.tuning.study import trial_records
 from command_line import REPOSITORY, acutance, environment
 
 pytestmark = pytest.mark.e2e
@@ -141,7 +141,7 @@ def test_the_papers_procedure_killed_in_the_middle_ends_as_an_undisturbed_one(
         driver = subprocess.Popen(command, env=here, cwd=REPOSITORY, stdout=said, stderr=said)
     first = tune.open_campaign(space, [], broken, "find_mu").study()
     limit = time.monotonic() + 200
-    while sum(attempt.state == "complete" for attempt in attempts(first)) < 2:
+    while sum(attempt.state == "complete" for attempt in trial_records(first)) < 2:
         assert time.monotonic() < limit, (tmp_path / "said").read_text()
         assert driver.poll() is None, (tmp_path / "said").read_text()
         time.sleep(0.1)

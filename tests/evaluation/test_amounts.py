@@ -10,7 +10,7 @@ import torch
 from made_for_evaluation import picture
 
 from acutance.data import Catalogue, DataSettings, SubImages, prepare, write_picture
-from acutance.data.cutting import corners
+from acutance.data.subimages import corners
 from acutance.evaluation.amounts import AMOUNTS
 from acutance.evaluation.png import compressed_size
 from acutance.imaging import difference_statistics, weight_map

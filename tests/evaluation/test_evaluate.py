@@ -14,8 +14,8 @@ from acutance.evaluation.evaluate import Sources, evaluate_one, tasks_of
 from acutance.evaluation.metrics import METRICS, measure
 from acutance.evaluation.pictures import bicubic, picture_file, read_pair, shown_detail
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation
+from acutance.inference.restore import restore
 from acutance.models.model_file import load_model
-from acutance.models.restore import restore
 
 
 def run(folder: Path, sources: Sources, metrics: tuple[str, ...] = ("psnr_y", "high_frequency")) -> Evaluation:

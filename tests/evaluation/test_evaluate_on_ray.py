@@ -17,8 +17,8 @@ from acutance.evaluation.evaluate import evaluate, evaluate_one, tasks_of
 from acutance.evaluation.pictures import bicubic, bicubic_for, pair_for, picture_file, read_pair
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.results import GROUND_TRUTH
+from acutance.inference.restore import restore
 from acutance.models.model_file import load_model
-from acutance.models.restore import restore
 
 pytestmark = pytest.mark.e2e
 

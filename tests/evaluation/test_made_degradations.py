@@ -13,6 +13,10 @@ import torch
 from made_for_evaluation import made_sources, picture
 from torch import Tensor, nn
 
+from acutance.commands.context import open_work
+from acutance.commands.evaluate import evaluate_model, picture_marks
+from acutance.commands.tune.context import open_campaign
+from acutance.config.schema import load_yaml
 from acutance.data import Catalogue, Source, load_catalogue, write_picture
 from acutance.data.entries import Entry
 from acutance.errors import ConfigError, DataError
@@ -22,11 +26,7 @@ from acutance.evaluation.pictures import bicubic_for, pair_for, picture_file, re
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation
 from acutance.evaluation.sheet import strips_of
-from acutance.examine import evaluate_model, picture_marks
 from acutance.imaging.resize import imresize_uint8
-from acutance.schema import load_yaml
-from acutance.tune.work import open_campaign
-from acutance.work import open_work
 from command_line import REPOSITORY
 
 HFA = PROTOCOLS["hfa"]

@@ -9,6 +9,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 from torch import Tensor
 
+from acutance.config.schema import Strict, choice_of, validate
 from acutance.errors import ConfigError
 from acutance.imaging import (
     DEGRADATIONS,
@@ -25,7 +26,6 @@ from acutance.imaging import (
     rgb_to_y,
 )
 from acutance.imaging.draws import step_seed
-from acutance.schema import Strict, choice_of, validate
 
 
 def random_picture(*shape: int, seed: int = 0) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from acutance.losses.adversarial import Adversarial, Form, discriminator_loss, generator_loss, means_over_workers
+from acutance.losses.adversarial import Adversarial, Form, discriminator_loss, generator_loss, means_of_logits
 
 BCE = nn.BCEWithLogitsLoss()
 
@@ -103,7 +103,7 @@ def test_the_term_is_the_generator_loss() -> None:
 
 def test_means_given_are_those_taken() -> None:
     real, fake = logits()
-    own = means_over_workers(real, fake)
+    own = means_of_logits(real, fake)
     for function in (generator_loss, discriminator_loss):
         alone = function("relativistic_average", real, fake)
         torch.testing.assert_close(function("relativistic_average", real, fake, own), alone)

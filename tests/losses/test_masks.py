@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from acutance import pipeline as pipelines
+from acutance.config import pipeline as pipelines
+from acutance.config.pipeline import columns_read
 from acutance.errors import ConfigError
 from acutance.imaging.gms import hard_mask, soft_mask
 from acutance.imaging.resize import imresize
@@ -24,7 +25,6 @@ from acutance.losses.perceptual import Perceptual
 from acutance.losses.pixel import Pixel
 from acutance.losses.scores import Score
 from acutance.models.highpass import HighPassNet
-from acutance.pipeline import columns_read
 from command_line import REPOSITORY
 
 QUICKSTART = REPOSITORY / "pipelines" / "quickstart.yaml"

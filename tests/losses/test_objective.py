@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from acutance.config.schema import Strict, choice_of, validate
 from acutance.errors import ConfigError
 from acutance.losses import TERMS
 from acutance.losses.adversarial import Adversarial, generator_loss
-from acutance.losses.objective import Judged, Objective, target_of
+from acutance.losses.objective import Logits, Objective, target_of
 from acutance.losses.perceptual import Perceptual
 from acutance.losses.pixel import Pixel
 from acutance.models.highpass import HighPassNet
-from acutance.schema import Strict, choice_of, validate
 
 
 def five_terms() -> Objective:
@@ -28,7 +28,7 @@ def five_terms() -> Objective:
     )
 
 
-def data() -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Judged]]:
+def data() -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Logits]]:
     generator = torch.Generator().manual_seed(0)
 
     def rand(*shape: int) -> Tensor:
@@ -37,8 +37,8 @@ def data() -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Judged]]:
     outputs = {"image": rand(2, 3, 8, 8).requires_grad_(), "detail": rand(2, 1, 8, 8).requires_grad_()}
     batch = {"hr": rand(2, 3, 8, 8), "hr_detail": rand(2, 1, 8, 8), "lr": rand(2, 3, 2, 2)}
     logits = {
-        "image": Judged(rand(2, 1), rand(2, 1), "relativistic_average"),
-        "texture": Judged(rand(2, 1), rand(2, 1), "vanilla"),
+        "image": Logits(rand(2, 1), rand(2, 1), "relativistic_average"),
+        "texture": Logits(rand(2, 1), rand(2, 1), "vanilla"),
     }
     return outputs, batch, logits
 

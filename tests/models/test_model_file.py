@@ -13,10 +13,10 @@ import safetensors
 import safetensors.torch
 import torch
 
-from acutance.checksum import described, sealed
 from acutance.errors import ConfigError, ModelError
 from acutance.models import NETWORKS
 from acutance.models.model_file import build_network, load_model, save_model
+from acutance.storage.checksum import described, sealed
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "rrdbnet": {"type": "rrdbnet", "blocks": 1, "channels": 6, "growth": 3, "skip": "bicubic"},

@@ -60,7 +60,7 @@ def client(storage: str) -> MlflowClient:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is on its way here: whoever left something undone is dead."""
-    monkeypatch.setattr("acutance.registry.settle.LOOK_SECONDS", 0.001)
+    monkeypatch.setattr("acutance.registry.reconcile.LOOK_SECONDS", 0.001)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A registry of models that are nothing but a number, how good they are; and what must be true of its trail."""
+"""A registry of models that are nothing but a number, how good they are; and what must be true of its decision_log."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from acutance.registry import Decision, Verdict, history
+from acutance.registry import Decision, Measurements, history
+from acutance.registry.decision_log import holder, last_about, outcome_for
 from acutance.registry.resolve import SHA256
-from acutance.registry.trail import holder, last_about, outcome_for
 
 NAME = "sr-x2-test"
 GATE: Mapping[str, Any] = {"psnr_y": 0.1}
@@ -31,9 +31,9 @@ def version(client: MlflowClient, run_id: str, db: float, name: str = NAME) -> s
     return number
 
 
-def judge(new: Path, old: Path | None) -> Verdict:
+def judge(new: Path, old: Path | None) -> Measurements:
     """Find on two pictures what the files say."""
-    return Verdict(scores(new), scores(old) if old else None, GATE, exam={"protocol": "y_crop4"}, evidence="there")
+    return Measurements(scores(new), scores(old) if old else None, GATE, exam={"protocol": "y_crop4"}, evidence="there")
 
 
 def scores(path: Path) -> dict[str, dict[str, float | None]]:
@@ -41,7 +41,7 @@ def scores(path: Path) -> dict[str, dict[str, float | None]]:
     return {"coffee": {"psnr_y": db}, "rocket": {"psnr_y": db + 2}}
 
 
-def never(*_: object) -> Verdict:
+def never(*_: object) -> Measurements:
     raise AssertionError("judged")
 
 
@@ -55,7 +55,7 @@ def told(client: MlflowClient, name: str = NAME) -> list[tuple[str, str, str, st
 
 
 def one_story(client: MlflowClient, name: str = NAME) -> list[Decision]:
-    """Check that a trail fits together and that the registry says the same; return it."""
+    """Check that a log fits together and that the registry says the same; return it."""
     decisions = history(client, name)
     assert [decision.number for decision in decisions] == list(range(1, len(decisions) + 1))
     for known, decision in zip(itertools.accumulate([[d] for d in decisions]), decisions, strict=True):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from acutance.registry.gate import NO_CHAMPION, Ruling, decide
+from acutance.registry.gate import NO_CHAMPION, GateResult, decide
 
 OLD = {"coffee": {"psnr_y": 27.0, "niqe": 6.0}, "rocket": {"psnr_y": 29.0, "niqe": 4.0}}
 
@@ -98,7 +98,7 @@ STEADY = [0.2, 0.3, 0.2, 0.3, 0.2, 0.3, 0.2, 0.3]
 ERRATIC = [2.0, -1.5, 2.0, -1.5, 2.0, -1.5, 2.0, -1.5]  # the same mean
 
 
-def better(by: list[float], gate: dict[str, Any]) -> Ruling:
+def better(by: list[float], gate: dict[str, Any]) -> GateResult:
     return decide(scored([a + b for a, b in zip(BASE, by, strict=True)]), scored(BASE), gate)
 
 

@@ -16,11 +16,11 @@ from made_for_servers import Server, answers, free_port, process
 
 from acutance.errors import ModelError, UnreachableError
 from acutance.fingerprint import file_sha256
+from acutance.inference.restore import restore
 from acutance.models.model_file import load_model
-from acutance.models.restore import restore
 from acutance.registry import (
+    Measurements,
     StageTracker,
-    Verdict,
     connect,
     finish,
     history,
@@ -73,9 +73,9 @@ def test_everything_over_a_server_and_served(
 
     seen: list[list[str]] = []
 
-    def judge(*files: Path | None) -> Verdict:
+    def judge(*files: Path | None) -> Measurements:
         seen.append([file_sha256(file) for file in files if file])
-        return Verdict({"a": {"psnr_y": 27.0}}, {"a": {"psnr_y": 27.0}}, {"psnr_y": 0.0})
+        return Measurements({"a": {"psnr_y": 27.0}}, {"a": {"psnr_y": 27.0}}, {"psnr_y": 0.0})
 
     client.set_registered_model_alias(NAME, "champion", "1")
     decision = promote(client, NAME, judge=judge, who="ada")

@@ -24,7 +24,7 @@ def typed(shared: MlflowClient, capsys: pytest.CaptureFixture[str], monkeypatch:
     def promoted(reference: str, root: str, *, to: str, force: str, address: str | None) -> object:
         return promote(shared, reference, judge=judge, who="ada", to=to, force=force)
 
-    monkeypatch.setattr("acutance.examine.promote_model", promoted)
+    monkeypatch.setattr("acutance.commands.evaluate.promote_model", promoted)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", shared.tracking_uri)
     monkeypatch.setattr("acutance.registry.provenance.getpass.getuser", lambda: "eve")
 

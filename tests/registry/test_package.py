@@ -15,14 +15,14 @@ from mlflow.exceptions import MlflowException
 
 from acutance.errors import ModelError
 from acutance.fingerprint import file_sha256
+from acutance.inference.restore import restore
 from acutance.models.model_file import build_network, load_model, save_model
-from acutance.models.restore import restore
-from acutance.owner import this_process
+from acutance.process import this_process
 from acutance.registry import log_model, promote
 from acutance.registry.card import Facts
 from acutance.registry.imports import needs
 from acutance.registry.package import CODE, save_package
-from acutance.registry.promotion import Verdict
+from acutance.registry.promotion import Measurements
 from acutance.registry.runs import OWNER
 
 NAME = "sr-x2-test"
@@ -197,7 +197,7 @@ def test_champion_does_not_become_a_candidate_again(
     client: MlflowClient, run_id: str, model_file: ModelFile, picture: np.ndarray
 ) -> None:
     log_model(client, run_id, model_file(1), NAME, picture)
-    promote(client, NAME, judge=lambda *_: Verdict({}, None, {}), who="a test")
+    promote(client, NAME, judge=lambda *_: Measurements({}, None, {}), who="a test")
     log_model(client, run_id, model_file(2), NAME, picture)
     assert log_model(client, run_id, model_file(1), NAME, picture).aliases == ["champion"]
     assert str(client.get_model_version_by_alias(NAME, "candidate").version) == "2"

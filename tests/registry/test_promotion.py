@@ -11,7 +11,7 @@ from made_for_registry import NAME, held, judge, never, one_story, told, version
 from mlflow import MlflowClient
 
 from acutance.errors import DataError, ModelError, UserError
-from acutance.registry import Verdict, history, listing, promote, rollback, version_records
+from acutance.registry import Measurements, history, listing, promote, rollback, version_records
 
 Register = Callable[[float], str]
 
@@ -100,7 +100,7 @@ def test_the_trail_tells_everything_in_order(promoted: MlflowClient, register: R
 
 
 def test_who_was_trained_on_the_exam_is_refused_without_force(client: MlflowClient, register: Register) -> None:
-    def judged(new: Path, old: Path | None) -> Verdict:
+    def judged(new: Path, old: Path | None) -> Measurements:
         return replace(judge(new, old), overlap="trained on what it is judged by: 3 of 3 pictures")
 
     register(27.0)
@@ -126,7 +126,7 @@ def test_judge_that_fails_changes_nothing_but_does_not_stop_force(client: Mlflow
     promote(client, NAME, judge=judge, who="ada")
     register(27.5)
 
-    def blind(*_: object) -> Verdict:
+    def blind(*_: object) -> Measurements:
         raise DataError("the pictures are gone", fix="fetch them")
 
     with pytest.raises(DataError):

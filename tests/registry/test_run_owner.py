@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from mlflow import MlflowClient
 
-from acutance.owner import is_gone, this_process
+from acutance.process import is_gone, this_process
 from acutance.registry.runs import finish, pipeline_run, stage_run
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from acutance import patience
 from acutance.errors import UnreachableError
 from acutance.registry import spool
 from acutance.registry.spool import KEPT, Spool, record_kept
 from acutance.registry.tracker import StageTracker
+from acutance.storage import patience
 
 GONE = UnreachableError("the tracking server does not answer")
 

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 from mlflow import MlflowClient
 
-from acutance.registry import StageTracker, system
-from acutance.registry.system import cpu_ticks, usage
+from acutance.registry import StageTracker, system_metrics
+from acutance.registry.system_metrics import cpu_ticks, usage
 
 HOST = {
     "system/cpu_utilization_percentage",
@@ -39,7 +39,7 @@ def test_each_report_carries_what_the_machine_does(shared: MlflowClient, shared_
 
 
 def test_the_share_of_the_cpu_is_counted_from_the_last_report(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(system, "PROC", tmp_path)
+    monkeypatch.setattr(system_metrics, "PROC", tmp_path)
 
     def stat(user: int, idle: int, waiting: int) -> None:
         (tmp_path / "stat").write_text(f"cpu  {user} 0 0 {idle} {waiting} 0 0 0 0 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n")
@@ -54,7 +54,7 @@ def test_the_share_of_the_cpu_is_counted_from_the_last_report(monkeypatch: pytes
 
 
 def test_where_there_is_no_proc_nothing_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(system, "PROC", tmp_path)
+    monkeypatch.setattr(system_metrics, "PROC", tmp_path)
     assert cpu_ticks() == {}
     assert usage({}) == {}
 
@@ -72,7 +72,7 @@ def test_the_gpu_that_is_trained_on(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         mem_get_info=lambda index: (60_000_000_000, 80_000_000_000),
         utilization=utilization,
     )
-    monkeypatch.setattr(system, "PROC", tmp_path)
+    monkeypatch.setattr(system_metrics, "PROC", tmp_path)
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
     expected = {"system/gpu_1_memory_usage_megabytes": 20_000.0, "system/gpu_1_memory_usage_percentage": 25.0}
     assert usage({}) == {**expected, **({"system/gpu_1_utilization_percentage": 87.0} if told else {})}

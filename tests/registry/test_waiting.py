@@ -10,9 +10,9 @@ import requests
 from made_for_registry import NAME, judge, version
 from mlflow import MlflowClient
 
-from acutance import patience
 from acutance.errors import UnreachableError
 from acutance.registry import connect, history, promote, resolve_model, rollback
+from acutance.storage import patience
 
 ASKED = ("get_registered_model", "get_model_version", "search_model_versions", "log_param", "get_run", "set_tag",
          "set_registered_model_alias", "set_model_version_tag", "search_registered_models")  # fmt: skip

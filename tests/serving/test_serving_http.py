@@ -23,10 +23,10 @@ from PIL import Image
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from acutance.data.layers import Layers
+from acutance.data.decode import DecodedImage
+from acutance.inference.png import SIGNATURE, chunk
 from acutance.serving import http as room
 from acutance.serving.http import Crowd, Limits, Service, answer, token_digest
-from acutance.upscaling.png import SIGNATURE, chunk
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 ABOUT = {"service": "acutance", "scale": 4}
@@ -47,7 +47,7 @@ def claiming(width: int, height: int) -> bytes:
     return SIGNATURE + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) + chunk(b"IDAT", b"x" * 99)
 
 
-async def doubled(picture: Layers) -> bytes:
+async def doubled(picture: DecodedImage) -> bytes:
     """Stand in for the network: every pixel twice."""
     return encoded(Image.fromarray(picture.pixels.repeat(2, 0).repeat(2, 1).squeeze()))
 
@@ -158,7 +158,7 @@ def test_a_token_is_asked_for_and_compared_as_a_whole() -> None:
 
 
 def test_a_failure_of_ours_is_not_told() -> None:
-    async def fail(picture: Layers) -> bytes:
+    async def fail(picture: DecodedImage) -> bytes:
         raise RuntimeError("a secret of the house")
 
     with served(enlarge=fail) as url:
@@ -204,7 +204,7 @@ def test_forms_and_json_are_told_what_to_send(url: str, kind: str, said: str) ->
 
 
 def test_a_picture_has_a_deadline() -> None:
-    async def slow(picture: Layers) -> bytes:
+    async def slow(picture: DecodedImage) -> bytes:
         await asyncio.sleep(20)
         return GOOD
 
@@ -247,7 +247,7 @@ def test_lengths_that_lie(url: str) -> None:
 def test_too_many_at_a_time_are_told_to_come_back() -> None:
     release = threading.Event()
 
-    async def held(picture: Layers) -> bytes:
+    async def held(picture: DecodedImage) -> bytes:
         while not release.is_set():
             await asyncio.sleep(0.01)
         return GOOD

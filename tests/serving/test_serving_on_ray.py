@@ -19,12 +19,12 @@ import pytest
 import requests
 from PIL import Image
 
-from acutance.data.layers import Layers, read_layers
+from acutance.data.decode import DecodedImage, decode_image
+from acutance.inference.picture_file import open_restorer, read_model
+from acutance.inference.restore import restore
 from acutance.models.model_file import load_model, save_model
-from acutance.models.restore import restore
 from acutance.models.rrdbnet import RRDBNet
 from acutance.serving.deployment import enlarge_all
-from acutance.upscaling.picture import open_restorer, read_model
 from command_line import REPOSITORY, environment
 from process_family import alive, family
 
@@ -95,7 +95,7 @@ def test_200_requests_good_and_bad_at_once(server: Server) -> None:
     clear = np.dstack([colour, colour[..., 0]])
     bodies = {name: encoded(each) for name, each in (("c", colour), ("t", tall), ("g", colour[..., 0]), ("a", clear))}
     bodies["j"] = encoded(tall, "JPEG")
-    layers = {name: read_layers(body) for name, body in bodies.items()}
+    layers = {name: decode_image(body) for name, body in bodies.items()}
     expected = {name: _pixels(enlarge_all(restorer, [each])[0]) for name, each in layers.items()}
     assert np.array_equal(expected["c"], restore(*load_model(server.model), colour)["image"])
     bad = [
@@ -127,7 +127,7 @@ def test_200_requests_good_and_bad_at_once(server: Server) -> None:
 
 def _pixels(content: bytes | None) -> np.ndarray:
     assert content is not None
-    layers: Layers = read_layers(content)
+    layers: DecodedImage = decode_image(content)
     return layers.pixels if layers.alpha is None else np.dstack([layers.pixels, layers.alpha])
 
 

@@ -13,15 +13,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from acutance.data.layers import Layers, read_layers
+from acutance.commands.serve import is_loopback, serving, token_for
+from acutance.data.decode import DecodedImage, decode_image
 from acutance.errors import ModelError, UserError
+from acutance.inference.picture_file import Restorer
 from acutance.models.model_file import save_model
 from acutance.models.rrdbnet import RRDBNet
-from acutance.serve import is_loopback, serving, token_for
 from acutance.serving import deployment
 from acutance.serving.deployment import enlarge_all
 from acutance.serving.http import Limits, token_digest
-from acutance.upscaling.picture import Restorer
 
 LIMITS = Limits(1, 1)
 TOKEN = "0123456789abcdef"
@@ -56,8 +56,8 @@ def echo() -> Restorer:
     return Restorer(Echo(), {"scale": 1, "detail": None}, "")
 
 
-def picture(height: int, value: int) -> Layers:
-    return Layers(np.full((height, 10, 3), value, np.uint8))
+def picture(height: int, value: int) -> DecodedImage:
+    return DecodedImage(np.full((height, 10, 3), value, np.uint8))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "localhost", "::1"])
@@ -82,7 +82,7 @@ def test_others_need_one(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_cannot_be_is_refused_before_ray_starts(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("acutance.serve.connect", lambda *_: pytest.fail("Ray was started"))
+    monkeypatch.setattr("acutance.commands.serve.connect", lambda *_: pytest.fail("Ray was started"))
     monkeypatch.delenv("ACUTANCE_SERVE_TOKEN", raising=False)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -104,7 +104,7 @@ def test_pictures_of_one_size_go_through_the_network_together() -> None:
     assert restorer.network.batches == [3, 1]
     for file, original in zip(files, pictures, strict=True):
         assert file is not None
-        assert np.array_equal(read_layers(file).pixels, original.pixels)
+        assert np.array_equal(decode_image(file).pixels, original.pixels)
 
 
 def test_a_picture_that_fails_does_not_take_others_along() -> None:
@@ -118,7 +118,7 @@ def test_requests_that_come_together_are_a_batch_and_large_ones_are_not(monkeypa
     replica: Any = object.__new__(deployment.Replica.func_or_class)  # type: ignore[attr-defined]
     replica.restorer = echo()
     replica.together.set_batch_wait_timeout_s(0.5)  # a busy machine may be slower than what a server waits
-    pictures = [*(picture(10, value) for value in range(1, 6)), Layers(np.ones((1100, 1000, 3), np.uint8))]
+    pictures = [*(picture(10, value) for value in range(1, 6)), DecodedImage(np.ones((1100, 1000, 3), np.uint8))]
 
     async def ask() -> list[Any]:
         black = replica.enlarge(picture(30, 0))
@@ -126,5 +126,5 @@ def test_requests_that_come_together_are_a_batch_and_large_ones_are_not(monkeypa
 
     *files, failure = asyncio.run(ask())
     assert 5 in replica.restorer.network.batches
-    assert [read_layers(file).pixels.max() for file in files] == [1, 2, 3, 4, 5, 1]
+    assert [decode_image(file).pixels.max() for file in files] == [1, 2, 3, 4, 5, 1]
     assert "could not be enlarged" in str(failure)

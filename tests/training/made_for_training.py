@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
+from acutance.config.pipeline import Stage
 from acutance.losses import MASKS, TERMS
 from acutance.losses.objective import Objective
 from acutance.models import DISCRIMINATORS, NETWORKS
-from acutance.pipeline import Stage
 from acutance.training.learner import Learner
 
 

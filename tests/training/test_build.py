@@ -8,21 +8,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from acutance import pipeline as pipelines
+from acutance.config import pipeline as pipelines
 from acutance.data import Content
 from acutance.errors import ConfigError, WeightsError
 from acutance.models import RRDBNet
 from acutance.models.public_weights import public_state_dict
 from acutance.training.build import build_learner
 from acutance.training.learner import Learner
-from acutance.training.plan import StageJob, plan_stages
+from acutance.training.plan import StagePlan, plan_stages
 from command_line import REPOSITORY
 
 QUICKSTART = REPOSITORY / "pipelines" / "quickstart.yaml"
 DUAL = "{type: dual_perceptual, network: squeezenet, layer: fire5, second: squeezenet, taps: [fire3, fire9]}"
 
 
-def job(feature: str, folder: Path) -> StageJob:
+def job(feature: str, folder: Path) -> StagePlan:
     changes = [f"stages.fidelity.objective.pixel={feature}"]
     pipeline = pipelines.load(REPOSITORY / "pipelines" / "quickstart.yaml", changes, profile="smoke")
     return next(
@@ -82,7 +82,7 @@ def test_compiling_where_nothing_compiles_is_refused_before_the_first_step(
 
 
 def test_a_public_file_is_found_by_its_name_among_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def planned(name: str) -> StageJob:
+    def planned(name: str) -> StagePlan:
         pipeline = pipelines.load(QUICKSTART, [f'stages.fidelity.network.init={{".": {name}}}'], profile="smoke")
         contents = {pipeline.data.source: Content([("a", "0")])}
         return plan_stages(pipeline, contents, str(tmp_path), only="fidelity")[0]

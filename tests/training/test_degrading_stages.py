@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 
+from acutance.config.pipeline import Pipeline, Stage, columns_read
+from acutance.config.schema import override, validate
 from acutance.data import contents, prepare, write_picture
 from acutance.data.datasets import Catalogue
 from acutance.errors import ConfigError
 from acutance.models.model_file import load_model
-from acutance.pipeline import Pipeline, Stage, columns_read
-from acutance.schema import override, validate
 from acutance.training.build import build_learner
-from acutance.training.derive import derived
+from acutance.training.derived import derived
 from acutance.training.loop import _stream, reports_of
-from acutance.training.plan import StageJob, plan_stages
+from acutance.training.plan import StagePlan, plan_stages
 
 NOISE_AND_REDUCTION = [{"type": "awgn", "sigma": [10, 30]}, {"type": "bicubic", "scale": 4}]
 
@@ -48,7 +48,7 @@ def content(folder: Path, **changes: Any) -> dict[str, Any]:
     return settings
 
 
-def job_of(folder: Path, out: Path, **changes: Any) -> StageJob:
+def job_of(folder: Path, out: Path, **changes: Any) -> StagePlan:
     for name in "ab":
         pixels = np.random.default_rng(ord(name)).integers(0, 256, (50, 90, 3), dtype=np.uint8)
         write_picture(folder / f"{name}.png", pixels)

@@ -9,18 +9,18 @@ import pytest
 import skimage.data
 import torch
 
-from acutance import pipeline as pipelines
+from acutance.commands.context import catalogue_for
+from acutance.config import pipeline as pipelines
+from acutance.config.pipeline import Stage
 from acutance.data import Content, write_picture
 from acutance.data.prepare import prepare
 from acutance.data.settings import columns_of
 from acutance.imaging import detail_layer
+from acutance.inference.restore import restore
 from acutance.models.model_file import load_model
-from acutance.models.restore import restore
-from acutance.pipeline import Stage
-from acutance.training.derive import derived
+from acutance.training.derived import derived
 from acutance.training.loop import train_stage
-from acutance.training.plan import StageJob, plan_stages
-from acutance.work import catalogue_for
+from acutance.training.plan import StagePlan, plan_stages
 from command_line import REPOSITORY
 
 QUICKSTART = REPOSITORY / "pipelines" / "quickstart.yaml"
@@ -28,7 +28,7 @@ MARGIN = "data.detail_margin=4"
 SMALL = ("data.subimages={size: 96, stride: 96}", "stages.gan.network.init={}", "compute.workers=1")
 
 
-def jobs(*overrides: str) -> dict[str, StageJob]:
+def jobs(*overrides: str) -> dict[str, StagePlan]:
     pipeline = pipelines.load(QUICKSTART, overrides)
     planned = plan_stages(pipeline, {pipeline.data.source: Content([("a", "0")])}, "/out")
     return {job.name: job for job in planned}

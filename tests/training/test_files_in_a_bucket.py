@@ -8,16 +8,16 @@ import numpy as np
 import torch
 
 from acutance import storage
+from acutance.commands.context import PipelineContext, measured_pictures
+from acutance.commands.evaluate import model_file, picture_marks
+from acutance.config.pipeline import Pipeline
+from acutance.config.schema import validate
 from acutance.data import Catalogue, write_picture
 from acutance.evaluation.pictures import read_pair
-from acutance.examine import model_file, picture_marks
 from acutance.models import RRDBNet
 from acutance.models.model_file import save_model
-from acutance.pipeline import Pipeline
-from acutance.schema import validate
 from acutance.training.build import build_learner
 from acutance.training.plan import plan_stages
-from acutance.work import Work, measured_pictures
 from made_buckets import Bucket
 
 SIZES = {"blocks": 1, "channels": 4, "growth": 4}
@@ -32,7 +32,7 @@ def test_a_stage_starts_from_a_model_in_a_bucket(bucket: Bucket, tmp_path: Path)
     stage |= {"steps": 1, "batch": 1, "patch": 32}
     data = {"train": str(tmp_path / "pictures"), "subimages": {"size": 32, "stride": 8}}
     pipeline = validate(Pipeline, {"title": "a test", "data": data, "stages": {"tuned": stage}}, "a test")
-    work = Work(Path("test.yaml"), pipeline, Catalogue({}, ""), str(tmp_path / "out"))
+    work = PipelineContext(Path("test.yaml"), pipeline, Catalogue({}, ""), str(tmp_path / "out"))
     [job] = plan_stages(pipeline, work.contents(), work.root)
     learner = build_learner(job, "cpu")
     assert all(

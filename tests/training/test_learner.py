@@ -9,8 +9,8 @@ import torch
 from made_for_training import learner_of
 from torch import Tensor, nn
 
+from acutance.config.pipeline import Optimiser
 from acutance.errors import TrainingError
-from acutance.pipeline import Optimiser
 from acutance.training import checkpoint
 from acutance.training.learner import Learner
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from acutance import pipeline as pipelines
+from acutance.config import pipeline as pipelines
 from acutance.data import Content
 from acutance.data.manifest import SHARD_VERSION, Manifest, PreparedSource, write_manifest
 from acutance.errors import TrainingError
 from acutance.models.model_file import load_model
 from acutance.training import loop
 from acutance.training.learner import Learner
-from acutance.training.plan import StageJob, plan_stages
-from acutance.training.player import Player
+from acutance.training.optim import Player
+from acutance.training.plan import StagePlan, plan_stages
 from command_line import REPOSITORY
 
 SETTINGS = ("stages.fidelity.steps=12", "stages.fidelity.report_every=5", "stages.fidelity.checkpoint_every=7")
@@ -54,7 +54,7 @@ class Book:
         self.rows += rows
 
 
-def job_in(folder: Path, *overrides: str) -> StageJob:
+def job_in(folder: Path, *overrides: str) -> StagePlan:
     pipeline = pipelines.load(REPOSITORY / "pipelines" / "quickstart.yaml", (*SETTINGS, *overrides), profile="smoke")
     job = next(
         job

@@ -10,12 +10,12 @@ import torch
 from made_for_training import learner_of
 from torch import Tensor
 
-from acutance import pipeline as pipelines
+from acutance.config import pipeline as pipelines
+from acutance.config.pipeline import columns_read
 from acutance.errors import ConfigError
 from acutance.imaging import difference_statistics, weight_map
 from acutance.imaging.resize import imresize
-from acutance.pipeline import columns_read
-from acutance.training.derive import derived
+from acutance.training.derived import derived
 from acutance.training.plan import as_trained
 from command_line import REPOSITORY
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from acutance import pipeline as pipelines
+from acutance.config import pipeline as pipelines
 from acutance.data.settings import Content
 from acutance.models.eusr import EUSR
 from acutance.models.model_file import load_model, save_model
 from acutance.training import loop
-from acutance.training.plan import StageJob, plan_stages
+from acutance.training.plan import StagePlan, plan_stages
 from command_line import REPOSITORY
 
 SIZE = {"blocks": 1, "channels": 4}
@@ -26,7 +26,7 @@ def trained(tmp_path: Path) -> Path:
     return file
 
 
-def job(trained: Path, path: str) -> StageJob:
+def job(trained: Path, path: str) -> StagePlan:
     network = f"{{type: eusr, blocks: 1, channels: 4, path: {path}, init: {{'.': {trained}}}}}"
     changes = [f"stages.fidelity.network={network}", "stages.fidelity.steps=0"]
     pipeline = pipelines.load(REPOSITORY / "pipelines" / "quickstart.yaml", changes, profile="smoke")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from acutance import pipeline as pipelines
+from acutance.cluster.hardware import Capacity, Kind
+from acutance.config import pipeline as pipelines
 from acutance.data import Content
 from acutance.errors import ConfigError
-from acutance.hardware import Capacity, Kind
 from acutance.training import launch
-from acutance.training.plan import StageJob, plan_stages
+from acutance.training.plan import StagePlan, plan_stages
 from command_line import REPOSITORY
 
 GPU_NODE = Kind({"CPU": 8, "GPU": 1}, 1)
@@ -19,7 +19,7 @@ GPU_NODE = Kind({"CPU": 8, "GPU": 1}, 1)
 
 def placed(
     changes: list[str], there: Capacity, folder: Path, patch: pytest.MonkeyPatch
-) -> tuple[list[StageJob], float, list[str]]:
+) -> tuple[list[StagePlan], float, list[str]]:
     told: list[str] = []
     patch.setattr(launch, "capacity", lambda: there)
     patch.setattr(launch, "say", told.append)

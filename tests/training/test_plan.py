@@ -5,19 +5,19 @@ from typing import Any
 
 import pytest
 
-from acutance import pipeline as pipelines
 from acutance import storage
+from acutance.config import pipeline as pipelines
+from acutance.config.pipeline import Pipeline, Stage
+from acutance.config.schema import validate
 from acutance.data import Content
 from acutance.errors import WeightsError
-from acutance.pipeline import Pipeline, Stage
-from acutance.schema import validate
-from acutance.training.plan import StageJob, parameter_counts, plan_stages
+from acutance.training.plan import StagePlan, parameter_counts, plan_stages
 from command_line import REPOSITORY
 
 QUICKSTART = REPOSITORY / "pipelines" / "quickstart.yaml"
 
 
-def plan(*overrides: str, root: str = "/out", checksum: str = "0") -> dict[str, StageJob]:
+def plan(*overrides: str, root: str = "/out", checksum: str = "0") -> dict[str, StagePlan]:
     pipeline = pipelines.load(QUICKSTART, overrides)
     return {job.name: job for job in plan_stages(pipeline, {pipeline.data.source: Content([("a", checksum)])}, root)}
 

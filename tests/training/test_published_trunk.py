@@ -8,18 +8,18 @@ import pytest
 import torch
 import torchvision
 
-from acutance import pipeline as pipelines
+from acutance.config import pipeline as pipelines
+from acutance.config.pipeline import Stage
 from acutance.data import Content
 from acutance.errors import WeightsError
 from acutance.models.model_file import save_model
 from acutance.models.nima import NIMA
-from acutance.pipeline import Stage
 from acutance.training.build import build_learner
-from acutance.training.plan import StageJob, plan_stages, weights_files
+from acutance.training.plan import StagePlan, plan_stages, weights_files
 from command_line import REPOSITORY
 
 
-def jobs(*overrides: str, root: str = "/out") -> dict[str, StageJob]:
+def jobs(*overrides: str, root: str = "/out") -> dict[str, StagePlan]:
     """Plan the quickstart with a predictor in place of the network that its last stage looks through."""
     pipeline = pipelines.load(REPOSITORY / "pipelines" / "quickstart.yaml", overrides, profile="smoke")
     return {job.name: job for job in plan_stages(pipeline, {pipeline.data.source: Content([("a", "0")])}, root)}

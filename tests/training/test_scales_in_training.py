@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from acutance.config.pipeline import Pipeline, Stage
+from acutance.config.schema import validate
 from acutance.data import contents, prepare, write_picture
 from acutance.data.datasets import Catalogue
 from acutance.errors import ConfigError
 from acutance.imaging.resize import imresize_uint8
 from acutance.models.model_file import load_model
-from acutance.pipeline import Pipeline, Stage
-from acutance.schema import validate
 from acutance.training.loop import _stream, reports_of
-from acutance.training.plan import StageJob, plan_stages
+from acutance.training.plan import StagePlan, plan_stages
 
 
 def content(folder: Path) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def content(folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def jobs(tmp_path: Path) -> list[StageJob]:
+def jobs(tmp_path: Path) -> list[StagePlan]:
     for name in "ab":
         pixels = np.random.default_rng(ord(name)).integers(0, 256, (70, 90, 3), dtype=np.uint8)
         write_picture(tmp_path / "pictures" / f"{name}.png", pixels)
@@ -62,7 +62,7 @@ def jobs(tmp_path: Path) -> list[StageJob]:
     return plan_stages(pipeline, contents([pipeline.data], pipeline.scale, catalogue, root), root)
 
 
-def test_from_pictures_to_weights(jobs: list[StageJob]) -> None:
+def test_from_pictures_to_weights(jobs: list[StagePlan]) -> None:
     scales, paths = jobs
     losses = [report.losses["pixel"] for report in reports_of(scales)]
     assert len(losses) == 6
@@ -76,7 +76,7 @@ def test_from_pictures_to_weights(jobs: list[StageJob]) -> None:
     assert moved == set(after.state_dict())
 
 
-def test_shards_hold_lr_pictures_of_every_scale(jobs: list[StageJob]) -> None:
+def test_shards_hold_lr_pictures_of_every_scale(jobs: list[StagePlan]) -> None:
     stream = _stream(jobs[0], Stage.model_validate({**jobs[0].settings, "augment": "none"}), "cpu")
     for step in range(12):
         batch = stream.batch(step)

@@ -9,24 +9,24 @@ from typing import Any
 
 import pytest
 
+from acutance.cluster.hardware import Capacity, Kind
+from acutance.config.pipeline import Compute
 from acutance.errors import TrainingError
-from acutance.hardware import Capacity, Kind
-from acutance.pipeline import Compute
 from acutance.training import launch
 from acutance.training.launch import _side_by_side, upstream_of
-from acutance.training.plan import StageJob
+from acutance.training.plan import StagePlan
 
 
-def job(folder: Path, name: str, *sources: str, needs: tuple[str, ...] = ()) -> StageJob:
+def job(folder: Path, name: str, *sources: str, needs: tuple[str, ...] = ()) -> StagePlan:
     place = folder / name
     place.mkdir()
     models = {source: str(folder / source / "model.safetensors") for source in sources}
     kept: Any = None
-    return StageJob(name, {"needs": list(needs)}, 4, 0, kept, str(place), name, models)
+    return StagePlan(name, {"needs": list(needs)}, 4, 0, kept, str(place), name, models)
 
 
 @pytest.fixture
-def graph(tmp_path: Path) -> list[StageJob]:
+def graph(tmp_path: Path) -> list[StagePlan]:
     """4PP-EUSR's: three roots, of which two have a second step, and what waits for all of them."""
     return [
         job(tmp_path, "eusr"),
@@ -38,18 +38,18 @@ def graph(tmp_path: Path) -> list[StageJob]:
     ]
 
 
-def test_a_stage_waits_for_what_it_reads_and_what_it_needs(graph: list[StageJob]) -> None:
+def test_a_stage_waits_for_what_it_reads_and_what_it_needs(graph: list[StagePlan]) -> None:
     assert [sorted(upstream_of(one, graph)) for one in graph] == [
         [], [], [], ["aesthetic_head"], ["subjective_head"], ["aesthetic", "eusr", "subjective"],
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("room", [1, 2, 3, 8])
-def test_as_many_as_there_is_room_for_and_none_too_early(graph: list[StageJob], room: int) -> None:
+def test_as_many_as_there_is_room_for_and_none_too_early(graph: list[StagePlan], room: int) -> None:
     lock, running, order = threading.Lock(), set[str](), list[str]()
     roots, most = threading.Barrier(3), 0  # that start together where there is room, or would wait for ever
 
-    def train(one: StageJob) -> None:
+    def train(one: StagePlan) -> None:
         nonlocal most
         with lock:
             assert not upstream_of(one, graph) - set(order), "too early"
@@ -70,7 +70,7 @@ def test_as_many_as_there_is_room_for_and_none_too_early(graph: list[StageJob], 
 
 
 def test_a_stage_is_trained_by_as_many_workers_as_it_asks_for(
-    graph: list[StageJob], monkeypatch: pytest.MonkeyPatch
+    graph: list[StagePlan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups, asked = [], []
     monkeypatch.setattr(launch, "capacity", lambda: Capacity((Kind({"CPU": 4}, 1),)))
@@ -88,10 +88,10 @@ def test_a_stage_is_trained_by_as_many_workers_as_it_asks_for(
     assert {compute.workers for compute in asked} == {4}
 
 
-def test_the_first_error_ends_it(graph: list[StageJob]) -> None:
+def test_the_first_error_ends_it(graph: list[StagePlan]) -> None:
     begun = []
 
-    def train(one: StageJob) -> None:
+    def train(one: StagePlan) -> None:
         begun.append(one.name)
         if one.name == "eusr":
             raise TrainingError("it went wrong")

@@ -11,10 +11,10 @@ import torch
 from made_for_training import learner_of
 from torch import Tensor, nn
 
-from acutance import pipeline as pipelines
-from acutance.pipeline import Optimiser, Stage
+from acutance.config import pipeline as pipelines
+from acutance.config.pipeline import Optimiser, Stage
 from acutance.training.learner import Learner
-from acutance.training.player import Player
+from acutance.training.optim import Player
 from command_line import REPOSITORY
 
 PLAIN: dict[str, Any] = {

@@ -14,21 +14,21 @@ from made_for_training import learner_of
 from torch import Tensor
 
 from acutance import storage
+from acutance.config.pipeline import Pipeline, Stage
+from acutance.config.schema import validate
 from acutance.data import Catalogue, contents
 from acutance.errors import ConfigError, TrainingError
 from acutance.evaluation.validation import MEASURES
 from acutance.losses.adversarial import discriminator_loss, generator_loss
 from acutance.models.model_file import load_model
-from acutance.pipeline import Pipeline, Stage
-from acutance.schema import validate
 from acutance.training.loop import reports_of, train_stage, validated
-from acutance.training.make_shards import make_shards, shard_sets
-from acutance.training.plan import StageJob, plan_stages
+from acutance.training.plan import StagePlan, plan_stages
+from acutance.training.shards import make_shards, shard_sets
 from acutance.training.validate import require_accepted
 from acutance.training.validate import validate as measured
 
 
-def jobs_in(folder: Path, root: str, **changes: Any) -> list[StageJob]:
+def jobs_in(folder: Path, root: str, **changes: Any) -> list[StagePlan]:
     """Return the jobs of a classifier over twenty pictures of two classes that differ in brightness."""
     draw = np.random.default_rng(0)
     arrays: dict[str, np.ndarray] = {}
@@ -104,7 +104,7 @@ def test_a_stage_that_is_not_accepted_ends_the_work_also_when_it_was_trained_bef
 def test_whether_a_stage_is_accepted_follows_from_its_last_value(
     tmp_path: Path, metric: str, worst: float, found: float | None, accepted: bool
 ) -> None:
-    job = StageJob("one", {"accept": {metric: worst}}, 1, 0, None, str(tmp_path), "mark")  # type: ignore[arg-type]
+    job = StagePlan("one", {"accept": {metric: worst}}, 1, 0, None, str(tmp_path), "mark")  # type: ignore[arg-type]
     better = 100.0 if metric == "psnr_highpass" else 0.0
     storage.write_json(str(tmp_path / "validation.json"), {"9": {metric: better}, "10": {metric: found}})
     if accepted:

@@ -7,10 +7,10 @@ from typing import Any
 from optuna import Study
 from optuna.storages import BaseStorage, InMemoryStorage
 
-from acutance import pipeline as pipelines
-from acutance.campaign import Campaign, Search
-from acutance.schema import validate
-from acutance.tuning.ledger import Ledger
+from acutance.config import pipeline as pipelines
+from acutance.config.schema import validate
+from acutance.config.search_space import Campaign, Search
+from acutance.tuning.ask_tell import AskTell
 from acutance.tuning.study import open_study
 from command_line import REPOSITORY
 
@@ -39,7 +39,7 @@ def search_of(campaign: Campaign, **more: Any) -> Search:
 
 def ledger_of(
     campaign: Campaign, steps: int = 90, storage: BaseStorage | None = None, **more: Any
-) -> tuple[Ledger, Study]:
+) -> tuple[AskTell, Study]:
     """Return a ledger over the study `s` of a storage."""
     study = open_study(storage or InMemoryStorage(), "s", campaign.objectives)
-    return Ledger(study, search_of(campaign, **more), steps), study
+    return AskTell(study, search_of(campaign, **more), steps), study

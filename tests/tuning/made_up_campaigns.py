@@ -10,10 +10,10 @@ from made_for_tuning import PIPELINE, ledger_of
 from optuna import Study
 from optuna.storages import BaseStorage
 
-from acutance import pipeline as pipelines
-from acutance.campaign import Campaign, Point, Search
-from acutance.pipeline import Pipeline
-from acutance.tuning.ledger import Assignment, Ledger
+from acutance.config import pipeline as pipelines
+from acutance.config.pipeline import Pipeline
+from acutance.config.search_space import Campaign, Point, Search
+from acutance.tuning.ask_tell import AskTell, Assignment
 
 PSNR = {"metric": "psnr_y", "on": "Set5", "goal": "maximize"}
 LPIPS = {"metric": "lpips_squeeze", "on": "Set5", "goal": "minimize"}
@@ -60,7 +60,7 @@ def played(
 
 
 def _advanced(
-    ledger: Ledger, trial: Assignment, looks: list[int], law: Law, model: str, failing: Callable[[int], bool]
+    ledger: AskTell, trial: Assignment, looks: list[int], law: Law, model: str, failing: Callable[[int], bool]
 ) -> bool:
     """Take a trial to its next look; tell whether it has ended."""
     if failing(trial.number):

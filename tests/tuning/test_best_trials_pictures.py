@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from acutance.campaign import Goal
+from acutance.config.search_space import Goal
 from acutance.data import Source, write_picture
 from acutance.evaluation.sheet import picture_sheet
 from acutance.models.dncnn import DnCNN
 from acutance.models.model_file import save_model
 from acutance.tuning.report.sheets import best_strips
-from acutance.tuning.study import Attempt
+from acutance.tuning.study import TrialRecord
 
 GOAL = Goal(metric="psnr_y", on="noisy", goal="maximize")
 NOISE = ({"type": "awgn", "sigma": 30.0},)
@@ -26,7 +26,7 @@ def test_a_denoisers_strip_begins_with_the_noise_and_looks_where_the_truth_has_e
     settings = {"type": "dncnn", "layers": 3, "channels": 4}
     torch.manual_seed(0)
     save_model(str(tmp_path / "model.safetensors"), DnCNN(layers=3, channels=4), {"network": settings, "scale": 1})
-    trial = Attempt(0, "complete", {}, history={9: {GOAL.name: 20.0}}, model=str(tmp_path / "model.safetensors"))
+    trial = TrialRecord(0, "complete", {}, history={9: {GOAL.name: 20.0}}, model=str(tmp_path / "model.safetensors"))
     source = Source("a", str(tmp_path / "a.png"), degrade=NOISE)
     (strip,) = best_strips([trial], GOAL, {"noisy": [source]}, protocol="hfa", scale=1)
     assert [panel.heading for panel in strip.panels] == ["input", "trial 0", "ground truth"]

@@ -19,8 +19,8 @@ import requests
 from made_for_tuning import campaign_of
 from made_up_campaigns import ASHA, LPIPS, PSNR, TWO, played
 
-from acutance.tuning.report.home import dashboard_command
-from acutance.tuning.study import attempts, open_storage
+from acutance.tuning.report.study_link import dashboard_command
+from acutance.tuning.study import open_storage, trial_records
 
 STATES = {"Complete": "complete", "Pruned": "stopped", "Fail": "failed"}
 
@@ -73,7 +73,7 @@ def test_optuna_dashboard_shows_a_campaign(tmp_path: Path) -> None:
     address = f"sqlite:///{tmp_path}/studies.db"
     campaign = campaign_of(parameters=TWO, objectives=[PSNR, LPIPS], scheduler=ASHA, budget={"trials": 8})
     study, _ = played(campaign, storage=open_storage(address), failing=lambda number: number == 5)
-    known = attempts(study)
+    known = trial_records(study)
     assert {attempt.state for attempt in known} == {"complete", "stopped", "failed"}
     with dashboard(address, tmp_path / "log") as server:
         (summary,) = requests.get(f"{server}/api/studies", timeout=20).json()["study_summaries"]

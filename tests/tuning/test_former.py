@@ -11,12 +11,12 @@ from made_for_tuning import campaign_of, search_of
 from mlflow.exceptions import MlflowException
 from optuna.trial import TrialState
 
-from acutance import tune
-from acutance.tune import former
-from acutance.tune.former import RUN, close_former, note_settings
-from acutance.tuning import board
-from acutance.tuning.lease import alone_on
-from acutance.tuning.study import Attempt, attempts, open_storage, open_study
+from acutance.commands import tune
+from acutance.commands.tune import former_campaign
+from acutance.commands.tune.former_campaign import RUN, close_former, note_settings
+from acutance.tuning import live_table
+from acutance.tuning.study import TrialRecord, open_storage, open_study, trial_records
+from acutance.tuning.study_lock import alone_on
 
 RATES = "optimiser.learning_rate"
 
@@ -24,7 +24,7 @@ RATES = "optimiser.learning_rate"
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     told: list[str] = []
-    monkeypatch.setattr(former, "say", told.append)
+    monkeypatch.setattr(former_campaign, "say", told.append)
     return told
 
 
@@ -32,8 +32,10 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """MLflow runs that are ended, and how."""
     ended: list[tuple[str, str]] = []
-    monkeypatch.setattr(former.tracking, "finish_children", lambda _, run, how: ended.append((f"below {run}", how)))
-    monkeypatch.setattr(former.tracking, "finish", lambda _, run, how: ended.append((run, how)))
+    monkeypatch.setattr(
+        former_campaign.tracking, "finish_children", lambda _, run, how: ended.append((f"below {run}", how))
+    )
+    monkeypatch.setattr(former_campaign.tracking, "finish", lambda _, run, how: ended.append((run, how)))
     return ended
 
 
@@ -46,7 +48,7 @@ def running(run: str) -> Any:
 CLIENT: Any = SimpleNamespace(get_run=running)
 
 
-def work_of(mark: str, **changes: Any) -> tune.CampaignWork:
+def work_of(mark: str, **changes: Any) -> tune.CampaignContext:
     """Return a campaign of a name that follows from no data."""
     search = search_of(campaign_of(**changes))
     work: Any = SimpleNamespace(search=search, campaign=search.campaign, name=f"space-{mark * 8}")
@@ -70,7 +72,7 @@ def test_it_says_what_differs_and_closes_the_interrupted_study(
         f"  parameters.{RATES}.float: [0.001, 1.0] -> [0.01, 1.0]"
     ]
     assert [trial.state for trial in first.trials] == [TrialState.FAIL, TrialState.COMPLETE]
-    assert attempts(first)[0].reason == "given up: its search space was changed, space-bbbbbbbb goes on"
+    assert trial_records(first)[0].reason == "given up: its search space was changed, space-bbbbbbbb goes on"
     assert runs == [("below r1", "KILLED"), ("r1", "KILLED")]
     close_former(new, second, CLIENT)
     assert len(said) == 1, "what was closed is not found again"
@@ -93,8 +95,8 @@ def test_one_that_runs_and_other_search_spaces_are_left_alone(
 
 def test_fewer_trials_than_there_are_is_no_number_to_count_to(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    monkeypatch.setattr(board, "say", told.append)
-    known = [Attempt(number, "complete", {}) for number in range(2)] + [Attempt(2, "running", {})]
-    shown = board.Board([], "", known, 1, 90, 2)
-    shown.on_end(Attempt(2, "complete", {}))
+    monkeypatch.setattr(live_table, "say", told.append)
+    known = [TrialRecord(number, "complete", {}) for number in range(2)] + [TrialRecord(2, "running", {})]
+    shown = live_table.Board([], "", known, 1, 90, 2)
+    shown.on_end(TrialRecord(2, "complete", {}))
     assert told == ["trial 2 (3 of 3): no score"]

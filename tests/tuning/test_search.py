@@ -18,14 +18,14 @@ import pytest
 from mlflow import MlflowClient
 from ruamel.yaml import YAML
 
-from acutance import tune
+from acutance.commands import tune
+from acutance.commands.tune import CampaignContext, CampaignOutcome
 from acutance.data import prepare, read_picture, write_picture
 from acutance.errors import ConfigError
 from acutance.evaluation.evaluate import evaluate_one
 from acutance.evaluation.png import compressed_size
 from acutance.models.model_file import load_model
-from acutance.tune import CampaignOutcome, CampaignWork
-from acutance.tuning.lease import alone_on
+from acutance.tuning.study_lock import alone_on
 from command_line import REPOSITORY, environment
 
 pytestmark = pytest.mark.e2e
@@ -90,7 +90,7 @@ def search_space(folder: Path, pictures: Path, *, steps: int = 6, **changes: Any
     return str(path)
 
 
-def opened(folder: Path, pictures: Path, table: str | None = "rates", **changes: Any) -> CampaignWork:
+def opened(folder: Path, pictures: Path, table: str | None = "rates", **changes: Any) -> CampaignContext:
     """Open a campaign whose shards are made."""
     work = tune.open_campaign(search_space(folder, pictures, **changes), [], str(folder / "out"), table)
     prepare(work.base.pipeline.data, 4, work.base.catalogue, work.base.root, alone=True)
@@ -211,7 +211,7 @@ def test_as_many_trials_as_run_at_the_same_time_wait_for_nodes_at_the_same_time(
     """An autoscaler starts the nodes that are asked for: one by one where one trial waits at a time."""
     from ray.util import placement_group, placement_group_table, remove_placement_group
 
-    from acutance.tune import campaign_run
+    from acutance.commands.tune import campaign
 
     most = []
 
@@ -232,8 +232,8 @@ def test_as_many_trials_as_run_at_the_same_time_wait_for_nodes_at_the_same_time(
         threading.Thread(target=free_at_three).start()
         search(*arguments)
 
-    search = campaign_run.search
-    monkeypatch.setattr(campaign_run, "search", search_when_full)
+    search = campaign.search
+    monkeypatch.setattr(campaign, "search", search_when_full)
     columns = [{"metric": "psnr_y", "on": str(pictures / "test")}]
     table = {"vary": {"optimiser.learning_rate": [1e-4, 1e-3, 1e-2]}, "columns": columns}
     work = opened(tmp_path, pictures, tables={"rates": table}, concurrency=3, steps=2)
@@ -291,10 +291,10 @@ def test_killed_trials_workers_and_drivers_change_no_bit(
     checkpoints = lambda: {file.parent.parent.name for file in (broken / "out" / "stages").glob("*/checkpoints/*")}  # noqa: E731
     wait_for(checkpoints)
     os.kill(wait_for(lambda: processes(victim, mark))[0], signal.SIGKILL)
-    wait_for(lambda: any(attempt.state == "complete" for attempt in tune.attempts(work.study())))
+    wait_for(lambda: any(attempt.state == "complete" for attempt in tune.trial_records(work.study())))
     driver.kill()
     driver.wait()
-    ended = {a.number: a.seconds for a in tune.attempts(work.study()) if a.state == "complete"}
+    ended = {a.number: a.seconds for a in tune.trial_records(work.study()) if a.state == "complete"}
     assert len(ended) == 1, "the driver was killed too late"
     wait_for(lambda: not processes(TRIAL, mark) + processes("ray::Peer", mark))
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from test_search import search_space
 
-from acutance import tune
+from acutance.commands import tune
+from acutance.commands.context import PipelineContext
+from acutance.commands.tune import shards
+from acutance.commands.tune.context import shared_stages
 from acutance.data import write_picture
-from acutance.tune import shards_ahead
-from acutance.tune.work import shared_stages
-from acutance.work import Work
 
 SIZES = [{"size": size, "stride": size} for size in (48, 40, 56)]
 
@@ -30,17 +30,17 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
     """The side of the sub-images and alpha of their details, of each set of shards that is asked for, in order."""
     asked: list[tuple[int, float]] = []
 
-    def note(work: Work, only: str) -> None:
+    def note(work: PipelineContext, only: str) -> None:
         data: Any = work.pipeline.data_of(only)
         asked.append((data.subimages.size, data.detail.alpha))
 
-    monkeypatch.setattr(shards_ahead, "prepare_data", note)
+    monkeypatch.setattr(shards, "prepare_data", note)
     return asked
 
 
 def prepared(folder: Path, pictures: Path, table: str | None = None, **changes: Any) -> None:
     work = tune.open_campaign(search_space(folder, pictures, **changes), [], str(folder / "out"), table)
-    shards_ahead.prepare_trials(work)
+    shards.prepare_trials(work)
 
 
 def test_those_of_every_row_of_a_table(tmp_path: Path, pictures: Path, made: list[tuple[int, float]]) -> None:

@@ -12,10 +12,10 @@ from optuna.trial import TrialState
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
-from acutance import patience
 from acutance.errors import FullError, UnreachableError
+from acutance.storage import patience
+from acutance.tuning.ask_tell import Assignment
 from acutance.tuning.database import WaitingStorage
-from acutance.tuning.ledger import Assignment
 from acutance.tuning.study import open_storage
 
 

@@ -8,15 +8,15 @@ from dataclasses import replace
 
 import pytest
 
-from acutance import campaign as campaigns
-from acutance.campaign.tables import TableSettings
 from acutance.cli.show import paper_table
+from acutance.config import search_space as campaigns
+from acutance.config.schema import validate
+from acutance.config.search_space.tables import TableSettings
 from acutance.console import stdout
 from acutance.errors import ConfigError
-from acutance.schema import validate
 from acutance.tuning.report.table import grids, markdown, notes, orders_csv, rows_csv, title
-from acutance.tuning.study import Attempt
-from acutance.tuning.tables import Table, Verdict, best_row, estimate, measured_table
+from acutance.tuning.study import TrialRecord
+from acutance.tuning.tables import Measurements, Table, best_row, estimate, measured_table
 from command_line import REPOSITORY
 
 PSNR, LPIPS = "psnr_y on a", "lpips_squeeze on a"
@@ -34,18 +34,18 @@ def settings(**changes: object) -> TableSettings:
     return validate(TableSettings, {**content, **changes}, "a test")
 
 
-def trial(row: str, seed: int, psnr: float, lpips: float, state: str = "complete", reason: str = "") -> Attempt:
+def trial(row: str, seed: int, psnr: float, lpips: float, state: str = "complete", reason: str = "") -> TrialRecord:
     scores = {} if state == "failed" else {10: {PSNR: psnr, LPIPS: lpips}}
-    return Attempt(0, state, {}, row=row, seed=seed, history=scores, reason=reason)
+    return TrialRecord(0, state, {}, row=row, seed=seed, history=scores, reason=reason)
 
 
-def trials(small: list[float], large: list[float], lpips: float = 0.01) -> list[Attempt]:
+def trials(small: list[float], large: list[float], lpips: float = 0.01) -> list[TrialRecord]:
     """`lpips`: how much lower it is with `large`."""
     rows = [trial("small", seed, psnr, 0.2) for seed, psnr in enumerate(small)]
     return rows + [trial("large", seed, psnr, 0.2 - lpips) for seed, psnr in enumerate(large)]
 
 
-def verdicts(table: Table) -> dict[str, Verdict]:
+def verdicts(table: Table) -> dict[str, Measurements]:
     return {order.column: order.verdict for order in table.orders}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from made_for_tuning import campaign_of, search_of
 
 from acutance.data import Catalogue, Content
-from acutance.tuning.ledger import Assignment
+from acutance.tuning.ask_tell import Assignment
 from acutance.tuning.trial import TrialSetup, pipeline_of, upstream_of
 
 

@@ -9,18 +9,18 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from acutance.campaign import Goal
+from acutance.config.search_space import Goal
 from acutance.tuning.report import best, labels, pareto_front
 from acutance.tuning.report.drawing import cut_off, in_view, worded
 from acutance.tuning.report.front import ranked, scored, spent
-from acutance.tuning.report.plane import pareto_picture
-from acutance.tuning.study import Attempt
+from acutance.tuning.report.pareto import pareto_picture
+from acutance.tuning.study import TrialRecord
 
 GOALS = [Goal(metric="psnr_y", on="a", goal="maximize"), Goal(metric="niqe", on="a", goal="minimize")]
 
 
-def trial(number: int, psnr: float, niqe: float, state: str = "complete") -> Attempt:
-    return Attempt(number, state, {}, history={10: {"psnr_y on a": psnr, "niqe on a": niqe}})
+def trial(number: int, psnr: float, niqe: float, state: str = "complete") -> TrialRecord:
+    return TrialRecord(number, state, {}, history={10: {"psnr_y on a": psnr, "niqe on a": niqe}})
 
 
 def test_the_front_holds_those_that_nobody_beats_in_everything() -> None:
@@ -55,12 +55,12 @@ def test_the_best_come_first_and_stopped_ones_not_at_all() -> None:
 
 
 def test_steps_are_counted_once_for_each_seed_and_not_again_for_a_child() -> None:
-    parent, child = trial(0, 30, 6), Attempt(1, "complete", {}, history={25: {}}, parent=0)
+    parent, child = trial(0, 30, 6), TrialRecord(1, "complete", {}, history={25: {}}, parent=0)
     assert spent([parent, child], seeds=3) == {0: 30, 1: 45}
 
 
 def test_a_score_is_printed_with_its_deviation_over_seeds() -> None:
-    one = Attempt(0, "complete", {}, history={10: {"psnr_y on a": 27.12345}}, spread={"psnr_y on a": 0.05})
+    one = TrialRecord(0, "complete", {}, history={10: {"psnr_y on a": 27.12345}}, spread={"psnr_y on a": 0.05})
     assert [scored(goal, one) for goal in GOALS] == ["27.123 ± 0.050", ""]
 
 
@@ -87,7 +87,7 @@ def test_formulas_are_not_made_of_names() -> None:
     assert len(worded("x" * 100)) == 60
 
 
-def drawn(*attempts: Attempt, goals: list[Goal] = GOALS, **more: Any) -> np.ndarray:
+def drawn(*attempts: TrialRecord, goals: list[Goal] = GOALS, **more: Any) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(pareto_picture(attempts, goals, "A $search", **more))).convert("RGB"))
 
 
@@ -121,5 +121,5 @@ def test_published_rows_are_shown_however_far_away_but_for_one_far_from_the_othe
 
 
 def test_without_a_score_the_picture_says_so() -> None:
-    assert not has(drawn(Attempt(0, "failed", {})), RED)
+    assert not has(drawn(TrialRecord(0, "failed", {})), RED)
     assert drawn().std() > 1

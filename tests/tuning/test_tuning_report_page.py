@@ -14,14 +14,14 @@ from made_for_tuning import campaign_of
 from made_up_campaigns import ASHA, LPIPS, PSNR, RATE, TWO, WEIGHT, played
 from PIL import Image
 
-from acutance.campaign import Campaign, Point
+from acutance.config.search_space import Campaign, Point
 from acutance.data import Source, write_picture
 from acutance.models.model_file import build_network, save_model
-from acutance.tuning.report.home import dashboard_command, yaml_text
 from acutance.tuning.report.importances import importances
 from acutance.tuning.report.record import Record
+from acutance.tuning.report.study_link import dashboard_command, yaml_text
 from acutance.tuning.report.write import write_report
-from acutance.tuning.study import attempts
+from acutance.tuning.study import trial_records
 from acutance.tuning.tables import measured_table
 
 VOID = {"meta", "img", "br"}
@@ -79,7 +79,7 @@ Reported = Callable[..., tuple[Page, set[str]]]
 def reported(tmp_path: Path, pictures: dict[str, list[Source]], model: str) -> Reported:
     def report(campaign: Campaign, address: str = "sqlite:////data/studies.db", **how: Any) -> tuple[Page, set[str]]:
         study, search = played(campaign, **{"model": model, **how})
-        known, table = attempts(study), search.table
+        known, table = trial_records(study), search.table
         measured = measured_table(table, campaign.tables[table], known) if table else None
         files = write_report(
             Record("a-study", "/out puts", search, known, address, "run-id", pictures, measured), tmp_path
@@ -212,12 +212,12 @@ def test_names_cannot_break_the_page(reported: Reported) -> None:
 
 
 def test_a_password_is_nowhere_in_the_report(reported: Reported, tmp_path: Path) -> None:
-    address = "postgresql+psycopg2://someone:hush@db.example:5432/studies?password=hush"
+    address = "postgresql+psycopg2://someone:silence_libraries@db.example:5432/studies?password=silence_libraries"
     page, files = reported(two(budget={"trials": 1}), address=address, failing=lambda number: True)
     assert 'optuna-dashboard "$ACUTANCE_STUDIES"' in page.text
     assert "postgresql+psycopg2://***@db.example:5432/studies?***" in page.text
-    assert not [name for name in files if b"hush" in (tmp_path / name).read_bytes()]
-    assert "hush" not in repr(Record("s", "", None, [], address, "", {}))  # type: ignore[arg-type]
+    assert not [name for name in files if b"silence_libraries" in (tmp_path / name).read_bytes()]
+    assert "silence_libraries" not in repr(Record("s", "", None, [], address, "", {}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_the_parameter_that_matters_is_told() -> None:
         return {"psnr_y on Set5": 28 - abs(math.log10(assignment.values[f"stages.gan.{RATE}"]) + 3.5)}
 
     study, _ = played(two(objectives=[PSNR], scheduler=None, budget={"trials": 24}), law)
-    shares, notes = importances(attempts(study), two(objectives=[PSNR]))
+    shares, notes = importances(trial_records(study), two(objectives=[PSNR]))
     assert shares["psnr_y on Set5"]["optimiser.learning_rate"] > 0.85
     assert sum(shares["psnr_y on Set5"].values()) == pytest.approx(1)
     assert notes == []
@@ -253,13 +253,13 @@ def test_the_parameter_that_matters_is_told() -> None:
 
 def test_scores_that_do_not_vary_have_no_importances() -> None:
     study, _ = played(two(objectives=[PSNR], scheduler=None), lambda assignment, step: {"psnr_y on Set5": 28.0})
-    shares, notes = importances(attempts(study), two(objectives=[PSNR]))
+    shares, notes = importances(trial_records(study), two(objectives=[PSNR]))
     assert shares == {}
     assert notes[-1] == "psnr_y on Set5 hardly varies: no share of it can be told."
 
 
 def test_figures_survive_letters_without_a_shape() -> None:
-    from acutance.tuning.report.plane import pareto_picture
+    from acutance.tuning.report.pareto import pareto_picture
 
     picture = pareto_picture([], campaign_of(objectives=[{**PSNR, "on": "数据"}]).objectives, "超分辨率")
     assert Image.open(io.BytesIO(picture)).width > 300

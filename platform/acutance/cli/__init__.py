@@ -15,12 +15,11 @@ from pathlib import Path
 import typer
 from rich.markup import escape
 
-from acutance import streams
-from acutance.cli import jobs, machine, models, pipelines, serving
+from acutance.cli import jobs, machine, models, pipelines, serving, streams
 from acutance.console import say
-from acutance.disk import complaint_of, complaint_of_database
 from acutance.errors import AcutanceError, UserError
 from acutance.redact import redacted
+from acutance.storage.disk import complaint_of, complaint_of_database
 
 app = typer.Typer(
     help="Train, tune and ship perceptual image restorers on Ray.",

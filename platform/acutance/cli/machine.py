@@ -23,8 +23,8 @@ def doctor(address: Address = None, storage: Storage = None, as_json: Json = Fal
     acutance doctor
     acutance doctor --address 10.0.0.1:6379 --storage s3://bucket/acutance
     """
-    from acutance.doctor import examine
-    from acutance.work import catalogue_for, storage_root
+    from acutance.commands.context import catalogue_for, storage_root
+    from acutance.commands.doctor import examine
 
     colours = {"ok": "green", "missing": "yellow", "failed": "red"}
     findings = []
@@ -45,9 +45,9 @@ def schema(of: Annotated[str, typer.Argument(metavar="pipeline|search-space")]) 
     \b
     acutance schema pipeline > pipeline.schema.json
     """
-    from acutance.campaign import Campaign
+    from acutance.config.pipeline import Pipeline
+    from acutance.config.search_space import Campaign
     from acutance.errors import ConfigError
-    from acutance.pipeline import Pipeline
 
     models: dict[str, Any] = {"pipeline": Pipeline, "search-space": Campaign}
     if of not in models:
@@ -62,7 +62,7 @@ def data_list(as_json: Json = False) -> None:
     \b
     ACUTANCE_DATA=~/pictures acutance data list
     """
-    from acutance.work import catalogue_for
+    from acutance.commands.context import catalogue_for
 
     found = catalogue_for().listing()
     rows = [(r.name, r.kind, "yes" if r.present else "no", r.pictures or "", r.where) for r in found]
@@ -91,9 +91,9 @@ def data_distort(
     """
     from pathlib import Path
 
+    from acutance.commands.context import catalogue_for
     from acutance.console import progress
     from acutance.data.distorted import distort
-    from acutance.work import catalogue_for
 
     sources = catalogue_for().find(pictures)
     with progress("distort", references) as update:
@@ -113,11 +113,11 @@ def data_fetch(
     acutance data fetch niqe_pris_params.npz
     ACUTANCE_DATA=~/pictures acutance data fetch DIV2K_valid
     """
+    from acutance.commands.context import catalogue_for
+    from acutance.config.schema import nearest
     from acutance.data.fetch import fetch_dataset
     from acutance.errors import ConfigError
-    from acutance.schema import nearest
     from acutance.weights import KNOWN, fetch_weights
-    from acutance.work import catalogue_for
 
     catalogue = catalogue_for()
     if name not in KNOWN and name not in catalogue.entries:

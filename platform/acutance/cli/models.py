@@ -54,11 +54,11 @@ def evaluate(
     hfa        Y in float and RGB, both of the whole picture; LPIPS of
                AlexNet: HFA's tables.
     """
+    from acutance.commands.context import storage_root
+    from acutance.commands.evaluate import evaluate_model
     from acutance.evaluation.compare import differences
     from acutance.evaluation.evaluate import BICUBIC, unrestored
     from acutance.evaluation.report import table
-    from acutance.examine import evaluate_model
-    from acutance.work import storage_root
 
     root = storage_root(storage)
     evaluation, folder = evaluate_model(
@@ -101,10 +101,10 @@ def upscale(
     leaves the last out. Pictures are turned upright. Run it again after an
     interruption: PNG files that are done are passed over.
     """
-    from acutance.upscaling.look import require_input
+    from acutance.inference.check_input import require_input
 
     require_input(source)
-    from acutance.upscale import upscale_pictures
+    from acutance.commands.restore import upscale_pictures
 
     outcomes = upscale_pictures(model_at(model, storage), source, target, address=address, strip=strip)
     result: dict[str, Any] = {
@@ -123,8 +123,8 @@ def model_at(reference: str, storage: str | None) -> str:
     """Return the URI of the model file that MODEL names; for a file that is there, without importing MLflow."""
     if is_remote(reference) or Path(reference).is_file():
         return reference
-    from acutance.examine import model_file
-    from acutance.work import storage_root
+    from acutance.commands.context import storage_root
+    from acutance.commands.evaluate import model_file
 
     return model_file(reference, storage_root(storage))
 
@@ -136,8 +136,8 @@ def models_list(storage: Storage = None, as_json: Json = False) -> None:
     \b
     acutance models list
     """
+    from acutance.commands.context import storage_root
     from acutance.registry import connect, listing
-    from acutance.work import storage_root
 
     found = listing(connect(storage_root(storage)))
     rows = [(m.name, m.versions, ", ".join(f"{alias} = {v}" for alias, v in m.aliases.items())) for m in found]
@@ -155,8 +155,8 @@ def models_show(name: ModelName, storage: Storage = None, as_json: Json = False)
     \b
     acutance models show quickstart-x4
     """
+    from acutance.commands.context import storage_root
     from acutance.registry import connect, version_records
-    from acutance.work import storage_root
 
     found = version_records(connect(storage_root(storage)), name)
     rows = [(v.version, ", ".join(v.aliases), v.created, v.decision, v.reason, v.who) for v in found]
@@ -189,9 +189,9 @@ def models_export(
     onnx         any height, width and batch; compared with PyTorch under
                  onnxruntime before it is written (the extra `export`).
     """
-    from acutance.examine import model_file
+    from acutance.commands.context import storage_root
+    from acutance.commands.evaluate import model_file
     from acutance.registry.export import export_model
-    from acutance.work import storage_root
 
     exported = export_model(model_file(model, storage_root(storage)), output, form)
     show(asdict(exported), as_json, f"{exported.uri}: {exported.format}, {exported.bytes:,} bytes")
@@ -208,8 +208,8 @@ def models_history(name: ModelName, storage: Storage = None, as_json: Json = Fal
     acutance models history quickstart-x4
     acutance models history quickstart-x4 --json   # with the numbers
     """
+    from acutance.commands.context import storage_root
     from acutance.registry import connect, history
-    from acutance.work import storage_root
 
     found = history(connect(storage_root(storage)), name)
     rows = [
@@ -241,8 +241,8 @@ def models_promote(
     acutance models promote quickstart-x4@candidate --to shadow
     acutance models promote quickstart-x4/3 --force --reason "text must stay legible"
     """
-    from acutance.examine import promote_model
-    from acutance.work import storage_root
+    from acutance.commands.context import storage_root
+    from acutance.commands.evaluate import promote_model
 
     if force != bool((reason or "").strip()):
         raise UserError(
@@ -274,8 +274,8 @@ def models_rollback(
     acutance models rollback quickstart-x4
     acutance models rollback quickstart-x4 --reason "halos around text"
     """
+    from acutance.commands.context import storage_root
     from acutance.registry import connect, rollback, user
-    from acutance.work import storage_root
 
     decision = rollback(connect(storage_root(storage)), name, who=user(), why=reason, of=alias)
     text = f"version {decision.after} is the {alias} again, in place of {decision.before or 'none'}"
@@ -296,9 +296,9 @@ def models_relocate(
     \b
     acutance models relocate /mnt/old-disk/outputs
     """
+    from acutance.commands.context import storage_root
     from acutance.registry.address import connect
     from acutance.registry.relocate import relocate
-    from acutance.work import storage_root
 
     places = relocate(connect(storage_root(storage)).tracking_uri, folder)
     rows = [(place.name, place.version, place.folder or "not found") for place in places]

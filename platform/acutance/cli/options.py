@@ -38,7 +38,7 @@ def ray_at(address: str | None, root: str = "") -> Any:
         root: the storage root where the block writes to it; that it cannot be is said at once.
     """
     from acutance.cluster.connect import connect
-    from acutance.disk import require_writable
+    from acutance.storage.disk import require_writable
 
     if root and "://" not in root:
         require_writable(root)

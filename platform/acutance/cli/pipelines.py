@@ -23,7 +23,7 @@ from acutance.cli.show import campaign_table, show, show_outcome, show_plan, tab
 from acutance.console import say
 
 if TYPE_CHECKING:
-    from acutance.work import Work
+    from acutance.commands.context import PipelineContext
 
 app = typer.Typer()
 
@@ -51,7 +51,7 @@ def run(
     acutance run pipelines/quickstart.yaml --profile smoke --dry-run
     acutance run pipelines/quickstart.yaml --from-trial quickstart-b1624847/3
     """
-    from acutance.work import open_work, plan
+    from acutance.commands.context import open_work, plan
 
     work = open_work(pipeline, overrides or [], profile, storage, from_trial)
     if dry_run or settings:
@@ -60,8 +60,8 @@ def run(
     _run(work, address, as_json)
 
 
-def _run(work: Work, address: str | None, as_json: bool) -> None:
-    from acutance import run as runs
+def _run(work: PipelineContext, address: str | None, as_json: bool) -> None:
+    from acutance.commands import run as runs
 
     outcome = runs.finished(work)
     if outcome is None:
@@ -90,10 +90,10 @@ def prepare(
     acutance prepare pipelines/quickstart.yaml
     acutance prepare pipelines/quickstart.yaml data.train=./my-pictures data.bad_pictures=stop
     """
-    from acutance import run as runs
+    from acutance.commands import run as runs
+    from acutance.commands.context import open_work, plan
     from acutance.data import is_prepared, read_manifest
-    from acutance.training.make_shards import shard_sets
-    from acutance.work import open_work, plan
+    from acutance.training.shards import shard_sets
 
     work = open_work(pipeline, overrides or [], profile, storage)
     if dry_run or settings:
@@ -135,9 +135,9 @@ def train(
     acutance train pipelines/quickstart.yaml
     acutance train pipelines/quickstart.yaml --stage fidelity stages.fidelity.steps=2000
     """
-    from acutance import run as runs
+    from acutance.commands import run as runs
+    from acutance.commands.context import open_work, plan
     from acutance.training.validate import require_accepted
-    from acutance.work import open_work, plan
 
     work = open_work(pipeline, overrides or [], profile, storage)
     if dry_run or settings:
@@ -181,7 +181,7 @@ def tune(
     acutance tune search_spaces/dual_perceptual.yaml --table table_1 tables.table_1.seeds=3 budget.steps=2000
     acutance tune search_spaces/dual_perceptual.yaml --table transfer    # and first the tables that it starts from
     """
-    from acutance import tune as campaigns
+    from acutance.commands import tune as campaigns
 
     extra = [f"budget.trials={trials}"] if trials is not None else []
     work = campaigns.open_campaign(search_space, [*(overrides or []), *extra], storage, table)

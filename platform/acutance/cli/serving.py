@@ -41,7 +41,7 @@ def serve(
     curl -H "Authorization: Bearer $ACUTANCE_SERVE_TOKEN" \\
          --data-binary @photo.jpg http://HOST:8000/ -o photo-x4.png
     """
-    from acutance.serve import serving, wait_for_the_end
+    from acutance.commands.serve import serving, wait_for_the_end
     from acutance.serving.http import Limits
 
     file = model_at(model, storage)

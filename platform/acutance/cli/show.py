@@ -14,8 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 from ruamel.yaml import YAML
 
+from acutance.config.packaged import found
 from acutance.console import say, stdout
-from acutance.policy import found
 
 
 def show(result: dict[str, Any], as_json: bool, text: Any) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from acutance.cluster.reach import TOKEN, check_cluster, check_port, dashboard_answers
+from acutance.cluster.probe import TOKEN, check_cluster, check_port, dashboard_answers
 from acutance.cluster.tokens import use_token
 from acutance.errors import UnreachableError, UserError
 from acutance.redact import redacted

@@ -15,15 +15,15 @@ from typing import Any
 
 import psutil
 
+from acutance.cluster.job_environment import quiet_environment
 from acutance.cluster.package import copy_code
-from acutance.cluster.reach import PORT, check_cluster, check_port, dashboard_answers, in_job
+from acutance.cluster.probe import PORT, check_cluster, check_port, dashboard_answers, in_job
 from acutance.cluster.session import require_loopback, session_folder
 from acutance.cluster.tokens import create_token, use_token
-from acutance.cluster.variables import quiet_environment
 from acutance.cluster.watch import watched
 from acutance.console import say
 from acutance.errors import UnreachableError, UserError
-from acutance.quiet import hush
+from acutance.silence import silence_libraries
 
 LOCAL = "local"
 STORE_SHARE, STORE_LEAST, STORE_MOST = 8, 256 << 20, 8 << 30
@@ -77,7 +77,7 @@ def connect(address: str | None = None, *, num_cpus: int | None = None) -> Itera
             _start(folder, num_cpus)
         else:
             _attach(target, named=bool(address))
-        hush()  # once more: Ray sets the levels of its loggers when it starts
+        silence_libraries()  # once more: Ray sets the levels of its loggers when it starts
         with watched(ray.shutdown):
             yield _reached(target)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acutance.cluster.client import answering, client_of
+from acutance.cluster.job_environment import environment, refuse_secret_words
 from acutance.cluster.package import BESIDE, Package, build
-from acutance.cluster.variables import environment, refuse_secret_words
 from acutance.errors import UnreachableError, UserError
 from acutance.redact import redacted
 

@@ -20,8 +20,8 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from acutance import storage as storages
+from acutance.cluster.job_environment import addresses, refuse_secret_words
 from acutance.cluster.package import POLICY, named_files
-from acutance.cluster.variables import addresses, refuse_secret_words
 from acutance.errors import UserError
 
 SECRETS = (

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from acutance.config.packaged import HOME, INSIDE, POLICY, folders, found
 from acutance.errors import UserError
-from acutance.policy import HOME, INSIDE, POLICY, folders, found
 
 CODE = {".py", ".yaml", ".typed"}
 YAML = {".yaml", ".yml"}

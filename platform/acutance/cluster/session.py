@@ -13,8 +13,8 @@ from pathlib import Path
 
 from acutance.console import say
 from acutance.errors import UnreachableError, UserError
-from acutance.owner import is_left, this_process
-from acutance.scratch import LEFT_SECONDS, scratch
+from acutance.process import is_left, this_process
+from acutance.storage.scratch import LEFT_SECONDS, scratch
 
 LONGEST = 107 - len("/session_2026-11-30_14-51-34_123456_4194304/sockets/plasma_store")
 """Bytes of the folder's path: Ray puts its sockets so far below it."""

@@ -12,8 +12,8 @@ Nothing here imports Ray before `prepare` has work to do.
 from acutance.data.classified import Classified
 from acutance.data.datasets import Catalogue, Listed, Source, load_catalogue
 from acutance.data.degradations import DEGRADATIONS
+from acutance.data.inputs import contents
 from acutance.data.manifest import SHARD_VERSION, Manifest, read_manifest
-from acutance.data.originals import contents
 from acutance.data.pictures import PictureError, encode_png, read_picture, write_picture
 from acutance.data.prepare import is_prepared, prepare, shards_folder
 from acutance.data.scored import Scored

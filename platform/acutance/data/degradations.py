@@ -14,10 +14,10 @@ from typing import Annotated, Any
 import torch
 from pydantic import AfterValidator
 
+from acutance.config.schema import Choice, choice_of
 from acutance.errors import ConfigError
 from acutance.imaging import degradations
 from acutance.imaging.resize import imresize_uint8
-from acutance.schema import Choice, choice_of
 
 
 def bicubic(hr: torch.Tensor, *, scale: int) -> torch.Tensor:

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from acutance import storage
+from acutance.config.schema import Strict
 from acutance.data.degradations import Steps
-from acutance.schema import Strict
 
 Kind = Literal["pictures", "scored", "classified"]
 Layout = Literal["pictures", "ava", "tid2013", "cifar10", "cifar100", "npz"]

@@ -14,9 +14,9 @@ from rich.markup import escape
 from acutance.console import say
 from acutance.data.datasets import ROOT_VARIABLE, Catalogue
 from acutance.data.entries import Archive, Entry
-from acutance.download import checksum_of, download_with_progress
 from acutance.errors import DataError
 from acutance.storage import is_remote
+from acutance.storage.download import checksum_of, download_with_progress
 
 DAMAGES = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError)
 """What the libraries raise on an archive that is not whole, or that would write elsewhere."""

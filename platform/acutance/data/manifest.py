@@ -12,8 +12,8 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from acutance import storage
+from acutance.config.schema import Strict
 from acutance.errors import DamagedError, DataError
-from acutance.schema import Strict
 
 Coding = Literal["pixels", "log2", "difference", "label", "encoded"]
 

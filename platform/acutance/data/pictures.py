@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from acutance import storage
-from acutance.data.layers import Layers, PictureError, read_layers, to_8_bits
+from acutance.data.decode import DecodedImage, PictureError, decode_image, to_8_bits
 
 __all__ = ["EXTENSIONS", "PictureError", "encode_png", "read_file", "read_picture", "write_picture"]
 
@@ -37,7 +37,7 @@ def read_picture(source: str | Path | bytes, *, minimum_side: int = 2) -> np.nda
     where = None if isinstance(source, bytes) else str(source)
     try:
         content = source if isinstance(source, bytes) else read_file(str(source))
-        pixels = _plain(read_layers(content))
+        pixels = _plain(decode_image(content))
         if min(pixels.shape[:2]) < minimum_side:
             size = f"{pixels.shape[1]}x{pixels.shape[0]}"
             raise PictureError(f"it is {size} pixels, less than {minimum_side} on a side")
@@ -83,7 +83,7 @@ def read_file(uri: str) -> bytes:
         raise PictureError(f"the file cannot be read: {error.strerror or error}") from error
 
 
-def _plain(layers: Layers) -> np.ndarray:
+def _plain(layers: DecodedImage) -> np.ndarray:
     """Return uint8 (H, W, 3)."""
     if layers.alpha is not None and (layers.alpha != np.iinfo(layers.alpha.dtype).max).any():
         raise PictureError("it is partly transparent, and what lies behind it is unknown")

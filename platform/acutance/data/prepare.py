@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from acutance import errors, storage
+from acutance.cluster.hardware import Asked, gpus_for
+from acutance.data.dataset_record import remember
 from acutance.data.datasets import Catalogue
+from acutance.data.inputs import Originals, known_of, originals
 from acutance.data.inventory import forget
-from acutance.data.known import remember
 from acutance.data.manifest import MANIFEST, SHARD_VERSION, Manifest, read_manifest, write_manifest
-from acutance.data.originals import Originals, known_of, originals
 from acutance.data.settings import BICUBIC, DataSettings, columns_of, dataset_fingerprint
 from acutance.data.shard_task import Enlarge, Part, Report, Task, run_task
 from acutance.errors import DataError
-from acutance.hardware import Asked, gpus_for
 
 ON_GPUS = "lgs"
 """The extractor that has kernels of its own for GPUs."""

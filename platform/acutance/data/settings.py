@@ -7,16 +7,16 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
-from acutance import limits
+from acutance.config import limits
+from acutance.config.schema import Strict, choice_of
 from acutance.data.classified import SIDE
 from acutance.data.degradations import DEGRADATIONS
 from acutance.data.manifest import SHARD_VERSION, Coding, Column
 from acutance.data.scored import BINS
-from acutance.data.sides import Size, shown, sides, uneven
+from acutance.data.size import Size, shown, sides, uneven
 from acutance.errors import ConfigError
 from acutance.fingerprint import fingerprint
 from acutance.imaging.extractors import CHANNELS, CODINGS, EXTRACTORS
-from acutance.schema import Strict, choice_of
 
 Checked = list[tuple[str, str]]
 """The name and the checksum of each picture of a training set, and of its own LR where that is read."""

@@ -15,18 +15,18 @@ import torch
 from PIL import Image
 
 from acutance import storage
-from acutance.data import cutting
+from acutance.cluster.hardware import device_of
+from acutance.config.schema import Strict
+from acutance.data import subimages
+from acutance.data.attempts import MOST, Tries
+from acutance.data.inputs import Excerpt, File, Picture
 from acutance.data.manifest import PreparedSource, Shard, Skipped, is_intact
-from acutance.data.originals import Excerpt, File, Picture
 from acutance.data.pictures import PictureError, encode_png, read_picture
 from acutance.data.settings import DataSettings, columns_of
 from acutance.data.shards import ShardWriter
-from acutance.data.sides import is_lr_of, shown, sides
-from acutance.data.tries import MOST, Tries
+from acutance.data.size import is_lr_of, shown, sides
 from acutance.errors import AcutanceError, DamagedError, DataError
-from acutance.hardware import device_of
 from acutance.imaging import difference_statistics
-from acutance.schema import Strict
 
 Enlarge = Callable[[np.ndarray, str], np.ndarray]
 """From pictures uint8 (N, h, w, 3) and a torch device to larger ones; it travels to the nodes."""
@@ -129,14 +129,14 @@ def _add_picture(writer: ShardWriter, picture: Picture, task: Task, device: str)
     whole = _read(picture, task.settings)
     if picture.distribution:
         whole = _at_least(whole, min(sides(cuts.size)))  # of such pictures they are equal
-    hr = cutting.crop_to_multiple(whole, divisors)
+    hr = subimages.crop_to_multiple(whole, divisors)
     height, width = hr.shape[:2]
-    at = cutting.corners(height, width, cuts, math.lcm(*divisors))
+    at = subimages.corners(height, width, cuts, math.lcm(*divisors))
     if not at:
         raise _too_small(hr, cuts.size)
     lr = {scale: _read_lr(file, scale, whole, hr, task.settings) for scale, file in picture.lr.items()}
-    layers = cutting.layers(hr, task.settings, task.scale, lr, device)
-    parts = {name: cutting.cut(layers[name], at, cuts.size, columns[name].divisor) for name in layers}
+    layers = subimages.layers(hr, task.settings, task.scale, lr, device)
+    parts = {name: subimages.cut(layers[name], at, cuts.size, columns[name].divisor) for name in layers}
     if picture.distribution:
         parts["distribution"] = np.tile(np.array(picture.distribution, np.float32), (len(at), 1))
     if task.settings.weight_map:

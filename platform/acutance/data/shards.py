@@ -23,17 +23,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from acutance import storage
-from acutance.checksum import Checksum, file_checksum
+from acutance.config.schema import nearest
 from acutance.console import say
-from acutance.data import decoded
+from acutance.data import decoded_columns
 from acutance.data.encoded import EncodedPictures
 from acutance.data.manifest import MANIFEST, SHARD_VERSION, Column, Manifest, Shard, read_manifest
-from acutance.disk import no_room, written_to
 from acutance.errors import ConfigError, DamagedError, DataError
 from acutance.fingerprint import fingerprint
-from acutance.lock import locked
-from acutance.schema import nearest
-from acutance.scratch import scratch as users_scratch
+from acutance.storage.checksum import Checksum, file_checksum
+from acutance.storage.disk import no_room, written_to
+from acutance.storage.lock import locked
+from acutance.storage.scratch import scratch as users_scratch
 
 _ROW = [("picture", pa.string()), ("sha256", pa.string()), ("top", pa.int32()), ("left", pa.int32())]
 
@@ -171,8 +171,8 @@ def _cache_folder(manifest: Manifest, scratch: Path) -> Path:
     # The shards' check sums are part of the name: a set made anew by changed code never meets its old cache.
     content = fingerprint([shard.sha256 for shard in manifest.shards])
     cache = scratch / "decoded" / f"{manifest.fingerprint}-{content[:8]}"
-    decoded.use(cache)
-    decoded.free(cache.parent)
+    decoded_columns.use(cache)
+    decoded_columns.free(cache.parent)
     return cache
 
 
@@ -215,7 +215,7 @@ def _decode(folder: str, manifest: Manifest, files: dict[str, Path]) -> None:
     """Write columns as flat files, each with a note of its check sum; they appear when they are complete."""
     scratch = next(iter(files.values())).parent
     needed = sum(manifest.column_bytes(name) for name in files)
-    decoded.free(scratch.parent, needed)
+    decoded_columns.free(scratch.parent, needed)
     if shutil.disk_usage(scratch).free < needed:
         raise no_room(scratch, needed)
     parts = {name: file.with_suffix(".part") for name, file in files.items()}

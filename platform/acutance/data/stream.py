@@ -19,7 +19,7 @@ import torch
 from acutance.data.degradations import degraded
 from acutance.data.encoded import EncodedPictures
 from acutance.data.manifest import Coding
-from acutance.data.sides import fits, grown, shown, sides, uneven
+from acutance.data.size import fits, grown, shown, sides, uneven
 from acutance.errors import ConfigError
 
 Turning = Literal["turns", "flips", "mirror", "none"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from acutance.data.decoding import TimedFile
+from acutance.data.decode_limits import TimedFile
 
 if TYPE_CHECKING:
     from tifffile import TiffPage

@@ -13,6 +13,8 @@ import numpy as np
 from rich.markup import escape
 from torch import nn
 
+from acutance.cluster.hardware import Asked, device_of, gpus_for, in_full_precision
+from acutance.config.schema import nearest
 from acutance.console import say
 from acutance.data.datasets import Source
 from acutance.data.pictures import write_picture
@@ -21,11 +23,9 @@ from acutance.evaluation.metrics import METRICS, measure, unavailable
 from acutance.evaluation.pictures import INPUT, LR, bicubic_for, pair_for, picture_file, shown, shown_detail
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation, Row
-from acutance.hardware import Asked, device_of, gpus_for, in_full_precision
+from acutance.inference.restore import Tiles, restore
 from acutance.models.model_file import load_model
-from acutance.models.restore import Tiles, restore
-from acutance.quiet import hush
-from acutance.schema import nearest
+from acutance.silence import silence_libraries
 
 BICUBIC = "bicubic"
 """The candidate that needs no model: MATLAB's bicubic enlargement, or at scale 1 the degraded picture itself."""
@@ -235,7 +235,7 @@ def _perform(
 
     There are none where the picture was restored as a whole.
     """
-    hush()
+    silence_libraries()
     missing = unavailable(yardstick.metrics)
     lr, truth = _pair(task, yardstick)
     tiles: list[Tiles] = []

@@ -142,7 +142,7 @@ def degrade(picture: Tensor, steps: Sequence[Mapping[str, Any]], seed: int) -> T
 
 
 def _function(name: Any, settings: Mapping[str, Any], where: str) -> Callable[..., Tensor]:
-    from acutance.schema import nearest  # and with it pydantic, which nothing else here needs
+    from acutance.config.schema import nearest  # and with it pydantic, which nothing else here needs
 
     if name not in DEGRADATIONS:
         raise ConfigError(f"unknown type {name!r}{nearest(str(name), DEGRADATIONS)}", where=f"{where}.type")

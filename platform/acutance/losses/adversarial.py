@@ -18,7 +18,7 @@ Means = tuple[Tensor, Tensor]
 """mean r and mean f"""
 
 
-def means_over_workers(real_logits: Tensor, fake_logits: Tensor) -> Means:
+def means_of_logits(real_logits: Tensor, fake_logits: Tensor) -> Means:
     """Return mean r and mean f over the batches of all workers, which are of one size.
 
     A gradient through them reaches every worker's logits: with these means, gradients averaged over the workers are

@@ -12,9 +12,9 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from acutance.config.length import IN_STEPS
 from acutance.errors import ConfigError
 from acutance.imaging.gms import hard_mask, soft_mask
-from acutance.length import IN_STEPS
 
 Divisor = Literal["none", "batch", "image"]
 """What the sum over a batch is divided by: all its values, or those that the mask counts, in all or picture by picture.

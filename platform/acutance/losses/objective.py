@@ -29,7 +29,7 @@ class Weighted(NamedTuple):
     mask: Mask | None = None
 
 
-class Judged(NamedTuple):
+class Logits(NamedTuple):
     """What a discriminator says of a batch, its adversarial form, and means of its own over all workers."""
 
     real: Tensor
@@ -71,7 +71,7 @@ class Objective(nn.Module):
         self,
         outputs: Mapping[str, Tensor],
         batch: Mapping[str, Tensor],
-        logits: Mapping[str, Judged] | None = None,
+        logits: Mapping[str, Logits] | None = None,
         step: int = 0,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Evaluate every term.
@@ -99,7 +99,7 @@ class Objective(nn.Module):
 
 
 def _value(
-    term: Weighted, outputs: Mapping[str, Tensor], batch: Mapping[str, Tensor], logits: Mapping[str, Judged], step: int
+    term: Weighted, outputs: Mapping[str, Tensor], batch: Mapping[str, Tensor], logits: Mapping[str, Logits], step: int
 ) -> Value:
     if term.term.reads == "logits":
         return _with_parts(term.term(*_find(term, "discriminator", term.on, logits)))

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from acutance.errors import ConfigError
-from acutance.losses.looking import Looking
+from acutance.losses.feature_loss import FeatureLoss
 from acutance.losses.pixel import CRITERIA, Criterion, require_same_shape
 
 
-class Perceptual(Looking):
+class Perceptual(FeatureLoss):
     """Sum over layers of the mean difference of features; with HighPassNet's first two layers HFA's L_hf.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from acutance.losses.looking import Looking
+from acutance.losses.feature_loss import FeatureLoss
 from acutance.losses.pixel import require_same_shape
 
 HIGHEST = 10.0
@@ -37,7 +37,7 @@ class EarthMover(nn.Module):
         return forms[self.form], forms
 
 
-class Score(Looking):
+class Score(FeatureLoss):
     """Hinge on a predicted score, 4PP-EUSR's l_as and l_ss: max(0, (10 - S(J)) - factor (10 - S(I))).
 
     J is the restored picture and I the true one. With a factor below 1 it asks for a better score than the truth's.

@@ -14,18 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from acutance.errors import ConfigError
-from acutance.models.rrdbnet import (
-    RRDB,
-    SLOPE,
-    RRDBNet,
-    convolution,
-    crop,
-    enlarge,
-    fill,
-    fold,
-    leaky,
-    positive,
-)
+from acutance.models.rrdbnet import RRDB, SLOPE, RRDBNet, convolution, crop, enlarge, fill, fold, leaky, positive
 
 Fusion = Literal["gated", "product", "none", "add"]
 Norm = Literal["bn", "in", "none"]

@@ -16,8 +16,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from acutance.config.schema import nearest
 from acutance.errors import ConfigError, WeightsError
-from acutance.schema import nearest
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's pictures in 0..1, by channel."""

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from acutance import storage
-from acutance.checksum import described, description_of, sealed
+from acutance.config.schema import choice_of, nearest, validate
 from acutance.errors import ConfigError, DamagedError, ModelError
 from acutance.imaging.extractors import EXTRACTORS
 from acutance.models import NETWORKS
-from acutance.schema import choice_of, nearest, validate
+from acutance.storage.checksum import described, description_of, sealed
 
 FORMAT = 2
 REMEDY = "give a .safetensors file that this software wrote"

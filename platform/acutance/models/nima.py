@@ -13,10 +13,10 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from acutance.config.schema import nearest
 from acutance.errors import ConfigError
 from acutance.models.features import DEVIATION, MEAN, Weights, fill_from_torchvision
 from acutance.models.rrdbnet import glorot
-from acutance.schema import nearest
 
 SCORES = 10
 REPRESENTATION = 1280

@@ -3,12 +3,13 @@
 `address` finds the tracking store and makes sure that it answers, `database` makes it where it is a file; `tracking`
 keeps a run for a pipeline and one below it for each stage; `package` wraps a model file, with its `card` and the code
 that `imports` finds, so that `mlflow models serve` runs it anywhere; `export` writes it for other software; `resolve`
-turns `models:/NAME@champion` into a file; `gate` and `promotion` decide which version is the champion, `trail` keeps
-what was decided and `settle` brings MLflow's aliases in line with it.
+turns `models:/NAME@champion` into a file; `gate` and `promotion` decide which version is the champion, `decision_log`
+keeps what was decided and `reconcile` brings MLflow's aliases in line with it.
 """
 
 from acutance.registry.address import connect, tracking_uri
-from acutance.registry.gate import Ruling, Verdict, decide
+from acutance.registry.decision_log import Decision
+from acutance.registry.gate import GateResult, Measurements, decide
 from acutance.registry.package import log_model, save_package
 from acutance.registry.promotion import history, promote, rollback
 from acutance.registry.resolve import resolve_model
@@ -23,15 +24,14 @@ from acutance.registry.tracking import (
     stage_run,
     user,
 )
-from acutance.registry.trail import Decision
 from acutance.registry.versions import ModelRecord, VersionRecord, is_recorded, listing, version_records
 
 __all__ = [
     "Decision",
+    "GateResult",
+    "Measurements",
     "ModelRecord",
-    "Ruling",
     "StageTracker",
-    "Verdict",
     "VersionRecord",
     "connect",
     "decide",

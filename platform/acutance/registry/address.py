@@ -19,16 +19,16 @@ import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from acutance.disk import complaint_of, complaint_of_database
 from acutance.errors import RefusedError, UnreachableError, UserError
-from acutance.patience import patiently
-from acutance.quiet import hush
 from acutance.redact import redacted
 from acutance.registry.database import bring_up_to_date
 from acutance.registry.moved import follow
+from acutance.silence import silence_libraries
 from acutance.storage import is_remote
+from acutance.storage.disk import complaint_of, complaint_of_database
+from acutance.storage.patience import patiently
 
-hush()  # once more: importing MLflow has just set its loggers to INFO
+silence_libraries()  # once more: importing MLflow has just set its loggers to INFO
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 BUSY_SECONDS = 20

@@ -16,7 +16,7 @@ from typing import Any
 
 from acutance.console import say
 from acutance.errors import UserError
-from acutance.lock import locked
+from acutance.storage.lock import locked
 
 
 def bring_up_to_date(path: Path) -> None:

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from acutance import storage
-from acutance.checksum import METADATA
+from acutance.config.schema import nearest
 from acutance.errors import ConfigError, ModelError, WeightsError
 from acutance.imaging.extractors import CODINGS, detail_layer
 from acutance.models.model_file import load_model
 from acutance.models.public_weights import ESRGAN_GROWTH, esrgan_state_dict, public_state_dict
 from acutance.models.rrdbnet import RRDBNet
-from acutance.schema import nearest
+from acutance.storage.checksum import METADATA
 
 TOLERANCE = 1e-4
 EXAMPLE_SIZE = (35, 43)

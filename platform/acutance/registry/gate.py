@@ -28,7 +28,7 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Measurements:
     """What was measured on the held-out pictures.
 
     Attributes:
@@ -51,7 +51,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Ruling:
+class GateResult:
     """Whether the gate opens, why, and on which numbers.
 
     Attributes:
@@ -65,15 +65,17 @@ class Ruling:
     numbers: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
-def decide(candidate: Scores, champion: Scores | None, gate: Mapping[str, Rule], truth: Scores | None = None) -> Ruling:
+def decide(
+    candidate: Scores, champion: Scores | None, gate: Mapping[str, Rule], truth: Scores | None = None
+) -> GateResult:
     """Compare two models on the same pictures, metric by metric of the gate.
 
     A metric is compared on the pictures where the champion has a value; the candidate must have one there.
     """
     if champion is None:
-        return Ruling(True, NO_CHAMPION, {compared(metric): _alone(candidate, truth, metric) for metric in gate})
+        return GateResult(True, NO_CHAMPION, {compared(metric): _alone(candidate, truth, metric) for metric in gate})
     if not gate:
-        return Ruling(False, "the gate names no metric, so nothing shows that the candidate is not worse")
+        return GateResult(False, "the gate names no metric, so nothing shows that the candidate is not worse")
     numbers: dict[str, dict[str, float]] = {}
     told: list[str] = []
     faults: list[str] = []
@@ -89,7 +91,7 @@ def decide(candidate: Scores, champion: Scores | None, gate: Mapping[str, Rule],
         if not _passes(metric, found):
             faults.append(told[-1])
     reason = "; ".join(faults) or f"the gate opens: {'; '.join(told)}"
-    return Ruling(not faults, reason, numbers)
+    return GateResult(not faults, reason, numbers)
 
 
 def _pairs(

@@ -26,16 +26,16 @@ from mlflow.types.schema import Schema, TensorSpec
 
 from acutance.errors import ModelError
 from acutance.fingerprint import file_sha256
+from acutance.inference.restore import restore
 from acutance.models.model_file import load_model
-from acutance.models.restore import restore
-from acutance.owner import is_gone, this_process
+from acutance.process import is_gone, this_process
 from acutance.registry.address import waited_for
 from acutance.registry.card import SHEET, Facts, model_card, shortened
 from acutance.registry.imports import HOME, needs
 from acutance.registry.resolve import CANDIDATE, CHAMPION, SHA256, WEIGHTS, registered, versions_of
 from acutance.registry.runs import OWNER
 from acutance.registry.tracking import FINGERPRINT, GIT_COMMIT, finite, git_commit
-from acutance.scratch import working_folder
+from acutance.storage.scratch import working_folder
 
 PICTURES = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), name=None)
 SIGNATURE = ModelSignature(inputs=Schema([PICTURES]), outputs=Schema([PICTURES]))

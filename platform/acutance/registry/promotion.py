@@ -1,9 +1,9 @@
 """Promotion and rollback: a version gets an alias only if it is not worse on pictures nobody trained on.
 
-What is decided goes into the model's `trail` in one write that two processes cannot both do; that write is the
-decision. A promotion is decided against the holder of the alias at that place of the trail: where another decision was
-faster and changed the holder, it is judged anew. The alias follows in one write, by `settle`: after a kill in between,
-by the next command. Who had the alias before, and what was rolled back, is read from the trail.
+What is decided goes into the model's decision log in one write that two processes cannot both do; that write is the
+decision. A promotion is decided against the holder of the alias at that place of the log: where another decision was
+faster and changed the holder, it is judged anew. The alias follows in one write, by `reconcile`: after a kill in
+between, by the next command. Who had the alias before, and what was rolled back, is read from the log.
 """
 
 from __future__ import annotations
@@ -18,19 +18,28 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from acutance.errors import AcutanceError, ModelError, UserError
-from acutance.registry import trail
+from acutance.registry import decision_log
 from acutance.registry.address import answers, waited_for
-from acutance.registry.gate import Ruling, Verdict, decide
+from acutance.registry.decision_log import (
+    ACCEPTED,
+    FORCED,
+    REFUSED,
+    ROLLED_BACK,
+    Decision,
+    holder,
+    holders,
+    rollback_of,
+)
+from acutance.registry.gate import GateResult, Measurements, decide
+from acutance.registry.reconcile import held, reconcile
 from acutance.registry.resolve import CANDIDATE, CHAMPION, find_version, registered, versions_of, weights_of
-from acutance.registry.settle import held, settle
-from acutance.registry.trail import ACCEPTED, FORCED, REFUSED, ROLLED_BACK, Decision, holder, holders, rollback_of
 
 NOT_RECORDED = "unchanged"
 """The outcome where a version has the alias already: nothing was decided."""
 
 ALIAS = re.compile(r"(?!latest$|v\d+$)[\w-]+", re.IGNORECASE)
 
-Judge = Callable[[Path, Path | None], Verdict]
+Judge = Callable[[Path, Path | None], Measurements]
 """Measures two model files on the held-out pictures: the candidate's, and the champion's or None."""
 
 
@@ -56,12 +65,14 @@ def promote(
         _check_alias(to)
         version = find_subject(client, reference)
         name, number = str(version.name), str(version.version)
-        run_id = trail.open_trail(client, registered(client, name))
-        judged: dict[str, tuple[Ruling, Verdict | None]] = {}
+        run_id = decision_log.open_log(client, registered(client, name))
+        judged: dict[str, tuple[GateResult, Measurements | None]] = {}
         while True:
-            decisions = settle(client, name, run_id, to)
+            decisions = reconcile(client, name, run_id, to)
             rival = holder(decisions, to)
-            decision = Decision("", name, to, number, rival, rival, "", who, trail.now(), number=len(decisions) + 1)
+            decision = Decision(
+                "", name, to, number, rival, rival, "", who, decision_log.now(), number=len(decisions) + 1
+            )
             if number == rival:
                 return replace(decision, outcome=NOT_RECORDED, reason=f"version {number} is the {to} already", number=0)
             undone = rollback_of(decisions, to, number)
@@ -71,8 +82,8 @@ def promote(
                 if rival not in judged:
                     judged[rival] = _judged(client, version, rival, judge=judge, scratch=Path(scratch), force=force)
                 decision = _ruled(decision, *judged[rival], force=force)
-            if trail.append(client, run_id, decision):
-                settle(client, name, run_id, to, mine=decision.number)
+            if decision_log.append(client, run_id, decision):
+                reconcile(client, name, run_id, to, mine=decision.number)
                 return decision
 
 
@@ -88,9 +99,9 @@ def rollback(
     """
     with answers(client.tracking_uri):
         asked = held(client, name, of)
-        run_id = trail.open_trail(client, registered(client, name))
+        run_id = decision_log.open_log(client, registered(client, name))
         while True:
-            decisions = settle(client, name, run_id, of)
+            decisions = reconcile(client, name, run_id, of)
             present, before = holder(decisions, of), _before(client, name, decisions, of)
             if present != asked:
                 raise ModelError(
@@ -106,9 +117,11 @@ def rollback(
             with tempfile.TemporaryDirectory() as scratch:
                 weights_of(client, find_subject(client, f"{name}/{before}"), Path(scratch))
             place = len(decisions) + 1
-            decision = Decision(ROLLED_BACK, name, of, present, present, before, why, who, trail.now(), number=place)
-            if trail.append(client, run_id, decision):
-                settle(client, name, run_id, of, mine=decision.number)
+            decision = Decision(
+                ROLLED_BACK, name, of, present, present, before, why, who, decision_log.now(), number=place
+            )
+            if decision_log.append(client, run_id, decision):
+                reconcile(client, name, run_id, of, mine=decision.number)
                 return decision
 
 
@@ -119,7 +132,7 @@ def history(client: MlflowClient, name: str) -> list[Decision]:
         ModelError: when there is no such model.
     """
     with answers(client.tracking_uri):
-        return trail.recorded(client, registered(client, name))
+        return decision_log.recorded(client, registered(client, name))
 
 
 @waited_for
@@ -143,7 +156,7 @@ def find_subject(client: MlflowClient, reference: str) -> ModelVersion:
 
 def _judged(
     client: MlflowClient, version: ModelVersion, rival: str, *, judge: Judge, scratch: Path, force: str
-) -> tuple[Ruling, Verdict | None]:
+) -> tuple[GateResult, Measurements | None]:
     """Let the judge measure; what prevents it is no obstacle to force, but for weights that are not there."""
     new = weights_of(client, version, scratch / str(version.version))
     try:
@@ -152,14 +165,14 @@ def _judged(
     except AcutanceError as error:
         if not force:
             raise
-        return Ruling(False, f"not measured: {error.what}"), None
+        return GateResult(False, f"not measured: {error.what}"), None
     ruling = decide(verdict.candidate, verdict.champion if rival else None, verdict.gate, verdict.truth)
     if verdict.overlap:  # what it gained there may be what it remembers
         ruling = replace(ruling, accepted=False, reason=f"{verdict.overlap} (else: {ruling.reason})")
     return ruling, verdict
 
 
-def _ruled(decision: Decision, ruling: Ruling, verdict: Verdict | None, *, force: str) -> Decision:
+def _ruled(decision: Decision, ruling: GateResult, verdict: Measurements | None, *, force: str) -> Decision:
     accepted = ruling.accepted or bool(force)
     outcome = FORCED if force else ACCEPTED if ruling.accepted else REFUSED
     return replace(

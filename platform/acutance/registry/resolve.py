@@ -16,12 +16,12 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.utils.uri import is_local_uri
 
+from acutance.config.schema import nearest
 from acutance.errors import ModelError
 from acutance.fingerprint import file_sha256
 from acutance.registry.address import answers, connect, waited_for
-from acutance.schema import nearest
-from acutance.scratch import scratch
 from acutance.storage import is_remote
+from acutance.storage.scratch import scratch
 
 CANDIDATE = "candidate"
 CHAMPION = "champion"

@@ -16,12 +16,12 @@ from mlflow.entities import Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from acutance.errors import UserError
-from acutance.lock import locked
-from acutance.owner import is_gone, this_process
+from acutance.process import is_gone, this_process
 from acutance.registry.address import sqlite_path, waited_for
 from acutance.registry.flatten import flatten
 from acutance.registry.moved import ARTIFACTS
 from acutance.registry.provenance import git_commit, user
+from acutance.storage.lock import locked
 
 FINGERPRINT = "acutance.fingerprint"
 KIND = "acutance.kind"

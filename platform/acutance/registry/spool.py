@@ -20,11 +20,11 @@ from typing import Any
 
 from acutance import storage
 from acutance.console import say
-from acutance.disk import written_to
 from acutance.errors import UnreachableError
-from acutance.patience import limit, pauses
 from acutance.registry.tracker import Point, StageTracker
-from acutance.scratch import scratch
+from acutance.storage.disk import written_to
+from acutance.storage.patience import limit, pauses
+from acutance.storage.scratch import scratch
 
 LINES_A_CALL = 200
 """Lines that are delivered together: with eight losses a step some 1600 values."""

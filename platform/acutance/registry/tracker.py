@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 from acutance.registry.address import answers, client_of, few_retries
-from acutance.registry.system import cpu_ticks, usage
+from acutance.registry.system_metrics import cpu_ticks, usage
 
 METRICS_A_CALL = 1000
 

@@ -9,11 +9,11 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 
-from acutance.registry import trail
+from acutance.registry import decision_log
 from acutance.registry.address import answers
+from acutance.registry.decision_log import Decision
 from acutance.registry.resolve import ABSENT, all_models, all_versions, registered, versions_of
 from acutance.registry.runs import FINGERPRINT
-from acutance.registry.trail import Decision
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ def version_records(client: MlflowClient, name: str) -> list[VersionRecord]:
     """
     with answers(client.tracking_uri):
         model = registered(client, name)
-        decisions = trail.recorded(client, model)
+        decisions = decision_log.recorded(client, model)
         return [
-            _record(model, version, trail.last_about(decisions, str(version.version)))
+            _record(model, version, decision_log.last_about(decisions, str(version.version)))
             for version in reversed(versions_of(client, name))
         ]
 
@@ -83,11 +83,11 @@ def _record(model: RegisteredModel, version: ModelVersion, last: Decision | None
     return VersionRecord(
         version=number,
         aliases=[alias for alias, at in _aliases(model).items() if at == number],
-        created=trail.instant(version.creation_timestamp / 1000),
+        created=decision_log.instant(version.creation_timestamp / 1000),
         fingerprint=version.tags.get(FINGERPRINT, ""),
         run_id=version.run_id or "",
         tags=dict(version.tags),
-        decision=trail.outcome_for(last, number) if last else "",
+        decision=decision_log.outcome_for(last, number) if last else "",
         **decided,
     )
 

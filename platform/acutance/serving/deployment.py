@@ -12,13 +12,13 @@ from ray import serve
 from starlette.requests import Request
 from starlette.responses import Response
 
-from acutance.data.layers import Layers
-from acutance.hardware import device_of
-from acutance.quiet import hush
+from acutance.cluster.hardware import device_of
+from acutance.data.decode import DecodedImage
+from acutance.inference.encode import png_files
+from acutance.inference.enlarge import enlarge
+from acutance.inference.picture_file import Restorer, open_restorer
 from acutance.serving.http import PRESENT, Limits, Service, answer
-from acutance.upscaling.encode import png_files
-from acutance.upscaling.enlarge import enlarge
-from acutance.upscaling.picture import Restorer, open_restorer
+from acutance.silence import silence_libraries
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Replica:
             gpus: that Ray gives this process.
             about, limits, token: see `Service`.
         """
-        hush()
+        silence_libraries()
         content, sha256 = ray.get(model)
         self.restorer = open_restorer(content, sha256, device_of(gpus))
         self.service = Service(about, limits, token, self.enlarge)
@@ -59,7 +59,7 @@ class Replica:
         """Answer a request."""
         return await answer(request, self.service)
 
-    async def enlarge(self, picture: Layers) -> bytes:
+    async def enlarge(self, picture: DecodedImage) -> bytes:
         """Return a PNG file of a picture enlarged, made together with others of its size."""
         made = await self.together(picture)
         if made is None:
@@ -72,12 +72,12 @@ class Replica:
         max_concurrent_batches=BATCHES,
         batch_size_fn=lambda pictures: sum(min(picture.pixels[..., 0].size, BATCH_PIXELS) for picture in pictures),
     )
-    async def together(self, pictures: list[Layers]) -> list[bytes | None]:
+    async def together(self, pictures: list[DecodedImage]) -> list[bytes | None]:
         """Enlarge pictures; None for one that could not be."""
         return await asyncio.to_thread(enlarge_all, self.restorer, pictures)
 
 
-def enlarge_all(restorer: Restorer, pictures: Sequence[Layers]) -> list[bytes | None]:
+def enlarge_all(restorer: Restorer, pictures: Sequence[DecodedImage]) -> list[bytes | None]:
     """Return PNG files of pictures of any sizes, those of one size made together; None for what failed."""
     alike: dict[tuple[int, ...], list[int]] = {}
     for index, picture in enumerate(pictures):
@@ -89,7 +89,7 @@ def enlarge_all(restorer: Restorer, pictures: Sequence[Layers]) -> list[bytes | 
     return files
 
 
-def _files(restorer: Restorer, pictures: list[Layers]) -> list[bytes | None]:
+def _files(restorer: Restorer, pictures: list[DecodedImage]) -> list[bytes | None]:
     """Return PNG files of pictures of one size; where they fail together, each is tried alone."""
     scale = int(restorer.description["scale"])
     try:

@@ -20,8 +20,8 @@ from PIL import Image
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from acutance import limits as everywhere
-from acutance.data.layers import Layers, NoPictureError, PictureError, PictureTooLargeError, read_layers
+from acutance.config import limits as everywhere
+from acutance.data.decode import DecodedImage, NoPictureError, PictureError, PictureTooLargeError, decode_image
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class Service:
     about: Mapping[str, Any]
     limits: Limits
     token: str | None
-    enlarge: Callable[[Layers], Awaitable[bytes]]
+    enlarge: Callable[[DecodedImage], Awaitable[bytes]]
     crowd: Crowd = field(default_factory=Crowd)
 
 
@@ -246,12 +246,12 @@ def _too_many_bytes(limits: Limits) -> Refusal:
     return Refusal(413, f"a picture may have at most {limits.megabytes:g} megabytes")
 
 
-async def _picture(content: bytes, limits: Limits) -> Layers:
+async def _picture(content: bytes, limits: Limits) -> DecodedImage:
     if not content:
         raise Refusal(400, "a picture is missing: POST the bytes of a PNG, JPEG or WebP file")
     try:
         within = replace(everywhere.limits(), megapixels=limits.megapixels)
-        return await asyncio.to_thread(read_layers, content, formats=FORMATS, within=within)
+        return await asyncio.to_thread(decode_image, content, formats=FORMATS, within=within)
     except PictureTooLargeError as error:
         raise Refusal(413, f"this picture is too large: {error.what}") from None
     except NoPictureError:

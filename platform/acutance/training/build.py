@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from acutance.compilers import missing_compiler
+from acutance.config.pipeline import Stage
+from acutance.config.schema import Choice
 from acutance.errors import ConfigError, ModelError, WeightsError
+from acutance.imaging.compilers import missing_compiler
 from acutance.losses import MASKS, TERMS
 from acutance.losses.objective import Objective
 from acutance.models import DISCRIMINATORS, NETWORKS
@@ -19,14 +21,12 @@ from acutance.models.model_file import load_model
 from acutance.models.msrresnet import MSRResNet
 from acutance.models.public_weights import load_public_weights
 from acutance.models.rrdbnet import RRDBNet
-from acutance.pipeline import Stage
-from acutance.schema import Choice
 from acutance.training.learner import Learner
-from acutance.training.plan import StageJob, checksum, trunk_file
+from acutance.training.plan import StagePlan, checksum, trunk_file
 from acutance.weights import find_weights
 
 
-def build_learner(job: StageJob, device: str) -> Learner:
+def build_learner(job: StagePlan, device: str) -> Learner:
     """Return a learner at step 0; the same job gives the same weights in every process.
 
     Raises:
@@ -90,7 +90,7 @@ def seed_everything(seed: int, *more: int) -> None:
     torch.manual_seed(mixed)
 
 
-def _objective(stage: Stage, job: StageJob) -> Objective:
+def _objective(stage: Stage, job: StagePlan) -> Objective:
     terms = []
     for settings in stage.objective:
         looked = {argument: _looked_through(network, job) for argument, (network, _) in settings.looks().items()}
@@ -100,7 +100,7 @@ def _objective(stage: Stage, job: StageJob) -> Objective:
     return Objective(terms)
 
 
-def _looked_through(network: Choice | str, job: StageJob) -> nn.Module:
+def _looked_through(network: Choice | str, job: StagePlan) -> nn.Module:
     """Return the network of a finished stage, or a feature network; of one without weights the seed decides."""
     if isinstance(network, str):
         features, _ = load_model(_located(network, job))
@@ -111,12 +111,12 @@ def _looked_through(network: Choice | str, job: StageJob) -> nn.Module:
     return built
 
 
-def _located(source: str, job: StageJob) -> str:
+def _located(source: str, job: StagePlan) -> str:
     """Return where what a stage starts from or looks through lies: a model, or a file among the weights."""
     return str(_as_planned(source, job)) if source in job.weights else job.sources[source]
 
 
-def _as_planned(file: str, job: StageJob) -> Path:
+def _as_planned(file: str, job: StagePlan) -> Path:
     """Return where a file among the weights lies, when it is the one of the machine that planned the job."""
     path = find_weights(file)
     if checksum(path) != job.weights[file]:

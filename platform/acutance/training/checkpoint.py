@@ -13,10 +13,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from acutance import storage
-from acutance.checksum import described, description_of, sealed
 from acutance.errors import DamagedError, TrainingError
+from acutance.storage.checksum import described, description_of, sealed
 from acutance.training.learner import Learner
-from acutance.training.plan import StageJob
+from acutance.training.plan import StagePlan
 
 KEPT = 2
 """How many of the newest checkpoints stay."""
@@ -53,7 +53,7 @@ def resume(folder: str, learner: Learner, fingerprint: str, device: str) -> bool
     return True
 
 
-def begin(job: StageJob, learner: Learner, device: str) -> None:
+def begin(job: StagePlan, learner: Learner, device: str) -> None:
     """Bring a fresh learner to where its training begins: to its first step, or to where another one came."""
     if job.begins_at:
         take_up(job.begins_at, learner, device)

@@ -21,17 +21,17 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.torch.config import _TorchBackend
 
 from acutance import storage
+from acutance.cluster.hardware import Capacity, alive, capacity, gpus_for, wanted
+from acutance.config.pipeline import Compute, Stage
 from acutance.console import say, say_through
-from acutance.disk import complaint_of
 from acutance.errors import AcutanceError, TrainingError
-from acutance.hardware import Capacity, alive, capacity, gpus_for, wanted
-from acutance.leftovers import free_folders, owned_name
-from acutance.pipeline import Compute, Stage
-from acutance.training import group
-from acutance.training.board import OnProgress, open_board, relayed
+from acutance.storage.disk import complaint_of
+from acutance.storage.leftovers import free_folders, owned_name
+from acutance.training import process_group
 from acutance.training.learner import Learner
 from acutance.training.loop import Losses, Tracker, train_stage
-from acutance.training.plan import StageJob
+from acutance.training.messages import OnProgress, open_board, relayed
+from acutance.training.plan import StagePlan
 
 RESTARTS = 5
 """How many times in a row workers may start again without having reached another checkpoint."""
@@ -45,7 +45,7 @@ class StageRun(Tracker, Protocol):
 
 
 class _Backend(_TorchBackend):
-    """Ray's own, but workers enter their process group as those of trials do: by `group.enter`."""
+    """Ray's own, but workers enter their process group as those of trials do: by `process_group.enter`."""
 
     def on_start(self, worker_group: Any, backend_config: Any) -> None:
         """Leave it to `_work`, whose errors reach the user."""
@@ -58,7 +58,7 @@ class _Distributed(TorchConfig):
 
 
 def train(
-    jobs: list[StageJob],
+    jobs: list[StagePlan],
     compute: Compute,
     root: str,
     *,
@@ -87,7 +87,7 @@ def train(
         return
     jobs, gpus = _placed(jobs, compute)
 
-    def together(group: list[StageJob]) -> None:
+    def together(group: list[StagePlan]) -> None:
         for workers, alike in groupby(group, key=lambda job: job.workers):
             _train_together(list(alike), _of(compute, workers), gpus, root, trackers or {}, on_progress)
 
@@ -98,7 +98,7 @@ def train(
         together(jobs)
 
 
-def _placed(jobs: list[StageJob], compute: Compute) -> tuple[list[StageJob], float]:
+def _placed(jobs: list[StagePlan], compute: Compute) -> tuple[list[StagePlan], float]:
     """Return the jobs with as many workers as the cluster can come to have room for, and the GPUs of each worker.
 
     `compute.workers` is the most that train a stage. With `gpus: auto` a stage that does not say its own number takes
@@ -122,7 +122,7 @@ def _placed(jobs: list[StageJob], compute: Compute) -> tuple[list[StageJob], flo
     return jobs, gpus
 
 
-def _within(job: StageJob, room: int) -> StageJob:
+def _within(job: StagePlan, room: int) -> StagePlan:
     if job.workers <= room or job.settings["workers"]:
         return job
     workers = max(n for n in Stage.model_validate(job.settings).shares() if n <= room)
@@ -134,20 +134,20 @@ def _of(compute: Compute, workers: int) -> Compute:
     return compute.model_copy(update={"workers": workers})
 
 
-def upstream_of(job: StageJob, jobs: Iterable[StageJob]) -> set[str]:
+def upstream_of(job: StagePlan, jobs: Iterable[StagePlan]) -> set[str]:
     """Return which of the jobs a stage waits for."""
     needed = {other.name for other in jobs if other.model in job.sources.values()}
     return needed | {other.name for other in jobs if other.name in job.settings["needs"]}
 
 
-def _side_by_side(jobs: list[StageJob], at_once: int, train_one: Callable[[StageJob], None]) -> None:
+def _side_by_side(jobs: list[StagePlan], at_once: int, train_one: Callable[[StagePlan], None]) -> None:
     """Train each stage in a thread as soon as those it waits for are done; the first error ends it all.
 
     The threads end with the connection to Ray, so that neither an error nor Ctrl-C waits for the others.
     """
-    ended: queue.SimpleQueue[tuple[StageJob, BaseException | None]] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[tuple[StagePlan, BaseException | None]] = queue.SimpleQueue()
 
-    def work(job: StageJob) -> None:
+    def work(job: StagePlan) -> None:
         try:
             train_one(job)
         except BaseException as error:
@@ -169,7 +169,7 @@ def _side_by_side(jobs: list[StageJob], at_once: int, train_one: Callable[[Stage
 
 
 def _train_together(
-    jobs: list[StageJob],
+    jobs: list[StagePlan],
     compute: Compute,
     gpus: float,
     root: str,
@@ -188,7 +188,8 @@ def _train_together(
             except RayActorError as error:
                 if lost == RESTARTS:
                     raise _reason(board, error) from error
-                say(f"Ray lost the process that leads the training; another one goes on: {group.last_words(error)}")
+                reason = process_group.last_words(error)
+                say(f"Ray lost the process that leads the training; another one goes on: {reason}")
             except Exception as error:
                 raise _reason(board, error) from error
     failure = ray.get(board.why.remote())
@@ -238,8 +239,8 @@ def _work(config: dict[str, Any]) -> None:
             # Raised as well as posted: the other workers wait for this one and must be ended.
             ray.get(board.fail.remote(known))
             raise known from error
-        if not group.is_loss(error):
-            ray.get(board.stumbled.remote(group.last_words(error)))
+        if not process_group.is_loss(error):
+            ray.get(board.stumbled.remote(process_group.last_words(error)))
         raise
 
 
@@ -248,11 +249,11 @@ def _train_all(config: dict[str, Any], board: Any) -> None:
     rank, world = context.get_world_rank(), context.get_world_size()
     if rank == 0:
         _count_starts(config["jobs"], board)
-    address = broadcast_from_rank_zero(group.open_address() if rank == 0 else None)
-    device = group.enter(address, rank, world, gpus)
-    devices = group.device_names(gpus, world)
+    address = broadcast_from_rank_zero(process_group.open_address() if rank == 0 else None)
+    device = process_group.enter(address, rank, world, gpus)
+    devices = process_group.device_names(gpus, world)
     if rank == 0:
-        board.note.remote(f"training: {group.described(devices, gpus)}")
+        board.note.remote(f"training: {process_group.described(devices, gpus)}")
     for job in config["jobs"]:
 
         def report(step: int, losses: Losses, _: Learner, name: str = job.name) -> None:
@@ -267,7 +268,7 @@ def _train_all(config: dict[str, Any], board: Any) -> None:
             tracker.close()
 
 
-def _count_starts(jobs: list[StageJob], board: Any) -> None:
+def _count_starts(jobs: list[StagePlan], board: Any) -> None:
     """Give up where workers start again and again and reach no checkpoint; what is reached in between is not counted.
 
     Raises:
@@ -288,12 +289,12 @@ def _reason(board: Any, error: Exception) -> AcutanceError:
         failure = ray.get(board.why.remote(), timeout=5)
         if failure is not None:
             return failure
-    found = group.cause(error.worker_failures.values()) if isinstance(error, WorkerGroupError) else error
+    found = process_group.cause(error.worker_failures.values()) if isinstance(error, WorkerGroupError) else error
     if isinstance(found, AcutanceError):
         return found
-    what = f"training stopped: {group.last_words(found)}"
+    what = f"training stopped: {process_group.last_words(found)}"
     if isinstance(found, RayActorError):
-        what = f"training stopped: Ray lost the process that led it: {group.last_words(found)}"
+        what = f"training stopped: Ray lost the process that led it: {process_group.last_words(found)}"
     return TrainingError(
         what, fix="run the same command again to go on from the last checkpoint; ACUTANCE_DEBUG=1 shows Ray's logs"
     )

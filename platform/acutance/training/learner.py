@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from acutance.losses.adversarial import discriminator_loss, means_over_workers
-from acutance.losses.objective import Judged, Objective, target_of
-from acutance.pipeline import Stage
-from acutance.training import together
-from acutance.training.derive import Batch, derived
-from acutance.training.player import Adversary, Player
+from acutance.config.pipeline import Stage
+from acutance.losses.adversarial import discriminator_loss, means_of_logits
+from acutance.losses.objective import Logits, Objective, target_of
+from acutance.training import distributed
+from acutance.training.derived import Batch, derived
+from acutance.training.optim import Adversary, Player
 
 COUNTED = ("taken", "skipped", "in_a_row", "returns")
 
@@ -142,7 +142,7 @@ class Learner:
         seen = {name: output.detach().to(_full(output.dtype)).requires_grad_() for name, output in outputs.items()}
         return outputs, seen
 
-    def _verdicts(self, seen: Batch, batch: Batch) -> dict[str, Judged]:
+    def _verdicts(self, seen: Batch, batch: Batch) -> dict[str, Logits]:
         with self._precision(batch):
             return {name: _verdict(adversary, seen, batch) for name, adversary in self.adversaries.items()}
 
@@ -155,7 +155,7 @@ class Learner:
         torch.autograd.backward(share * total, inputs=list(seen.values()))
         return {**values, "total": total.detach()}
 
-    def _teach(self, verdicts: dict[str, Judged], share: float) -> dict[str, Tensor]:
+    def _teach(self, verdicts: dict[str, Logits], share: float) -> dict[str, Tensor]:
         """Leave the gradients of the discriminators by their weights; return their losses."""
         losses = {}
         for name, verdict in verdicts.items():
@@ -175,7 +175,7 @@ class Learner:
         statistics = [buffer for buffer in self._buffers() if buffer.is_floating_point()]
         losses = torch.stack([value.float() for value in values.values()])
         mine = [*(g for each in gradients.values() for g in each), *statistics, losses]
-        means = together.means_over_workers(mine)
+        means = distributed.all_reduce_mean(mine)
         parts = iter(means)
         lengths = {name: get_total_norm([next(parts) for _ in each]) for name, each in gradients.items()}
         told = torch.cat([means[-1], torch.stack(list(lengths.values())).float()])
@@ -198,7 +198,7 @@ class Learner:
         names = [*values, *(f"the gradient of {player}" for player in gradients)]
         lengths = torch.stack([get_total_norm(each).float() for each in gradients.values()])
         finite = torch.cat([losses, lengths]).isfinite().float()
-        rows = enumerate(together.of_all_workers(finite))
+        rows = enumerate(distributed.all_gather_rows(finite))
         blamed = {rank: [n for n, good in zip(names, row, strict=True) if not good] for rank, row in rows}
         self.blamed = {rank: bad for rank, bad in blamed.items() if bad}
         self.skipped += 1
@@ -255,16 +255,16 @@ def _options(network: nn.Module, batch: Batch) -> Batch:
     return {name: batch[name] for name in getattr(network, "options", ()) if name in batch}
 
 
-def _verdict(adversary: Adversary, seen: Batch, batch: Batch) -> Judged:
+def _verdict(adversary: Adversary, seen: Batch, batch: Batch) -> Logits:
     """Return a discriminator's logits; its running statistics move with both passes."""
     real, fake = adversary.call(batch[target_of(adversary.on)]), adversary.call(seen[adversary.on])
-    return Judged(real, fake, adversary.form, means_over_workers(real, fake) if adversary.sync_mean else None)
+    return Logits(real, fake, adversary.form, means_of_logits(real, fake) if adversary.sync_mean else None)
 
 
-def _again(adversary: Adversary, before: Judged, seen: Batch, batch: Batch) -> Judged:
+def _again(adversary: Adversary, before: Logits, seen: Batch, batch: Batch) -> Logits:
     """Return the verdict of a discriminator that has moved; the vanilla form asks it of fakes alone."""
     if adversary.form == "vanilla":
-        return Judged(before.real.detach(), adversary.call(seen[adversary.on]), adversary.form)
+        return Logits(before.real.detach(), adversary.call(seen[adversary.on]), adversary.form)
     return _verdict(adversary, seen, batch)
 
 

@@ -14,24 +14,24 @@ import torch
 import torch.distributed as dist
 
 from acutance import storage
+from acutance.cluster.hardware import device_of
+from acutance.config.pipeline import Stage, columns_read
 from acutance.console import say
-from acutance.data.ahead import Ahead
 from acutance.data.degradations import plain
-from acutance.data.scales import ScaleStream
+from acutance.data.multi_scale_stream import MultiScaleStream
+from acutance.data.prefetch import Prefetcher
 from acutance.data.shards import open_columns, read_manifest
-from acutance.data.sides import grown, sides
+from acutance.data.size import grown, sides
 from acutance.data.stream import Stream
 from acutance.errors import ConfigError, ModelError
-from acutance.hardware import device_of
+from acutance.inference.restore import context_of
 from acutance.models import NETWORKS
 from acutance.models.model_file import save_model
-from acutance.models.restore import context_of
-from acutance.pipeline import Stage, columns_read
-from acutance.training import checkpoint, trouble
+from acutance.training import checkpoint, recovery
 from acutance.training.build import build_learner, seed_everything
+from acutance.training.distributed import rank_and_world_size
 from acutance.training.learner import Learner
-from acutance.training.plan import StageJob
-from acutance.training.together import place
+from acutance.training.plan import StagePlan
 from acutance.training.validate import VALIDATION, require_accepted, validate, validated
 
 Losses = dict[str, float]
@@ -57,7 +57,7 @@ class Report:
 
 
 def train_stage(
-    job: StageJob,
+    job: StagePlan,
     *,
     tracker: Tracker | None = None,
     device: str | None = None,
@@ -78,7 +78,7 @@ def train_stage(
 
 
 def reports_of(
-    job: StageJob,
+    job: StagePlan,
     *,
     tracker: Tracker | None = None,
     device: str | None = None,
@@ -102,26 +102,26 @@ def reports_of(
     if job.done():
         require_accepted(job)
         return
-    rank, world = place()
+    rank, world = rank_and_world_size()
     device = device or device_of(float(torch.cuda.is_available()))
     stage = Stage.model_validate(job.settings)
     learner = build_learner(job, device)
     if not checkpoint.resume(job.checkpoints, learner, job.fingerprint, device):
         checkpoint.begin(job, learner, device)
     given = _stream(job, stage, device)
-    stream = given if device == "cpu" else Ahead(given)  # the step itself needs a CPU's cores
+    stream = given if device == "cpu" else Prefetcher(given)  # the step itself needs a CPU's cores
     started, losses, reported = time.perf_counter(), _LossLog(rank, tracker), learner.taken
     while learner.taken < stage.steps:
         seed_everything(job.key, learner.taken, rank)
         batch = {name: t.to(device, non_blocking=True) for name, t in stream.batch(learner.taken, rank, world).items()}
         losses.add(learner.step(batch), learner.skipped if learner.in_a_row else 0)
         if learner.in_a_row:
-            said = trouble.told(job, stream, learner, world)
+            said = recovery.told(job, stream, learner, world)
             if rank == 0:
                 on_skip(said)
             if learner.in_a_row == stage.skips:
                 losses.flush(learner.taken)
-                trouble.go_back(job, learner, device, said)
+                recovery.go_back(job, learner, device, said)
                 continue
         last = learner.taken == stage.steps
         reports = last or learner.taken % stage.report_every == 0 or learner.taken in at
@@ -146,7 +146,7 @@ def _is_due(stage: Stage, step: int) -> bool:
     return bool(stage.validation and stage.validation.every and step % stage.validation.every == 0)
 
 
-def _validate(job: StageJob, learner: Learner, device: str, tracker: Tracker | None) -> None:
+def _validate(job: StagePlan, learner: Learner, device: str, tracker: Tracker | None) -> None:
     values = validate(job, learner.kept, device)
     rows = validated(job) | {learner.taken: values}
     told = {step: {name: None if math.isnan(v) else v for name, v in row.items()} for step, row in rows.items()}
@@ -155,14 +155,14 @@ def _validate(job: StageJob, learner: Learner, device: str, tracker: Tracker | N
         tracker.metrics([(learner.taken, {f"validation.{name}": value for name, value in values.items()})])
 
 
-def describe(job: StageJob) -> dict[str, Any]:
+def describe(job: StagePlan) -> dict[str, Any]:
     """Return what the stage's model file says of itself."""
     network = {key: value for key, value in job.settings["network"].items() if key != "init"}
     scale = job.scale if "lr" in NETWORKS[network["type"]].inputs else 1
     return {"network": network, "scale": scale, **job.description}
 
 
-def _finish(job: StageJob, learner: Learner, seconds: float) -> None:
+def _finish(job: StagePlan, learner: Learner, seconds: float) -> None:
     description = describe(job)
     with suppress(ModelError):  # what a picture alone cannot feed restores none, and needs no context
         description["context"] = context_of(learner.kept, description)
@@ -179,13 +179,13 @@ def _finish(job: StageJob, learner: Learner, seconds: float) -> None:
     _keep_last_checkpoint(job)
 
 
-def _keep_last_checkpoint(job: StageJob) -> None:
+def _keep_last_checkpoint(job: StagePlan) -> None:
     """Delete the checkpoints of a finished training but the last, from which a longer one goes on."""
     for name in storage.names(job.checkpoints)[:-1]:
         storage.delete(storage.join(job.checkpoints, name))
 
 
-def _stream(job: StageJob, stage: Stage, device: str) -> Stream | ScaleStream:
+def _stream(job: StagePlan, stage: Stage, device: str) -> Stream | MultiScaleStream:
     manifest = read_manifest(job.shards)
     columns = open_columns(job.shards, sorted(columns_read(stage)))
     _require_classes(job, stage, columns)
@@ -207,10 +207,10 @@ def _stream(job: StageJob, stage: Stage, device: str) -> Stream | ScaleStream:
         return stream_of({name: name for name in columns}, grown(stage.patch, stage.margin))
     height, width = (side // job.scale for side in sides(stage.patch))
     streams = {s: stream_of({"hr": "hr", "lr": f"lr_x{s}"}, (height * s, width * s)) for s in stage.scales}
-    return ScaleStream(streams, job.key)
+    return MultiScaleStream(streams, job.key)
 
 
-def _require_classes(job: StageJob, stage: Stage, columns: Mapping[str, np.ndarray]) -> None:
+def _require_classes(job: StagePlan, stage: Stage, columns: Mapping[str, np.ndarray]) -> None:
     """Refuse pictures of more classes than the network tells apart; on a GPU the loss itself would end the process."""
     told_apart = getattr(stage.network, "classes", None)
     if told_apart is None or "class" not in columns:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from acutance import storage
+from acutance.config.pipeline import Pipeline, Stage, columns_read
+from acutance.config.schema import Choice
 from acutance.data import Contents, DataSettings
 from acutance.data.inventory import checksums
 from acutance.data.prepare import shards_folder
@@ -16,13 +18,11 @@ from acutance.data.settings import BICUBIC, columns_fingerprint, dataset_fingerp
 from acutance.data.stream import key_of
 from acutance.errors import WeightsError
 from acutance.fingerprint import file_sha256, fingerprint
+from acutance.inference.enlarger import Enlarger
 from acutance.models import DISCRIMINATORS, NETWORKS
 from acutance.models.counting import parameter_count
 from acutance.models.features import FEATURE_NETWORKS, UNTRAINED
 from acutance.models.model_file import describe_model
-from acutance.pipeline import Pipeline, Stage, columns_read
-from acutance.schema import Choice
-from acutance.upscaling.enlarger import Enlarger
 from acutance.weights import find_weights, other_than_published, require_weights
 
 TRAINING_VERSION = 5
@@ -36,7 +36,7 @@ _NOT_DETERMINING = {
 
 
 @dataclass(frozen=True)
-class ShardSet:
+class ShardSpec:
     """What a stage trains on or is measured on, as `prepare` makes it.
 
     Attributes:
@@ -53,7 +53,7 @@ class ShardSet:
 
 
 @dataclass(frozen=True)
-class StageJob:
+class StagePlan:
     """All that a worker needs to train one stage; it travels between processes as plain data.
 
     Attributes:
@@ -73,7 +73,7 @@ class StageJob:
     settings: dict[str, Any]
     scale: int
     seed: int
-    trained_on: ShardSet
+    trained_on: ShardSpec
     folder: str
     fingerprint: str
     sources: dict[str, str] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class StageJob:
     continues: str | None = None
     beginning: str = ""
     begins_at: str | None = None
-    measured_on: ShardSet | None = None
+    measured_on: ShardSpec | None = None
     workers: int = 1
 
     @property
@@ -115,7 +115,7 @@ class StageJob:
         return storage.exists(storage.join(self.folder, "done.json"))
 
 
-def plan_stages(pipeline: Pipeline, contents: Contents, root: str, *, only: str | None = None) -> list[StageJob]:
+def plan_stages(pipeline: Pipeline, contents: Contents, root: str, *, only: str | None = None) -> list[StagePlan]:
     """Return the jobs of a pipeline in order.
 
     Args:
@@ -128,14 +128,14 @@ def plan_stages(pipeline: Pipeline, contents: Contents, root: str, *, only: str 
     """
     order = pipeline.order(only)
     require_weights(file for name in order for file in weights_files(pipeline.stages[name]))
-    jobs: dict[str, StageJob] = {}
+    jobs: dict[str, StagePlan] = {}
     for name in order:
         parameter_counts(pipeline.stages[name], name)  # a network that no machine could hold is found now
         jobs[name] = _job(pipeline, name, contents, root, jobs)
     return list(jobs.values())
 
 
-def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: dict[str, StageJob]) -> StageJob:
+def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: dict[str, StagePlan]) -> StagePlan:
     stage, data, validation = as_trained(pipeline, name), pipeline.data_of(name), pipeline.validation_data(name)
     seed, scale = pipeline.seed_of(name), pipeline.scale_of(name)
     enlarger = _enlarger(data, name, before, root)
@@ -165,7 +165,7 @@ def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: d
     }
     mark = fingerprint(determines)
     beginning = fingerprint({**determines, "stage": _without_what_lies_ahead(determines["stage"])})
-    return StageJob(
+    return StagePlan(
         name=name,
         settings=settings,
         scale=scale,
@@ -209,12 +209,12 @@ def marks_of_settings(pipeline: Pipeline, only: str) -> dict[str, str]:
     return marks
 
 
-def _shard_set(data: DataSettings, scale: int, contents: Contents, root: str, enlarger: Enlarger | None) -> ShardSet:
+def _shard_set(data: DataSettings, scale: int, contents: Contents, root: str, enlarger: Enlarger | None) -> ShardSpec:
     mark = dataset_fingerprint(data, scale, contents[data.source].originals, enlarger.fingerprint if enlarger else "")
-    return ShardSet(data, scale, mark, shards_folder(root, mark), enlarger)
+    return ShardSpec(data, scale, mark, shards_folder(root, mark), enlarger)
 
 
-def _enlarger(data: DataSettings, stage: str, before: Mapping[str, StageJob], root: str) -> Enlarger | None:
+def _enlarger(data: DataSettings, stage: str, before: Mapping[str, StagePlan], root: str) -> Enlarger | None:
     if data.enlarge is None:
         return None
     by, scale = data.enlarge.by, data.enlarge.scale
@@ -232,7 +232,7 @@ def found_in(root: str, model: str) -> str:
     return storage.join(root, "stages", below) if stages else model
 
 
-def going_on_from(job: StageJob, model: str, root: str) -> StageJob:
+def going_on_from(job: StagePlan, model: str, root: str) -> StagePlan:
     """Return a job that takes up weights and optimisers where another one ended, with its own numbers.
 
     Args:
@@ -266,7 +266,7 @@ def _start(stage: Stage) -> str | None:
     return None if "." in stage.network.init else getattr(stage.network, "weights", None)
 
 
-def _notes(stage: Stage, before: Mapping[str, StageJob]) -> set[str]:
+def _notes(stage: Stage, before: Mapping[str, StagePlan]) -> set[str]:
     """Return what is to be said of all that comes from this stage, as of what it comes from."""
     models = [before[source].description for source in stage.reads() if source in before]
     files = [_place(source) for source in stage.reads() - before.keys() if source.endswith(".safetensors")]

@@ -13,15 +13,15 @@ import torch
 from torch import nn
 
 from acutance import storage
+from acutance.config.pipeline import Stage, columns_read
 from acutance.data.degradations import plain
 from acutance.data.manifest import read_manifest
 from acutance.data.shards import open_columns
 from acutance.data.stream import Stream
 from acutance.errors import ConfigError, DamagedError, TrainingError
 from acutance.evaluation.validation import MEASURES
-from acutance.pipeline import Stage, columns_read
-from acutance.training.derive import Batch, derived
-from acutance.training.plan import StageJob
+from acutance.training.derived import Batch, derived
+from acutance.training.plan import StagePlan
 
 VALIDATION = "validation.json"
 """The file, beside the model, of what it was measured to be; by step."""
@@ -29,7 +29,7 @@ VALIDATION = "validation.json"
 Values = dict[str, float]
 
 
-def validated(job: StageJob) -> dict[int, Values]:
+def validated(job: StagePlan) -> dict[int, Values]:
     """Return what the stage was measured to be so far, by step.
 
     Raises:
@@ -44,7 +44,7 @@ def validated(job: StageJob) -> dict[int, Values]:
     return {int(step): {name: math.nan if v is None else v for name, v in row.items()} for step, row in known.items()}
 
 
-def require_accepted(job: StageJob) -> None:
+def require_accepted(job: StagePlan) -> None:
     """Refuse a finished stage that is worse than its setting `accept`; the same settings would end there again.
 
     Raises:
@@ -64,7 +64,7 @@ def require_accepted(job: StageJob) -> None:
 
 
 @torch.no_grad()
-def validate(job: StageJob, network: nn.Module, device: str) -> Values:
+def validate(job: StagePlan, network: nn.Module, device: str) -> Values:
     """Return the measures that a stage asks for; the network's mode and weights stay as they are.
 
     Args:

@@ -12,10 +12,10 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from acutance.disk import complaint_of_database
 from acutance.errors import UnreachableError, UserError
-from acutance.patience import patiently
 from acutance.redact import redacted
+from acutance.storage.disk import complaint_of_database
+from acutance.storage.patience import patiently
 
 OTHERS = re.compile(r"no such (table|column)|syntax error")
 """What an OperationalError says of SQLite where the database is there."""

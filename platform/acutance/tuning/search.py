@@ -15,17 +15,17 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from acutance import errors, storage
-from acutance.campaign import Pbt, Search
-from acutance.campaign.settings import Resources
+from acutance.cluster.hardware import gpus_for
+from acutance.config.search_space import Pbt, Search
+from acutance.config.search_space.settings import Resources
 from acutance.console import say
 from acutance.errors import AcutanceError, LostError, TrainingError
-from acutance.hardware import gpus_for
-from acutance.lease import Lease
-from acutance.scratch import working_folder
-from acutance.training.board import open_board, relayed
-from acutance.training.group import is_node_loss, last_words
-from acutance.tuning.ledger import Assignment, Ledger
-from acutance.tuning.study import Attempt
+from acutance.storage.lease import Lease
+from acutance.storage.scratch import working_folder
+from acutance.training.messages import open_board, relayed
+from acutance.training.process_group import is_node_loss, last_words
+from acutance.tuning.ask_tell import AskTell, Assignment
+from acutance.tuning.study import TrialRecord
 from acutance.tuning.trial import STOPS, StageTrial, TrialSetup, upstream_of
 
 RETRIES = 3
@@ -34,7 +34,7 @@ RETRIES = 3
 OnReport = Callable[[int, int, dict[str, float]], None]
 """Called with a trial's number, its step and its newest losses."""
 
-OnEnd = Callable[[Attempt, str], None]
+OnEnd = Callable[[TrialRecord, str], None]
 """Called with a trial that has ended, and the id of its MLflow run ('' where there is none)."""
 
 
@@ -46,7 +46,7 @@ class Listener:
     on_end: OnEnd
 
 
-def search(ledger: Ledger, plan: Search, setup: TrialSetup, listener: Listener, lease: Lease | None = None) -> None:
+def search(ledger: AskTell, plan: Search, setup: TrialSetup, listener: Listener, lease: Lease | None = None) -> None:
     """Run a campaign's trials until the ledger has no more; the caller has connected to Ray.
 
     Args:
@@ -98,7 +98,7 @@ def search(ledger: Ledger, plan: Search, setup: TrialSetup, listener: Listener, 
 class _Conductor:
     """Between Ray Tune's two extension points and the ledger; knows which of Ray's trials has which number."""
 
-    def __init__(self, ledger: Ledger, setup: TrialSetup, listener: Listener, lease: Lease | None = None) -> None:
+    def __init__(self, ledger: AskTell, setup: TrialSetup, listener: Listener, lease: Lease | None = None) -> None:
         self.ledger, self.setup, self.listener, self.lease = ledger, setup, listener, lease
         self.numbers: dict[str, int] = {}
         self.runs: dict[int, str] = {}
@@ -217,7 +217,7 @@ class _Conductor:
         self.claims.pop(number, None)
         self.interruption = self.interruption or error
 
-    def _end(self, number: int, attempt: Attempt) -> None:
+    def _end(self, number: int, attempt: TrialRecord) -> None:
         self.claims.pop(number, None)
         kept = self.checkpoints.pop(number, [])
         if not isinstance(self.ledger.campaign.scheduler, Pbt):  # there others go on from them

@@ -21,10 +21,10 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from acutance import storage
-from acutance.campaign import Goal
-from acutance.disk import complaint_of_database, written_to
+from acutance.config.schema import nearest
+from acutance.config.search_space import Goal
 from acutance.errors import ConfigError, UnreachableError
-from acutance.schema import nearest
+from acutance.storage.disk import complaint_of_database, written_to
 from acutance.tuning.database import WaitingStorage
 
 ADDRESS_VARIABLE = "ACUTANCE_STUDIES"
@@ -39,7 +39,7 @@ STATES = {
 
 
 @dataclass(frozen=True)
-class Attempt:
+class TrialRecord:
     """One trial as the study knows it.
 
     Attributes:
@@ -134,7 +134,7 @@ def open_study(storage: BaseStorage, name: str, goals: Sequence[Goal]) -> optuna
     return study
 
 
-def attempt_named(address: str, name: str) -> Attempt:
+def attempt_named(address: str, name: str) -> TrialRecord:
     """Return the trial that STUDY/NUMBER names.
 
     Raises:
@@ -145,22 +145,22 @@ def attempt_named(address: str, name: str) -> Attempt:
     names = optuna.study.get_all_study_names(storage)
     if study not in names:
         raise ConfigError(f"there is no study {study!r}{nearest(study, names)}", where=name, fix="write STUDY/NUMBER")
-    found = attempts(optuna.load_study(study_name=study, storage=storage))
+    found = trial_records(optuna.load_study(study_name=study, storage=storage))
     if not number.isdigit() or int(number) >= len(found):
         raise ConfigError(f"the study has no trial {number!r}", where=name, fix=f"it has 0 to {len(found) - 1}")
     return found[int(number)]
 
 
-def attempts(study: optuna.Study) -> list[Attempt]:
+def trial_records(study: optuna.Study) -> list[TrialRecord]:
     """Return the trials in the order in which they were proposed."""
     return [attempt(trial) for trial in study.get_trials(deepcopy=False)]
 
 
-def attempt(trial: FrozenTrial) -> Attempt:
+def attempt(trial: FrozenTrial) -> TrialRecord:
     """Return a trial as the study knows it."""
     noted = trial.user_attrs
     history = {int(key.removeprefix(SCORES)): scores for key, scores in noted.items() if key.startswith(SCORES)}
-    return Attempt(
+    return TrialRecord(
         number=trial.number,
         state=STATES[trial.state],
         values=noted.get("values", {}),

@@ -16,12 +16,12 @@ from typing import Any, Literal
 
 from scipy.stats import t as student
 
-from acutance.campaign.tables import TableSettings
-from acutance.tuning.study import Attempt
+from acutance.config.search_space.tables import TableSettings
+from acutance.tuning.study import TrialRecord
 
 LEVEL = 0.95
 
-Verdict = Literal["agrees", "disagrees", "not resolved", "not measured", "not published", "equal in the paper"]
+Measurements = Literal["agrees", "disagrees", "not resolved", "not measured", "not published", "equal in the paper"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Order:
     column: str
     first: str
     second: str
-    verdict: Verdict
+    verdict: Measurements
     better_published: str | None
     better_measured: str | None
     difference: Estimate | None
@@ -111,7 +111,7 @@ Values = Mapping[str, Mapping[str, Mapping[int, float]]]
 """Row -> column -> seed -> value, of trials that came to their end."""
 
 
-def measured_table(name: str, settings: TableSettings, attempts: Sequence[Attempt]) -> Table:
+def measured_table(name: str, settings: TableSettings, attempts: Sequence[TrialRecord]) -> Table:
     """Return a table as far as its trials have come.
 
     Args:
@@ -161,7 +161,7 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     return Estimate(mean, seeds, deviation, mean - reach, mean + reach)
 
 
-def _values(row: str, settings: TableSettings, attempts: Sequence[Attempt]) -> dict[str, dict[int, float]]:
+def _values(row: str, settings: TableSettings, attempts: Sequence[TrialRecord]) -> dict[str, dict[int, float]]:
     ended = [a for a in attempts if a.row == row and a.seed is not None and a.state == "complete"]
     names = [column.name for column in settings.columns]
     return {
@@ -172,7 +172,7 @@ def _values(row: str, settings: TableSettings, attempts: Sequence[Attempt]) -> d
     }
 
 
-def _note(row: str, seeds: int, attempts: Sequence[Attempt]) -> str:
+def _note(row: str, seeds: int, attempts: Sequence[TrialRecord]) -> str:
     """What of a row is missing, and why; nothing where all its seeds have ended."""
     known = [attempt for attempt in attempts if attempt.row == row]
     ended = sum(attempt.state == "complete" for attempt in known)
@@ -237,7 +237,7 @@ def _better(apart: float | None, larger_is_better: bool, pair: tuple[str, str]) 
     return pair[0] if (apart > 0) == larger_is_better else pair[1]
 
 
-def _verdict(measured: Estimate | None, published: float | None) -> Verdict:
+def _verdict(measured: Estimate | None, published: float | None) -> Measurements:
     """Both differences are in the column's own units, so that the same sign is the same order."""
     if published is None:
         return "not published"

@@ -11,23 +11,23 @@ from typing import Any, Protocol
 from ray import tune
 from torch import nn
 
-from acutance.campaign import Campaign, Goal
+from acutance.config.pipeline import Pipeline, resolve
+from acutance.config.search_space import Campaign, Goal
 from acutance.console import say_through
 from acutance.data import Catalogue, Contents, Source
-from acutance.disk import complaint_of
 from acutance.errors import AcutanceError, FullError, LostError, RefusedError, UnreachableError
 from acutance.evaluation.amounts import AMOUNTS
 from acutance.evaluation.evaluate import evaluate_one
 from acutance.evaluation.metrics import METRICS
 from acutance.evaluation.results import Evaluation
 from acutance.models.model_file import load_model
-from acutance.pipeline import Pipeline, resolve
-from acutance.quiet import hush
+from acutance.silence import silence_libraries
+from acutance.storage.disk import complaint_of
 from acutance.training.loop import Losses, describe
-from acutance.training.make_shards import make_shards, shard_sets
-from acutance.training.plan import StageJob, going_on_from, plan_stages
+from acutance.training.plan import StagePlan, going_on_from, plan_stages
+from acutance.training.shards import make_shards, shard_sets
 from acutance.training.validate import device_of, validate
-from acutance.tuning.ledger import Assignment
+from acutance.tuning.ask_tell import Assignment
 from acutance.tuning.workers import Workers
 
 
@@ -86,7 +86,7 @@ class StageTrial(tune.Trainable):
 
     def setup(self, config: dict[str, Any], setup: TrialSetup) -> None:  # type: ignore[override]
         """Bring up the workers."""
-        hush()
+        silence_libraries()
         say_through(setup.board.note.remote)
         self.shared, self.campaign = setup, Campaign.model_validate(setup.campaign)
         self.workers = Workers(self.campaign.resources.workers, setup.resources)
@@ -97,7 +97,7 @@ class StageTrial(tune.Trainable):
         """Take up another trial."""
         self.cleanup()
         self.assignment = Assignment.from_json(new_config["assignment"])
-        self.jobs: list[StageJob] = []
+        self.jobs: list[StagePlan] = []
         return True
 
     def step(self) -> dict[str, Any]:
@@ -167,7 +167,7 @@ class StageTrial(tune.Trainable):
             self.tracker.metrics([(step, scores)])
         return {"scores": scores, "spread": spread}
 
-    def _measure(self, network: nn.Module, job: StageJob) -> dict[str, float]:
+    def _measure(self, network: nn.Module, job: StagePlan) -> dict[str, float]:
         goals = self.campaign.objectives
         restored = [goal for goal in goals if goal.looks_at]
         found = {goal.name: _amount(goal, job) for goal in goals if goal.metric in AMOUNTS and not goal.looks_at}
@@ -225,16 +225,16 @@ def upstream_of(shared: TrialSetup, assignment: Assignment) -> set[str]:
     return {job.fingerprint for job in jobs if job.name != shared.campaign["stage"] and not job.done()}
 
 
-def _jobs(shared: TrialSetup, pipeline: Pipeline) -> list[StageJob]:
+def _jobs(shared: TrialSetup, pipeline: Pipeline) -> list[StagePlan]:
     return plan_stages(pipeline, shared.contents, shared.root, only=shared.campaign["stage"])
 
 
-def _stage_job(shared: TrialSetup, pipeline: Pipeline, parent: str | None) -> StageJob:
+def _stage_job(shared: TrialSetup, pipeline: Pipeline, parent: str | None) -> StagePlan:
     job = next(job for job in _jobs(shared, pipeline) if job.name == shared.campaign["stage"])
     return going_on_from(job, parent, shared.root) if parent else job
 
 
-def _amount(goal: Goal, job: StageJob) -> float:
+def _amount(goal: Goal, job: StagePlan) -> float:
     shards = job.measured_on if goal.on == "validation" else job.trained_on
     assert shards is not None  # every campaign is checked for it
     return AMOUNTS[goal.metric].of(shards.folder, shards.settings)

@@ -14,10 +14,10 @@ from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from acutance.console import say
-from acutance.quiet import hush
-from acutance.training import group
+from acutance.silence import silence_libraries
+from acutance.training import process_group
 from acutance.training.loop import Report, Tracker, reports_of
-from acutance.training.plan import StageJob
+from acutance.training.plan import StagePlan
 
 NOTICE_SECONDS = 20
 """How long Ray may take to find out that a process died, after its partner has lost the connection to it."""
@@ -27,17 +27,17 @@ class Peer:
     """A worker other than worker 0: iterates over the same trainings when it is told to."""
 
     def __init__(self, threads: int) -> None:
-        hush()
+        silence_libraries()
         torch.set_num_threads(threads)
         self.device = "cpu"
         self.trainings: list[Iterator[Report]] = []
 
     def join(self, address: str, rank: int, world: int, gpus: float) -> None:
         """Enter the process group."""
-        self.device = group.enter(address, rank, world, gpus)
-        group.device_names(gpus, world)
+        self.device = process_group.enter(address, rank, world, gpus)
+        process_group.device_names(gpus, world)
 
-    def begin(self, jobs: list[StageJob], at: list[Collection[int]]) -> None:
+    def begin(self, jobs: list[StagePlan], at: list[Collection[int]]) -> None:
         """Take up trainings, and let go of those before."""
         self.trainings = [reports_of(job, at=steps, device=self.device) for job, steps in zip(jobs, at, strict=True)]
 
@@ -65,7 +65,7 @@ class Workers:
         self.peers: list[Any] = []
         self.device, self.devices = "cpu", list[str]()
 
-    def begin(self, jobs: list[StageJob], at: list[Collection[int]], tracker: Tracker | None = None) -> None:
+    def begin(self, jobs: list[StagePlan], at: list[Collection[int]], tracker: Tracker | None = None) -> None:
         """Take up trainings, and let go of those before. The tracker hears of the first one's losses."""
         self._assemble()
         trackers = [tracker, *[None] * len(jobs)]
@@ -80,7 +80,7 @@ class Workers:
         with self._together([peer.advance.remote(index) for peer in self.peers]):
             return next(self.trainings[index], None)
 
-    def train(self, job: StageJob) -> None:
+    def train(self, job: StagePlan) -> None:
         """Train a stage to its end."""
         self.begin([job], [()])
         while self.advance(0) is not None:
@@ -92,12 +92,12 @@ class Workers:
             return
         gpus = self.resources.get("GPU", 0)
         self.peers = [_peer(index, self.resources, self.threads) for index in range(1, self.count)]
-        address = group.open_address()
+        address = process_group.open_address()
         joining = [peer.join.remote(address, rank, self.count, gpus) for rank, peer in enumerate(self.peers, 1)]
         with self._together(joining):
-            self.device = group.enter(address, 0, self.count, gpus)
-            self.devices = group.device_names(gpus, self.count)
-        say(f"a trial trains with {group.described(self.devices, gpus)}")
+            self.device = process_group.enter(address, 0, self.count, gpus)
+            self.devices = process_group.device_names(gpus, self.count)
+        say(f"a trial trains with {process_group.described(self.devices, gpus)}")
 
     @contextmanager
     def _together(self, others: list[Any]) -> Iterator[None]:
@@ -114,14 +114,14 @@ class Workers:
             yield
             ray.get(others)
         except Exception as error:
-            if group.is_loss(error):
+            if process_group.is_loss(error):
                 watch.join(NOTICE_SECONDS)  # the one who is to blame is told of a moment later
-            found = group.cause([*failures, error])
+            found = process_group.cause([*failures, error])
             self._end_peers()
             watch.join()
             self.peers, self.devices, self.trainings = [], [], []
-            group.leave()
-            raise group.lost(found) if group.is_loss(found) else found from None
+            process_group.leave()
+            raise process_group.lost(found) if process_group.is_loss(found) else found from None
 
     def _watch(self, others: Sequence[Any], failures: list[BaseException]) -> None:
         """Note the first of the others to fail, and end them all, so that worker 0 waits for none of them."""

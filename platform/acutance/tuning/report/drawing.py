@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from acutance.campaign import Goal
+from acutance.config.search_space import Goal
 from acutance.tuning.report.front import heading
-from acutance.tuning.study import Attempt
+from acutance.tuning.study import TrialRecord
 
 BEST, PLAIN, FAINT, PAPER = "#c0392b", "#3465a4", "#a8a8a8", "#1e8449"
 
@@ -54,7 +54,7 @@ def name_point(axes: Axes, text: str, x: float, y: float, colour: str = "#222222
     )
 
 
-def count_trials(axes: Axes, attempts: Sequence[Attempt]) -> None:
+def count_trials(axes: Axes, attempts: Sequence[TrialRecord]) -> None:
     """Let a horizontal axis bear the numbers of trials."""
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlim(-0.6, len(attempts) - 0.4)

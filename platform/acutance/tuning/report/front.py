@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from acutance.campaign import Campaign, Goal
+from acutance.config.search_space import Campaign, Goal
 from acutance.evaluation.validation import QUANTITIES
-from acutance.tuning.rules import dominates, judged
-from acutance.tuning.study import Attempt
+from acutance.tuning.pruners import dominates, judged
+from acutance.tuning.study import TrialRecord
 
 
-def whole(attempts: Sequence[Attempt], goals: Sequence[Goal]) -> list[Attempt]:
+def whole(attempts: Sequence[TrialRecord], goals: Sequence[Goal]) -> list[TrialRecord]:
     """Return the trials that were trained to their end and have all scores; stopped ones are not compared with them."""
     finite = [a for a in attempts if all(math.isfinite(a.scores.get(goal.name, math.nan)) for goal in goals)]
     return [attempt for attempt in finite if attempt.state == "complete"]
 
 
-def pareto_front(attempts: Sequence[Attempt], goals: Sequence[Goal]) -> list[Attempt]:
+def pareto_front(attempts: Sequence[TrialRecord], goals: Sequence[Goal]) -> list[TrialRecord]:
     """Return the trials that no other one beats in every objective, best in the first objective first."""
     points = {a.number: tuple(goal.loss(a.scores[goal.name]) for goal in goals) for a in whole(attempts, goals)}
     front = [a for a in attempts if a.number in points and not _beaten(points[a.number], points)]
@@ -28,14 +28,14 @@ def _beaten(point: tuple[float, ...], points: dict[int, tuple[float, ...]]) -> b
     return any(dominates(other, point) for other in points.values())
 
 
-def ranked(attempts: Sequence[Attempt], goals: Sequence[Goal], judge: str) -> list[Attempt]:
+def ranked(attempts: Sequence[TrialRecord], goals: Sequence[Goal], judge: str) -> list[TrialRecord]:
     """Return the whole trials, the one that the judge likes best first; among equals the one found first."""
     candidates = whole(attempts, goals)
     losses = judged(judge, goals, {attempt.number: attempt.scores for attempt in candidates})
     return sorted(candidates, key=lambda attempt: (losses[attempt.number], attempt.number))
 
 
-def best(attempts: Sequence[Attempt], goals: Sequence[Goal], judge: str) -> Attempt | None:
+def best(attempts: Sequence[TrialRecord], goals: Sequence[Goal], judge: str) -> TrialRecord | None:
     """Return the trial that the judge likes best; None where none was trained to its end."""
     return next(iter(ranked(attempts, goals, judge)), None)
 
@@ -45,7 +45,7 @@ def deciding(campaign: Campaign) -> Goal:
     return next((goal for goal in campaign.objectives if goal.name == campaign.judge), campaign.objectives[0])
 
 
-def spent(attempts: Sequence[Attempt], seeds: int = 1) -> dict[int, int]:
+def spent(attempts: Sequence[TrialRecord], seeds: int = 1) -> dict[int, int]:
     """Return trial -> the steps it trained, of all its seeds; one that went on from another began at that one's."""
     at = {attempt.number: attempt.step for attempt in attempts}
     return {a.number: seeds * max(0, a.step - (0 if a.parent is None else at.get(a.parent, 0))) for a in attempts}
@@ -67,7 +67,7 @@ def decimals(metric: str) -> int:
     return QUANTITIES[metric].digits + 1
 
 
-def scored(goal: Goal, attempt: Attempt) -> str:
+def scored(goal: Goal, attempt: TrialRecord) -> str:
     """Return what a trial scored as it is printed, with its deviation over seeds; empty where it has no score."""
     value, deviation = attempt.scores.get(goal.name), attempt.spread.get(goal.name)
     texts = [f"{number:.{decimals(goal.metric)}f}" for number in (value, deviation) if number is not None]

@@ -10,16 +10,16 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
-from acutance.campaign import Campaign, Goal
-from acutance.campaign.parameters import Choices, FloatRange
+from acutance.config.search_space import Campaign, Goal
+from acutance.config.search_space.parameters import Choices, FloatRange
 from acutance.tuning.report.front import labels, whole
-from acutance.tuning.study import Attempt
+from acutance.tuning.study import TrialRecord
 
 FEW = 20
 """Complete trials below which shares are a rough guess."""
 
 
-def importances(attempts: Sequence[Attempt], campaign: Campaign) -> tuple[dict[str, dict[str, float]], list[str]]:
+def importances(attempts: Sequence[TrialRecord], campaign: Campaign) -> tuple[dict[str, dict[str, float]], list[str]]:
     """Return objective -> parameter -> share of the score's variance, and what a reader must know about it.
 
     fANOVA over the trials' own values (Hutter et al., ICML 2014), so a grid and a population have importances as well
@@ -47,7 +47,7 @@ def importances(attempts: Sequence[Attempt], campaign: Campaign) -> tuple[dict[s
     return shares, notes
 
 
-def _shares(ended: Sequence[Attempt], goal: Goal, parameters: dict[str, Any]) -> dict[str, float] | None:
+def _shares(ended: Sequence[TrialRecord], goal: Goal, parameters: dict[str, Any]) -> dict[str, float] | None:
     if len({attempt.scores[goal.name] for attempt in ended}) == 1:
         return None
     distributions = {path: _distribution(parameter) for path, parameter in parameters.items()}

@@ -12,11 +12,11 @@ from typing import Any
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from acutance.campaign import Campaign, Goal
-from acutance.campaign.parameters import Choices, FloatRange, IntRange
+from acutance.config.search_space import Campaign, Goal
+from acutance.config.search_space.parameters import Choices, FloatRange, IntRange
 from acutance.tuning.report.drawing import FAINT, in_view, png, worded
 from acutance.tuning.report.front import deciding, decimals, labels, quantity, whole
-from acutance.tuning.study import Attempt
+from acutance.tuning.study import TrialRecord
 
 WIDEST = 14.0
 """Inches; more axes stand closer together."""
@@ -34,7 +34,7 @@ class Scale:
     ticks: Sequence[tuple[float, str]]
 
 
-def parallel_picture(attempts: Sequence[Attempt], campaign: Campaign) -> bytes | None:
+def parallel_picture(attempts: Sequence[TrialRecord], campaign: Campaign) -> bytes | None:
     """Draw parameters and objectives, better up, the colour by the objective that decides.
 
     Trials that were stopped early are faint and end before the objectives: what they scored was at another step.
@@ -65,18 +65,18 @@ def parallel_picture(attempts: Sequence[Attempt], campaign: Campaign) -> bytes |
     return png(figure)
 
 
-def _line(attempt: Attempt, scales: Sequence[Scale]) -> tuple[list[int], list[float]]:
+def _line(attempt: TrialRecord, scales: Sequence[Scale]) -> tuple[list[int], list[float]]:
     return list(range(len(scales))), [scale.places.get(attempt.number, ABSENT) for scale in scales]
 
 
-def _parameters(attempts: Sequence[Attempt], campaign: Campaign) -> list[Scale]:
+def _parameters(attempts: Sequence[TrialRecord], campaign: Campaign) -> list[Scale]:
     paths = {campaign.path_of(name): parameter for name, parameter in campaign.parameters.items()}
     titles = labels(paths)
     broken = {path: title.replace(".", ".\n") for path, title in titles.items()}
     return [_parameter(broken[path], path, parameter, attempts) for path, parameter in paths.items()]
 
 
-def _parameter(title: str, path: str, parameter: Any, attempts: Sequence[Attempt]) -> Scale:
+def _parameter(title: str, path: str, parameter: Any, attempts: Sequence[TrialRecord]) -> Scale:
     values = {a.number: a.values[path] for a in attempts if path in a.values}
     absent = [] if len(values) == len(attempts) else [(ABSENT, "not there")]
     match parameter:
@@ -96,7 +96,7 @@ def _parameter(title: str, path: str, parameter: Any, attempts: Sequence[Attempt
     raise TypeError(f"no parameter: {parameter!r}")
 
 
-def _objective(ended: Sequence[Attempt], goal: Goal) -> Scale:
+def _objective(ended: Sequence[TrialRecord], goal: Goal) -> Scale:
     """What is far worse than all others lies at the foot of its axis."""
     scores = {attempt.number: attempt.scores[goal.name] for attempt in ended}
     losses = [goal.loss(score) for score in scores.values()]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from acutance.campaign import Campaign, Search
+from acutance.config.search_space import Campaign, Search
 from acutance.data import Source
-from acutance.tuning.study import Attempt
+from acutance.tuning.study import TrialRecord
 from acutance.tuning.tables import Table
 
 
@@ -27,7 +27,7 @@ class Record:
     study: str
     root: str
     search: Search
-    attempts: Sequence[Attempt]
+    attempts: Sequence[TrialRecord]
     address: str = field(repr=False)
     run: str
     pictures: Mapping[str, Sequence[Source]]

@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from acutance.campaign import Pbt
+from acutance.config.search_space import Pbt
 from acutance.redact import redacted
 from acutance.tuning.report import html
 from acutance.tuning.report.front import best, deciding, labels, pareto_front, quantity, scored, spent
-from acutance.tuning.report.home import dashboard_command, yaml_text
 from acutance.tuning.report.record import Drawn, Record
+from acutance.tuning.report.study_link import dashboard_command, yaml_text
 from acutance.tuning.report.table import SHORT, grids, notes
-from acutance.tuning.study import Attempt
+from acutance.tuning.study import TrialRecord
 
 STATES = {"complete": "complete", "stopped": "stopped", "failed": "failed", "running": "interrupted"}
 OPENED = 12
@@ -152,7 +152,7 @@ def _stopped(record: Record) -> str:
     return html.section("What was stopped, and why", html.words(" ".join(words)), listed)
 
 
-def _trial_table(record: Record, attempts: Sequence[Attempt]) -> str:
+def _trial_table(record: Record, attempts: Sequence[TrialRecord]) -> str:
     goals = record.campaign.objectives
     winner = best(record.attempts, goals, record.campaign.judge) if record.table is None else None
     paths = [path for attempt in record.attempts for path in attempt.values]
@@ -197,7 +197,7 @@ def _home(record: Record) -> str:
     return html.section("Where it lives, and how to go on", *parts)
 
 
-def _winners_command(record: Record, winner: Attempt) -> str:
+def _winners_command(record: Record, winner: TrialRecord) -> str:
     """What a trial was trained with beside its own values belongs to the command, too."""
     profile = ["--profile", record.campaign.profile] if record.campaign.profile else []
     settings = [f"{path}={yaml_text(value, inline=True)}" for path, value in record.campaign.overrides.items()]
@@ -205,7 +205,7 @@ def _winners_command(record: Record, winner: Attempt) -> str:
     return shlex.join(["acutance", "run", str(record.search.file), *profile, *where, *settings])
 
 
-def _state(attempt: Attempt) -> str:
+def _state(attempt: TrialRecord) -> str:
     return f"{attempt.row}, seed {attempt.seed}: {STATES[attempt.state]}" if attempt.row else STATES[attempt.state]
 
 

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from acutance.campaign import Goal
+from acutance.config.search_space import Goal
 from acutance.data import Source
 from acutance.evaluation.pictures import INPUT, pair_for, shown
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.sheet import Panel, Strip, region
 from acutance.evaluation.validation import QUANTITIES
+from acutance.inference.restore import restore
 from acutance.models.model_file import load_model
-from acutance.models.restore import restore
 from acutance.tuning.report.front import scored
-from acutance.tuning.study import Attempt
+from acutance.tuning.study import TrialRecord
 
 PICTURES = 2
 MODELS = 3
@@ -24,7 +24,7 @@ SIDE = 240
 
 
 def best_strips(
-    trials: Sequence[Attempt], goal: Goal, pictures: Mapping[str, Sequence[Source]], *, protocol: str, scale: int
+    trials: Sequence[TrialRecord], goal: Goal, pictures: Mapping[str, Sequence[Source]], *, protocol: str, scale: int
 ) -> list[Strip]:
     """Return a strip for each of two held-out pictures: the input, what each trial's model makes of it, the truth.
 
@@ -51,7 +51,7 @@ def best_strips(
     return strips
 
 
-def _called(attempt: Attempt) -> str:
+def _called(attempt: TrialRecord) -> str:
     return f"{attempt.row}, seed {attempt.seed}" if attempt.row else f"trial {attempt.number}"
 
 

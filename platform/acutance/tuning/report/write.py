@@ -12,13 +12,13 @@ from acutance.training.plan import found_in
 from acutance.tuning.report.front import best, ranked
 from acutance.tuning.report.importances import importances
 from acutance.tuning.report.parallel import parallel_picture
-from acutance.tuning.report.pictures import curves_picture, history_picture, importance_picture
-from acutance.tuning.report.plane import pareto_picture
+from acutance.tuning.report.pareto import pareto_picture
+from acutance.tuning.report.plots import curves_picture, history_picture, importance_picture
 from acutance.tuning.report.record import Drawn, Record
 from acutance.tuning.report.sections import report_page
 from acutance.tuning.report.sheets import best_strips
 from acutance.tuning.report.table import markdown, orders_csv, rows_csv
-from acutance.tuning.study import Attempt
+from acutance.tuning.study import TrialRecord
 
 PAGE, FRONT = "report.html", "pareto.png"
 
@@ -60,14 +60,14 @@ def _drawn(record: Record) -> dict[str, Drawn]:
     }
 
 
-def _points(record: Record) -> Sequence[Attempt]:
+def _points(record: Record) -> Sequence[TrialRecord]:
     """Return what is drawn as a point: every trial; of a table, the means of its rows over their seeds."""
     if record.table is None:
         return record.attempts
     rows = [(row.name, {name: cell.measured for name, cell in row.cells.items()}) for row in record.table.rows]
     means = [(row, {name: found.mean for name, found in cells.items() if found is not None}) for row, cells in rows]
     return [
-        Attempt(number, "complete", {}, row=row, history={record.steps: scores})
+        TrialRecord(number, "complete", {}, row=row, history={record.steps: scores})
         for number, (row, scores) in enumerate(means)
         if scores
     ]

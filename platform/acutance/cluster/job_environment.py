@@ -1,0 +1,131 @@
+"""The environment of a job: where outputs, runs and data are. Never a key, a token or a password.
+
+Everyone who sees a cluster's dashboard sees the variables of its jobs, so names go by an allow-list and an address
+that holds a password is refused. Secrets belong into the environment in which the nodes were started.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+
+from acutance import storage as storages
+from acutance.config import limits
+from acutance.errors import UserError
+from acutance.redact import holds_secret
+from acutance.silence import DEFAULTS
+from acutance.storage import patience
+from acutance.weights import folders_named
+
+TRACKING = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+"""They go along by themselves: a job records where the command would have recorded here."""
+
+ALLOWED = (
+    *TRACKING,
+    "ACUTANCE_DATA",
+    "ACUTANCE_STUDIES",
+    "ACUTANCE_WEIGHTS",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_REGION",
+    "GLOO_SOCKET_IFNAME",
+    "NCCL_SOCKET_IFNAME",
+)
+"""What a job may be given by name."""
+
+FOLDERS = ("ACUTANCE_DATA", "ACUTANCE_WEIGHTS")
+
+
+def quiet_environment() -> dict[str, str]:
+    """Return how quiet and how patient this process is, and its limits on pictures, for processes on other machines."""
+    names = [*DEFAULTS, "ACUTANCE_DEBUG", patience.VARIABLE, limits.VARIABLE]
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def environment(storage: str, given: Iterable[str] = ()) -> dict[str, str]:
+    """Return the variables of a job: its `addresses`, and the quiet settings of this process.
+
+    Raises:
+        UserError: see `addresses`.
+    """
+    return {**quiet_environment(), **addresses(storage, given)}
+
+
+def addresses(storage: str, given: Iterable[str] = ()) -> dict[str, str]:
+    """Return where a job finds its data and leaves its outputs.
+
+    Args:
+        storage: storage root of the job's outputs; a local one is made absolute.
+        given: `NAME=VALUE`, or `NAME` for the value that it has here; names of `ALLOWED`.
+
+    Raises:
+        UserError: when a name is not allowed or has no value, or an address holds credentials.
+    """
+    storages.filesystem(storage)  # refuses unknown schemes and credentials
+    variables = {"ACUTANCE_STORAGE": storage if storages.is_remote(storage) else _absolute(storage)}
+    found = {name: os.environ[name].strip() for name in TRACKING if os.environ.get(name, "").strip()}
+    for name, value in {**found, **dict(map(_named, given))}.items():
+        _refuse_secrets(name, value)
+        variables[name] = _anywhere(name, value)
+    return variables
+
+
+def refuse_secret_words(command: Iterable[str]) -> None:
+    """Make sure that no word of a command holds a password: everyone can read what a job runs, too.
+
+    Raises:
+        UserError: without the word.
+    """
+    for position, word in enumerate(command, 1):
+        if holds_secret(word):
+            raise UserError(
+                "an address with a password may not go into a job's command, where everyone can read it",
+                where=f"word {position} of the command",
+                fix="set it in the environment of the cluster's nodes",
+            )
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if name not in ALLOWED:
+        near = get_close_matches(name, ALLOWED, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UserError(
+            "this variable may not go into a job, where everyone can read it",
+            where=f"--env {name}",
+            fix=f"{hint}one of {', '.join(ALLOWED)} may; set others in the environment of the cluster's nodes",
+        )
+    value = value if sign else os.environ.get(name, "")
+    if not value.strip():
+        raise UserError("this variable has no value here", where=f"--env {name}", fix=f"give --env {name}=VALUE")
+    return name, value.strip()
+
+
+def _refuse_secrets(name: str, value: str) -> None:
+    if not holds_secret(value):
+        return
+    fix = "set it, password and all, in the environment of the cluster's nodes and not here"
+    if name in TRACKING:
+        fix = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment of the cluster's nodes"
+    raise UserError("an address with a password may not go into a job, where everyone can read it", where=name, fix=fix)
+
+
+def _anywhere(name: str, value: str) -> str:
+    """Make local paths absolute: a relative one would lie in the job's own folder, and vanish with it."""
+    if value.startswith("sqlite:///"):
+        return f"sqlite:///{_absolute(value.removeprefix('sqlite:///'))}"
+    if name in FOLDERS:
+        return os.pathsep.join(part if storages.is_remote(part) else _absolute(part) for part in _parts(name, value))
+    return _absolute(value) if value.endswith(".journal") and not storages.is_remote(value) else value
+
+
+def _parts(name: str, value: str) -> list[str]:
+    """ACUTANCE_WEIGHTS may name several folders."""
+    return folders_named(value) if name == "ACUTANCE_WEIGHTS" else [value]
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())

@@ -1,0 +1,280 @@
+"""A pipeline opened for work: its settings, the data sets it names, where its outputs go, and what is to be done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from acutance import storage
+from acutance.commands.overlap import overlaps
+from acutance.config import pipeline as pipelines
+from acutance.config.packaged import CATALOGUE, locate, packaged_catalogue
+from acutance.config.pipeline import Pipeline
+from acutance.data import Catalogue, Content, Contents, DataSettings, Source, is_prepared, load_catalogue
+from acutance.data.dataset_record import Known, recall
+from acutance.data.degradations import reduction
+from acutance.data.inputs import Originals, content_of, listed, originals
+from acutance.errors import AbsentError, ConfigError, DataError, WeightsError
+from acutance.evaluation.protocols import PROTOCOLS
+from acutance.redact import redacted
+from acutance.training.plan import StagePlan, parameter_counts, plan_stages, weights_files
+from acutance.tuning.study import attempt_named, study_address
+from acutance.weights import require_weights
+
+DEFAULT_STORAGE = "outputs"
+
+NAME_LENGTH = 250
+"""MLflow's databases hold no longer name of a run."""
+
+
+@dataclass(frozen=True)
+class PipelineContext:
+    """A pipeline with the data sets it names and where its outputs go.
+
+    Attributes:
+        trial: STUDY/NUMBER of the trial whose values it has, empty where it has its own.
+        changes: the profile and the overrides with which the file was read.
+    """
+
+    file: Path
+    pipeline: Pipeline
+    catalogue: Catalogue
+    root: str
+    trial: str = ""
+    changes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The pipeline's short name: its file's."""
+        return self.file.stem
+
+    @property
+    def title(self) -> str:
+        """The pipeline's title, and what was changed of its file."""
+        trial = (f"trial {self.trial}",) if self.trial else ()
+        return called(self.pipeline.title, (*trial, *self.changes))
+
+    def data(self, only: str | None = None) -> list[DataSettings]:
+        """Return what the stages train on, and what they are measured on as they train; each once."""
+        of_stages = [
+            data
+            for name in self.pipeline.order(only)
+            for data in (self.pipeline.data_of(name), self.pipeline.validation_data(name))
+        ]
+        return [data for index, data in enumerate(of_stages) if data and data not in of_stages[:index]]
+
+    def contents(self, only: str | None = None) -> Contents:
+        """Return what the data sets of the stages consist of; of their files those are read that are new or changed.
+
+        Of a data set that is not here, it is what it consisted of when its shards were made.
+
+        Raises:
+            AbsentError: for a data set that is not here and never was.
+            ConfigError, DataError: as `originals`.
+        """
+        for data in self.data(only):
+            if data.source not in self._contents:
+                self._contents[data.source] = self._look(data)
+        return dict(self._contents)
+
+    def _look(self, data: DataSettings) -> Content:
+        try:
+            found = originals(data, self.pipeline.scale, self.catalogue, self.root)
+        except AbsentError:
+            known = self.recall(data)
+            if known is None:
+                raise
+            return known.content
+        self.found[data.source] = found
+        return content_of(found, data, self.catalogue)
+
+    def recall(self, data: DataSettings) -> Known | None:
+        """Return what a data set consisted of when its shards were made."""
+        return recall(data, self.pipeline.scale, self.catalogue, self.root)
+
+    @cached_property
+    def found(self) -> dict[str, Originals]:
+        """The originals of each data set that `contents` found here, by `DataSettings.source`."""
+        return {}
+
+    @cached_property
+    def _contents(self) -> Contents:
+        return {}
+
+    def jobs(self, only: str | None = None) -> list[StagePlan]:
+        """Return the stage jobs in order."""
+        return plan_stages(self.pipeline, self.contents(only), self.root, only=only)
+
+    def held_out(self) -> dict[str, list[Source]]:
+        """Return the pictures of each data set that models are measured on, with the LR that is read."""
+        wanted = self.pipeline.evaluate
+        return measured_pictures(self.catalogue, wanted.on, self.pipeline.scale, wanted.protocol) if wanted else {}
+
+    def overlap(self, only: str | None = None) -> list[str]:
+        """Return what there is to say of pictures that stages are both trained on and judged by.
+
+        Raises:
+            ConfigError, DataError: as `contents`, and for pictures to be measured on that are not here.
+        """
+        contents, names = self.contents(only), self.pipeline.order(only)
+        found = [] if only else self.overlap_with(self.held_out(), by="evaluation")
+        for name in names:
+            validation, own = self.pipeline.validation_data(name), self.pipeline.data_of(name)
+            if validation:
+                learnt = {mark for _, mark in contents[own.source].originals}
+                shared = [one for one, mark in contents[validation.source].originals if mark in learnt]
+                if shared:
+                    what = f"{len(shared)} pictures of {validation.train}, the first {shared[0]}"
+                    found.append(f"trained on what it is judged by (validation of {name}): {what}")
+        return found
+
+    def overlap_with(self, pictures: dict[str, list[Source]], *, by: str, only: str | None = None) -> list[str]:
+        """Return what there is to say of pictures, by data set, that stages are trained on; see `overlap`."""
+        contents = self.contents(only)
+        sources = {self.pipeline.data_of(name).source for name in self.pipeline.order(only)}
+        trained = {mark for source in sources for _, mark in contents[source].originals}
+        trained |= {one.sha256 for source in sources for one in self.found.get(source, [])}
+        return overlaps(trained, pictures, scale=self.pipeline.scale, root=self.root, by=by)
+
+
+def open_work(
+    file: str, overrides: list[str], profile: str | None, root: str | None, trial: str | None = None
+) -> PipelineContext:
+    """Read a pipeline and the catalogue beside it.
+
+    Args:
+        file: a path, or the name of a pipeline that comes with the package.
+        trial: STUDY/NUMBER of a trial whose values the pipeline gets, beneath the overrides.
+
+    Raises:
+        ConfigError: see `acutance.pipeline.load`; or there is no such trial, or a data set of another scale.
+    """
+    file = str(locate(file, "pipelines"))
+    values = attempt_named(study_address(storage_root(root)), trial).values if trial else {}
+    pipeline = pipelines.load(file, overrides, profile=profile, values=values)
+    catalogue = catalogue_for(file)
+    if pipeline.evaluate:
+        require_scale(catalogue, pipeline.evaluate.on, pipeline.scale, f"{file}: evaluate.on")
+    changes = (*([profile] if profile else []), *overrides)
+    return PipelineContext(Path(file), pipeline.shortened(), catalogue, storage_root(root), trial or "", changes)
+
+
+def called(title: str, changes: Iterable[str]) -> str:
+    """Return the name of a run: a title, and what was changed of a file; without passwords, as short as stores ask."""
+    told = ", ".join(changes)
+    name = redacted(f"{title} ({told})" if told else title)
+    return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 3]}..."
+
+
+def require_scale(catalogue: Catalogue, datasets: Iterable[str], scale: int, where: str) -> None:
+    """Refuse made degraded pictures of another scale before anything is trained to be measured on them.
+
+    Raises:
+        ConfigError: naming the data set.
+    """
+    for name in datasets:
+        entry = catalogue.entries.get(name)
+        if entry and entry.of and (made := reduction(entry.degrade)) != scale:
+            what = f"{name} is degraded at scale {made}, asked for is {scale}"
+            raise ConfigError(what, where=where, fix="choose another data set")
+
+
+def measured_pictures(
+    catalogue: Catalogue, datasets: Iterable[str], scale: int, protocol: str
+) -> dict[str, list[Source]]:
+    """Return the pictures of data sets that are measured at a scale, with their own LR where the protocol reads it.
+
+    Raises:
+        ConfigError, DataError: as `Catalogue.find`.
+    """
+    reads_lr = scale == 1 or protocol not in PROTOCOLS or PROTOCOLS[protocol].stored_lr
+    return {name: catalogue.find(name, scale, [scale] if reads_lr else []) for name in datasets}
+
+
+def storage_root(given: str | None) -> str:
+    """Return the storage root: as given, else ACUTANCE_STORAGE, else ./outputs; a local one absolute."""
+    root = given or os.environ.get("ACUTANCE_STORAGE") or DEFAULT_STORAGE
+    return root.rstrip("/") if storage.is_remote(root) else str(Path(root).absolute())
+
+
+def catalogue_for(file: str = "") -> Catalogue:
+    """Return the catalogue of data sets: the package's, and over it one beside a pipeline file or in ./pipelines."""
+    packaged = packaged_catalogue()
+    for own in (Path(file).parent / CATALOGUE, Path("pipelines") / CATALOGUE):
+        if own.is_file() and not own.samefile(packaged):
+            return load_catalogue(own, beneath=packaged)
+    return load_catalogue(packaged)
+
+
+def plan(work: PipelineContext, only: str | None = None) -> dict[str, Any]:
+    """Return what a run would do, without doing it and without data present."""
+    missing = _missing(work, only)
+    done: dict[str, bool] = {}
+    shared: list[str] = []
+    try:
+        todo = [work.pipeline.stages[name] for name in work.pipeline.order(only)]
+        require_weights(file for stage in todo for file in weights_files(stage))
+        jobs = [] if missing else work.jobs(only)
+        done = {job.name: job.done() for job in jobs}
+        missing += _without_shards(work, jobs)
+        shared = [] if missing else work.overlap(only)
+    except WeightsError as error:
+        missing.append(f"{error.what}; {error.fix}")
+    stages = [
+        {
+            "name": name,
+            "needs": work.pipeline.upstream(name),
+            "steps": work.pipeline.stages[name].steps,
+            "done": done.get(name, False),
+            "parameters": parameter_counts(work.pipeline.stages[name], name),
+        }
+        for name in work.pipeline.order(only)
+    ]
+    config = work.pipeline.model_dump(mode="json", by_alias=True, exclude={"profiles"})
+    return {
+        "pipeline": str(work.file),
+        "storage": work.root,
+        "missing": missing,
+        "overlap": shared,
+        "stages": stages,
+        "all_steps": sum(stage["steps"] for stage in stages),
+        "config": config,
+    }
+
+
+def _missing(work: PipelineContext, only: str | None) -> list[str]:
+    """Return what there is to say of the data sets that are not here; a stage alone is trained, not evaluated."""
+    scale, evaluated = work.pipeline.scale, work.pipeline.evaluate
+    looks: dict[str, Callable[[], object]] = {}
+    for data in work.data(only):
+        looks[data.source] = partial(listed, data, scale, work.catalogue)
+    remembered = {data.source for data in work.data(only) if work.recall(data)}
+    if evaluated and not only:
+        for name in evaluated.on:
+            looks[name] = partial(measured_pictures, work.catalogue, [name], scale, evaluated.protocol)
+            remembered.discard(name)
+    missing = []
+    for name, look in looks.items():
+        try:
+            look()
+        except DataError as error:
+            if not isinstance(error, AbsentError) or name not in remembered:
+                missing.append(f"{name}: {error.what}; {error.fix}")
+    return missing
+
+
+def _without_shards(work: PipelineContext, jobs: list[StagePlan]) -> list[str]:
+    """Return what there is to say of data sets that are not here, nor are their shards."""
+    unread = [job.trained_on for job in jobs if not job.done()]
+    unread += [job.measured_on for job in jobs if job.measured_on and not job.done()]
+    return list(
+        dict.fromkeys(
+            f"{shards.settings.source}: neither its pictures are here nor complete shards of them"
+            for shards in unread
+            if shards.settings.source not in work.found and not is_prepared(work.root, shards.fingerprint)
+        )
+    )

@@ -1,0 +1,310 @@
+"""Models examined on pictures nobody trained on: for a table, and for a promotion."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities.model_registry import ModelVersion
+from rich.markup import escape
+
+from acutance import storage
+from acutance.cluster.connect import connect
+from acutance.cluster.hardware import Asked
+from acutance.commands.context import PipelineContext, catalogue_for, measured_pictures, open_work, require_scale
+from acutance.commands.overlap import overlaps, trained_on
+from acutance.config.packaged import found
+from acutance.config.schema import nearest
+from acutance.console import progress, say
+from acutance.data import Source
+from acutance.data.inventory import checksums
+from acutance.errors import ConfigError, ModelError, WeightsError
+from acutance.evaluation.evaluate import BICUBIC, evaluate, tasks_of, unrestored
+from acutance.evaluation.metrics import METRICS, unavailable
+from acutance.evaluation.protocols import PROTOCOLS
+from acutance.evaluation.report import csv_text
+from acutance.evaluation.results import GROUND_TRUTH, Evaluation
+from acutance.evaluation.sheet import picture_sheet, strips_of
+from acutance.evaluation.spectrograms import spectrogram_sheet
+from acutance.fingerprint import fingerprint
+from acutance.models.model_file import load_model
+from acutance.registry import Decision, Measurements, promote, resolve_model, tracking, user
+from acutance.registry.promotion import find_subject
+from acutance.registry.resolve import CHAMPION
+from acutance.storage.scratch import working_folder
+from acutance.training.plan import StagePlan
+from acutance.weights import fetch_weights
+
+EXAM = "acutance.exam"
+"""The tag of a model version that says how it is examined: data sets, protocol, metrics, gate."""
+
+OVERLAP = "acutance.overlap"
+"""The tag of a model version that was trained on pictures of its exam: what there is to say of it."""
+
+EVALUATION_VERSION = 4
+"""Counts changes of the evaluation's code after which equal models give other numbers."""
+
+RESULT = "evaluation.json"
+"""The file of an evaluation's folder that holds all of it; it is written last."""
+
+
+def evaluate_models(work: PipelineContext, jobs: list[StagePlan]) -> tuple[Evaluation, str, bool]:
+    """Measure bicubic and the pipeline's evaluated stages on the held-out pictures; the caller has connected to Ray.
+
+    Returns:
+        The evaluation, the URI of its folder (`evaluation.json`, `evaluation.csv`, `sheet.png`, `spectrograms.png`),
+        and whether it was made just now.
+    """
+    wanted = work.pipeline.evaluate
+    assert wanted is not None, "a pipeline that restores nothing is not evaluated"
+    measured = work.pipeline.evaluated()
+    models = {job.name: job.model for job in jobs if job.name in measured}
+    return measure_models(
+        work.root,
+        {unrestored(work.pipeline.scale): BICUBIC, **models},
+        work.held_out(),
+        protocol=wanted.protocol,
+        metrics=wanted.metrics,
+        scale=work.pipeline.scale,
+        gpus=work.pipeline.compute.gpus,
+        title=f"{work.pipeline.title}: x{work.pipeline.scale}",
+    )
+
+
+def measure_models(
+    root: str,
+    candidates: dict[str, str],
+    pictures: dict[str, list[Source]],
+    *,
+    protocol: str,
+    metrics: list[str],
+    scale: int,
+    gpus: Asked = "auto",
+    title: str,
+    sheets: bool = True,
+    address: str | None = None,
+) -> tuple[Evaluation, str, bool]:
+    """Measure candidates on pictures, on Ray, or fetch what was measured before, without it.
+
+    Args:
+        sheets: show the pictures side by side too; without them, candidates that were each measured before in
+            whatever company are not measured again.
+        address: of a Ray cluster, see `connect`.
+
+    Returns:
+        The evaluation, the folder where it lies, and whether anything was measured.
+    """
+    marks = {label: _mark(model) for label, model in candidates.items()} | {GROUND_TRUTH: GROUND_TRUTH}
+    how = {
+        "version": EVALUATION_VERSION,
+        "pictures": {name: picture_marks(sources, scale, root, name) for name, sources in pictures.items()},
+        "protocol": protocol,
+        "metrics": metrics,
+        "unavailable": sorted(unavailable(metrics)),
+        "scale": scale,
+    }
+    alone = {label: _single(root, how, mark) for label, mark in marks.items()}
+    folder = storage.join(root, "evaluations", fingerprint({**how, "candidates": marks}))
+    result = storage.join(folder, RESULT)
+    if storage.exists(result):
+        return Evaluation.from_json(storage.read_json(result)), folder, False
+    if not sheets and all(storage.exists(file) for file in alone.values()):
+        evaluation = _put_together(alone)
+        folder = storage.join(root, "evaluations", fingerprint({**how, "candidates": marks, "sheets": False}))
+        _write(evaluation, folder)
+        return evaluation, folder, False
+    total = len(tasks_of(candidates, pictures))
+    with connect(address), working_folder("evaluate") as kept:
+        with progress("evaluate", total) as update:
+            evaluation = evaluate(
+                candidates,
+                pictures,
+                scale=scale,
+                protocol=protocol,
+                metrics=metrics,
+                gpus=gpus,
+                on_progress=update,
+                pictures_to=str(kept),
+            )
+        strips = strips_of(evaluation, str(kept))
+        picture_sheet(storage.join(folder, "sheet.png"), strips, title=title)
+        spectrogram_sheet(storage.join(folder, "spectrograms.png"), strips, title=title)
+    for label, file in alone.items():
+        rows = tuple(row for row in evaluation.rows if row.candidate == label)
+        storage.write_json(file, replace(evaluation, rows=rows).to_json())
+    _write(evaluation, folder)
+    return evaluation, folder, True
+
+
+def _write(evaluation: Evaluation, folder: str) -> None:
+    storage.write_bytes(storage.join(folder, "evaluation.csv"), csv_text(evaluation).encode())
+    storage.write_json(storage.join(folder, RESULT), evaluation.to_json())
+
+
+def _single(root: str, how: dict[str, Any], mark: str) -> str:
+    """Return where a candidate's own values lie, whatever it was measured beside and called then."""
+    return storage.join(root, "evaluations", "single", f"{fingerprint({**how, 'candidate': mark})}.json")
+
+
+def _put_together(files: Mapping[str, str]) -> Evaluation:
+    """Make an evaluation of those of single candidates, by the labels they have now."""
+    found = {label: Evaluation.from_json(storage.read_json(file)) for label, file in files.items()}
+    rows = [replace(row, candidate=label) for label, one in found.items() for row in one.rows]
+    pictures = found[GROUND_TRUTH].pictures()
+    rows.sort(key=lambda row: pictures.index((row.dataset, row.picture)))
+    return replace(found[GROUND_TRUTH], rows=tuple(rows))
+
+
+def picture_marks(sources: list[Source], scale: int, root: str, name: str) -> list[list[str]]:
+    """Return the checksums of pictures and, where they have some, of their LR, or of all that their LR is made by."""
+    files = [[path for path in (s.hr_path(scale), s.lr_paths.get(scale)) if path] for s in sources]
+    known = checksums((path for paths in files for path in paths), root, name)
+    made = [[fingerprint({"name": s.name, "steps": s.degrade})] if s.degrade else [] for s in sources]
+    return [[known[path] for path in paths] + steps for paths, steps in zip(files, made, strict=True)]
+
+
+def _mark(model: str) -> str:
+    return model if model == BICUBIC else hashlib.sha256(storage.read_bytes(model)).hexdigest()
+
+
+def model_file(reference: str, root: str) -> str:
+    """Return the URI of the model file that MODEL names: a registry reference, PIPELINE:STAGE, or a file.
+
+    Raises:
+        ModelError: when it names nothing, or a stage that is not trained yet.
+    """
+    if storage.is_remote(reference):
+        return reference
+    file, colon, stage = reference.rpartition(":")
+    if not colon or found(file, "pipelines") is None:
+        return str(resolve_model(reference, root))
+    work = open_work(file, [], None, root)
+    job = next(job for job in work.jobs(stage) if job.name == stage)
+    if not job.done():
+        raise ModelError("this stage is not trained yet", where=reference, fix=f"acutance train {file} --stage {stage}")
+    return job.model
+
+
+def evaluate_model(
+    reference: str,
+    datasets: list[str],
+    *,
+    against: str | None = None,
+    protocol: str,
+    metrics: list[str] | None,
+    scale: int,
+    root: str,
+    address: str | None = None,
+) -> tuple[Evaluation, str]:
+    """Measure a model, or bicubic, beside bicubic and perhaps another model.
+
+    Args:
+        scale: for bicubic alone; a model knows its own.
+        address: of a Ray cluster, see `connect`.
+
+    Returns:
+        The evaluation, with the candidates `bicubic` (at scale 1 `input`), `model` and `against`, and the URI of its
+        folder.
+    """
+    candidates = {}
+    for label, named in (("model", reference), ("against", against)):
+        if named and named != BICUBIC:
+            candidates[label] = model_file(named, root)
+    if "model" in candidates:
+        scale = int(load_model(candidates["model"])[1]["scale"])
+    candidates = {unrestored(scale): BICUBIC, **candidates}
+    for file in (file for name in metrics or [] if name in METRICS for file in METRICS[name].requires):
+        try:
+            fetch_weights(file)  # a metric that was asked for by name; those of a protocol are taken as they are there
+        except WeightsError as error:
+            say(escape(str(error)))
+    require_scale(catalogue_for(), datasets, scale, "--on")
+    pictures = measured_pictures(catalogue_for(), datasets, scale, protocol)
+    for label, file in candidates.items():
+        if file != BICUBIC and (trained := trained_on(load_model(file)[1], root)):
+            for sentence in overlaps(trained, pictures, scale=scale, root=root, by="evaluation"):
+                say(escape(f"{label}: {sentence}"))
+    subject = unrestored(scale) if reference == BICUBIC else reference
+    title = f"{subject}{f' against {against}' if against else ''}: x{scale}"
+    evaluation, folder, _ = measure_models(
+        root,
+        candidates,
+        pictures,
+        protocol=protocol,
+        metrics=metrics or _metrics_of(protocol),
+        scale=scale,
+        title=title,
+        address=address,
+    )
+    return evaluation, folder
+
+
+def _metrics_of(protocol: str) -> list[str]:
+    if protocol not in PROTOCOLS:
+        raise ConfigError(f"there is no protocol {protocol!r}{nearest(protocol, PROTOCOLS)}", where="--protocol")
+    return list(PROTOCOLS[protocol].metrics)
+
+
+def promote_model(
+    reference: str, root: str, *, to: str = CHAMPION, force: str = "", address: str | None = None
+) -> Decision:
+    """Let a version be examined beside the holder of an alias and, if the gate opens, have the alias.
+
+    The version's own exam (from its pipeline file) is taken by both models. A version that has nobody to beat keeps
+    the values that were measured when it was registered.
+
+    Args:
+        reference: `NAME` (its candidate), `NAME@ALIAS` or `NAME/VERSION`.
+        force: a reason to promote it whatever the exam says.
+        address: of a Ray cluster, see `connect`.
+
+    Raises:
+        ModelError: when there is no such version, or it does not say how it is examined.
+    """
+    client = tracking.connect(root)
+    version = find_subject(client, reference)
+
+    def judge(candidate: Path, champion: Path | None) -> Measurements:
+        exam = _exam_of(version)
+        rivals = {"candidate": str(candidate)} | ({"champion": str(champion)} if champion else {})
+        evaluation, folder, _ = measure_models(
+            root,
+            rivals,
+            measured_pictures(catalogue_for(), exam["on"], exam["scale"], exam["protocol"]),
+            protocol=exam["protocol"],
+            metrics=exam["metrics"],
+            scale=exam["scale"],
+            title=f"{version.name}: version {version.version} and the {to}",
+            sheets=champion is not None,
+            address=address,
+        )
+        scores = {rival: _scores(evaluation, rival) for rival in [*rivals, GROUND_TRUTH]}
+        return Measurements(
+            scores["candidate"],
+            scores.get("champion"),
+            exam["gate"],
+            scores[GROUND_TRUTH],
+            exam={key: exam[key] for key in ("on", "protocol", "scale")},
+            evidence=folder,
+            overlap=version.tags.get(OVERLAP, ""),
+        )
+
+    subject = f"{version.name}/{version.version}"
+    return promote(client, subject, judge=judge, who=user(), to=to, force=force)
+
+
+def _exam_of(version: ModelVersion) -> dict[str, Any]:
+    if EXAM not in version.tags:
+        raise ModelError(
+            "this version does not say how it is examined", where=version.name, fix="register it by `acutance run`"
+        )
+    exam: dict[str, Any] = json.loads(version.tags[EXAM])
+    return exam
+
+
+def _scores(evaluation: Evaluation, candidate: str) -> dict[str, dict[str, float | None]]:
+    return {f"{r.dataset}/{r.picture}": r.metrics for r in evaluation.rows if r.candidate == candidate}

@@ -1,0 +1,227 @@
+"""A campaign opened for work: what it searches on which pipeline, what it would do, what it cannot measure here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from optuna import Study
+
+from acutance import storage
+from acutance.commands.context import (
+    PipelineContext,
+    catalogue_for,
+    measured_pictures,
+    plan,
+    require_scale,
+    storage_root,
+)
+from acutance.config import search_space as campaigns
+from acutance.config.pipeline import Pipeline
+from acutance.config.search_space import Campaign, Pbt, Point, Search
+from acutance.data import Source
+from acutance.errors import DataError
+from acutance.evaluation.metrics import unavailable
+from acutance.fingerprint import fingerprint
+from acutance.training.plan import marks_of_settings
+from acutance.tuning.study import open_storage, open_study, study_address
+from acutance.tuning.trial import with_values
+
+
+@dataclass(frozen=True)
+class CampaignContext:
+    """A campaign with the pipeline that it searches.
+
+    Attributes:
+        lacking: objective -> why it cannot be measured here: its pictures or its metric's weights are not here. A
+            table does without the columns that are lacking; what it is told of them is the paper's.
+        changes: the table that was asked for, and the overrides with which the file was read.
+        before: of a table that starts from the best row of another one, that one, until its best row is known.
+    """
+
+    file: Path
+    search: Search
+    base: PipelineContext
+    lacking: dict[str, str] = field(default_factory=dict)
+    changes: tuple[str, ...] = ()
+    before: CampaignContext | None = None
+
+    @property
+    def campaign(self) -> Campaign:
+        """The settings."""
+        return self.search.campaign
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What determines the campaign, whatever it may spend: a study goes on with more trials."""
+        settings = self.campaign.model_dump(
+            mode="json", by_alias=True, exclude={"concurrency", "pipeline", "budget", "tables", "published"}
+        )
+        points = [[point.row, point.values] for point in self.search.points or []]
+        stages = [job.fingerprint for job in self.base.jobs(self.campaign.stage)]
+        scale = self.search.base.budget.scale
+        return fingerprint({"campaign": settings, "points": points, "stages": stages, "scale": scale})
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        table = f"-{self.search.table}" if self.search.table else ""
+        return f"{self.file.stem}{table}-{self.fingerprint[:8]}"
+
+    @property
+    def folder(self) -> str:
+        """URI of the folder of reports."""
+        return storage.join(self.base.root, "campaigns", self.name)
+
+    @property
+    def wanted(self) -> int:
+        """How many trials there are to be."""
+        return len(self.search.points) if self.search.points is not None else self.campaign.budget.trials
+
+    @property
+    def steps(self) -> int:
+        """The steps of a trial that is not stopped."""
+        return self.base.pipeline.stages[self.campaign.stage].steps
+
+    def study(self) -> Study:
+        """Open the study."""
+        return open_study(open_storage(study_address(self.base.root)), self.name, self.campaign.objectives)
+
+
+def open_campaign(file: str, overrides: list[str], root: str | None, table: str | None = None) -> CampaignContext:
+    """Read a search space, or one of its tables with those that it starts from, and the pipelines they name.
+
+    Raises:
+        ConfigError: see `acutance.campaign.load`.
+    """
+    found = campaigns.load(file, overrides, table=table)
+    work = PipelineContext(found.file, found.shortened, catalogue_for(str(found.file)), storage_root(root))
+    datasets = [goal.on for goal in found.campaign.objectives]
+    require_scale(work.catalogue, datasets, found.base.scale, f"{file}: objectives")
+    lacking = _lacking(found.campaign, work)
+    if table and (measured := [goal for goal in found.campaign.objectives if goal.name not in lacking]):
+        found = replace(found, campaign=found.campaign.model_copy(update={"objectives": measured}))
+    before = open_campaign(file, overrides, root, found.after.table) if found.after else None
+    return CampaignContext(Path(file), found, work, lacking, (*([table] if table else []), *overrides), before)
+
+
+def _lacking(campaign: Campaign, work: PipelineContext) -> dict[str, str]:
+    """Return objective -> why it cannot be measured on this machine."""
+    restored = [goal for goal in campaign.objectives if goal.looks_at]
+    reasons = unavailable({goal.looks_at for goal in restored})
+    for name in {goal.on for goal in restored}:
+        try:
+            measured_on(work, [name])
+        except DataError as error:
+            reasons[name] = f"{name}: {error.what}; {error.fix}"
+    told = {goal: reasons.get(goal.looks_at) or reasons.get(goal.on) for goal in campaign.objectives}
+    return {goal.name: reason for goal, reason in told.items() if reason}
+
+
+def measured_on(work: PipelineContext, datasets: Iterable[str]) -> dict[str, list[Source]]:
+    """Return the pictures that objectives are measured on; raises as `measured_pictures`."""
+    wanted = work.pipeline.evaluate
+    return measured_pictures(work.catalogue, datasets, work.pipeline.scale, wanted.protocol if wanted else "")
+
+
+def judged_on(work: CampaignContext) -> dict[str, list[Source]]:
+    """Return the pictures of each data set that objectives look at."""
+    return measured_on(work.base, sorted({goal.on for goal in work.campaign.objectives if goal.looks_at}))
+
+
+def overlap(work: CampaignContext) -> list[str]:
+    """Return what there is to say of pictures that trials are both trained on and judged by."""
+    stage = work.campaign.stage
+    objectives = work.base.overlap_with(judged_on(work), by="objective", only=stage)
+    return [*objectives, *work.base.overlap(stage)]
+
+
+def require_objectives(work: CampaignContext) -> None:
+    """Refuse to begin what could not be measured at its end, or what another table could not be chosen by.
+
+    Raises:
+        DataError: naming an objective and what it lacks.
+    """
+    needed = [goal.name for goal in work.campaign.objectives if goal.name in work.lacking]
+    if needed:
+        raise DataError(f"{needed[0]} cannot be measured here: {work.lacking[needed[0]]}", where=str(work.file))
+    after, before = work.search.after, work.before
+    if before is not None and after is not None:
+        require_objectives(before)
+        if after.best in before.lacking:
+            raise DataError(
+                f"{after.best} cannot be measured here: {before.lacking[after.best]}",
+                where=f"{work.file}: tables.{work.search.table}.after.best",
+                fix=f"or choose by another column of {after.table}",
+            )
+
+
+def shared_stages(work: CampaignContext) -> set[str]:
+    """Return the stages before the searched one that trials have as the pipeline has them.
+
+    Of a table or a grid they are those that a row needs; a search may need them all.
+    """
+    stage, base = work.campaign.stage, work.base.pipeline
+    before = set(base.order(stage)) - {stage}
+    if work.search.points is None:
+        return before
+    rows = [pipeline for point in work.search.points for pipeline in _pipelines(work, point)]
+    trained = {mark for row in rows for mark in marks_of_settings(row, stage).values()}
+    return {name for name, mark in marks_of_settings(base, stage).items() if name in before and mark in trained}
+
+
+def plan_campaign(work: CampaignContext) -> dict[str, Any]:
+    """Return what a campaign would do, without doing it and without data present.
+
+    `all_steps` counts each training once; of a search, as if no trial were stopped and all differed in their own stage
+    alone.
+    """
+    settings = work.campaign.model_dump(mode="json", by_alias=True)
+    planned, (rows, trainings) = plan(work.base, work.campaign.stage), _planned_rows(work)
+    missing = list(dict.fromkeys([*planned["missing"], *work.lacking.values()]))
+    told = {
+        "config": {"campaign": settings},
+        "scale": work.search.base.budget.scale,
+        "trials": len(rows) or work.wanted,
+        "rows": rows,
+        "missing": missing,
+        "overlap": [] if missing else overlap(work),
+    }
+    if rows:
+        trained = {name for row in rows for name in row["steps"]}
+        told["stages"] = [stage for stage in planned["stages"] if stage["name"] in trained]
+    return {**planned, **told, "all_steps": sum((trainings or _of_a_search(work)).values())}
+
+
+def _planned_rows(work: CampaignContext) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Return the rows of a grid, or of a table and those that it starts from, as they are run; and all trainings."""
+    rows, trainings = _planned_rows(work.before) if work.before else ([], {})
+    start = f"the best of {work.before.search.table}" if work.before else ""
+    for point in work.search.points or []:
+        steps = {}
+        for pipeline in _pipelines(work, point):
+            marks = marks_of_settings(pipeline, work.campaign.stage)
+            steps = {name: pipeline.stages[name].steps for name in marks}
+            trainings |= {mark: steps[name] for name, mark in marks.items()}
+        told = {"row": point.row, "seed": point.seed, "values": point.values, "steps": steps}
+        told |= {"seeded": point.seeded, "once": point.once}
+        rows.append({"table": work.search.table or "", "start": start, **told})
+    return rows, trainings
+
+
+def _pipelines(work: CampaignContext, point: Point) -> list[Pipeline]:
+    """Return the pipeline of a row as it is trained, with each seed of its trial."""
+    content, stage = work.search.base.model_dump(mode="json", by_alias=True), work.campaign.stage
+    seeds = range(work.campaign.seeds)
+    return [with_values(content, stage, point.values, seed, str(work.file)).shortened() for seed in seeds]
+
+
+def _of_a_search(work: CampaignContext) -> dict[str, int]:
+    """Return the steps of each stage of a search, over all trials and seeds."""
+    campaign, pipeline = work.campaign, work.base.pipeline
+    steps = {name: campaign.seeds * pipeline.stages[name].steps for name in pipeline.order(campaign.stage)}
+    each = campaign.scheduler.every if isinstance(campaign.scheduler, Pbt) else work.steps
+    return {**steps, campaign.stage: campaign.seeds * work.wanted * each}

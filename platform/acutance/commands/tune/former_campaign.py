@@ -1,0 +1,95 @@
+"""A search space that was edited since its campaign was interrupted: another campaign, which the user is told.
+
+What a study holds follows from its settings, so trials of other settings are never mixed. The interrupted study is
+closed: its trials will not be gone on with.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any
+
+import optuna
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from optuna import Study
+from optuna.trial import TrialState
+
+from acutance.commands.tune.context import CampaignContext
+from acutance.console import say
+from acutance.errors import ConfigError
+from acutance.registry import tracking
+from acutance.tuning.study_lock import alone_on
+
+SETTINGS, RUN = "settings", "mlflow_run"
+"""Attributes of a study: what its campaign was, and its MLflow run."""
+
+SHOWN = 8
+
+
+def note_settings(work: CampaignContext, study: Study) -> None:
+    """Keep with a study what it searches."""
+    study.set_user_attr(SETTINGS, _settings(work))
+
+
+def close_former(work: CampaignContext, study: Study, client: MlflowClient) -> None:
+    """Where a campaign is to be resumed that is not there, say which one was interrupted and what differs; close it."""
+    former = _interrupted(work, study)
+    if former is None:
+        return
+    try:
+        with alone_on(former):
+            _say_what_differs(work, former)
+            _close(former, f"given up: its search space was changed, {study.study_name} goes on", client)
+    except ConfigError as error:  # it runs
+        say(f"{former.study_name}, of the same search space with other settings, is not touched: {error.what}")
+
+
+def _interrupted(work: CampaignContext, study: Study) -> Study | None:
+    """Return the study of this search space that was begun last and holds trials which nobody has ended."""
+    storage, name = study._storage, re.compile(re.escape(work.name[:-8]) + "[0-9a-f]{8}")
+    found: list[tuple[datetime, Study]] = []
+    for other in optuna.study.get_all_study_names(storage):
+        if other == study.study_name or not name.fullmatch(other):
+            continue
+        known = optuna.load_study(study_name=other, storage=storage)
+        begun = [t.datetime_start for t in known.get_trials(deepcopy=False) if t.state == TrialState.RUNNING]
+        found += [(max(filter(None, begun)), known)] if any(begun) else []
+    return max(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _say_what_differs(work: CampaignContext, former: Study) -> None:
+    old, new = former.user_attrs.get(SETTINGS, {}), _settings(work)
+    lines = [
+        f"  {key}: {old.get(key, 'not set')} -> {new.get(key, 'not set')}"
+        for key in sorted({*old, *new})
+        if old.get(key) != new.get(key)
+    ]
+    more = [f"  ... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    why = "\n".join([*lines[:SHOWN], *more]) or "  its pictures, its files of weights or this program"
+    say(f"{former.study_name} is not gone on with, since its settings differ; {work.name} begins anew:\n{why}")
+
+
+def _close(former: Study, reason: str, client: MlflowClient) -> None:
+    for trial in former.get_trials(deepcopy=False):
+        if trial.state == TrialState.RUNNING:
+            former._storage.set_trial_user_attr(trial._trial_id, "reason", reason)
+            former.tell(trial.number, state=TrialState.FAIL)
+    run = former.user_attrs.get(RUN)
+    try:
+        if run and client.get_run(run).info.status == "RUNNING":
+            tracking.finish_children(client, run, "KILLED")
+            tracking.finish(client, run, "KILLED")
+    except MlflowException:  # it was deleted, or is in another store
+        return
+
+
+def _settings(work: CampaignContext) -> dict[str, Any]:
+    """Return what a campaign searches, and on what, as dotted keys and texts."""
+    out = {"concurrency", "pipeline", "published", "tables"}
+    campaign = work.campaign.model_dump(mode="json", by_alias=True, exclude=out)
+    campaign["budget"] = {key: value for key, value in campaign["budget"].items() if key not in ("trials", "hours")}
+    points = {"points": [[point.row, point.values] for point in work.search.points or []]}
+    stages = work.search.base.model_dump(mode="json", by_alias=True, include={"stages", "data", "scale", "seed"})
+    return tracking.flatten({**campaign, **points, **stages})

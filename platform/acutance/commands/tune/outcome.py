@@ -1,0 +1,122 @@
+"""What a campaign came to: its trials, the best of them, a paper's table, and the row from which another one starts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from acutance import storage
+from acutance.commands.context import PipelineContext
+from acutance.commands.tune.context import CampaignContext
+from acutance.config import pipeline as pipelines
+from acutance.config.search_space import Start, started
+from acutance.errors import TrainingError
+from acutance.tuning.report import best, pareto_front
+from acutance.tuning.report.write import FRONT, PAGE
+from acutance.tuning.study import TrialRecord
+from acutance.tuning.tables import Table, best_row, measured_table
+
+
+@dataclass(frozen=True)
+class CampaignOutcome:
+    """What a campaign came to.
+
+    Attributes:
+        front: the numbers of the trials on the Pareto front; `winner` is one of them.
+        table: of a table campaign, measured beside published.
+        start: the row of another table that it started from.
+        report: URI of the page, an HTML file.
+        picture: URI of the Pareto front as PNG.
+    """
+
+    study: str
+    trials: list[TrialRecord]
+    front: list[int]
+    winner: int | None
+    table: Table | None
+    start: Start | None
+    report: str
+    picture: str
+    run_id: str
+
+
+def outcome_of(work: CampaignContext, trials: list[TrialRecord], run: str) -> CampaignOutcome:
+    """Return what a campaign has come to with these trials, of the MLflow run of this id."""
+    goals = work.campaign.objectives
+    winner = best(trials, goals, work.campaign.judge)
+    return CampaignOutcome(
+        study=work.name,
+        trials=trials,
+        front=[attempt.number for attempt in pareto_front(trials, goals)],
+        winner=winner.number if winner else None,
+        table=_table(work, trials),
+        start=work.search.start,
+        report=storage.join(work.folder, PAGE),
+        picture=storage.join(work.folder, FRONT),
+        run_id=run,
+    )
+
+
+def _table(work: CampaignContext, trials: list[TrialRecord]) -> Table | None:
+    name = work.search.table
+    if name is None:
+        return None
+    table = measured_table(name, work.campaign.tables[name], trials)
+    about = [table.about, f"It {starting(work)}." if work.search.start else ""]
+    about += [f"Not measured: {', '.join(work.lacking)}." if work.lacking else ""]
+    return replace(table, about=" ".join(filter(None, about)), seeded=work.search.seeded, once=work.search.once)
+
+
+def starting(work: CampaignContext) -> str:
+    """Return from which row a table starts, and by what that one was chosen."""
+    start, after = work.search.start, work.search.after
+    return f"starts from {start.row}, the best row of {start.table} by {after.best}" if start and after else ""
+
+
+def from_best(work: CampaignContext, earlier: CampaignOutcome) -> CampaignContext:
+    """Return a table's work with the row that it starts from, the best of the table before it.
+
+    Raises:
+        TrainingError: when that table has rows that have not ended, or none of which all seeds came to their end.
+    """
+    before, after, table = work.before, work.search.after, earlier.table
+    if before is None or after is None or table is None:
+        return work
+    ended = sum(trial.state != "running" for trial in earlier.trials)
+    if ended < before.wanted:
+        what = f"{work.search.table} waits for {after.table}, of which {ended} of {before.wanted} trials have ended"
+        raise TrainingError(what, where=earlier.study, fix="--resume goes on with it")
+    row = best_row(table, after.best)
+    if row is None:
+        what = f"{work.search.table} starts from the best row of {after.table}, of which no row has come to its end"
+        raise TrainingError(what, where=earlier.study, fix="look at why its trials failed")
+    beneath = earlier.start.values if earlier.start else {}
+    start = Start(after.table, row, {**beneath, **before.campaign.tables[after.table].points()[row]})
+    return replace(work, search=started(work.search, start), before=None)
+
+
+def winners_work(work: CampaignContext, outcome: CampaignOutcome) -> PipelineContext:
+    """Return the campaign's pipeline with the winner's values, at the length of the pipeline's file.
+
+    Raises:
+        TrainingError: when no trial was trained to its end.
+    """
+    if outcome.winner is None:
+        raise TrainingError("the campaign has no winner", where=outcome.study, fix="look at why its trials failed")
+    values = {**work.campaign.overrides, **outcome.trials[outcome.winner].values}
+    pipeline = pipelines.load(work.search.file, profile=work.campaign.profile, values=values)
+    return replace(work.base, pipeline=pipeline.shortened(), trial=f"{outcome.study}/{outcome.winner}")
+
+
+def as_dict(outcome: CampaignOutcome) -> dict[str, Any]:
+    """Return the outcome as JSON-like values; a score that is not finite is None."""
+    content = asdict(outcome)
+    for trial in content["trials"]:
+        trial["history"] = {step: _finite(scores) for step, scores in trial["history"].items()}
+        trial |= {"scores": list(trial["history"].values())[-1] if trial["history"] else {}}
+    return content
+
+
+def _finite(scores: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in scores.items()}

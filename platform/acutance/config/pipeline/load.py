@@ -1,0 +1,74 @@
+"""Reads a pipeline file, applies a profile and overrides, and validates everything before anything starts."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from acutance.config.pipeline.settings import Pipeline
+from acutance.config.schema import load_yaml, nearest, override, parse_override, validate
+from acutance.errors import ConfigError
+
+
+def load(
+    path: str | Path,
+    overrides: Iterable[str] = (),
+    *,
+    profile: str | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> Pipeline:
+    """Read a pipeline file.
+
+    Args:
+        path: the YAML file.
+        overrides: `key=value` texts, applied last.
+        profile: a named set of overrides from the file's `profiles`, applied first; where it does not name the
+            registered model, its own name is appended to that one's.
+        values: dotted path -> value, applied after the profile (a trial of a search).
+
+    Raises:
+        ConfigError: naming the file, the dotted path and the nearest valid name of each mistake.
+    """
+    content = load_yaml(path)
+    profiles = _profiles(content, str(path))
+    changes: list[tuple[str, Any]] = []
+    if profile is not None:
+        if profile not in profiles:
+            raise ConfigError(f"there is no profile {profile!r}{nearest(profile, profiles)}", where=str(path))
+        changes += list(profiles[profile].items())
+        changes += _own_name(content, profile, profiles[profile])
+    changes += list((values or {}).items())
+    changes += [parse_override(text) for text in overrides]
+    return _changed(content, changes, str(path))
+
+
+def _own_name(content: Mapping[str, Any], profile: str, changes: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Have a profile register under a name of its own: what it makes is not a version of the model of the file."""
+    registered = content.get("register")
+    if not isinstance(registered, dict) or changes.keys() & {"register", "register.name"}:
+        return []
+    return [("register.name", f"{registered.get('name')}-{profile}")]
+
+
+def _profiles(content: Mapping[str, Any], where: str) -> dict[str, dict[str, Any]]:
+    profiles = content.get("profiles") or {}
+    named = profiles if isinstance(profiles, dict) else {"": profiles}
+    for name, changes in named.items():
+        if not isinstance(changes, dict):
+            what = f"{f'profiles.{name}'.rstrip('.')}: this is no mapping"
+            raise ConfigError(what, where=where, fix="write `name: {path: value}` below profiles")
+    return named
+
+
+def resolve(content: Mapping[str, Any], values: Mapping[str, Any], where: str) -> Pipeline:
+    """Return a pipeline from settings in memory and values by dotted path; errors as for `load`."""
+    return _changed(content, list(values.items()), where)
+
+
+def _changed(content: Mapping[str, Any], changes: list[tuple[str, Any]], where: str) -> Pipeline:
+    settings = copy.deepcopy(dict(content))
+    for dotted, value in changes:
+        override(settings, dotted, value)
+    return validate(Pipeline, settings, where)

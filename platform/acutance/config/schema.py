@@ -1,0 +1,311 @@
+"""From YAML to validated settings: signatures become schemas, mistakes become messages.
+
+A choice such as `{type: rrdbnet, blocks: 23}` names an entry of a dict of typed callables; its other keys are the
+callable's own parameters. Nothing is described twice: the constructor's signature is the schema.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from acutance.config.yaml_text import parse_yaml, read_yaml
+from acutance.errors import ConfigError
+
+OVERRIDES = "overrides"
+"""The key of a search space below which the keys are dotted paths."""
+
+
+LARGEST = 2**31 - 1
+"""The largest whole number that a file may give: sizes, counts and seeds beyond it are mistakes."""
+
+Seed = Annotated[int, Field(ge=0, le=LARGEST)]
+"""What random numbers are drawn from: of the range that every generator takes."""
+
+
+class Strict(BaseModel):
+    """Settings in which an unknown key is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), ser_json_inf_nan="constants")
+
+
+class Choice(Strict):
+    """One entry of a dict of callables with the arguments a file gave it."""
+
+    type: str
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments for the callable that `type` names."""
+        return {name: getattr(self, name) for name in type(self)._parameters}
+
+    _parameters: typing.ClassVar[tuple[str, ...]] = ()
+
+
+SettingsT = TypeVar("SettingsT", bound=BaseModel)
+
+
+def choice_of(
+    choices: Mapping[str, Callable[..., Any]],
+    *,
+    given: Collection[str] = (),
+    common: type[Choice] = Choice,
+    modules: Any = str,
+) -> Any:
+    """Return a type for pydantic fields: `type` selects the callable, the other keys are its keyword-only parameters.
+
+    Args:
+        choices: name to typed callable (a class or a function); its other parameters are data.
+        given: keyword-only parameters that are data, too.
+        common: fields that every choice has besides its own.
+        modules: how a file gives a parameter that is a network.
+    """
+    models = tuple(_choice_model(name, target, given, common, modules) for name, target in choices.items())
+    if len(models) == 1:
+        return models[0]
+    return Annotated[Union[models], Field(discriminator="type")]  # noqa: UP007 - built at run time
+
+
+def _choice_model(
+    name: str, target: Callable[..., Any], given: Collection[str], common: type[Choice], modules: Any
+) -> type[Choice]:
+    function = target.__init__ if inspect.isclass(target) else target
+    hints = typing.get_type_hints(function, include_extras=True)
+    keywords = [p for p in inspect.signature(target).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    parameters = [p for p in keywords if p.name not in given]
+    fields: dict[str, Any] = {
+        p.name: (_settings_type(hints[p.name], modules), ... if p.default is p.empty else p.default) for p in parameters
+    }
+    fields["type"] = (Literal[name], ...)
+    model = create_model(f"{name}_settings", __base__=common, **fields)
+    model._parameters = tuple(p.name for p in parameters)
+    return model
+
+
+def _settings_type(hint: Any, modules: Any) -> Any:
+    if inspect.isclass(hint) and issubclass(hint, _module_type()):
+        return modules
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        return Union[tuple(_settings_type(part, modules) for part in typing.get_args(hint))]  # noqa: UP007
+    return hint
+
+
+def _module_type() -> type:
+    from torch import nn
+
+    return nn.Module
+
+
+def load_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping; see `read_yaml`.
+
+    Raises:
+        ConfigError: when the file is missing, is not YAML, or holds something else.
+    """
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise ConfigError("the file holds no settings", where=str(path), fix="it must be a mapping of keys to values")
+    return content
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split `a.b.c=value`; the value is read as YAML.
+
+    Raises:
+        ConfigError: when there is no `=`, or the value is no YAML.
+    """
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise ConfigError("an override must read key=value", where=text, fix="for example stages.gan.steps=1000")
+    try:
+        return path, parse_yaml(value, text) if value else ""
+    except ConfigError as error:
+        raise ConfigError(error.what, where=text[:200], fix=error.fix) from None
+
+
+def override(content: dict[str, Any], path: str, value: Any) -> None:
+    """Set a value by its dotted path, in place; an item of a list is addressed by its `name` (or `type`).
+
+    A `*` stands for each of what is there: `stages.*.steps`. What follows on `overrides` is one key, a path itself.
+
+    Raises:
+        ConfigError: when the path passes through something that is not there.
+    """
+    before, star, rest = path.partition(".*.")
+    if star:
+        for name in _names(_node(content, before.split("."))):
+            override(content, f"{before}.{name}.{rest}", copy.deepcopy(value))
+        return
+    *parents, last = path.split(".")
+    if OVERRIDES in parents:
+        at = parents.index(OVERRIDES) + 1
+        parents, last = parents[:at], ".".join([*parents[at:], last])
+    node = _node(content, parents)
+    if isinstance(node, list):
+        node[node.index(_child(node, last, path))] = value
+    elif isinstance(node, dict):
+        node[last] = value
+    else:
+        raise ConfigError("this path leads through a value that has no keys", where=path, fix="shorten the path")
+
+
+def _node(content: Any, keys: list[str]) -> Any:
+    """Return what a path leads to, made where it is not there."""
+    node = content
+    for depth, key in enumerate(keys):
+        node = _child(node, key, ".".join(keys[: depth + 1]), create=True)
+    return node
+
+
+def _names(node: Any) -> dict[str, Any]:
+    """Return what is in a mapping by its keys, what is in a list by its names."""
+    if isinstance(node, list):
+        return {str(item.get("name", item.get("type"))): item for item in node if isinstance(item, dict)}
+    return dict(node) if isinstance(node, dict) else {}
+
+
+def _child(node: Any, key: str, path: str, create: bool = False) -> Any:
+    if isinstance(node, list):
+        names = _names(node)
+        if key not in names:
+            raise ConfigError(f"nothing here is named {key!r}{nearest(key, names)}", where=path)
+        return names[key]
+    if not isinstance(node, dict):
+        raise ConfigError("this path leads through a value that has no keys", where=path, fix="shorten the path")
+    if node.get(key) is None and create:
+        node[key] = {}
+    return node[key]
+
+
+def validate(model: type[SettingsT], content: Any, where: str) -> SettingsT:
+    """Validate settings; every mistake is named by file, dotted path and nearest valid name.
+
+    Raises:
+        ConfigError: listing all mistakes.
+    """
+    if lines := list(_too_large(content, [])):
+        raise ConfigError("\n".join(lines), where=where, fix="mend the keys named above")
+    try:
+        return model.model_validate(content)
+    except pydantic.ValidationError as error:
+        lines = [_mistake(model, mistake, content) for mistake in error.errors()]
+        raise ConfigError("\n".join(lines), where=where, fix="mend the keys named above") from None
+
+
+def _too_large(node: Any, path: list[str]) -> Iterator[str]:
+    """Yield what there is to say of whole numbers that no count, size or seed can be."""
+    if isinstance(node, dict | list):
+        named = isinstance(node, list) and len(_names(node)) == len(node)
+        inside = node if isinstance(node, dict) else _names(node) if named else dict(enumerate(node))
+        for key, value in inside.items():
+            yield from _too_large(value, [*path, str(key)])
+    elif isinstance(node, int) and abs(node) > LARGEST:
+        yield f"{'.'.join(path)}: this number is out of range; whole numbers go to {LARGEST}"
+
+
+def _mistake(model: type[BaseModel], mistake: Any, content: Any) -> str:
+    path, node = [], content
+    for part in mistake["loc"]:
+        if isinstance(node, list) and isinstance(part, int) and part < len(node):
+            node = node[part]
+            path.append(str(node.get("name", node.get("type", part))) if isinstance(node, dict) else str(part))
+        elif isinstance(node, dict) and part in node:
+            node = node[part]
+            path.append(str(part))
+        elif part == mistake["loc"][-1] and mistake["type"] == "missing":
+            path.append(str(part))
+    message = _worded(mistake)
+    if mistake["type"] == "extra_forbidden":
+        message = f"unknown key{nearest(str(mistake['loc'][-1]), _keys_at(model, mistake['loc'][:-1]))}"
+    elif mistake["type"] == "union_tag_invalid":
+        tag, expected = mistake["ctx"]["tag"], mistake["ctx"]["expected_tags"].replace("'", "").split(", ")
+        message = f"unknown type {tag!r}{nearest(tag, expected)}"
+    elif mistake["type"] == "missing":
+        message = "this key is missing"
+    elif mistake["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        message = _mapping_asked(mistake["input"], model, mistake["loc"])
+    return f"{'.'.join(path)}: {message}" if path else message
+
+
+ASKED = {
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "a text",
+}
+"""Kind of a pydantic error -> what would have been taken."""
+
+
+def _worded(mistake: Any) -> str:
+    """Return what is wrong with a value, with an example of what is taken."""
+    given, kind = mistake["input"], mistake["type"]
+    if kind == "literal_error":
+        return f"{given!r} is not taken; give {mistake['ctx']['expected']}"
+    if kind in ("list_type", "tuple_type"):
+        example = f"[{given}]" if isinstance(given, str | int | float) else "[a, b]"
+        return f"this must be a list, such as {example}"
+    if kind in ASKED:
+        return f"{given!r} is not {ASKED[kind]}"
+    return str(mistake["msg"].removeprefix("Value error, "))
+
+
+def _mapping_asked(given: Any, model: type[BaseModel], location: tuple[Any, ...]) -> str:
+    """Return that a mapping is asked for, with an example: of its types, or of its keys."""
+    keys = sorted(_keys_at(model, location))
+    if isinstance(given, str) and "type" in keys:
+        return f"this must be a mapping, such as {{type: {given}}}"
+    return f"this must be a mapping of {', '.join(keys)}" if keys else "this must be a mapping, such as {key: value}"
+
+
+def nearest(word: str, candidates: typing.Iterable[str]) -> str:
+    """Return `; did you mean ...?`, or the valid names where none is near."""
+    candidates = sorted(candidates)
+    close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; valid are {', '.join(candidates)}" if candidates else ""
+
+
+def _keys_at(model: Any, location: tuple[Any, ...]) -> set[str]:
+    """Return the valid keys of the settings at a location of a pydantic error."""
+    node: Any = model
+    for part in location:
+        node = _descend(node, part)
+    return {field.alias or name for m in _models(node) for name, field in m.model_fields.items()}
+
+
+def _descend(hint: Any, part: Any) -> Any:
+    found = []
+    for model in _models(hint):
+        if model.__name__ in (f"{part}_settings", part):
+            return model
+        found += [field.annotation for name, field in model.model_fields.items() if part in (field.alias, name)]
+    if found:
+        return found[0]
+    inside = [a for a in typing.get_args(_bare(hint)) if a is not type(None)]
+    return inside[-1] if inside else hint
+
+
+def _bare(hint: Any) -> Any:
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
+
+
+def _models(hint: Any) -> list[type[BaseModel]]:
+    hint = _bare(hint)
+    if inspect.isclass(hint) and issubclass(hint, BaseModel):
+        return [hint]
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        return [model for part in typing.get_args(hint) for model in _models(part)]
+    return []

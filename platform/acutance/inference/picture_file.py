@@ -1,0 +1,113 @@
+"""One picture file enlarged into another, unless that is there already."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from acutance import storage
+from acutance.cluster.hardware import device_of
+from acutance.data.decode import decode_image
+from acutance.data.metadata import NOTHING
+from acutance.data.pictures import read_file
+from acutance.errors import AcutanceError
+from acutance.inference.encode import SUFFIXES, check_format, lossy_file, png_files
+from acutance.inference.enlarge import enlarge
+from acutance.inference.origin import chunk_of, is_marked, mark_of
+from acutance.models.model_file import load_model
+
+OnRows = Callable[[int, int], None]
+"""Called with the rows that are finished and with all rows."""
+
+
+class Restorer(NamedTuple):
+    """A network on its device, its description, and the SHA-256 of the model file."""
+
+    network: nn.Module
+    description: dict[str, Any]
+    sha256: str
+
+
+class Outcome(NamedTuple):
+    """What became of a picture; `why` says why it failed."""
+
+    source: str
+    target: str
+    state: Literal["written", "kept", "failed"]
+    why: str = ""
+
+
+def read_model(uri: str) -> tuple[bytes, str]:
+    """Return the bytes of a model file, which travel to other machines, and their SHA-256.
+
+    Raises:
+        ModelError: when it is missing, damaged or no model file of ours.
+    """
+    load_model(uri)  # one error here, not one from every process
+    content = storage.read_bytes(uri)
+    return content, hashlib.sha256(content).hexdigest()
+
+
+def open_restorer(content: bytes, sha256: str, device: str | None = None) -> Restorer:
+    """Build the network of a model file's bytes, on a device; None is the GPU where there is one."""
+    with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
+        file.write(content)
+        file.flush()
+        network, description = load_model(file.name)
+    where = device or device_of(float(torch.cuda.is_available()))
+    return Restorer(network.to(where), description, sha256)
+
+
+def enlarge_file(
+    restorer: Restorer, source: str, target: str, on_rows: OnRows | None = None, *, strip: bool = False
+) -> Outcome:
+    """Enlarge a picture file into `target`, whose suffix says the format; whatever fails is told, not raised.
+
+    A PNG that this model made of this source is kept; other formats hold no mark and are made anew.
+
+    Args:
+        strip: leave out what the file tells about its picture: EXIF, XMP, dots an inch. Colours stay.
+    """
+    try:
+        state = _enlarge_file(restorer, source, target, on_rows or (lambda *_: None), strip)
+    except AcutanceError as error:
+        return Outcome(source, target, "failed", f"{error.what}; {error.fix}" if error.fix else error.what)
+    except Exception as error:  # one picture of thousands must not end a night's work, whatever it is about it
+        return Outcome(source, target, "failed", f"{type(error).__name__}: {str(error)[:200]}")
+    return Outcome(source, target, state)
+
+
+def _enlarge_file(
+    restorer: Restorer, source: str, target: str, on_rows: OnRows, strip: bool
+) -> Literal["written", "kept"]:
+    form = SUFFIXES[PurePosixPath(target).suffix.lower()]
+    content = read_file(source)
+    mark = mark_of(restorer.sha256, content, strip=strip)
+    if form == "PNG" and is_marked(target, mark):
+        return "kept"
+    picture = decode_image(content)
+    picture = replace(picture, about=NOTHING) if strip else picture
+    scale = int(restorer.description["scale"])
+    check_format(form, picture, scale)
+    bands = _told(enlarge(restorer.network, restorer.description, [picture]), picture.pixels.shape[0] * scale, on_rows)
+    if form == "PNG":
+        storage.write_bytes(target, png_files(bands, [picture], scale, notes=(chunk_of(mark),))[0])
+    else:
+        storage.write_bytes(target, lossy_file(bands, picture, form))
+    return "written"
+
+
+def _told(bands: Iterator[list[np.ndarray]], height: int, on_rows: OnRows) -> Iterator[list[np.ndarray]]:
+    done = 0
+    for band in bands:
+        yield band
+        done += len(band[0])
+        on_rows(done, height)

@@ -1,0 +1,156 @@
+"""Where a lease's sign can lie beside outputs: a local file, or an object of a bucket."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from acutance import storage
+from acutance.storage.disk import written_to
+from acutance.storage.lease import Place, Sign
+from acutance.storage.patience import patiently
+
+Result = TypeVar("Result")
+
+
+def place(uri: str) -> Place:
+    """Return the place of a sign: a path, or the URI of an object."""
+    if not storage.is_remote(uri):
+        return LocalFile(Path(uri))
+    return S3Object(uri) if uri.startswith("s3://") else StoredFile(uri)
+
+
+class LocalFile:
+    """A file that is locked while it is looked at; it is there as long as the lease is."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> Sign | None:
+        """Return the sign."""
+        try:
+            with open(self.path) as file:
+                fcntl.flock(file, fcntl.LOCK_SH)
+                return _sign(file.read())
+        except FileNotFoundError:
+            return None
+
+    def swap(self, old: Sign | None, new: Sign | None) -> bool:
+        """Exchange the sign, in one."""
+        with written_to(self.path), self._locked() as file:
+            if _sign(file.read()) != old:
+                return False
+            file.truncate(0)
+            if new is None:
+                self.path.unlink()
+            else:
+                file.write(json.dumps(new))
+            return True
+
+    @contextmanager
+    def _locked(self) -> Iterator[IO[str]]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            with open(self.path, "a+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if not self.path.exists() or os.fstat(file.fileno()).st_ino != self.path.stat().st_ino:
+                    continue  # whoever had it has ended, and removed this very file
+                file.seek(0)
+                yield file
+                return
+
+
+class S3Object:
+    """An object that is written on the condition that it is still the one that was read."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.bucket, _, self.key = uri.removeprefix("s3://").partition("/")
+
+    def read(self) -> Sign | None:
+        """Return the sign."""
+        return self._read()[0]
+
+    def swap(self, old: Sign | None, new: Sign | None) -> bool:
+        """Exchange the sign, in one; an empty object stands for none."""
+        there, version = self._read()
+        if there != old:
+            return False
+        condition = {"IfMatch": version} if version else {"IfNoneMatch": "*"}
+        body = json.dumps(new).encode() if new else b""
+        return self._asked(lambda: self._put(body, condition))
+
+    def _put(self, body: bytes, condition: dict[str, str]) -> bool:
+        from botocore.exceptions import ClientError
+
+        try:
+            self._client.put_object(Bucket=self.bucket, Key=self.key, Body=body, **condition)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] in (404, 409, 412):
+                return False
+            raise
+        return True
+
+    def _read(self) -> tuple[Sign | None, str]:
+        """Return the sign, and the mark of the object's present version, empty where there is no object."""
+        from botocore.exceptions import ClientError
+
+        def look() -> tuple[Sign | None, str]:
+            try:
+                found = self._client.get_object(Bucket=self.bucket, Key=self.key)
+                return _sign(found["Body"].read().decode()), str(found["ETag"])
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "NoSuchKey":
+                    raise
+                return None, ""
+
+        return self._asked(look)
+
+    def _asked(self, attempt: Callable[[], Result]) -> Result:
+        def named() -> Result:
+            with storage.s3_errors(self.uri):
+                return attempt()
+
+        store = f"s3://{self.bucket}"
+        return patiently(f"the storage {store}", store, named)
+
+    @cached_property
+    def _client(self) -> Any:
+        return storage.s3_client()
+
+
+class StoredFile:
+    """A file of another object store. pyarrow writes there without conditions: of two processes that begin within
+    the same second, both may get the lease, until the first of them renews it."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    def read(self) -> Sign | None:
+        """Return the sign."""
+        return _sign(storage.read_bytes(self.uri).decode()) if storage.exists(self.uri) else None
+
+    def swap(self, old: Sign | None, new: Sign | None) -> bool:
+        """Exchange the sign."""
+        if self.read() != old:
+            return False
+        if new is None:
+            storage.delete(self.uri)
+        else:
+            storage.write_bytes(self.uri, json.dumps(new).encode())
+        return True
+
+
+def _sign(text: str) -> Sign | None:
+    """Return what was written; None where a process was killed over it."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

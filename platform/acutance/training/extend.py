@@ -1,0 +1,66 @@
+"""A training that is to be longer than one before it, or to end otherwise, goes on from where their ways part.
+
+What step s does to the weights follows from settings that are the same for all steps and from the learning rates up to
+s. So a training whose settings differ in its length and in later rates alone ends with the same weights from a
+checkpoint of the other one as from its own first step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from acutance import storage
+from acutance.config.pipeline import Stage
+from acutance.config.pipeline.stage import Optimiser
+from acutance.errors import DamagedError
+from acutance.training import checkpoint
+from acutance.training.plan import StagePlan
+
+BEGINNINGS = "beginnings"
+"""The folder, below the storage root, that names trainings by what they begin with."""
+
+
+def going_on(job: StagePlan, root: str) -> StagePlan:
+    """Note a training for those that come later; return it as going on from one before it, where there is such a one.
+
+    Args:
+        root: URI of the storage root.
+    """
+    folder = storage.join(root, BEGINNINGS, job.beginning)
+    found = None if storage.names(job.checkpoints) else max(_checkpoints(job, root, folder), default=None)
+    storage.write_json(storage.join(folder, f"{job.fingerprint}.json"), {"stage": job.settings})
+    return replace(job, begins_at=found[1]) if found else job
+
+
+def _checkpoints(job: StagePlan, root: str, folder: str) -> Iterator[tuple[int, str]]:
+    """Yield step and URI of those checkpoints of other trainings that lie on this one's way.
+
+    Those of a training that is under way are left alone: it deletes all but its newest ones.
+    """
+    mine = Stage.model_validate(job.settings)
+    for name in storage.names(folder):
+        other = replace(job, folder=storage.join(root, "stages", name.removesuffix(".json")))
+        steps = {checkpoint.step_of(file): file for file in storage.names(other.checkpoints)}
+        if other.folder == job.folder or not steps or storage.exists(other.lease):
+            continue
+        try:
+            theirs = Stage.model_validate(storage.read_json(storage.join(folder, name))["stage"])
+        except (DamagedError, ValueError):  # it was written by a program that knew other settings
+            continue
+        for step, file in steps.items():
+            if step < mine.steps and all(_same_rates(*pair, step) for pair in _optimisers(mine, theirs)):
+                yield step, storage.join(other.checkpoints, file)
+
+
+def _optimisers(one: Stage, other: Stage) -> list[tuple[Optimiser, Optimiser]]:
+    judges = [(one.discriminators[name].optimiser, other.discriminators[name].optimiser) for name in one.discriminators]
+    return [(one.optimiser, other.optimiser), *((a or one.optimiser, b or other.optimiser) for a, b in judges)]
+
+
+def _same_rates(one: Optimiser, other: Optimiser, steps: int) -> bool:
+    """Tell whether two learning rates are the same in each of the first steps; they change at few of them."""
+    changes = {0, *one.milestones, *other.milestones}
+    for every in filter(None, (one.every, other.every)):
+        changes |= set(range(0, steps, every))
+    return all(one.rate(step) == other.rate(step) for step in changes if step < steps)

@@ -1,0 +1,151 @@
+"""What one process at a time does: who has it, who may take it over, and who finds out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from acutance.errors import ConfigError, LostError
+from acutance.process import this_process
+from acutance.storage import lease
+from acutance.storage.lease import Lease, Place, alone
+from acutance.storage.places import place
+from acutance.tuning.study import open_storage, open_study
+from acutance.tuning.study_lock import InStudy
+from made_buckets import Bucket
+
+KINDS = ["file", "bucket", "database", "journal"]
+
+
+@pytest.fixture
+def somewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Place]:
+    """The same place of a sign, seen as by processes of their own."""
+    kind = request.param
+    if kind == "bucket":
+        bucket: Bucket = request.getfixturevalue("bucket")
+        return lambda: place(f"{bucket.uri}/a/lease.json")
+    if kind == "file":
+        return lambda: place(str(tmp_path / "a" / "lease.json"))
+    address = f"sqlite:///{tmp_path}/studies.db" if kind == "database" else str(tmp_path / "studies.journal")
+    goal: Any = SimpleNamespace(goal="maximize", name="psnr")
+    return lambda: InStudy(open_study(open_storage(address), "s", [goal]))
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is said; seconds are hundredths."""
+    said: list[str] = []
+    monkeypatch.setattr(lease, "say", said.append)
+    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.05)
+    return said
+
+
+@pytest.mark.parametrize("somewhere", KINDS, indirect=True)
+def test_of_those_that_begin_together_one_gets_it(somewhere: Callable[[], Place]) -> None:
+    together, got = threading.Barrier(4), list[Lease]()
+    places = [somewhere() for _ in range(4)]
+
+    def begin(where: Place) -> None:
+        mine = Lease(where, "it")
+        together.wait()
+        if mine.begin() is None:
+            got.append(mine)
+
+    threads = [threading.Thread(target=begin, args=(each,)) for each in places]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == 1
+    got[0].end()
+    assert Lease(somewhere(), "it").begin() is None
+
+
+@pytest.mark.parametrize("somewhere", KINDS, indirect=True)
+def test_who_was_stopped_finds_out_that_another_one_has_it(
+    somewhere: Callable[[], Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Lease(somewhere(), "the run"), Lease(somewhere(), "the run")
+    assert first.begin() is None
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + lease.STALE_SECONDS + 2)
+    assert second.begin() is None
+    first.renewed -= 62
+    assert not first.held()
+    with pytest.raises(LostError, match=r"the run was taken over by process \d+ on \S+, since 20.*stood still"):
+        first.require()
+    first.end()
+    assert second.held()
+    second.renewed -= 62
+    assert second.held(), "renewing it, and the end of the other one, leave it where it is"
+
+
+def test_a_second_one_is_told_who_where_and_since_when(tmp_path: Path) -> None:
+    where = place(str(tmp_path / "lease.json"))
+    words = r"this campaign is running already: process \d+ on \S+, since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d"
+    with alone(where, "this campaign", "s"), pytest.raises(ConfigError, match=words), alone(where, "this campaign", ""):
+        pass
+    assert not (tmp_path / "lease.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("process", "beat", "free"),
+    [("elsewhere 1 2", -30, False), ("elsewhere 1 2", -90, True), ("", -30, False), ("dead", 0, True)],
+)
+def test_who_is_dead_gives_way(tmp_path: Path, process: str, beat: float, free: bool) -> None:
+    dead = this_process() + "1"
+    sign = {"id": "x", "process": dead if process == "dead" else process, "machine": "m", "pid": 1, "since": 0.0}
+    where = place(str(tmp_path / "lease.json"))
+    assert where.swap(None, {**sign, "beat": time.time() + beat})
+    assert (Lease(where, "it").begin() is None) == free
+
+
+def test_the_one_that_waits_goes_on_when_the_other_ends(tmp_path: Path, quick: list[str]) -> None:
+    where, began = place(str(tmp_path / "lease.json")), threading.Event()
+    order: list[str] = []
+
+    def other() -> None:
+        with alone(where, "it", ""):
+            began.set()
+            time.sleep(0.1)
+            order.append("other")
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    began.wait()
+    with alone(where, "it", "", until=lambda: False):
+        order.append("this")
+    thread.join()
+    assert order == ["other", "this"]
+    assert len(quick) == 1
+    assert quick[0].startswith("it is under way already: process ")
+
+
+def test_one_that_waits_goes_on_when_nothing_is_left_to_do(tmp_path: Path, quick: list[str]) -> None:
+    where = place(str(tmp_path / "lease.json"))
+    with alone(where, "it", "") as mine:
+        with alone(where, "it", "", until=lambda: True) as none:
+            assert none.held()
+        assert mine.held()
+
+
+def test_the_work_of_one_that_has_lost_it_is_interrupted(tmp_path: Path, quick: list[str]) -> None:
+    where: Any = place(str(tmp_path / "lease.json"))
+    began, other = time.monotonic(), {"id": "y", "process": "", "machine": "m", "pid": 7, "since": 0.0}
+
+    def work() -> None:
+        with alone(where, "it", ""):
+            where.swap(where.read(), {**other, "beat": time.time()})
+            time.sleep(20)
+
+    with pytest.raises(LostError, match="taken over"):
+        work()
+    assert time.monotonic() - began < 10
+    assert where.read()["pid"] == 7
