@@ -12,6 +12,9 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+DATA = Path(os.environ["ACUTANCE_DATA"]) if os.environ.get("ACUTANCE_DATA") else None
+"""The developer's folder of benchmark pictures, parameter files and weights."""
+
 ASTRAY = {"RAY_ADDRESS", "MLFLOW_TRACKING_URI", "ACUTANCE_STORAGE", "ACUTANCE_WEIGHTS", "ACUTANCE_DATA"}
 """What in a developer's environment would lead a test elsewhere."""
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,15 +14,26 @@ from typing import Any
 import pytest
 import torch
 
+from command_line import ASTRAY, DATA
 from made_buckets import Bucket, opened, served
-
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def pytest_configure() -> None:
+    for name in ASTRAY:  # a test asks for what it needs: it meets the same environment everywhere
+        os.environ.pop(name, None)
     torch.set_num_threads(1)
     # A shell starts what it puts into the background deaf to Ctrl-C, and tests press it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was skipped, and why: a line a reason."""
+    reasons = Counter(
+        re.sub(r"^Skipped: ", "", report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr))
+        for report in terminalreporter.stats.get("skipped", [])
+    )
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.write_line(f"{count} skipped: {reason}", yellow=True)
 
 
 @pytest.fixture(autouse=True)
@@ -34,10 +47,9 @@ def same_path() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder of benchmark pictures, parameter files and weights; tests that need it skip where it is absent."""
-    root = Path(os.environ.get("ACUTANCE_DATA") or REPOSITORY.parent / "shared" / "data")
-    if not root.is_dir():
+    if DATA is None or not DATA.is_dir():
         pytest.skip("no benchmark data: set ACUTANCE_DATA")
-    return root
+    return DATA
 
 
 @pytest.fixture

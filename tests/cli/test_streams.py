@@ -10,7 +10,9 @@ import pytest
 from command_line import REPOSITORY, environment
 
 HELP = f"{sys.executable} -m acutance --help"
-SAYS = f"{sys.executable} -c 'from acutance import streams; streams.secure(); from acutance.console import say; say("
+SAYS = (
+    f"{sys.executable} -c 'from acutance.cli import streams; streams.secure(); from acutance.console import say; say("
+)
 DOES = f'{SAYS}"first"); say("second"); print("done")\''
 
 

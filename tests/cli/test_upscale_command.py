@@ -39,7 +39,7 @@ def test_what_is_no_picture_is_seen_before_anything_is_loaded(tmp_path: Path, co
     if content:
         source.write_bytes(content)
     code = (
-        "import sys; from acutance.upscaling.look import require_input\n"
+        "import sys; from acutance.inference.check_input import require_input\n"
         "try: require_input(sys.argv[1])\n"
         "except Exception as error: print(error, {'torch', 'numba', 'ray'} & {*sys.modules})"
     )

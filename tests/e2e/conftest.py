@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from command_line import REPOSITORY, Quickstart, acutance
+from command_line import DATA, Quickstart, acutance
 
 
 @pytest.fixture(scope="session")
 def weights() -> dict[str, str]:
     """The environment in which NIQE and LPIPS are available, where their files are on this machine."""
-    root = Path(os.environ.get("ACUTANCE_DATA") or REPOSITORY.parent / "shared" / "data")
-    return {"ACUTANCE_WEIGHTS": str(root)} if root.is_dir() else {}
+    return {"ACUTANCE_WEIGHTS": str(DATA)} if DATA else {}
 
 
 SHORT = {
