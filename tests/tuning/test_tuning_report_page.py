@@ -17,7 +17,8 @@ from PIL import Image
 from acutance.config.search_space import Campaign, Point
 from acutance.data import Source, write_picture
 from acutance.models.model_file import build_network, save_model
-from acutance.tuning.report.importances import importances
+from acutance.tuning.report.derived_studies import study_of
+from acutance.tuning.report.plots import importance_picture, pareto_picture
 from acutance.tuning.report.record import Record
 from acutance.tuning.report.study_link import dashboard_command, yaml_text
 from acutance.tuning.report.write import write_report
@@ -240,26 +241,28 @@ def test_values_are_given_as_the_command_line_takes_them() -> None:
     assert texts == ["0.5", ".inf", "a b", "[1, [2, 3]]", "null", "true", "{x: 1}"]
 
 
-def test_the_parameter_that_matters_is_told() -> None:
-    def law(assignment: Any, step: int) -> dict[str, float]:
-        return {"psnr_y on Set5": 28 - abs(math.log10(assignment.values[f"stages.gan.{RATE}"]) + 3.5)}
-
-    study, _ = played(two(objectives=[PSNR], scheduler=None, budget={"trials": 24}), law)
-    shares, notes = importances(trial_records(study), two(objectives=[PSNR]))
-    assert shares["psnr_y on Set5"]["optimiser.learning_rate"] > 0.85
-    assert sum(shares["psnr_y on Set5"].values()) == pytest.approx(1)
-    assert notes == []
+def test_what_optuna_draws_has_the_trials_with_their_numbers_parameters_and_courses() -> None:
+    campaign = two(objectives=[PSNR])
+    known, _ = played(campaign, failing=lambda number: number == 5)
+    records = trial_records(known)
+    trials = study_of(records, campaign.objectives, campaign).trials
+    states = {"complete": "COMPLETE", "stopped": "PRUNED", "failed": "FAIL"}
+    assert [trial.state.name for trial in trials] == [states[record.state] for record in records]
+    assert trials[0].value == records[0].scores["psnr_y on Set5"]
+    assert trials[0].params == {
+        "adversarial.weight": records[0].values[f"stages.gan.{WEIGHT}"],
+        "optimiser.learning_rate": records[0].values[f"stages.gan.{RATE}"],
+    }
+    assert list(trials[0].intermediate_values) == [20, 60, 180]
 
 
 def test_scores_that_do_not_vary_have_no_importances() -> None:
     study, _ = played(two(objectives=[PSNR], scheduler=None), lambda assignment, step: {"psnr_y on Set5": 28.0})
-    shares, notes = importances(trial_records(study), two(objectives=[PSNR]))
-    assert shares == {}
-    assert notes[-1] == "psnr_y on Set5 hardly varies: no share of it can be told."
+    drawn = importance_picture(trial_records(study), two(objectives=[PSNR]))
+    assert drawn.png is None
+    assert drawn.notes[-1] == "psnr_y on Set5 hardly varies: no share of it can be told."
 
 
 def test_figures_survive_letters_without_a_shape() -> None:
-    from acutance.tuning.report.pareto import pareto_picture
-
     picture = pareto_picture([], campaign_of(objectives=[{**PSNR, "on": "数据"}]).objectives, "超分辨率")
     assert Image.open(io.BytesIO(picture)).width > 300

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from acutance.config.search_space import Campaign, Goal
+from acutance.config.search_space import Goal
 from acutance.evaluation.validation import QUANTITIES
 from acutance.tuning.pruners import dominates, judged
 from acutance.tuning.study import TrialRecord
@@ -38,11 +38,6 @@ def ranked(attempts: Sequence[TrialRecord], goals: Sequence[Goal], judge: str) -
 def best(attempts: Sequence[TrialRecord], goals: Sequence[Goal], judge: str) -> TrialRecord | None:
     """Return the trial that the judge likes best; None where none was trained to its end."""
     return next(iter(ranked(attempts, goals, judge)), None)
-
-
-def deciding(campaign: Campaign) -> Goal:
-    """Return the objective that the judge goes by; of dominance, which goes by all, the first."""
-    return next((goal for goal in campaign.objectives if goal.name == campaign.judge), campaign.objectives[0])
 
 
 def spent(attempts: Sequence[TrialRecord], seeds: int = 1) -> dict[int, int]:

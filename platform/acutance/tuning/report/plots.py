@@ -1,117 +1,320 @@
-"""Figures of a campaign: the best so far, learning curves, importances."""
+"""Figures of a campaign, drawn by Optuna, with what it does not draw: stopped trials, steps spent, published rows."""
 
 from __future__ import annotations
 
+import io
 import math
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import accumulate, combinations
+from typing import Any
 
 import numpy as np
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from optuna import Study
+from optuna.importance import FanovaImportanceEvaluator
+from optuna.visualization import matplotlib as figures
+from PIL import Image
 
-from acutance.config.search_space import Goal
-from acutance.evaluation.validation import QUANTITIES
-from acutance.tuning.report.drawing import BEST, FAINT, PLAIN, axis_title, count_trials, cut_off, dress, png, worded
-from acutance.tuning.report.front import spent, whole
+from acutance.config.search_space import Campaign, Goal
+from acutance.tuning.report.derived_studies import finished, study_of, weighed
+from acutance.tuning.report.front import heading, pareto_front, quantity, spent, whole
+from acutance.tuning.report.record import Drawn
 from acutance.tuning.study import TrialRecord
 
+BEST, FAINT, PAPER = "#c0392b", "#9a9a9a", "#1e8449"
 MOST_GOALS = 4
+MOST_NAMES = 12
+"""With more trials than this single ones are not named."""
+
+STOPPED = "stopped early, as it was then"
+SMALL: dict[str, Any] = {"fontsize": 8}
+
+FAR_OUT = 3.0
+"""Quartile distances beyond which a point counts as far out (Tukey) and is left outside the axes."""
+
+Published = Mapping[str, Mapping[str, float]]
+"""A paper's rows: row -> objective -> value."""
 
 
-def history_picture(attempts: Sequence[TrialRecord], goals: Sequence[Goal], seeds: int = 1) -> bytes | None:
-    """Draw the best score so far of trials trained to their end, against trials and against steps spent.
-
-    Stopped trials' steps count; what they scored does not. None where no trial has all scores.
-    """
+def history_picture(attempts: Sequence[TrialRecord], campaign: Campaign) -> bytes | None:
+    """Draw the best score so far, against trials below and steps spent above. None where no trial has all scores."""
+    goals = campaign.objectives
     if not whole(attempts, goals):
         return None
-    shown = goals[:MOST_GOALS]
-    figure = Figure(figsize=(10, 2.9 * len(shown)), layout="constrained")
+    with _drawing():
+        return _stacked([_history(attempts, goal, campaign.seeds) for goal in goals[:MOST_GOALS]])
+
+
+def _history(attempts: Sequence[TrialRecord], goal: Goal, seeds: int, published: Iterable[float] = ()) -> Axes:
+    axes = figures.plot_optimization_history(study_of(attempts, [goal]), target_name=_titled(goal))
+    axes.set_title("")
+    scores = {attempt.number: attempt.scores[goal.name] for attempt in attempts if goal.name in attempt.scores}
+    stopped = [(a.number, scores[a.number]) for a in attempts if a.state == "stopped" and a.number in scores]
+    _scatter(axes, stopped, "x", FAINT, STOPPED)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if attempts and not attempts[0].row:
+        _count_steps(axes, attempts, seeds)
+    _dress(axes)
+    best = [scores[attempt.number] for attempt in pareto_front(attempts, [goal])]
+    _zoom(axes, "y", [list(scores.values()), list(published)], best)
+    return axes
+
+
+def _count_steps(axes: Axes, attempts: Sequence[TrialRecord], seeds: int) -> None:
+    """Write above some trials how many steps all trials until then were trained."""
     costs = spent(attempts, seeds)
     steps = list(accumulate(costs[attempt.number] for attempt in attempts))
-    for row, goal in zip(figure.subplots(len(shown), 2, squeeze=False, sharey="row"), shown, strict=True):
-        ended = whole(attempts, [goal])
-        so_far = _so_far(attempts, ended, goal)
-        for axes, places, name in ((row[0], [a.number for a in attempts], "trial"), (row[1], steps, "steps spent")):
-            at = dict(zip((a.number for a in attempts), places, strict=True))
-            axes.scatter([at[a.number] for a in ended], [a.scores[goal.name] for a in ended], c=PLAIN, s=22, alpha=0.7)
-            marked = "o" if len(ended) == 1 else None
-            axes.plot(places, so_far, color=BEST, drawstyle="steps-post", marker=marked, label="best so far")
-            dress(axes, name, axis_title(goal) if axes is row[0] else "")
-        heights = [(0.0, attempt.scores[goal.name]) for attempt in ended]
-        cut_off(row[0], [heights], [(0.0, height) for height in so_far if math.isfinite(height)])
-        count_trials(row[0], attempts)
-        row[1].set_xlim(left=0)
-    return png(figure)
-
-
-def _so_far(attempts: Sequence[TrialRecord], ended: Sequence[TrialRecord], goal: Goal) -> list[float]:
-    losses = [goal.loss(a.scores[goal.name]) if a in ended else math.inf for a in attempts]
-    return [math.nan if math.isinf(loss) else goal.loss(loss) for loss in accumulate(losses, min)]
+    shown = sorted({round(place) for place in np.linspace(0, len(attempts) - 1, 5)})
+    above = axes.secondary_xaxis("top")
+    above.set_xticks(shown, [f"{steps[number]:,}" for number in shown])
+    above.set_xlabel("steps spent")
 
 
 def curves_picture(attempts: Sequence[TrialRecord], goals: Sequence[Goal], best: TrialRecord | None) -> bytes | None:
-    """Draw what every trial scored on its way. None where no trial was measured twice.
+    """Draw what every trial scored on its way. None where no trial was measured twice."""
+    parents = {attempt.number for attempt in attempts if attempt.history}
+    if all(len(attempt.history) < 2 and attempt.parent not in parents for attempt in attempts):
+        return None
+    with _drawing():
+        return _stacked([_curves(attempts, goal, best) for goal in goals[:MOST_GOALS]])
 
-    A trial that went on from another one's weights begins where that one ended.
+
+def _curves(attempts: Sequence[TrialRecord], goal: Goal, best: TrialRecord | None) -> Axes:
+    study = study_of(attempts, [goal])
+    axes = figures.plot_intermediate_values(study)
+    measured = [attempts[trial.number] for trial in study.get_trials(deepcopy=False) if trial.intermediate_values]
+    for line, attempt in zip(axes.lines, measured, strict=True):
+        if attempt is best:
+            line.set(color=BEST, linewidth=2.5, alpha=1, zorder=3, label=f"trial {attempt.number}, the best")
+        elif attempt.state != "complete":
+            line.set(color=FAINT, linestyle=":")
+            axes.plot([attempt.step], [attempt.scores[goal.name]], "x", color=FAINT)
+    axes.set(title="", ylabel=_titled(goal))
+    _dress(axes, legend=len(measured) <= MOST_NAMES)
+    heights = {a.number: [scores.get(goal.name, math.nan) for scores in a.history.values()] for a in attempts}
+    _zoom(axes, "y", [[score for course in heights.values() for score in course]], heights[best.number] if best else [])
+    return axes
+
+
+def parallel_picture(attempts: Sequence[TrialRecord], campaign: Campaign) -> bytes | None:
+    """Draw trials as lines through objective and parameters; None where fewer than two came to their end."""
+    if len(whole(attempts, campaign.objectives)) < 2:
+        return None
+    with _drawing():
+        return _stacked([_parallel(attempts, campaign, goal) for goal in campaign.objectives[:MOST_GOALS]])
+
+
+def _parallel(attempts: Sequence[TrialRecord], campaign: Campaign, goal: Goal) -> Axes:
+    study = study_of(attempts, [goal], campaign)
+    names = sorted({name for trial in finished(study) for name in trial.params})
+    axes = figures.plot_parallel_coordinate(study, target_name=_titled(goal))
+    plt.gcf().set_size_inches(max(9, 2.2 * (1 + len(names))), 4.8)
+    titles = [_titled(goal), *(name.replace(".", ".\n") for name in names)]
+    axes.set_xticks(range(len(titles)), titles, rotation=0, fontsize=8.5)
+    axes.set_title("")
+    axes.collections[0].set(cmap="viridis_r" if goal.goal == "maximize" else "viridis")
+    for label in (label for other in plt.gcf().axes[2:] for label in other.get_yticklabels(which="both")):
+        label.set(fontsize=8, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1})
+    return axes
+
+
+def importance_picture(attempts: Sequence[TrialRecord], campaign: Campaign) -> Drawn:
+    """Draw each parameter's share of the variance of an objective, by fANOVA (Hutter et al., ICML 2014).
+
+    Over the trials' own values, so a grid and a population have importances as well as what a sampler proposed.
     """
-    courses = {attempt.number: _course(attempt, attempts) for attempt in attempts}
-    if all(len(course) < 2 for course in courses.values()):
+    names, notes = weighed(attempts, campaign)
+    with _drawing():
+        goals = campaign.objectives[:MOST_GOALS] if names else []
+        drawn = {goal.name: _importances(study_of(attempts, [goal], campaign), names, goal) for goal in goals}
+        notes += [f"{name} hardly varies: no share of it can be told." for name, axes in drawn.items() if axes is None]
+        return Drawn(_stacked([axes for axes in drawn.values() if axes is not None]), notes)
+
+
+def _importances(study: Study, names: Sequence[str], goal: Goal) -> Axes | None:
+    if len({trial.value for trial in finished(study)}) == 1:
         return None
-    shown = goals[:MOST_GOALS]
-    columns = min(2, len(shown))
-    rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(10 if columns == 2 else 7.5, 3.6 * rows), layout="constrained")
-    panels = list(np.ravel(figure.subplots(rows, columns, squeeze=False)))
-    for axes, goal in zip(panels, shown, strict=False):
-        drawn = {number: _of(goal, course) for number, course in courses.items()}
-        for attempt in sorted(attempts, key=lambda a: (a is best, a.state == "complete")):
-            _draw_course(axes, drawn[attempt.number], attempt, attempt is best)
-        dress(axes, "step", axis_title(goal))
-        heights = [(0.0, score) for course in drawn.values() for _, score in course]
-        cut_off(axes, [heights], [(0.0, score) for _, score in drawn[best.number]] if best else [])
-    for axes in panels[len(shown) :]:
-        axes.remove()
-    return png(figure)
+    evaluator = FanovaImportanceEvaluator(seed=0)
+    try:
+        axes = figures.plot_param_importances(study, evaluator, list(names), target_name=goal.name)
+    except RuntimeError:  # no tree of the forest found a split
+        return None
+    axes.set_title(f"{quantity(goal)}, {worded(goal.on, 40)}", fontsize=11, loc="left")
+    axes.set(xlabel="share of the variance", ylabel="")
+    plt.gcf().set_size_inches(7.5, 1.5 + 0.4 * len(names))
+    _dress(axes, legend=False)
+    return axes
 
 
-def _course(attempt: TrialRecord, attempts: Sequence[TrialRecord]) -> list[tuple[int, dict[str, float]]]:
-    own = list(attempt.history.items())
-    before = next((a for a in attempts if a.number == attempt.parent), None)
-    return [(before.step, before.scores), *own] if before is not None and before.history else own
+def pareto_picture(
+    attempts: Sequence[TrialRecord],
+    goals: Sequence[Goal],
+    title: str,
+    published: Published | None = None,
+    seeds: int = 1,
+) -> bytes:
+    """Draw each pair of the first three objectives, every trial and the front; of one objective, each trial's score.
+
+    Args:
+        attempts: a trial with a `row` is called by it.
+        published: drawn beside them; a row that lacks one of a pair of objectives is not in its panel.
+    """
+    front, rows, study = pareto_front(attempts, goals), published or {}, study_of(attempts, goals)
+    pairs = combinations(range(min(3, len(goals))), 2)
+    with _drawing():
+        drawn = [_pair(study, attempts, front, goals, pair, rows) for pair in pairs]
+        drawn = drawn or [_scores(attempts, goals[0], seeds, rows)]
+        for axes in drawn:
+            axes.set_title(worded(title), fontsize=11)
+        return _stacked(drawn) or b""
 
 
-def _of(goal: Goal, course: list[tuple[int, dict[str, float]]]) -> list[tuple[int, float]]:
-    return [(step, scores[goal.name]) for step, scores in course if math.isfinite(scores.get(goal.name, math.nan))]
+def _pair(
+    study: Study,
+    attempts: Sequence[TrialRecord],
+    front: Sequence[TrialRecord],
+    goals: Sequence[Goal],
+    pair: tuple[int, int],
+    published: Published,
+) -> Axes:
+    """Of three objectives a front is a surface: a line through its points in two of them would mean nothing."""
+    names = [goals[index].name for index in pair]
+    axes = figures.plot_pareto_front(
+        study,
+        target_names=[_titled(goals[index]) for index in pair],
+        targets=lambda trial: [trial.values[index] for index in pair],
+    )
+    points = {attempt.number: at for attempt in attempts if (at := _place(attempt.scores, names))}
+    stopped = [points[a.number] for a in attempts if a.state == "stopped" and a.number in points]
+    _scatter(axes, stopped, "x", FAINT, STOPPED)
+    best = [points[attempt.number] for attempt in front]
+    if best and len(goals) == 2:
+        axes.plot(*zip(*best, strict=True), color=BEST, linewidth=1.4)
+    for attempt in attempts if len(attempts) <= MOST_NAMES else front:
+        if attempt.number in points:
+            _name_point(axes, attempt.row or str(attempt.number), points[attempt.number])
+    papers = {row: at for row, scores in published.items() if (at := _place(scores, names))}
+    _scatter(axes, papers.values(), "D", PAPER, "published")
+    for row, at in papers.items():
+        _name_point(axes, row, at, PAPER)
+    _dress(axes, empty=not points and not papers)
+    for side, index in (("x", 0), ("y", 1)):
+        groups = [points.values(), papers.values()]
+        _zoom(axes, side, [[at[index] for at in group] for group in groups], [at[index] for at in best])
+    return axes
 
 
-def _draw_course(axes: Axes, course: list[tuple[int, float]], attempt: TrialRecord, is_best: bool) -> None:
-    if not course:
+def _scores(attempts: Sequence[TrialRecord], goal: Goal, seeds: int, published: Published) -> Axes:
+    """Of a table there is no history: its rows have their names, and no line of the best so far."""
+    papers = {row: scores[goal.name] for row, scores in published.items() if goal.name in scores}
+    axes = _history(attempts, goal, seeds, papers.values())
+    rows = [attempt for attempt in attempts if attempt.row]
+    if rows:
+        for line in axes.lines[:1]:
+            line.remove()
+        axes.set_xticks([attempt.number for attempt in rows], [worded(attempt.row, 24) for attempt in rows])
+        axes.set_xlabel("")
+    for row, value in papers.items():
+        axes.axhline(value, color=PAPER, linewidth=1, linestyle="--")
+        _name_point(axes, f"{row} (published)", (0.98, value), PAPER, xycoords=("axes fraction", "data"), ha="right")
+    _dress(axes, empty=not any(goal.name in attempt.scores for attempt in attempts) and not papers)
+    return axes
+
+
+def _place(scores: Mapping[str, float], names: Sequence[str]) -> tuple[float, ...] | None:
+    at = tuple(scores.get(name, math.nan) for name in names)
+    return at if all(map(math.isfinite, at)) else None
+
+
+def worded(text: str, longest: int = 60) -> str:
+    """Return text as matplotlib shows it as it is: no formulas between dollars, one line, its end where it is long."""
+    line = " ".join(text.split())
+    return (line if len(line) <= longest else "..." + line[-longest + 3 :]).replace("$", r"\$")
+
+
+def _titled(goal: Goal) -> str:
+    return f"{heading(goal)}\n{worded(goal.on, 40)}"
+
+
+def _scatter(axes: Axes, points: Iterable[Sequence[float]], marker: str, colour: str, label: str) -> None:
+    if places := list(points):
+        xs, ys = zip(*places, strict=True)
+        axes.scatter(xs, ys, c=colour, marker=marker, label=label)
+
+
+def _name_point(axes: Axes, text: str, at: tuple[float, ...], colour: str = "#222222", **how: Any) -> None:
+    axes.annotate(worded(text, 40), (at[0], at[1]), (6, 3), textcoords="offset points", color=colour, **SMALL, **how)
+
+
+def _dress(axes: Axes, *, legend: bool = True, empty: bool = False) -> None:
+    """Put the legend beside the axes; say so where nothing was measured."""
+    if known := axes.get_legend():
+        known.remove()
+    if legend and axes.get_legend_handles_labels()[1]:
+        axes.legend(bbox_to_anchor=(1.02, 1), loc="upper left", borderaxespad=0, fontsize=8)
+    if empty:
+        axes.text(0.5, 0.5, "no trial has a score", ha="center", va="center", transform=axes.transAxes)
+        axes.set(xticks=[], yticks=[])
+
+
+def in_view(values: Iterable[float], kept: Iterable[float] = ()) -> tuple[float, float] | None:
+    """Return the range of values that is worth showing: one collapsed trial would squeeze all others to a dot.
+
+    Args:
+        values: what is no number, or infinite, is left out; None where no other is there.
+        kept: those of them that are shown in any case.
+    """
+    numbers = [value for value in values if math.isfinite(value)]
+    if not numbers:
+        return None
+    lower, upper = (float(value) for value in np.quantile(numbers, [0.25, 0.75]))
+    reach = FAR_OUT * (upper - lower) or math.inf
+    low, high = min([lower - reach, *kept]), max([upper + reach, *kept])
+    inside = [value for value in numbers if low <= value <= high]
+    return min(inside), max(inside)
+
+
+def _zoom(axes: Axes, side: str, groups: Sequence[Sequence[float]], kept: Sequence[float]) -> None:
+    """Leave values that lie far out of their group outside the axes; those of the first in `kept` are shown."""
+    ranges = [found for i, group in enumerate(groups) if (found := in_view(group, () if i else kept))]
+    if not ranges:
         return
-    steps, values = zip(*course, strict=True)
-    ended = attempt.state == "complete"
-    colour, width = (BEST, 2.2) if is_best else (PLAIN, 1.2) if ended else (FAINT, 0.9)
-    label = f"trial {attempt.number}, the best" if is_best else None
-    axes.plot(steps, values, color=colour, linewidth=width, alpha=1 if is_best else 0.75, label=label)
-    axes.plot(steps[-1:], values[-1:], "o" if ended else "x", color=colour, markersize=4 if ended else 6)
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    far = sum(not low <= value <= high for group in groups for value in group if math.isfinite(value))
+    if far:
+        axes.set(**{f"{side}lim": (low - 0.05 * (high - low), high + 0.05 * (high - low))})
+        axes.text(1.02, 0.05 * (side == "y"), f"{far} far out, not shown", transform=axes.transAxes, **SMALL)
 
 
-def importance_picture(shares: Mapping[str, Mapping[str, float]], goals: Sequence[Goal]) -> bytes | None:
-    """Draw objective -> parameter -> share as bars. None where there is nothing to draw."""
-    shown = [goal for goal in goals[:MOST_GOALS] if shares.get(goal.name)]
-    if not shown:
+@contextmanager
+def _drawing() -> Iterator[None]:
+    """Optuna draws by pyplot: neither its style nor its figures outlive a picture, nor is a window opened."""
+    with plt.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # letters that the font lacks become boxes
+        plt.switch_backend("agg")
+        plt.rcParams["axes.formatter.useoffset"] = False
+        try:
+            yield
+        finally:
+            plt.close("all")
+
+
+def _stacked(drawn: Sequence[Any]) -> bytes | None:
+    """Return pictures one below the other as one PNG; None where there is none."""
+    if not drawn:
         return None
-    names = list(dict.fromkeys(name for goal in shown for name in shares[goal.name]))
-    names.sort(key=lambda name: sum(shares[goal.name].get(name, 0) for goal in shown))
-    figure = Figure(figsize=(7.5 if len(shown) == 1 else 10, 1.1 + 0.36 * len(names)), layout="constrained")
-    for axes, goal in zip(np.ravel(figure.subplots(1, len(shown), sharey=True)), shown, strict=True):
-        values = [shares[goal.name].get(name, 0) for name in names]
-        bars = axes.barh([worded(name) for name in names], values, color=PLAIN, height=0.62)
-        axes.bar_label(bars, [f"{value:.0%}" for value in values], padding=3, fontsize=8)
-        axes.set_xlim(0, 1.15)
-        axes.set_xticks([])
-        axes.tick_params(labelsize=8.5)
-        axes.set_title(worded(f"{QUANTITIES[goal.metric].title}, {goal.on}"), fontsize=9, loc="left")
-        axes.spines[["top", "right", "bottom"]].set_visible(False)
-    return png(figure)
+    parts = []
+    for axes in drawn:
+        content = io.BytesIO()
+        axes.figure.savefig(content, format="png", dpi=110, bbox_inches="tight")
+        parts.append(Image.open(content).convert("RGB"))
+    whole = Image.new("RGB", (max(part.width for part in parts), sum(part.height for part in parts)), "white")
+    for part, top in zip(parts, accumulate((part.height for part in parts), initial=0), strict=False):
+        whole.paste(part, (0, top))
+    content = io.BytesIO()
+    whole.save(content, format="png")
+    return content.getvalue()

@@ -10,7 +10,7 @@ from datetime import timedelta
 from acutance.config.search_space import Pbt
 from acutance.redact import redacted
 from acutance.tuning.report import html
-from acutance.tuning.report.front import best, deciding, labels, pareto_front, quantity, scored, spent
+from acutance.tuning.report.front import best, labels, pareto_front, quantity, scored, spent
 from acutance.tuning.report.record import Drawn, Record
 from acutance.tuning.report.study_link import dashboard_command, yaml_text
 from acutance.tuning.report.table import SHORT, grids, notes
@@ -23,19 +23,18 @@ OPENED = 12
 FIGURES = {
     "history": (
         "The best so far",
-        "Red: the best score of trials trained to their end, in the order in which they were proposed. On the right "
-        "against the training steps of all trials until then; those of stopped ones are counted too.",
+        "The line: the best score so far of trials trained to their end, in the order in which they were proposed. The "
+        "axis above counts the training steps of all trials until then, those of stopped ones too.",
         "No trial was trained to its end: there is no history.",
     ),
     "curves": (
         "Learning curves",
-        "Each trial's scores on its way; red the best trial, grey with a cross those that were stopped.",
+        "Each trial's scores on its way; red the best trial, dotted with a cross those that were stopped.",
         "No trial was measured more than once: there are no learning curves.",
     ),
     "parallel": (
         "Parallel coordinates",
-        "A line a trial; of objectives, up is better. Dark lines did well by {goal}; dotted ones "
-        "were not trained to their end.",
+        "A line a trial that was trained to its end, for one objective after the other: the darker, the better.",
         "Parallel coordinates need two trials trained to their end.",
     ),
     "importances": (
@@ -121,8 +120,7 @@ def _front(record: Record, drawn: Drawn) -> str:
 
 def _figure(record: Record, name: str, drawn: Drawn) -> str:
     title, about, why_none = FIGURES[name]
-    goal = deciding(record.campaign)
-    words = about.format(goal=f"{quantity(goal)} on {goal.on}") if drawn.png is not None else why_none
+    words = about if drawn.png is not None else why_none
     return html.section(title, html.words(words), *_shown(drawn, title))
 
 

@@ -10,10 +10,13 @@ from acutance.errors import AcutanceError
 from acutance.evaluation.sheet import picture_sheet
 from acutance.training.plan import found_in
 from acutance.tuning.report.front import best, ranked
-from acutance.tuning.report.importances import importances
-from acutance.tuning.report.parallel import parallel_picture
-from acutance.tuning.report.pareto import pareto_picture
-from acutance.tuning.report.plots import curves_picture, history_picture, importance_picture
+from acutance.tuning.report.plots import (
+    curves_picture,
+    history_picture,
+    importance_picture,
+    parallel_picture,
+    pareto_picture,
+)
 from acutance.tuning.report.record import Drawn, Record
 from acutance.tuning.report.sections import report_page
 from acutance.tuning.report.sheets import best_strips
@@ -46,17 +49,16 @@ def _drawn(record: Record) -> dict[str, Drawn]:
     published = campaign.tables[campaign.published].scores() if campaign.published else {}
     winner = best(attempts, goals, campaign.judge)
     drawn = {
-        "pareto": Drawn(pareto_picture(_points(record), goals, campaign.title, published)),
+        "pareto": Drawn(pareto_picture(_points(record), goals, campaign.title, published, campaign.seeds)),
         "curves": Drawn(curves_picture(attempts, goals, winner)),
     }
     if record.table is not None:
         return drawn
-    shares, notes = importances(attempts, campaign)
     return {
         **drawn,
-        "history": Drawn(history_picture(attempts, goals, campaign.seeds)),
+        "history": Drawn(history_picture(attempts, campaign)),
         "parallel": Drawn(parallel_picture(attempts, campaign)),
-        "importances": Drawn(importance_picture(shares, goals), notes),
+        "importances": importance_picture(attempts, campaign),
     }
 
 
