@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from acutance.cluster.job_environment import quiet_environment
+from acutance.cluster.memory import total_memory
 from acutance.cluster.package import copy_code
 from acutance.cluster.probe import PORT, check_cluster, check_port, dashboard_answers, in_job
 from acutance.cluster.session import require_loopback, session_folder
@@ -89,7 +90,7 @@ def _start(folder: Path, num_cpus: int | None) -> None:
     """
     require_loopback()
     create_token()
-    store = min(max(_memory() // STORE_SHARE, STORE_LEAST), STORE_MOST)
+    store = min(max(total_memory() // STORE_SHARE, STORE_LEAST), STORE_MOST)
     options = {"num_cpus": num_cpus, "include_dashboard": False, "object_store_memory": store}
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -193,14 +194,6 @@ def _reached(address: str) -> Cluster:
     resources = ray.cluster_resources()
     alive = sum(node["Alive"] for node in ray.nodes())
     return Cluster(address, alive, resources.get("CPU", 0.0), resources.get("GPU", 0.0))
-
-
-def _memory() -> int:
-    """Return the bytes of memory of this machine, or of the container around this process."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    files = [Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")]
-    limits = [file.read_text().strip() for file in files if file.is_file()]
-    return min([machine, *(int(limit) for limit in limits if limit.isdigit())])
 
 
 def _first_line(error: BaseException) -> str:

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from acutance.cluster.memory import free_memory
+
 MARGINS = (8, 16, 24, 32, 48, 64, 96)
 """Pixels around the part that are tried; who needs more than the last but one is given the last."""
 
@@ -80,13 +82,14 @@ def _part(network: nn.Module, columns: Mapping[str, Tensor], margin: int) -> lis
 def fits_whole(network: nn.Module, columns: Mapping[str, Tensor]) -> bool:
     """Tell whether the memory that is free holds what a network makes of columns at once.
 
-    On a GPU what is free there; on the CPU a share of what is free, as other processes restore pictures, too.
+    On a GPU what is free there; on the CPU a share of what is free on the machine, or in the container around this
+    process, as other processes restore pictures, too.
     """
     device = next(network.parameters()).device
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
     else:
-        free = max(_free_memory() // (os.cpu_count() or 1), FEWEST_BYTES)
+        free = max(free_memory() // (os.cpu_count() or 1), FEWEST_BYTES)
     first = columns[network.inputs[0]]  # type: ignore[index]
     return math.prod((first.shape[0], *first.shape[-2:])) * bytes_per_pixel(network, columns) < free // 2
 
@@ -111,12 +114,3 @@ def bytes_per_pixel(network: nn.Module, columns: Mapping[str, Tensor]) -> float:
         for hook in hooks:
             hook.remove()
     return 2 * widest / math.prod(pieces[0].shape[-2:])
-
-
-def _free_memory() -> int:
-    try:
-        with open("/proc/meminfo") as file:
-            found = {line.partition(":")[0]: line.split()[1] for line in file}
-        return int(found["MemAvailable"]) * 1024
-    except (OSError, KeyError, ValueError):
-        return 0  # not Linux: then by tiles from small pictures on
