@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from acutance.cli import pipelines
 from acutance.data import write_picture
+from acutance.errors import ConfigError
 from command_line import REPOSITORY, Here
 
 QUICKSTART = "pipelines/quickstart.yaml"
@@ -54,6 +56,32 @@ def test_an_empty_folder(here: Here, tmp_path: Path) -> None:
     done = here("prepare", QUICKSTART, f"data.train={tmp_path}/pictures", "--storage", str(tmp_path / "out"))
     refused(done, "no picture", f"{tmp_path}/pictures")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["run", "train"])
+def test_pictures_that_cannot_be_measured_are_named_before_ray_starts(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr(pipelines, "ray_at", lambda *_: pytest.fail("Ray started"))
+    (tmp_path / "mine").mkdir()
+    photograph(16).save(tmp_path / "mine" / "small.png")
+    changes = (f"evaluate.on=[{tmp_path}/mine/]", "evaluate.metrics=[ssim_y]", "register.gate={}")
+    done = here(command, QUICKSTART, *changes, "--storage", f"{tmp_path}/o")
+    refused(done, "SSIM-Y has no value on any picture of", str(tmp_path / "mine"))
+
+
+def test_a_training_alone_goes_on_without_the_pictures_to_be_measured_on_and_says_so(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*_: object) -> None:
+        raise ConfigError("Ray would start")
+
+    monkeypatch.setattr(pipelines, "ray_at", start)
+    arguments = (QUICKSTART, "evaluate.on=[/nowhere/at/all]", "--storage", f"{tmp_path}/o")
+    refused(here("train", *arguments), "will need pictures to measure on that are not here", "Ray would start")
+    alone = here("train", *arguments, "--stage", "fidelity")
+    refused(alone, "Ray would start")
+    assert "will need" not in alone.stderr
 
 
 def test_an_evaluation_set_that_is_not_here_is_missed_before_training(here: Here, tmp_path: Path) -> None:

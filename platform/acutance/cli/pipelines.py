@@ -65,7 +65,7 @@ def _run(work: PipelineContext, address: str | None, as_json: bool) -> None:
 
     outcome = runs.finished(work)
     if outcome is None:
-        work.held_out()  # what a model would be measured on is missed before it is trained
+        runs.require_held_out(work)
         with ray_at(address, work.root):
             outcome = runs.run(work)
     else:
@@ -149,6 +149,8 @@ def train(
             require_accepted(job)
         say("everything is done already")
     else:
+        if stage is None:
+            runs.require_held_out(work, absent=True)
         with ray_at(address, work.root):
             jobs = runs.train_all(work, stage)
     result = {"stages": [{"name": j.name, "fingerprint": j.fingerprint, "model": j.model} for j in jobs]}

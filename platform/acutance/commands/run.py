@@ -20,7 +20,7 @@ from acutance.commands.evaluate import EVALUATION_VERSION, EXAM, OVERLAP, evalua
 from acutance.commands.held_out import require_measurable
 from acutance.console import Update, clock, progress, say
 from acutance.data import Manifest, read_manifest, read_picture
-from acutance.errors import UserError
+from acutance.errors import AbsentError, UserError
 from acutance.evaluation.metrics import unavailable
 from acutance.evaluation.results import Evaluation
 from acutance.fingerprint import fingerprint
@@ -342,6 +342,28 @@ def _data_set(work: PipelineContext, name: str, pictures: int) -> DataSet:
     return DataSet(name, pictures, entry.about, entry.licence) if entry else DataSet(name, pictures)
 
 
+def require_held_out(work: PipelineContext, *, absent: bool = False) -> None:
+    """Make sure, before Ray starts and anything is trained, that what models are measured on is here and serves.
+
+    Args:
+        absent: pictures that are not here are told, no error: a training alone does not read them.
+
+    Raises:
+        ConfigError, DataError: as `PipelineContext.held_out` and `require_measurable`.
+    """
+    wanted = work.pipeline.evaluate
+    if wanted is None:
+        return
+    try:
+        pictures = work.held_out()
+    except AbsentError as error:
+        if not absent:
+            raise
+        say(escape(f"`acutance run` will need pictures to measure on that are not here: {error.what}; {error.fix}"))
+        return
+    require_measurable(pictures, scale=work.pipeline.scale, protocol=wanted.protocol, metrics=wanted.metrics)
+
+
 def train_all(work: PipelineContext, only: str | None = None) -> list[StagePlan]:
     """Make the shards and train the stages, as far as that is not done; the caller has connected to Ray.
 
@@ -369,8 +391,6 @@ def run(work: PipelineContext) -> Outcome:
 
 
 def _run(work: PipelineContext, client: MlflowClient, lease: Lease) -> Outcome:
-    if wanted := work.pipeline.evaluate:  # before anything is trained
-        require_measurable(work.held_out(), scale=work.pipeline.scale, protocol=wanted.protocol, metrics=wanted.metrics)
     for sentence in work.overlap():
         say(escape(sentence))
     fresh = any(manifest.fresh for manifest in prepare_data(work)) or any(not job.done() for job in work.jobs())
