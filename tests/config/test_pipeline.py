@@ -111,6 +111,18 @@ def test_two_folders_take_the_place_of_a_data_set_whose_lr_is_made() -> None:
         pipelines.load(QUICKSTART, ["data.lr=./lr"])
 
 
+def test_a_folder_is_one_data_set_wherever_a_file_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    at = ("data.train", "stages.highpass.validation.on")
+
+    def read(folder: str) -> pipelines.Pipeline:
+        return pipelines.load(QUICKSTART, [f"{at[0]}={folder}", f"{at[1]}={folder}", *more])
+
+    more = ["stages.highpass.validation.metrics=[psnr_highpass]"]
+    for one, ways in {"./a": ("a/", ".//a", "./b/../a/"), "/home/me/a": ("~/a", "~/a/")}.items():
+        assert all(read(way) == read(one) for way in ways)
+
+
 def test_an_unknown_profile_is_named() -> None:
     with pytest.raises(ConfigError, match="did you mean 'smoke'"):
         pipelines.load(QUICKSTART, profile="smok")

@@ -197,9 +197,15 @@ def test_a_folder_whose_name_is_no_text_is_named_at_the_start(tmp_path: Path) ->
         Catalogue({}, "a test").find(str(folder))
 
 
-def test_a_folder_is_one_data_set_however_it_is_written() -> None:
+def test_a_folder_is_one_data_set_however_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
     adapter = TypeAdapter(DataSetName)
     ways = {"./a": ["./a", "./a/", ".//a", "./b/../a"], "a/b": ["a/b", "a//b", "./a/b/"], "Set5": ["Set5"]}
-    ways |= {"/a/b": ["/a/b/", "/a//b"], "../a": ["../a/"], "s3://bucket/a": ["s3://bucket/a/", "s3://bucket/a"]}
+    ways |= {
+        "/a/b": ["/a/b/", "/a//b"],
+        "../a": ["../a/"],
+        "/home/me/a": ["~/a/", "~//a", "/home/me/a"],
+        "s3://bucket/a": ["s3://bucket/a/", "s3://bucket/a"],
+    }
     for one, written in ways.items():
         assert {adapter.validate_python(name) for name in written} == {one}

@@ -10,13 +10,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from made_at_once import write_twice
 from mlflow import MlflowClient
+from mlflow.utils.validation import _validate_metric_name
 
 from acutance.errors import UserError
 from acutance.registry.address import connect
 from acutance.registry.flatten import flatten
 from acutance.registry.provenance import git_commit
+from acutance.registry.tracker import metric_name
 from acutance.registry.tracking import (
     NON_FINITE,
     StageTracker,
@@ -155,6 +159,22 @@ def test_values_that_are_not_finite_are_counted(client: MlflowClient, run_id: st
     assert steps(client, run_id, "loss") == [1, 3]
     assert steps(client, run_id, "other") == []
     assert [(m.step, m.value) for m in client.get_metric_history(run_id, NON_FINITE)] == [(2, 2.0)]
+
+
+@given(st.text(max_size=300) | st.text(alphabet="a/.: ", max_size=9))
+@example("psnr_y on s3://bucket/a")
+@example("psnr_y on ./photographs (2024), selected")
+@example("..")
+@example("/a")
+def test_every_name_of_a_metric_reaches_the_store_and_stays_another(name: str) -> None:
+    if name:
+        _validate_metric_name(metric_name(name))
+        assert metric_name(name) != metric_name(f"{name}?")
+
+
+def test_plain_names_of_metrics_stay() -> None:
+    for name in ("psnr_y on Set5", "psnr_y on ./a", "psnr_y on /photographs/é", "validation.loss", "system/cpu"):
+        assert metric_name(name) == name
 
 
 def test_tracker_neither_starts_nor_ends_a_run(client: MlflowClient, run_id: str) -> None:

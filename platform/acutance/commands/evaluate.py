@@ -21,6 +21,7 @@ from acutance.config.packaged import found
 from acutance.config.schema import nearest
 from acutance.console import progress, say
 from acutance.data import Source
+from acutance.data.entries import dataset_name
 from acutance.data.inventory import checksums
 from acutance.errors import ConfigError, ModelError, WeightsError
 from acutance.evaluation.evaluate import BICUBIC, evaluate, tasks_of, unrestored
@@ -210,7 +211,7 @@ def evaluate_model(
         The evaluation, with the candidates `bicubic` (at scale 1 `input`), `model` and `against`, and the URI of its
         folder.
     """
-    candidates = {}
+    candidates, datasets = {}, list(dict.fromkeys(map(dataset_name, datasets)))
     for label, named in (("model", reference), ("against", against)):
         if named and named != BICUBIC:
             candidates[label] = model_file(named, root)

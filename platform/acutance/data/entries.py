@@ -123,15 +123,16 @@ class Entry(Strict):
         return self
 
 
-def _one_way(name: str) -> str:
+def dataset_name(name: str) -> str:
     """Write a folder in one way: `./a/`, `./a//b/..` and `./a` are one data set, and one in the names of metrics."""
     if storage.is_remote(name):
         return name.rstrip("/")
+    name = posixpath.expanduser(name)
     plain = posixpath.normpath(name) if "/" in name else name
     return f"./{plain}" if "/" in name and "/" not in plain and plain not in (".", "..") else plain
 
 
-DataSetName = Annotated[str, AfterValidator(_one_way)]
+DataSetName = Annotated[str, AfterValidator(dataset_name)]
 """A data set of the catalogue, or a folder."""
 
 

@@ -11,6 +11,7 @@ from acutance.config import limits
 from acutance.config.schema import Strict, choice_of
 from acutance.data.classified import SIDE
 from acutance.data.degradations import DEGRADATIONS
+from acutance.data.entries import DataSetName
 from acutance.data.manifest import SHARD_VERSION, Coding, Column
 from acutance.data.scored import BINS
 from acutance.data.size import Size, shown, sides, uneven
@@ -70,12 +71,12 @@ class WeightMap(Strict):
 class DataSettings(Strict):
     """What a pipeline, or one of its stages, trains on."""
 
-    train: str = Field(
+    train: DataSetName = Field(
         description="a dataset of the catalogue, or the path or s3:// URI of a folder of pictures; or of two folders, "
         "{hr: ./hr, lr: ./lr}: then the degradation is `paired`",
         json_schema_extra={"type": ["string", "object"]},
     )
-    lr: str | None = Field(
+    lr: DataSetName | None = Field(
         default=None, description="the folder of the LR of each picture of `train`, of the same name or NAMEx4"
     )
     label: Literal["distribution", "class"] | None = Field(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import posixpath
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,10 +13,12 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
+from acutance.fingerprint import fingerprint
 from acutance.registry.address import answers, client_of, few_retries
 from acutance.registry.system_metrics import cpu_ticks, usage
 
 METRICS_A_CALL = 1000
+NAME_LENGTH = 250
 
 NON_FINITE = "non_finite"
 """The metric that counts a step's NaN and infinite values, which stores do not keep as they are."""
@@ -57,7 +61,9 @@ class StageTracker:
     def points(self, rows: list[tuple[int, dict[str, float]]]) -> list[Point]:
         """Return what `record` takes, as of now."""
         now = time.time_ns() // 1_000_000
-        return [Point(step, now, finite(values)) for step, values in [*rows, (rows[-1][0], usage(self._ticks))]]
+        all_rows = [*rows, (rows[-1][0], usage(self._ticks))]
+        named = ((step, {metric_name(name): value for name, value in row.items()}) for step, row in all_rows)
+        return [Point(step, now, finite(values)) for step, values in named]
 
     def record(self, points: list[Point]) -> None:
         """Record points.
@@ -92,6 +98,17 @@ class StageTracker:
 def last_steps(client: MlflowClient, run_id: str) -> dict[str, int]:
     """Return the last step of each metric of a run."""
     return {metric.key: metric.step for metric in client.get_run(run_id).data.to_proto().metrics}
+
+
+def metric_name(name: str) -> str:
+    """Return a metric's name as MLflow takes it, which knows fewer characters than the folder of a data set.
+
+    Where something has to be changed, a check sum at its end keeps it apart from others that become alike.
+    """
+    plain = re.sub(r"^[./]+", "_", posixpath.normpath(re.sub(r"[^\w.\- /]", "_", name)))
+    if plain == name and len(name) <= NAME_LENGTH:
+        return name
+    return f"{plain[: NAME_LENGTH - 9]}-{fingerprint(name)[:8]}"
 
 
 def finite(values: Mapping[str, float]) -> dict[str, float]:

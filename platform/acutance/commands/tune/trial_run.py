@@ -35,13 +35,8 @@ class TrialRun:
 
     def metrics(self, rows: list[tuple[int, Losses]]) -> None:
         """Record (step, losses or scores) rows."""
-        self.spool.metrics([(step, {_plain(name): value for name, value in row.items()}) for step, row in rows])
+        self.spool.metrics(rows)
 
     def close(self, seconds: float | None = None) -> None:
         """See to it that all is recorded, for so many seconds or as long as patience lasts."""
         self.spool.close(seconds)
-
-
-def _plain(name: str) -> str:
-    """Metric names of MLflow know fewer characters than a data set given as a folder."""
-    return "".join(c if c.isalnum() or c in "_-. /" else "_" for c in name)

@@ -23,6 +23,7 @@ from acutance.config.length import IN_STEPS, PER_STEP
 from acutance.config.schema import Choice, Seed, Strict, choice_of, nearest
 from acutance.data import DataSettings, SubImages
 from acutance.data.degradations import Steps
+from acutance.data.entries import DataSetName
 from acutance.data.settings import BICUBIC, of_two_folders
 from acutance.data.size import Size, sides
 from acutance.data.stream import Turning
@@ -190,10 +191,10 @@ class Discriminator(Strict):
 class Validation(Strict):
     """What the kept network is measured on besides its steps: the middles of pictures that it does not learn from."""
 
-    on: str = Field(
+    on: DataSetName = Field(
         description="a data set like the stage's own, or two folders", json_schema_extra={"type": ["string", "object"]}
     )
-    lr: str | None = Field(default=None, description="the folder of the LR of each picture of `on`")
+    lr: DataSetName | None = Field(default=None, description="the folder of the LR of each picture of `on`")
     split: str = Field(default="val", description="its part, of scored or classified pictures")
     metrics: list[str] = Field(min_length=1)
     every: PositiveInt | None = Field(default=None, description="steps; null: at the end alone")
