@@ -69,3 +69,6 @@ def test_an_installed_package_has_them_inside(tmp_path: Path, monkeypatch: pytes
         assert {file.name for folder in packaged.folders(kind) for file in folder.glob("*.yaml")} == names
     assert locate("quickstart", "pipelines").is_relative_to(tmp_path / "site")
     assert "photographs_train" in catalogue_for().entries
+    templates = {path.relative_to(REPOSITORY / "platform") for path in (REPOSITORY / "platform").rglob("*.j2")}
+    assert templates
+    assert all((tmp_path / "site" / template).is_file() for template in templates)

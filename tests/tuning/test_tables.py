@@ -89,7 +89,7 @@ def test_one_seed_resolves_nothing_and_the_table_says_so() -> None:
     table = measured_table("t", settings(seeds=1), trials([20.0], [30.0]))
     assert set(verdicts(table).values()) == {"not resolved"}
     assert any("With one seed a row no order is resolved" in note for note in notes(table))
-    assert "95 % interval" not in grids(table)[0].columns
+    assert "95 % interval" not in grids(table)[0].titles
 
 
 def test_only_seeds_that_both_rows_have_are_compared() -> None:
@@ -127,7 +127,7 @@ def test_rows_that_are_unfinished_or_have_failed_say_so() -> None:
     measured = table.rows[0].cells[PSNR].measured
     assert measured is not None
     assert (measured.mean, measured.seeds) == (20, 1)
-    assert grids(table)[0].rows[1][:2] == ["large", "missing"]
+    assert grids(table)[0].rows[1].cells[:2] == ["large", "missing"]
     assert measured_table("t", settings(), []).rows[0].note == "not run yet"
 
 
@@ -182,15 +182,15 @@ def test_the_same_table_in_every_form() -> None:
 def test_a_table_of_ones_own_has_nothing_of_a_paper() -> None:
     table = measured_table("t", settings(published={}), trials([25, 27, 29], [25.4, 27.5, 29.45]))
     columns = ["row", "measured", "95 % interval", "deviation", "minus small"]
-    assert [grid.columns for grid in grids(table)] == [columns] * 2
-    assert grids(table)[0].rows[1][-1] == "+0.450 (+0.326 .. +0.574)"
+    assert [grid.titles for grid in grids(table)] == [columns] * 2
+    assert grids(table)[0].rows[1].cells[-1] == "+0.450 (+0.326 .. +0.574)"
 
 
 def test_a_wide_table_is_printed_in_parts() -> None:
     columns = [{"metric": metric, "on": on} for on in "abc" for metric in ("psnr_y", "ssim_y")]
     published = {"small": [1.0] * 6, "large": [2.0] * 6}
     table = measured_table("t", settings(columns=columns, published=published), [])
-    assert [len(grid.columns) for grid in grids(table)[6:]] == [6, 2]
+    assert [len(grid.titles) for grid in grids(table)[6:]] == [6, 2]
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,12 @@ import sys
 from typing import Any
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Table as Grid
 from ruamel.yaml import YAML
 
 from acutance.config.packaged import found
 from acutance.console import say, stdout
+from acutance.table import Row, Table
 
 
 def show(result: dict[str, Any], as_json: bool, text: Any) -> None:
@@ -36,18 +37,13 @@ def _strict(content: Any) -> Any:
     return content
 
 
-def table_of(*columns: str, rows: list[tuple[Any, ...]]) -> Any:
-    table = Table(box=None, pad_edge=False, show_header=any(columns))
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
-    return table
+def table_of(*columns: str, rows: list[tuple[Any, ...]]) -> Grid:
+    return Table(columns, [Row(row) for row in rows]).rich()
 
 
 def print_row(*cells: tuple[int | None, str, str]) -> None:
     """Print one line of a table whose other lines are not known yet: (width, text, style) a cell."""
-    row = Table.grid(padding=(0, 2, 0, 0))
+    row = Grid.grid(padding=(0, 2, 0, 0))
     for width, _, style in cells:
         row.add_column(width=width, style=style, overflow="fold")
     row.add_row(*(escape(text) for _, text, _ in cells))
@@ -224,17 +220,8 @@ def paper_table(table: Any) -> Any:
 
     parts: list[Any] = []
     for grid in grids(table):
-        parts += [Text(grid.title, "bold"), Padding(_numbers(grid.columns, grid.rows), (0, 0, 1, 2))]
+        parts += [Text(grid.title, "bold"), Padding(grid.rich(), (0, 0, 1, 2))]
     return Group(*parts, *(Text(note, "dim") for note in notes(table)))
-
-
-def _numbers(columns: list[str], rows: list[list[str]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for index, column in enumerate(columns):
-        table.add_column(escape(column), justify="right" if index else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    return table
 
 
 def differences_table(compared: dict[str, list[Any]]) -> Any:

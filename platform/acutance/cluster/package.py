@@ -12,7 +12,7 @@ from pathlib import Path
 from acutance.config.packaged import HOME, INSIDE, POLICY, folders, found
 from acutance.errors import UserError
 
-CODE = {".py", ".yaml", ".typed"}
+CODE = {".py", ".yaml", ".j2", ".typed"}
 YAML = {".yaml", ".yml"}
 BESIDE = {"PYTHONPATH": "platform", "PYTHONUNBUFFERED": "1"}
 """The variables with which a job finds its code."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from acutance.evaluation.metrics import METRICS
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation
+from acutance.table import Number, Row, Table
 
 UNAVAILABLE = "unavailable"
 NO_VALUE = "-"
@@ -23,52 +20,29 @@ MOST_PICTURES = 20
 ARROWS = {"maximize": "↑", "minimize": "↓", "closest to the truth": "→ truth"}
 
 
-@dataclass(frozen=True)
-class Line:
-    """A candidate's line: a text for each metric, and which of them are the best of its picture."""
-
-    candidate: str
-    texts: list[str]
-    best: list[bool]
-
-
 def table(evaluation: Evaluation) -> Group:
     """Return a table for the terminal, 100 columns wide: picture by picture, then means; the best is bold."""
-    grid = Table(box=None, pad_edge=False, header_style="bold")
-    grid.add_column("picture", overflow="fold")
-    grid.add_column("")
-    for metric in (METRICS[name] for name in evaluation.metrics):
-        grid.add_column(f"{metric.title}\n{metric.unit} {ARROWS[metric.goal]}".replace("\n ", "\n"), justify="right")
-    for label, lines in _blocks(evaluation):
-        for index, line in enumerate(lines):
-            cells = [Text(t, "bold" if b else "") for t, b in zip(line.texts, line.best, strict=True)]
-            style = "dim" if line.candidate == GROUND_TRUTH else ""
-            grid.add_row(Text("" if index else label), Text(line.candidate), *cells, style=style)
-        grid.add_row()
-    return Group(grid, *(Text(note, style="dim") for note in notes(evaluation)))
+    return Group(_table(evaluation).rich(), *(Text(note, style="dim") for note in notes(evaluation)))
 
 
 def markdown(evaluation: Evaluation) -> str:
     """Return the same table and notes as Markdown."""
-    headings = [f"{METRICS[name].title} {ARROWS[METRICS[name].goal]}" for name in evaluation.metrics]
-    rows = [["picture", "", *headings], ["---", "---", *["---:"] * len(headings)]]
-    for label, lines in _blocks(evaluation):
-        for index, line in enumerate(lines):
-            cells = [f"**{t}**" if b else t for t, b in zip(line.texts, line.best, strict=True)]
-            rows.append(["" if index else label, line.candidate, *cells])
-    grid = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join([*grid, "", *(f"- {note}" for note in notes(evaluation)), ""])
+    return "\n".join([_table(evaluation).markdown(), *(f"- {note}" for note in notes(evaluation)), ""])
 
 
 def csv_text(evaluation: Evaluation) -> str:
     """Return all single values, unrounded: a line a picture and candidate; empty where there is none."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["dataset", "picture", "candidate", *evaluation.metrics])
+    rows = []
     for row in evaluation.rows:
         values = [UNAVAILABLE if n in evaluation.unavailable else row.metrics.get(n) for n in evaluation.metrics]
-        writer.writerow([row.dataset, row.picture, row.candidate, *values])
-    return file.getvalue()
+        rows.append(Row([row.dataset, row.picture, row.candidate, *values]))
+    return Table(["dataset", "picture", "candidate", *evaluation.metrics], rows).csv()
+
+
+def column(metric: str) -> Number:
+    """Return the column of a metric, with its unit and an arrow to where it is better."""
+    known = METRICS[metric]
+    return Number(known.title, f"{known.unit} {ARROWS[known.goal]}".strip())
 
 
 def notes(evaluation: Evaluation) -> list[str]:
@@ -98,16 +72,18 @@ def _left_out(evaluation: Evaluation, metric: str, dataset: str) -> str:
     return f"{METRICS[metric].title}: its mean on {dataset} leaves out {named}: {rows[0].reasons[metric]}"
 
 
-def _blocks(evaluation: Evaluation) -> Iterator[tuple[str, list[Line]]]:
-    """Yield a label and its lines: for each picture, then for each data set's mean."""
+def _table(evaluation: Evaluation) -> Table:
+    """Return a block of rows for each picture, then for each data set's mean."""
     several = len(evaluation.datasets) > 1
+    rows: list[Row] = []
     for dataset in evaluation.datasets:
         pictures = evaluation.pictures(dataset)
         for picture in pictures if len(pictures) <= MOST_PICTURES else []:
             label = f"{dataset}: {picture[1]}" if several else picture[1]
-            yield label, _lines(evaluation, partial(_single, evaluation, picture))
+            rows += _block(evaluation, label, partial(_single, evaluation, picture))
         label = f"mean of {len(pictures)}" + (f" of {dataset}" if several else "")
-        yield label, _lines(evaluation, partial(evaluation.mean, dataset=dataset))
+        rows += _block(evaluation, label, partial(evaluation.mean, dataset=dataset))
+    return Table(["picture", "", *map(column, evaluation.metrics)], rows)
 
 
 def _single(evaluation: Evaluation, picture: tuple[str, str], candidate: str, metric: str) -> float | None:
@@ -118,17 +94,17 @@ Value = Callable[[str, str], float | None]
 """(candidate, metric) -> what its cell shows."""
 
 
-def _lines(evaluation: Evaluation, value: Value) -> list[Line]:
+def _block(evaluation: Evaluation, label: str, value: Value) -> list[Row]:
+    """Return a row for each candidate, the best of each metric marked."""
     columns = [_column(evaluation, name, value) for name in evaluation.metrics]
     best = [_best(evaluation, name, value) for name in evaluation.metrics]
-    return [
-        Line(
-            candidate,
-            [column[index] for column in columns],
-            [candidate != GROUND_TRUTH and column[index] == b for column, b in zip(columns, best, strict=True)],
-        )
-        for index, candidate in enumerate(evaluation.candidates)
-    ]
+    rows = []
+    for index, candidate in enumerate(evaluation.candidates):
+        texts, truth = [column[index] for column in columns], candidate == GROUND_TRUTH
+        marks = {} if truth else {2 + i: "best" for i, text in enumerate(texts) if text == best[i]}
+        cells = ["" if index else label, candidate, *texts]
+        rows.append(Row(cells, "aside" if truth else "", marks, last=index == len(evaluation.candidates) - 1))
+    return rows
 
 
 def _column(evaluation: Evaluation, metric: str, value: Value) -> list[str]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from torch import nn
@@ -12,9 +11,11 @@ from torch import nn
 from acutance.evaluation.intervals import interval
 from acutance.evaluation.metrics import METRICS
 from acutance.evaluation.protocols import PROTOCOLS
-from acutance.evaluation.report import ARROWS, NO_VALUE, notes
+from acutance.evaluation.report import NO_VALUE, column, notes
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation
 from acutance.registry.resolve import CHAMPION
+from acutance.table import Number, Row, Table
+from acutance.templates import filled_in
 
 SHEET = "sheet.png"
 
@@ -77,14 +78,22 @@ def model_card(
         description: the model file's.
         sheet: whether a picture sheet lies beside the card.
     """
-    head = [f"# {name}", "", f"{description.get('title') or 'An image restorer'}, x{description.get('scale')}."]
-    if facts.paper:
-        head += ["", f"After: {facts.paper['authors']}, *{facts.paper['title']}*, {facts.paper['year']}."]
-    if description.get("notes"):
-        head += ["", *(f"- {note}" for note in description["notes"])]
-    sections = [head, _results(facts), _pictures(sheet), _making(network, description, facts.training)]
-    sections += [_running(name, description), _licences(facts)]
-    return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
+    evaluation = facts.evaluation
+    return filled_in(
+        "registry/card.md.j2",
+        name=name,
+        about=description,
+        facts=facts,
+        protocol=PROTOCOLS[evaluation.protocol].description.replace("\n", " ") if evaluation else "",
+        results=[(name, *_results(facts, name)) for name in evaluation.datasets] if evaluation else [],
+        notes=[*facts.overlap, *notes(evaluation)[1:]] if evaluation else [],
+        sheet=SHEET if sheet else "",
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        champion=CHAMPION,
+        uses=_uses(facts),
+        chosen=_chosen,
+        counted=_counted,
+    )
 
 
 def shortened(card: str, most: int) -> str:
@@ -98,29 +107,18 @@ def shortened(card: str, most: int) -> str:
     return kept[:most]
 
 
-def _results(facts: Facts) -> list[str]:
-    if facts.evaluation is None:
-        return []
-    evaluation, protocol = facts.evaluation, facts.evaluation.protocol
-    words = PROTOCOLS[protocol].description.replace("\n", " ")
-    lines = ["## Results", "", f"Protocol `{protocol}`: {words}"]
-    for dataset in evaluation.datasets:
-        lines += ["", f"**{dataset}**, {_count(len(evaluation.pictures(dataset)), 'picture')}:", ""]
-        lines += _table(evaluation, facts.candidate, dataset)
-    lines += ["", "Means over pictures; in brackets 95 % of 10,000 bootstrap resamples of the pictures.", ""]
-    return lines + [f"- {note}" for note in (*facts.overlap, *notes(evaluation)[1:])]
-
-
-def _table(evaluation: Evaluation, candidate: str, dataset: str) -> Iterator[str]:
+def _results(facts: Facts, dataset: str) -> tuple[int, str]:
+    """Return how many pictures a data set has, and a table of the means over them."""
+    evaluation, candidate = facts.evaluation, facts.candidate
+    assert evaluation is not None
     others = [name for name in evaluation.candidates if name != candidate]
-    yield f"| metric | {' | '.join(['this model', '95 % interval', *others])} |"
-    yield f"|---|{'---:|' * (2 + len(others))}"
+    rows = []
     for name in evaluation.metrics:
-        metric = METRICS[name]
-        mean = partial(_mean, evaluation, name, dataset)
-        bounds = _interval(evaluation, name, dataset, candidate)
-        title = " ".join(filter(None, [metric.title, metric.unit, ARROWS[metric.goal]]))
-        yield f"| {title} | {' | '.join([mean(candidate), bounds, *map(mean, others)])} |"
+        means = [_mean(evaluation, name, dataset, each) for each in (candidate, *others)]
+        title = " ".join(filter(None, column(name)))
+        rows.append(Row([title, means[0], _interval(evaluation, name, dataset, candidate), *means[1:]]))
+    numbers = [Number(title) for title in ("this model", "95 % interval", *others)]
+    return len(evaluation.pictures(dataset)), Table(["metric", *numbers], rows).markdown()
 
 
 def _mean(evaluation: Evaluation, metric: str, dataset: str, candidate: str) -> str:
@@ -137,58 +135,20 @@ def _interval(evaluation: Evaluation, metric: str, dataset: str, candidate: str)
     return f"[{found[0]:.{digits}f}, {found[1]:.{digits}f}]" if found else NO_VALUE
 
 
-def _pictures(sheet: bool) -> list[str]:
-    return ["## Pictures", "", f"![held-out pictures, restored]({SHEET})"] if sheet else []
-
-
-def _making(network: nn.Module, description: Mapping[str, Any], training: Training | None) -> list[str]:
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    lines = ["## How it was made", ""]
-    lines.append(f"- network: {_choice(description['network'])}; {parameters:,} parameters")
-    if detail := description.get("detail"):
-        lines.append(f"- detail layer: {_choice(detail)}")
-    lines.append(f"- stage: {description.get('stage')}, fingerprint `{description.get('fingerprint')}`")
-    if training:
-        about = f": {training.data.about}" if training.data.about else ""
-        lines.append(f"- pictures: {training.data.name}, {_count(training.data.pictures, 'picture')}{about}")
-        lines.append(f"- data: {_count(training.samples, 'sub-image')}, fingerprint `{training.fingerprint}`")
-        lines.append(f"- training: {', '.join(f'{key} {value}' for key, value in training.settings.items())}")
-        parts = {"all of it" if part == "." else f"`{part}`": source for part, source in training.starts.items()}
-        lines += [f"- start: {part} from {source}" for part, source in parts.items()]
-    return lines
-
-
-def _running(name: str, description: Mapping[str, Any]) -> list[str]:
-    scale = description.get("scale")
-    return [
-        "## How to run it",
-        "",
-        f"Pictures are uint8 RGB of any size, (N, h, w, 3) in and {scale} times as high and wide out:",
-        "",
-        f"    acutance upscale models:/{name}@{CHAMPION} IN OUT",
-        f"    mlflow models serve -m models:/{name}@{CHAMPION}",
-        "",
-        "The package brings the code that it runs, in `code/`, and names what else it needs in `requirements.txt`;",
-        "Acutance need not be installed. Where they are there already, `--env-manager local` saves the time of",
-        "installing them. The weights are tensors and JSON: loading them runs nothing.",
-    ]
-
-
-def _licences(facts: Facts) -> list[str]:
-    lines = ["## Licences", "", "The code of the package is under the Apache License 2.0 (`LICENSE`)."]
+def _uses(facts: Facts) -> list[tuple[str, DataSet]]:
+    """Return the data sets whose terms count, each once, with what was done with it."""
     if not facts.training:
-        return [*lines, "For the weights, mind the terms of the pictures they were trained on."]
-    lines.append("For the weights, mind the terms of the pictures:")
+        return []
     named = {facts.training.data: "trained on", **dict.fromkeys(facts.measured_on, "measured on")}
-    return [*lines, "", *(f"- {use} {data.name}: {data.licence or 'not stated'}" for data, use in named.items())]
+    return [(use, data) for data, use in named.items()]
 
 
-def _choice(settings: Mapping[str, Any]) -> str:
+def _chosen(settings: Mapping[str, Any]) -> str:
     """Return `type (argument=value, ...)`, without what is left to the network itself."""
     said = {key: value for key, value in settings.items() if key != "type" and value is not None}
     arguments = ", ".join(f"{key}={value}" for key, value in said.items())
     return f"{settings['type']} ({arguments})" if arguments else str(settings["type"])
 
 
-def _count(number: int, thing: str) -> str:
+def _counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"

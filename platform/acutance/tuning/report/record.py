@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -55,3 +56,8 @@ class Drawn:
 
     png: bytes | None
     notes: Sequence[str] = ()
+
+    @property
+    def base64(self) -> str:
+        """The PNG as a page holds it."""
+        return b64encode(self.png or b"").decode()

@@ -1,14 +1,13 @@
-"""A measured table in words: grids of text for the terminal and the page, Markdown, CSV."""
+"""A measured table in words: tables of text for the terminal and the page, Markdown, CSV."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
+from acutance import table as texts
 from acutance.evaluation.validation import QUANTITIES, scored_by
+from acutance.table import Number, plain
 from acutance.tuning.tables import Estimate, Order, Row, Table
 
 SHORT = {
@@ -24,17 +23,12 @@ A_GRID = 5
 """Columns that a grid of verdicts shows beside one another."""
 
 
-@dataclass(frozen=True)
-class Grid:
-    """A heading, the names of columns, rows of text."""
-
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
+KINDS = {"agrees": "good", "DISAGREES": "bad"}
+"""Verdicts that are marked."""
 
 
-def grids(table: Table) -> list[Grid]:
-    """Return a grid for each column of the table, measured beside published, and some for the order of the rows.
+def grids(table: Table) -> list[texts.Table]:
+    """Return texts for each column of the table, measured beside published, and some for the order of the rows.
 
     A table of which no paper has printed anything has neither.
     """
@@ -78,13 +72,9 @@ def reached(seeded: Sequence[str], once: Sequence[str]) -> str:
 
 def markdown(table: Table) -> str:
     """Return grids and notes as Markdown."""
-    lines = [f"# {_plain(table.name)}", ""]
-    for grid in grids(table):
-        lines += [f"## {_plain(grid.title)}", ""]
-        rows = [grid.columns, ["---", *["---:"] * (len(grid.columns) - 1)], *grid.rows]
-        lines += ["| " + " | ".join(map(_plain, row)) + " |" for row in rows]
-        lines.append("")
-    return "\n".join([*lines, *(f"- {_plain(note)}" for note in notes(table)), ""])
+    parts = [f"## {plain(grid.title)}\n\n{grid.markdown()}" for grid in grids(table)]
+    lines = "\n".join(f"- {plain(note)}" for note in notes(table))
+    return "\n".join([f"# {plain(table.name)}\n", *parts, f"{lines}\n"])
 
 
 def rows_csv(table: Table) -> str:
@@ -102,10 +92,9 @@ def rows_csv(table: Table) -> str:
                 if measured
                 else [None] * 5
             )
-            lines.append(
-                [row.name, name, *values, cell.published, *differences, cell.published_difference, row.note],
-            )
-    return _csv(heads, lines)
+            known = [row.name, name, *values, cell.published, *differences, cell.published_difference, row.note]
+            lines.append(texts.Row(known))
+    return texts.Table(heads, lines).csv()
 
 
 def orders_csv(table: Table) -> str:
@@ -117,11 +106,11 @@ def orders_csv(table: Table) -> str:
         apart = o.difference
         differences = [apart.mean, apart.low, apart.high, apart.seeds] if apart else [None] * 4
         names = [o.first, o.second, o.column, o.verdict, o.better_published, o.better_measured]
-        lines.append([*names, o.published_difference, *differences])
-    return _csv(heads, lines)
+        lines.append(texts.Row([*names, o.published_difference, *differences]))
+    return texts.Table(heads, lines).csv()
 
 
-def _column(table: Table, name: str) -> Grid:
+def _column(table: Table, name: str) -> texts.Table:
     digits = _digits(table, name)
     several = any(cell.measured and cell.measured.low is not None for cell in (r.cells[name] for r in table.rows))
     columns = ["row", "measured", *(["95 % interval", "deviation"] if several else []), "published"]
@@ -132,7 +121,9 @@ def _column(table: Table, name: str) -> Grid:
         kept = [index for index, column in enumerate(columns) if column not in ("published", "in the paper")]
         columns, rows = [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]
     better = "larger" if table.goals[name] == "maximize" else "smaller"
-    return Grid(f"{title(name)} ({better} is better)", columns, rows)
+    styles = ["" if row.run else "aside" for row in table.rows]
+    lines = [texts.Row(cells, style) for cells, style in zip(rows, styles, strict=True)]
+    return texts.Table([columns[0], *map(Number, columns[1:])], lines, f"{title(name)} ({better} is better)")
 
 
 def _printed(table: Table) -> bool:
@@ -151,13 +142,17 @@ def _line(row: Row, name: str, digits: int, several: bool, compared: bool) -> li
     return texts
 
 
-def _orders(table: Table, names: list[str]) -> Grid:
+def _orders(table: Table, names: list[str]) -> texts.Table:
     """A line a pair of rows, with a verdict a column."""
     pairs: dict[tuple[str, str], dict[str, Order]] = {}
     for order in table.orders:
         pairs.setdefault((order.first, order.second), {})[order.column] = order
-    rows = [[f"{a} : {b}", *(SHORT[found[name].verdict] for name in names)] for (a, b), found in pairs.items()]
-    return Grid("Is the order of two rows the paper's?", ["rows", *map(title, names)], rows)
+    rows = []
+    for (first, second), found in pairs.items():
+        verdicts = [SHORT[found[name].verdict] for name in names]
+        marks = {index: KINDS[verdict] for index, verdict in enumerate(verdicts, 1) if verdict in KINDS}
+        rows.append(texts.Row([f"{first} : {second}", *verdicts], marks=marks))
+    return texts.Table(["rows", *map(Number, map(title, names))], rows, "Is the order of two rows the paper's?")
 
 
 def title(column: str) -> str:
@@ -189,15 +184,3 @@ def _difference(found: Estimate | None, digits: int) -> str:
         return NO_VALUE
     interval = f" ({_interval(found, digits, '+')})" if found.low is not None else ""
     return f"{_number(found.mean, digits, '+')}{interval}"
-
-
-def _plain(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _csv(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(heads)
-    writer.writerows(rows)
-    return file.getvalue()

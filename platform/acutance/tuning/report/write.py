@@ -10,6 +10,7 @@ from acutance.errors import AcutanceError
 from acutance.evaluation.sheet import picture_sheet
 from acutance.training.plan import found_in
 from acutance.tuning.report.front import best, ranked
+from acutance.tuning.report.page import report_page
 from acutance.tuning.report.plots import (
     curves_picture,
     history_picture,
@@ -18,7 +19,6 @@ from acutance.tuning.report.plots import (
     pareto_picture,
 )
 from acutance.tuning.report.record import Drawn, Record
-from acutance.tuning.report.sections import report_page
 from acutance.tuning.report.sheets import best_strips
 from acutance.tuning.report.table import markdown, orders_csv, rows_csv
 from acutance.tuning.study import TrialRecord

@@ -1,4 +1,4 @@
-"""What the page of a campaign says, section by section."""
+"""What the page of a campaign says; `page.html.j2` is the page."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from datetime import timedelta
 
 from acutance.config.search_space import Pbt
 from acutance.redact import redacted
-from acutance.tuning.report import html
+from acutance.table import Number, Row, Table
+from acutance.templates import filled_in
 from acutance.tuning.report.front import best, labels, pareto_front, quantity, scored, spent
 from acutance.tuning.report.record import Drawn, Record
 from acutance.tuning.report.study_link import dashboard_command, yaml_text
-from acutance.tuning.report.table import SHORT, grids, notes
+from acutance.tuning.report.table import grids, notes
 from acutance.tuning.study import TrialRecord
 
 STATES = {"complete": "complete", "stopped": "stopped", "failed": "failed", "running": "interrupted"}
@@ -47,21 +48,36 @@ FIGURES = {
 
 def report_page(record: Record, drawn: Mapping[str, Drawn]) -> str:
     """Return the page of a campaign; `drawn` holds its figures by name."""
-    settings = record.campaign.model_dump(mode="json", by_alias=True, exclude={"tables"})
-    body = [
-        html.title(record.campaign.title, _subtitle(record)),
-        html.facts(_facts(record)),
-        _unfinished(record),
-        _table(record),
-        _front(record, drawn["pareto"]),
-        html.section("The best trials' pictures", *_shown(drawn["sheet"], "the best trials' pictures", "sheet")),
-        *(_figure(record, name, drawn[name]) for name in FIGURES if name in drawn),
-        _stopped(record),
-        html.section("All trials", _trial_table(record, record.attempts)),
-        html.section("Settings", html.code(yaml_text(settings))),
-        _home(record),
-    ]
-    return html.page(record.campaign.title, body)
+    campaign, attempts = record.campaign, record.attempts
+    settings = campaign.model_dump(mode="json", by_alias=True, exclude={"tables"})
+    ended_early = [attempt for attempt in attempts if attempt.state in ("stopped", "failed")]
+    return filled_in(
+        "tuning/report/page.html.j2",
+        title=campaign.title,
+        subtitle=_subtitle(record),
+        facts=_facts(record),
+        ended=sum(attempt.state != "running" for attempt in attempts),
+        wanted=record.wanted,
+        grids=grids(record.table) if record.table else [],
+        table_notes=notes(record.table) if record.table else [],
+        several=len(campaign.objectives) > 1,
+        front=_trial_table(record, pareto_front(attempts, campaign.objectives)),
+        figures=FIGURES,
+        drawn=drawn,
+        opened=OPENED,
+        stopped=_stopped(record, ended_early),
+        ended_early=Table(
+            ["trial", "", Number("step"), "why"],
+            [Row([a.number, _state(a), f"{a.step:,}", a.reason]) for a in ended_early],
+        ),
+        trials=_trial_table(record, attempts),
+        settings=yaml_text(settings),
+        study=record.study,
+        address=redacted(record.address),
+        dashboard=dashboard_command(record.address),
+        run=record.run,
+        winners_command=_winners_command(record),
+    )
 
 
 def _subtitle(record: Record) -> str:
@@ -85,52 +101,8 @@ def _facts(record: Record) -> list[tuple[str, str]]:
     return found
 
 
-def _unfinished(record: Record) -> str:
-    ended = sum(attempt.state != "running" for attempt in record.attempts)
-    if ended >= record.wanted:
-        return ""
-    return html.words(f"{ended} of {record.wanted} trials have ended; the same command with --resume goes on.")
-
-
-def _table(record: Record) -> str:
-    if record.table is None:
-        return ""
-    parts = [html.words(note) for note in notes(record.table)]
-    others = {row.name for row in record.table.rows if not row.run}
-    kinds = {SHORT["agrees"]: "good", SHORT["disagrees"]: "bad"}
-    for grid in grids(record.table):
-        lines = [
-            html.Line(row, "aside" if row[0] in others else "", {i: kinds[c] for i, c in enumerate(row) if c in kinds})
-            for row in grid.rows
-        ]
-        parts += [html.subtitle(grid.title), html.table(grid.columns, lines)]
-    return html.section("Measured beside published", *parts)
-
-
-def _front(record: Record, drawn: Drawn) -> str:
-    front = pareto_front(record.attempts, record.campaign.objectives)
-    several = len(record.campaign.objectives) > 1
-    shown = _shown(drawn, "the scores of all trials")
-    if record.table is not None:
-        return html.section("Rows beside published ones", html.words("A point a row: its mean over the seeds."), *shown)
-    words = "No trial is better than one of these in one objective without being worse in another."
-    listed = [html.words(words if several else "The best trial."), _trial_table(record, front)] if front else []
-    return html.section("Pareto front" if several else "Scores", *shown, *listed)
-
-
-def _figure(record: Record, name: str, drawn: Drawn) -> str:
-    title, about, why_none = FIGURES[name]
-    words = about if drawn.png is not None else why_none
-    return html.section(title, html.words(words), *_shown(drawn, title))
-
-
-def _shown(drawn: Drawn, about: str, kind: str = "figure") -> list[str]:
-    return [html.picture(drawn.png, about, kind), *(html.words(note, "faint") for note in drawn.notes)]
-
-
-def _stopped(record: Record) -> str:
-    """Who was stopped or failed, where and why, and what stopping has saved."""
-    ended = [attempt for attempt in record.attempts if attempt.state in ("stopped", "failed")]
+def _stopped(record: Record, ended: Sequence[TrialRecord]) -> str:
+    """Say how many were stopped or failed, where, and what stopping has saved."""
     stopped = [attempt for attempt in ended if attempt.state == "stopped"]
     words = []
     if stopped:
@@ -143,14 +115,10 @@ def _stopped(record: Record) -> str:
             words.append(f"They trained {trained:,} steps in place of {whole:,}.")
     failed = len(ended) - len(stopped)
     words += [f"{failed} failed."] if failed else []
-    rows = [html.Line([str(a.number), _state(a), f"{a.step:,}", a.reason]) for a in ended]
-    listed = html.table(["trial", "", "step", "why"], rows, text=(1, 3))
-    if len(rows) > OPENED:
-        listed = html.folded(f"all {len(rows)}", listed)
-    return html.section("What was stopped, and why", html.words(" ".join(words)), listed)
+    return " ".join(words)
 
 
-def _trial_table(record: Record, attempts: Sequence[TrialRecord]) -> str:
+def _trial_table(record: Record, attempts: Sequence[TrialRecord]) -> Table:
     goals = record.campaign.objectives
     winner = best(record.attempts, goals, record.campaign.judge) if record.table is None else None
     paths = [path for attempt in record.attempts for path in attempt.values]
@@ -159,7 +127,7 @@ def _trial_table(record: Record, attempts: Sequence[TrialRecord]) -> str:
     names = labels(paths)
     kinds = {"stopped": "aside", "failed": "aside", "running": "aside"}
     rows = [
-        html.Line(
+        Row(
             [
                 str(attempt.number),
                 *([attempt.row] if record.search.table else []),
@@ -176,27 +144,15 @@ def _trial_table(record: Record, attempts: Sequence[TrialRecord]) -> str:
     named = ["row"] if record.search.table else []
     titles = [quantity(goal).replace(", ", ",\n") for goal in goals]
     arrows = ["↑" if goal.goal == "maximize" else "↓" for goal in goals]
-    scores = [f"{title}\non {g.on} {arrow}" for g, title, arrow in zip(goals, titles, arrows, strict=True)]
-    columns = ["trial", *named, *names.values(), *scores, "steps", "time", ""]
-    return html.table(columns, rows, text=(*([1] if named else []), len(columns) - 1))
+    scores = [Number(title, f"on {g.on} {arrow}") for g, title, arrow in zip(goals, titles, arrows, strict=True)]
+    return Table(["trial", *named, *map(Number, names.values()), *scores, Number("steps"), Number("time"), ""], rows)
 
 
-def _home(record: Record) -> str:
-    command = dashboard_command(record.address)
-    parts = [
-        html.words(f"The study {record.study} lives in {redacted(record.address)}. Optuna Dashboard shows it:"),
-        html.code(f"pip install optuna-dashboard\n{command}"),
-        html.words(f"The campaign's MLflow run is {record.run}; every trial has one below it."),
-    ]
+def _winners_command(record: Record) -> str:
+    """What a trial was trained with beside its own values belongs to the command, too; empty without a winner."""
     winner = best(record.attempts, record.campaign.objectives, record.campaign.judge)
-    if winner is not None and record.table is None:
-        text = "To train at full length with the best trial's values, and register what comes of it:"
-        parts += [html.words(text), html.code(_winners_command(record, winner))]
-    return html.section("Where it lives, and how to go on", *parts)
-
-
-def _winners_command(record: Record, winner: TrialRecord) -> str:
-    """What a trial was trained with beside its own values belongs to the command, too."""
+    if winner is None or record.table is not None:
+        return ""
     profile = ["--profile", record.campaign.profile] if record.campaign.profile else []
     settings = [f"{path}={yaml_text(value, inline=True)}" for path, value in record.campaign.overrides.items()]
     where = ["--from-trial", f"{record.study}/{winner.number}", "--storage", record.root]
