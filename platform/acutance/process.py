@@ -8,6 +8,8 @@ import socket
 import time
 from pathlib import Path
 
+import psutil
+
 from acutance.fingerprint import fingerprint
 
 PROC = Path("/proc")
@@ -41,12 +43,17 @@ def is_left(mark: str, begun: float, most: float) -> bool:
 
 
 def _started(number: int) -> str:
-    """Return when a process started, in ticks since boot, empty where there is none (proc(5), field 22)."""
+    """Return when a process started, in hundredths of a second since boot; empty where there is none.
+
+    Counted from the boot, since the time of day may be set while it runs.
+    """
     try:
-        state, *rest = (PROC / str(number) / "stat").read_text().rpartition(")")[2].split()
-    except OSError:
+        process = psutil.Process(number)
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return ""
+        return str(round(100 * (process.create_time() - psutil.boot_time())))
+    except psutil.Error:
         return ""
-    return "" if state in "ZX" else rest[18]
 
 
 @functools.cache

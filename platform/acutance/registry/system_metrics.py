@@ -7,54 +7,46 @@ whatever its process does next until the run is ended elsewhere.
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 
-PROC = Path("/proc")
+import psutil
+
 MEGABYTE = 1e6
 
 
-def cpu_ticks() -> dict[str, float]:
-    """Return how long the CPUs were busy and how long they were there, in ticks since boot; empty where not known."""
-    try:
-        ticks = [float(each) for each in (PROC / "stat").read_text().split("\n", 1)[0].split()[1:9]]
-    except OSError:
-        return {}
-    idle = ticks[3] + ticks[4]  # waiting for a disk is not work
-    return {"busy": sum(ticks) - idle, "all": sum(ticks)}
+def cpu_seconds() -> dict[str, float]:
+    """Return how long the CPUs were busy and how long they were there, in seconds since boot."""
+    times = psutil.cpu_times()
+    idle = times.idle + getattr(times, "iowait", 0.0)  # waiting for a disk is not work
+    every = sum(times[:8])  # a guest's, which follow, are part of the user's
+    return {"busy": every - idle, "all": every}
 
 
 def usage(since: dict[str, float]) -> dict[str, float]:
     """Return metric -> value: this machine's (the host's, in a container), and the GPU's that torch trains on.
 
     Args:
-        since: the `cpu_ticks` from which the CPU's share is counted; set to the present ones.
+        since: the `cpu_seconds` from which the CPU's share is counted; set to the present ones.
     """
     return {f"system/{name}": value for name, value in {**_cpu(since), **_memory(), **_gpu()}.items()}
 
 
 def _cpu(since: dict[str, float]) -> dict[str, float]:
-    before, now = dict(since), cpu_ticks()
+    before, now = dict(since), cpu_seconds()
     since.update(now)
-    passed = now.get("all", 0.0) - before.get("all", 0.0)
+    passed = now["all"] - before.get("all", 0.0)
     if not before or passed <= 0:
         return {}
     return {"cpu_utilization_percentage": 100 * (now["busy"] - before["busy"]) / passed}
 
 
 def _memory() -> dict[str, float]:
-    try:
-        lines = (PROC / "meminfo").read_text().splitlines()
-        resident = int((PROC / "self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return {}
-    kilobytes = {line.split(":")[0]: float(line.split()[1]) for line in lines}
-    used = kilobytes["MemTotal"] - kilobytes["MemAvailable"]
+    host = psutil.virtual_memory()
+    used = host.total - host.available
     return {
-        "system_memory_usage_megabytes": used * 1024 / MEGABYTE,
-        "system_memory_usage_percentage": 100 * used / kilobytes["MemTotal"],
-        "process_memory_megabytes": resident / MEGABYTE,
+        "system_memory_usage_megabytes": used / MEGABYTE,
+        "system_memory_usage_percentage": 100 * used / host.total,
+        "process_memory_megabytes": psutil.Process().memory_info().rss / MEGABYTE,
     }
 
 

@@ -15,7 +15,7 @@ from mlflow.entities import Metric
 
 from acutance.fingerprint import fingerprint
 from acutance.registry.address import answers, client_of, few_retries
-from acutance.registry.system_metrics import cpu_ticks, usage
+from acutance.registry.system_metrics import cpu_seconds, usage
 
 METRICS_A_CALL = 1000
 NAME_LENGTH = 250
@@ -43,7 +43,7 @@ class StageTracker:
     uri: str = field(repr=False)  # it may hold a password
     run_id: str
     _last: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _ticks: dict[str, float] = field(default_factory=cpu_ticks, init=False, repr=False, compare=False)
+    _cpu: dict[str, float] = field(default_factory=cpu_seconds, init=False, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What is recorded is asked anew in each process: after a kill it is more than this one knew.
@@ -61,7 +61,7 @@ class StageTracker:
     def points(self, rows: list[tuple[int, dict[str, float]]]) -> list[Point]:
         """Return what `record` takes, as of now."""
         now = time.time_ns() // 1_000_000
-        all_rows = [*rows, (rows[-1][0], usage(self._ticks))]
+        all_rows = [*rows, (rows[-1][0], usage(self._cpu))]
         named = ((step, {metric_name(name): value for name, value in row.items()}) for step, row in all_rows)
         return [Point(step, now, finite(values)) for step, values in named]
 
