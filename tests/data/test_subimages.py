@@ -15,6 +15,7 @@ from acutance.data.subimages import corners, crop_to_multiple, cut, layers, star
 from acutance.errors import ConfigError
 from acutance.fingerprint import file_sha256
 from acutance.imaging.extractors import EXTRACTORS
+from acutance.imaging.resize import imresize_uint8
 
 CATALOGUE = load_catalogue(Path(__file__).resolve().parents[2] / "pipelines" / "datasets.yaml")
 
@@ -137,15 +138,11 @@ def test_layers_that_were_not_asked_for_are_not_made(photograph: np.ndarray) -> 
     assert set(columns_of(settings(degradation=None, detail=None), 4)) == {"hr"}
 
 
-@pytest.mark.parametrize(("name", "scale"), [("Set5", 4), ("Set5", 2), ("Set14", 4), ("Set14", 2)])
-def test_lr_pictures_are_those_of_the_benchmarks(
-    name: str, scale: int, data_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ACUTANCE_DATA", str(data_root))
-    for source in CATALOGUE.find(name, scale):
-        hr = read_picture(source.hr_path(scale))
-        made = layers(crop_to_multiple(hr, [scale]), settings(detail=None), scale)["lr"]
-        assert np.array_equal(made, read_picture(source.lr_paths[scale])), source.name
+@pytest.mark.parametrize("scale", [2, 4])
+def test_lr_pictures_are_the_older_matlabs(photograph: np.ndarray, scale: int) -> None:
+    hr = crop_to_multiple(photograph, [scale])
+    expected = imresize_uint8(torch.tensor(hr).permute(2, 0, 1), 1 / scale).permute(1, 2, 0)
+    assert np.array_equal(layers(hr, settings(detail=None), scale)["lr"], expected.numpy())
 
 
 def test_settings_have_defaults_and_refuse_what_they_do_not_know() -> None:

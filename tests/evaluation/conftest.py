@@ -12,6 +12,7 @@ from made_for_ma import grown_forests, made_fields
 from scipy.io import savemat
 
 from acutance.evaluation import ma, niqe, perceptual
+from free_pictures import ORACLES
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +28,13 @@ def made_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / niqe.PARAMETERS, **photographs)
     savemat(folder / ma.PARAMETERS, {"model": made_fields(grown_forests())}, oned_as="column")
     return folder
+
+
+@pytest.fixture
+def niqe_parameters(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """NIQE's own parameter file, as it comes with BasicSR."""
+    monkeypatch.setenv("ACUTANCE_WEIGHTS", str(ORACLES))
+    return ORACLES / niqe.PARAMETERS
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_for_evaluation import benchmark, made_sources, model_file, picture
+from made_for_evaluation import made_sources, model_file, picture
 
 from acutance.data.datasets import Source
 from acutance.data.pictures import read_picture, write_picture
@@ -57,7 +57,7 @@ def test_metrics_without_files_are_unavailable_and_have_no_number(tmp_path: Path
     assert evaluation.mean("gan", "psnr_y") is not None
 
 
-@pytest.mark.usefixtures("weights")
+@pytest.mark.usefixtures("niqe_parameters")
 def test_a_picture_too_small_for_niqe_has_no_value_but_a_reason(tmp_path: Path) -> None:
     evaluation = run(tmp_path, {"made": made_sources(tmp_path, [(48, 64), (104, 200)])}, ("niqe",))
     assert evaluation.unavailable == {}
@@ -80,14 +80,14 @@ def test_measuring_leaves_a_network_in_training_as_it_was(tmp_path: Path) -> Non
     assert torch.equal(random, torch.random.get_rng_state())
 
 
-def test_lr_is_made_from_a_truth_cut_to_a_multiple_of_the_scale(tmp_path: Path, data_root: Path) -> None:
-    with_lr = benchmark(data_root, "Set5")[2]
-    whole = read_picture(with_lr.path)
+def test_lr_is_made_from_a_truth_cut_to_a_multiple_of_the_scale(tmp_path: Path) -> None:
+    (even,) = made_sources(tmp_path, [(48, 64)])
+    whole = read_picture(even.path)
     uneven = np.pad(whole, ((0, 3), (0, 2), (0, 0)), mode="edge")
     write_picture(tmp_path / "uneven.png", uneven)
     lr, truth = read_pair(Source("uneven", str(tmp_path / "uneven.png")), 4)
     assert np.array_equal(truth, whole)
-    assert np.array_equal(lr, read_pair(with_lr, 4)[0])
+    assert np.array_equal(lr, read_pair(even, 4)[0])
 
 
 def test_an_lr_that_does_not_fit_is_refused(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from acutance.evaluation.ma.model_file import FEATURES, stored_model
 from acutance.evaluation.niqe import niqe
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.unmeasurable import Unmeasurable
+from free_pictures import ORACLES
 
 
 @pytest.fixture(scope="module")
@@ -183,10 +184,10 @@ def test_without_the_file_it_says_where_it_is_published() -> None:
 
 
 def test_the_perceptual_index_is_half_of_what_ma_lacks_of_ten_and_niqe(
-    data_root: Path, fields: dict[str, Any], store: Callable[[dict[str, Any]], Path], monkeypatch: pytest.MonkeyPatch
+    fields: dict[str, Any], store: Callable[[dict[str, Any]], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = store({**fields, "linear": np.array([[7.0], [0], [0], [0]])})
-    monkeypatch.setenv("ACUTANCE_WEIGHTS", os.pathsep.join([str(path.parent), str(data_root)]))
+    monkeypatch.setenv("ACUTANCE_WEIGHTS", os.pathsep.join([str(path.parent), str(ORACLES)]))
     large = PROTOCOLS["y_crop4"].plane(picture(200, 208), 4)
     assert perceptual_index(large) == pytest.approx((3 + niqe(large)) / 2)
     with pytest.raises(Unmeasurable, match="two blocks"):

@@ -118,10 +118,9 @@ class Halved(nn.Module):
 
 @pytest.mark.parametrize("protocol", ["hfa", "y_crop4"])
 def test_networks_see_what_was_neither_clipped_nor_rounded_and_protocols_alone_round(
-    tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
+    tmp_path: Path, made_weights: Path, protocol: str
 ) -> None:
     """Every metric of restored pictures sees what the network gave; a PNG file's size is of 8 bits by nature."""
-    monkeypatch.setenv("ACUTANCE_WEIGHTS", str(data_root))
     (plain,) = made_sources(tmp_path, [(104, 200)])
     source = degraded(plain, *NOISE)
     metrics = ["psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "niqe", "high_frequency", "lpips_squeeze", "compressed_size"]

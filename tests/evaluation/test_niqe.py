@@ -16,6 +16,7 @@ from acutance.evaluation.niqe import ROUNDING, niqe
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.unmeasurable import Unmeasurable
 from acutance.imaging.resize import imresize
+from free_pictures import PICTURES, VALUES
 
 SHAPES = np.arange(0.2, 10.001, 0.001)
 
@@ -67,45 +68,51 @@ def plain_niqe(image: np.ndarray, parameters: dict[str, np.ndarray]) -> float:
     return float(np.sqrt(distance @ np.linalg.pinv(pooled) @ distance))
 
 
-@pytest.mark.usefixtures("weights")
-def test_equals_the_definition_taken_block_by_block(data_root: Path) -> None:
-    parameters = dict(np.load(data_root / "metrics" / "niqe_pris_params.npz"))
+def test_equals_the_definition_taken_block_by_block(niqe_parameters: Path) -> None:
+    parameters = dict(np.load(niqe_parameters))
     image = plane(210, 300)
     assert niqe(image) == pytest.approx(plain_niqe(image, parameters), abs=1e-6)
 
 
-@pytest.mark.usefixtures("weights")
+@pytest.mark.usefixtures("niqe_parameters")
+@pytest.mark.parametrize("name", PICTURES)
+def test_photographs_have_the_values_that_basicsr_gives_them(name: str) -> None:
+    """Which computes in float32."""
+    assert niqe(PROTOCOLS["y_crop4"].plane(PICTURES[name], 0)) == pytest.approx(VALUES[name]["niqe"], abs=1e-3)
+
+
+@pytest.mark.usefixtures("niqe_parameters")
 def test_the_baboon_has_the_value_that_matlab_gives_it(data_root: Path) -> None:
     baboon = read_picture(data_root / "benchmarks" / "Set14" / "HR" / "img_001.png")
     assert niqe(PROTOCOLS["y_crop4"].plane(baboon, 0)) == pytest.approx(5.7296, abs=5e-4)
 
 
 @pytest.mark.parametrize("size", [(95, 400), (96, 191), (0, 0)])
-@pytest.mark.usefixtures("weights")
+@pytest.mark.usefixtures("niqe_parameters")
 def test_fewer_than_two_blocks_have_no_value(size: tuple[int, int]) -> None:
     with pytest.raises(Unmeasurable, match="two blocks"):
         niqe(np.zeros(size))
 
 
-@pytest.mark.usefixtures("weights")
+@pytest.mark.usefixtures("niqe_parameters")
 def test_the_layout_in_memory_does_not_matter() -> None:
     image = plane(200, 300)
     assert niqe(np.asfortranarray(image)) == niqe(np.tile(image, (1, 2))[:, :300]) == niqe(image)
     assert niqe(image.astype(np.uint8)) == niqe(image)
 
 
-@pytest.mark.usefixtures("weights")
+@pytest.mark.usefixtures("niqe_parameters")
 def test_two_blocks_are_enough() -> None:
     assert 2 < niqe(plane(96, 192)) < 60
 
 
-@pytest.mark.usefixtures("weights")
+@pytest.mark.usefixtures("niqe_parameters")
 def test_a_flat_picture_has_no_value() -> None:
     with pytest.raises(Unmeasurable, match="flat"):
         niqe(np.full((200, 300), 111.0))
 
 
-@pytest.mark.usefixtures("weights")
+@pytest.mark.usefixtures("niqe_parameters")
 def test_a_flat_part_does_not_spoil_the_rest_nor_do_its_rounding_errors_count() -> None:
     image = plane(192, 288)
     image[:96, :96] = 111

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse.linalg
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from torch import Tensor
 from acutance.errors import ConfigError
 from acutance.imaging import EXTRACTORS, detail, detail_compiled, detail_of, exact_detail, extract_detail, rgb_to_y
 from acutance.imaging.detail import edge_weights, lambda_schedule, separable_detail, solve_lines, vector_field
+from free_pictures import PICTURES, tensor
 
 DEFAULTS = {"alpha": 4.0, "lam": 1.0, "gamma": 0.75, "eps": 2.0}
 GOLDEN = {  # picture: (separable, exact), both computed independently of this package
@@ -38,8 +40,8 @@ def plain(luma: Tensor, dtype: torch.dtype = torch.float64, **settings_: float) 
 
 
 @pytest.fixture(scope="module")
-def bird(pictures_of: Callable[[str], dict]) -> Tensor:
-    return pictures_of("Set5")["img_002.png"]
+def cat() -> Tensor:
+    return tensor(PICTURES["chelsea"][20:270, 100:360])
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -82,8 +84,24 @@ def test_field_and_weights_are_eqs_1_to_6() -> None:
     assert edge_weights(torch.tensor([0.0, -16.0]), 0.75, 2.0).tolist() == pytest.approx([0.5, 0.1])
 
 
-def test_separable_follows_exact_on_a_photograph(bird: Tensor) -> None:
-    luma = rgb_to_y(bird, studio=False)
+def test_exact_is_scipys_solution_of_eq_5() -> None:
+    luma = rgb_to_y(tensor(PICTURES["chelsea"][100:124, 150:180]), studio=False)
+    v = np.log2(luma[0].double().numpy() + 1)
+    matrix, right = scipy.sparse.identity(v.size, format="csc"), np.zeros(v.size)
+    for axis in (0, 1):
+        steps = [scipy.sparse.eye(n - 1, n, 1) - scipy.sparse.eye(n - 1, n) for n in v.shape]
+        sides = [scipy.sparse.identity(n) for n in v.shape]
+        d = scipy.sparse.kron(*(steps[k] if k == axis else sides[k] for k in (0, 1)))
+        field = (1 + 4.0) * (d @ v.ravel())
+        weights = scipy.sparse.diags(1 / (np.abs(field) ** 0.75 + 2.0))
+        matrix, right = matrix + d.T @ weights @ d, right + d.T @ weights @ field
+    expected = scipy.sparse.linalg.spsolve(matrix.tocsc(), right).reshape(v.shape)
+    assert expected.std() > 0.05
+    np.testing.assert_allclose(exact_detail(luma)[0].numpy(), expected, rtol=0, atol=1e-10)
+
+
+def test_separable_follows_exact_on_a_photograph(pictures_of: Callable[[str], dict]) -> None:
+    luma = rgb_to_y(pictures_of("Set5")["img_002.png"], studio=False)
     exact = exact_detail(luma).ravel()
     for schedule, error in (("fgs", 0.181), ("unit_sum", 0.111)):
         x = extract_detail(luma, schedule=schedule).ravel().double()
@@ -94,8 +112,8 @@ def test_separable_follows_exact_on_a_photograph(bird: Tensor) -> None:
 @pytest.mark.parametrize(
     "changed", [{}, {"gamma": 0.0}, {"gamma": 0.3}, {"gamma": 2.0}, {"alpha": 8.0, "lam": 0.5, "eps": 0.5}]
 )
-def test_compiled_equals_plain(bird: Tensor, changed: dict[str, float]) -> None:
-    luma = rgb_to_y(bird, studio=False)[:, :, :205]  # neither side a multiple of a strip or a tile
+def test_compiled_equals_plain(cat: Tensor, changed: dict[str, float]) -> None:
+    luma = rgb_to_y(cat, studio=False)[:, :, :205]  # neither side a multiple of a strip or a tile
     x, reference = extract_detail(luma, **changed), plain(luma, **changed)
     assert (x - reference).abs().max() < 2e-5
     assert (plain(luma, torch.float32, **changed) - reference).abs().max() < 2e-5
@@ -107,26 +125,26 @@ def test_wide_and_tall_pictures() -> None:
         torch.testing.assert_close(extract_detail(luma), plain(luma).float(), atol=1e-5, rtol=0)
 
 
-def test_a_crop_differs_only_near_its_border(bird: Tensor) -> None:
-    luma = rgb_to_y(bird, studio=False)
+def test_a_crop_differs_only_near_its_border(cat: Tensor) -> None:
+    luma = rgb_to_y(cat, studio=False)
     crop, whole = extract_detail(luma[:, 60:188, 60:188]), extract_detail(luma)[:, 60:188, 60:188]
     difference = (crop - whole).abs()
     assert difference[:, 4:-4, 4:-4].max() < 4e-4
     assert difference.max() > 0.05
 
 
-def test_flips_commute(bird: Tensor) -> None:
-    luma = rgb_to_y(bird, studio=False)
+def test_flips_commute(cat: Tensor) -> None:
+    luma = rgb_to_y(cat, studio=False)
     for dims in ((-1,), (-2,), (-1, -2)):
         flipped = extract_detail(luma.flip(dims)).flip(dims)
         torch.testing.assert_close(flipped, extract_detail(luma), atol=1e-5, rtol=0)
 
 
-def test_detail_of_takes_uint8_and_either_luma(bird: Tensor) -> None:
-    assert torch.equal(detail_of(bird), extract_detail(rgb_to_y(bird, studio=False)))
-    assert torch.equal(detail_of(bird, luma="studio"), extract_detail(rgb_to_y(bird)))
-    torch.testing.assert_close(detail_of(bird.double()), detail_of(bird), atol=1e-5, rtol=0)
-    assert detail_of(bird, luma="studio").std() < detail_of(bird).std()
+def test_detail_of_takes_uint8_and_either_luma(cat: Tensor) -> None:
+    assert torch.equal(detail_of(cat), extract_detail(rgb_to_y(cat, studio=False)))
+    assert torch.equal(detail_of(cat, luma="studio"), extract_detail(rgb_to_y(cat)))
+    torch.testing.assert_close(detail_of(cat.double()), detail_of(cat), atol=1e-5, rtol=0)
+    assert detail_of(cat, luma="studio").std() < detail_of(cat).std()
 
 
 def test_settings_are_keywords_with_defaults() -> None:

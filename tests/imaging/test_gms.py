@@ -1,5 +1,6 @@
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from acutance.errors import ConfigError
 from acutance.imaging import gms_map, hard_mask, imresize, soft_mask
 from acutance.imaging.gms import opening
+from free_pictures import PICTURES, tensor
 
 THRESHOLDS = (0.02, 0.05, 0.1, 0.2, 0.3)
 RAW = [67.5, 55.4, 44.4, 31.4, 22.6]  # percent of Set14 above, computed independently of this package
@@ -55,13 +57,28 @@ def test_soft_masks_of_set14(set14: list[tuple[Tensor, Tensor]]) -> None:
     assert np.mean([(m < 0.05).float().mean() for m in masks]) == pytest.approx(0.43, abs=0.008)
 
 
-def test_masks_agree_with_scipy(maps: list[np.ndarray], set14: list[tuple[Tensor, Tensor]]) -> None:
-    expected = ndimage.grey_opening((maps[0] > 0.05).astype(float), (3, 3), mode="nearest")
-    np.testing.assert_array_equal(hard_mask(*set14[0])[0].numpy(), expected)
+def gradients(picture: np.ndarray) -> np.ndarray:
+    """Prewitt's, by SciPy, of the grey picture."""
+    grey = picture.astype(float) @ [0.299, 0.587, 0.114]
+    return np.hypot(*(ndimage.prewitt(grey, axis, mode="nearest") / 3 for axis in (0, 1)))
+
+
+def test_the_map_and_the_masks_are_scipys() -> None:
+    """Of a photograph and its bicubic enlargement by OpenCV."""
+    truth = PICTURES["coffee"][:200, :240]
+    small = cv2.resize(truth, (60, 50), interpolation=cv2.INTER_AREA)
+    restored = cv2.resize(small, (240, 200), interpolation=cv2.INTER_CUBIC)
+    a, b = gradients(restored), gradients(truth)
+    different = 1 - (2 * a * b + 170) / (a**2 + b**2 + 170)
+    pair = tensor(restored), tensor(truth)
+    np.testing.assert_allclose(gms_map(*pair)[0].numpy(), different, rtol=0, atol=1e-4)
+    expected = ndimage.grey_opening((gms_map(*pair)[0].numpy() > 0.05).astype(float), (3, 3), mode="nearest")
+    assert 0.05 < expected.mean() < 0.5
+    np.testing.assert_array_equal(hard_mask(*pair)[0].numpy(), expected)
     for _ in range(2):
         blurred = ndimage.gaussian_filter(expected, 1.0, radius=3, mode="nearest")
         expected = ndimage.grey_opening(blurred, (3, 3), mode="nearest")
-    np.testing.assert_allclose(soft_mask(*set14[0])[0].numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(soft_mask(*pair)[0].numpy(), expected, atol=1e-5)
 
 
 def test_map_of_ramps_is_that_of_their_slopes() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acutance.imaging import imresize, imresize_uint8
+from free_pictures import ARRAYS, PICTURES, crop, tensor
 
 SCALES = [1 / 4, 1 / 3, 1 / 2, 2 / 3, 0.3, 1.0, 1.5, 2.0, 3.0, 4.0]
 
@@ -24,8 +25,24 @@ def test_benchmark_pictures_come_out_bit_for_bit(
         assert torch.equal(imresize_uint8(high[file], 1 / scale), expected), file
 
 
-def test_old_and_new_agree_away_from_the_border(pictures_of: Callable[[str], dict]) -> None:
-    picture = pictures_of("Set5")["img_003.png"]
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_reduction_is_that_of_the_older_matlab(name: str, scale: int) -> None:
+    """By BasicSR's weights; see oracles/make.py."""
+    made = imresize_uint8(tensor(crop(name)), 1 / scale)
+    assert torch.equal(made, tensor(ARRAYS[f"{name}_older_{scale}"]))
+
+
+def test_floats_are_resized_as_basicsr_does() -> None:
+    whole, small = tensor(crop("coffee")).double(), tensor(crop("coffee")[:12, :14]).double()
+    for scale in (2, 4):
+        expected = tensor(ARRAYS[f"coffee_reduced_{scale}"]).double()
+        torch.testing.assert_close(imresize(whole, 1 / scale), expected, rtol=0, atol=1e-3)
+    torch.testing.assert_close(imresize(small, 4), tensor(ARRAYS["coffee_enlarged_4"]).double(), rtol=0, atol=1e-3)
+
+
+def test_old_and_new_agree_away_from_the_border() -> None:
+    picture = tensor(PICTURES["chelsea"])
     difference = imresize(picture, 1 / 4).round() - imresize_uint8(picture, 1 / 4)
     assert difference[:, 3:-3, 3:-3].abs().max() <= 1
     assert difference.abs().max() > 1  # mirrored against replicated

@@ -1,7 +1,9 @@
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
+import scipy.sparse.linalg
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from torch import Tensor
 
 from acutance.errors import ConfigError
 from acutance.imaging import guided_filter_detail, least_squares_detail
+from free_pictures import PICTURES, tensor
 
 Smoother = Callable[..., Tensor]
 SMOOTHERS: list[Smoother] = [guided_filter_detail, least_squares_detail]
@@ -31,6 +34,33 @@ def test_deviations_of_details(
     assert guided_filter_detail(picture).std().item() == pytest.approx(guided, abs=6e-4)
     assert guided_filter_detail(picture, eps=0.09).std().item() == pytest.approx(guided_weaker, abs=6e-4)
     assert least_squares_detail(picture).std().item() == pytest.approx(least_squares, abs=6e-4)
+
+
+def test_guided_filter_is_opencvs() -> None:
+    """But for the border, where OpenCV mirrors the picture and windows are cut here."""
+    picture = PICTURES["coffee"][:120, :160]
+    unit = picture.astype(np.float32) / 255
+    smooth = np.dstack([cv2.ximgproc.guidedFilter(unit[..., c], unit[..., c], 2, 0.3) for c in range(3)])
+    found = guided_filter_detail(tensor(picture)).numpy().transpose(1, 2, 0)
+    inner = slice(4, -4)
+    assert found.std() > 0.02
+    np.testing.assert_allclose(found[inner, inner], (unit - smooth)[inner, inner], rtol=0, atol=2e-5)
+
+
+def test_least_squares_are_scipys_solution_on_a_photograph() -> None:
+    """Farbman et al.'s equation, solved directly; multigrid is asked for 1e-4 of the picture."""
+    unit = PICTURES["coffee"][100:148, 200:256, 1] / 255
+    matrix = scipy.sparse.identity(unit.size)
+    for axis in (0, 1):
+        sides = [scipy.sparse.eye(n - 1, n, 1) - scipy.sparse.eye(n - 1, n) if k == axis else scipy.sparse.identity(n)
+                 for k, n in enumerate(unit.shape)]  # fmt: skip
+        d = scipy.sparse.kron(*sides)
+        weights = 1 / (np.abs(d @ np.log(unit.ravel() + 1e-4)) ** 1.2 + 1e-4)
+        matrix = matrix + d.T @ scipy.sparse.diags(weights) @ d
+    smooth = scipy.sparse.linalg.spsolve(matrix.tocsc(), unit.ravel()).reshape(unit.shape)
+    assert (unit - smooth).std() > 0.01
+    found = least_squares_detail(torch.from_numpy(255 * unit).expand(3, *unit.shape))
+    np.testing.assert_allclose(found[1].numpy(), unit - smooth, rtol=0, atol=3e-4)
 
 
 def test_guided_filter_is_its_definition() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from acutance.errors import ConfigError
 from acutance.imaging import difference_statistics, neighbour_difference, weight_map
+from free_pictures import PICTURES, VALUES, tensor
 
 SHARES = {  # percent of selected values at 1/7, 1/6, 1/5, 1/4, 1/3, computed independently of this package
     "BSD100": [78.80, 75.81, 71.83, 65.82, 57.82],
@@ -27,6 +28,12 @@ def test_shares_of_the_benchmarks(dataset: str, pictures_of: Callable[[str], dic
         for picture in pictures_of(dataset).values()
     ]
     assert np.mean(shares, 0) == pytest.approx(SHARES[dataset], abs=0.1)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_shares_of_free_photographs(name: str) -> None:
+    shares = [100 * weight_map(tensor(PICTURES[name]), alpha=1 / k).mean().item() for k in (7, 6, 5, 4, 3)]
+    assert shares == pytest.approx(VALUES[name]["selected_percent"], abs=1e-3)
 
 
 def test_the_neighbour_that_differs_most_counts_with_its_sign() -> None:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from acutance.config import pipeline as pipelines
 from acutance.config.pipeline import columns_read
 from acutance.errors import ConfigError
 from acutance.imaging.gms import hard_mask, soft_mask
-from acutance.imaging.resize import imresize
 from acutance.losses import TERMS
 from acutance.losses.dual_perceptual import DualPerceptual
 from acutance.losses.masks import GMS, MASKS, WeightMap
@@ -73,21 +69,6 @@ def test_settings_of_the_mask_of_edges_arrive(setting: str, change: float) -> No
     mask = GMS(**{setting: change})(restored, truth, {}, 0)  # type: ignore[arg-type]
     torch.testing.assert_close(mask, soft_mask(255 * restored, 255 * truth, **{setting: change}))  # type: ignore[arg-type]
     assert not torch.equal(mask, GMS()(restored, truth, {}, 0))
-
-
-def test_statistics_of_masks_of_bicubic_pictures(data_root: Path) -> None:
-    """Set14 at x4: the hard mask keeps 30.4 % of the pixels, and the mean of the soft one is .278."""
-    shares: dict[str, list[float]] = {"hard": [], "soft": []}
-    for file in sorted((data_root / "benchmarks" / "Set14" / "HR").glob("*.png")):
-        pixels = np.asarray(Image.open(file).convert("RGB"))
-        truth = torch.from_numpy(pixels.copy()).movedim(-1, 0)[None].float() / 255
-        truth = truth[..., : truth.shape[-2] // 4 * 4, : truth.shape[-1] // 4 * 4]
-        blurred = imresize(imresize(truth, 1 / 4), 4).clamp(0, 1)
-        for form, found in shares.items():
-            found.append(float(GMS(form=form)(blurred, truth, {}, 0).mean()))  # type: ignore[arg-type]
-    assert len(shares["hard"]) == 14
-    assert np.mean(shares["hard"]) == pytest.approx(0.304, abs=0.01)
-    assert np.mean(shares["soft"]) == pytest.approx(0.278, abs=0.01)
 
 
 def test_a_ramp_brings_the_mask_in_by_and_by() -> None:

@@ -69,6 +69,22 @@ def test_wrappings(generation: str, nest: str | None, prefix: str, tmp_path: Pat
     assert same(source, network)
 
 
+def test_weights_of_spandrels_own_network_make_the_picture_that_it_makes(tmp_path: Path) -> None:
+    """An implementation of others, of which the file holds ESRGAN's own names."""
+    spandrel = pytest.importorskip("spandrel.architectures.ESRGAN.__arch.RRDB")
+    torch.manual_seed(3)
+    theirs = spandrel.RRDBNet(in_nc=3, out_nc=3, num_filters=16, num_blocks=2, scale=4).eval()
+    for parameter in theirs.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    torch.save(theirs.state_dict(), tmp_path / "net.pth")
+    network, lr = RRDBNet(blocks=2, channels=16), torch.rand(1, 3, 9, 12)
+    load_public_weights(network, str(tmp_path / "net.pth"))
+    with torch.no_grad():
+        expected = theirs(lr)
+    assert expected.std() > 1e-3
+    torch.testing.assert_close(network(lr)["image"].detach(), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_the_averaged_weights_are_preferred(tmp_path: Path) -> None:
     live, averaged, network = build(), build(seed=1), build(seed=2)
     torch.save({"params": live.state_dict(), "params_ema": averaged.state_dict()}, tmp_path / "net.pth")

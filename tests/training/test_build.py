@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 
 from acutance.config import pipeline as pipelines
 from acutance.data import Content
@@ -38,8 +39,19 @@ def losses(learner: Learner) -> dict[str, float]:
     return {name: value.item() for name, value in learner.step(batch).items()}
 
 
-@pytest.mark.usefixtures("weights")
-def test_a_stage_learns_through_the_trained_squeezenet(tmp_path: Path) -> None:
+@pytest.fixture
+def squeezenet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file in torchvision's layout, of random weights."""
+    torch.manual_seed(1)
+    (tmp_path / "weights").mkdir()
+    file = tmp_path / "weights" / "squeezenet1_1-b8a52dc0.pth"
+    torch.save(torchvision.models.squeezenet1_1(weights=None, num_classes=2).state_dict(), file)
+    monkeypatch.setenv("ACUTANCE_WEIGHTS", str(file.parent))
+    return file
+
+
+@pytest.mark.usefixtures("squeezenet")
+def test_a_stage_learns_through_a_squeezenet_of_a_file(tmp_path: Path) -> None:
     learner = build_learner(job(DUAL, tmp_path), "cpu")
     first = losses(learner)
     assert first["dual_perceptual"] == pytest.approx(3 * first["dual_perceptual.first"], rel=1e-5)
@@ -58,13 +70,9 @@ def test_an_untrained_one_is_a_function_of_the_seed(tmp_path: Path) -> None:
     assert values[0] == values[1] != values[2]
 
 
-def test_another_file_than_the_planned_one_is_refused(
-    tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ACUTANCE_WEIGHTS", str(data_root))
+def test_another_file_than_the_planned_one_is_refused(tmp_path: Path, squeezenet: Path) -> None:
     planned = job(DUAL, tmp_path)
-    (tmp_path / "squeezenet1_1-b8a52dc0.pth").write_bytes(b"another")
-    monkeypatch.setenv("ACUTANCE_WEIGHTS", str(tmp_path))
+    squeezenet.write_bytes(b"another")
     with pytest.raises(WeightsError, match="another file"):
         build_learner(planned, "cpu")
 
