@@ -12,8 +12,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.tracking._tracking_service import utils
 
-from acutance.errors import ModelError, UserError
+from acutance.errors import ModelError, RefusedError, UserError
 from acutance.registry import connect, log_json, log_model, pipeline_run, resolve_model
+from acutance.registry.moved import follow
 from acutance.registry.relocate import relocate
 from conftest import ModelFile
 
@@ -60,6 +61,18 @@ def test_a_copy_leaves_the_original_alone(outputs: Path, run_id: str, tmp_path: 
     assert files(copy) - before[0]
     assert (files(outputs), places(outputs)) == before
     assert resolve_model(FIRST, str(outputs)).is_relative_to(outputs)
+
+
+def test_moved_outputs_that_are_read_only_are_told_so(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved, open_file = tmp_path / "moved", sqlite3.connect
+    shutil.move(outputs, moved)
+    monkeypatch.setattr(sqlite3, "connect", lambda path, **_: open_file(f"file:{path}?mode=ro", uri=True))
+    with pytest.raises(RefusedError, match=f"was in {outputs}, and cannot be written to") as caught:
+        follow(moved / "mlflow.db")
+    assert caught.value.where == str(moved / "mlflow.db")
+    assert str(moved) in str(caught.value.fix)
 
 
 def test_one_folder_by_two_names_is_not_moved(outputs: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from acutance.errors import ConfigError, LostError
 from acutance.process import this_process
-from acutance.storage import lease
+from acutance.storage import lease, places
 from acutance.storage.lease import Lease, Place, alone
 from acutance.storage.places import place
 from acutance.tuning.study import open_storage, open_study
@@ -85,6 +85,14 @@ def test_who_was_stopped_finds_out_that_another_one_has_it(
     assert second.held()
     second.renewed -= 62
     assert second.held(), "renewing it, and the end of the other one, leave it where it is"
+
+
+def test_a_store_without_such_exchanges_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(places, "say", said.append)
+    for uri in ("gs://first/a/lease.json", "gs://first/b/lease.json", "abfs://box@second/lease.json", "s3://c/d"):
+        place(uri)
+    assert [text.partition(" ")[0] for text in said] == ["gs://first", "abfs://box@second"]
 
 
 def test_a_second_one_is_told_who_where_and_since_when(tmp_path: Path) -> None:

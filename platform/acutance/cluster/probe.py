@@ -37,7 +37,7 @@ def check_port(address: str) -> None:
         UserError: when the address has no host or port.
         UnreachableError: when nothing listens there.
     """
-    host, port = _host_and_port(address)
+    host, port = host_and_port(address)
     try:
         socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
     except OSError as error:
@@ -46,15 +46,25 @@ def check_port(address: str) -> None:
         ) from error
 
 
-def _host_and_port(address: str) -> tuple[str, int]:
+def host_and_port(address: str) -> tuple[str, int]:
+    """Return host and port of HOST:PORT or a URL; an IPv6 address stands in brackets there, and returns without.
+
+    Raises:
+        UserError: when it has no host or port.
+    """
     parts = urlsplit(address if "://" in address else f"//{address}")
     try:
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     except ValueError:
         port = None
     if not parts.hostname or not port:
-        raise UserError("this is no address of a Ray cluster", where=address, fix="give HOST:PORT")
+        raise UserError("this is no address of a Ray cluster", where=address, fix="give HOST:PORT; IPv6: [HOST]:PORT")
     return parts.hostname, port
+
+
+def joined(host: str, port: int) -> str:
+    """Return HOST:PORT, what `host_and_port` takes apart."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def check_cluster(address: str) -> None:

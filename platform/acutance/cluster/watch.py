@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from acutance.cluster.probe import host_and_port
 from acutance.console import say
 from acutance.errors import LostError
 
@@ -54,10 +55,10 @@ def _watch(left: threading.Event, ended: threading.Event, gone: list[str], main:
     import ray
 
     context = ray.get_runtime_context()
-    host, _, port = context.gcs_address.rpartition(":")
+    host, port = host_and_port(context.gcs_address)
     node, answered = context.get_node_id(), time.monotonic()
     while not left.wait(LOOK_SECONDS):
-        if _answers(host, int(port)):
+        if _answers(host, port):
             answered = time.monotonic()
             if _is_alive(node):
                 continue

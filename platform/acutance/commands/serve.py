@@ -16,6 +16,7 @@ from typing import Any
 
 from acutance.cluster.connect import LOCAL, Cluster, connect
 from acutance.cluster.hardware import capacity, gpus_for
+from acutance.cluster.probe import joined
 from acutance.config.limits import limits as limits_of_pictures
 from acutance.errors import UserError
 from acutance.inference.picture_file import read_model
@@ -48,6 +49,7 @@ def serving(
             that serves already, and where Ray Serve is not installed.
         ModelError: when the model cannot be read.
     """
+    host = host.strip("[]")  # as it stands in a URL
     token = token_for(host)
     limits_of_pictures()  # what is wrong with them is said now, not to who brings a picture
     content = read_model(model)
@@ -59,7 +61,7 @@ def serving(
         _start(serve, host, port)
         try:
             _deploy(serve, cluster, (content, about, limits, token))
-            yield f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+            yield f"http://{joined(host, port)}/"
         finally:
             _end(serve, cluster)
 
@@ -116,7 +118,7 @@ def _check_free(host: str, port: int) -> None:
             probe.bind(place)
     except OSError as error:
         what = f"nothing can listen there: {error.strerror or error}"
-        raise UserError(what, where=f"{host}:{port}", fix="choose another --port or --host") from None
+        raise UserError(what, where=joined(host, port), fix="choose another --port or --host") from None
 
 
 def _ray_serve() -> Any:

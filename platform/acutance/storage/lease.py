@@ -2,7 +2,8 @@
 
 A sign is set, renewed and taken over by exchanges that no other process can come between. So of two that begin at the
 same moment one gets it, and a process that was stopped until another one took its work over finds that out before it
-goes on. Where the sign lies, a file, an object of a bucket or a study, is a `Place`.
+goes on. Where the sign lies, a file, an object of a bucket or a study, is a `Place`. On gs:// and abfs:// there is no
+such exchange (see `places`).
 """
 
 from __future__ import annotations

@@ -7,11 +7,12 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from acutance import storage
+from acutance.console import say
 from acutance.storage.disk import written_to
 from acutance.storage.lease import Place, Sign
 from acutance.storage.patience import patiently
@@ -23,7 +24,18 @@ def place(uri: str) -> Place:
     """Return the place of a sign: a path, or the URI of an object."""
     if not storage.is_remote(uri):
         return LocalFile(Path(uri))
-    return S3Object(uri) if uri.startswith("s3://") else StoredFile(uri)
+    if uri.startswith("s3://"):
+        return S3Object(uri)
+    _warn_of("/".join(uri.split("/")[:3]))
+    return StoredFile(uri)
+
+
+@cache
+def _warn_of(store: str) -> None:
+    say(
+        f"{store} takes no file on a condition: of two processes that begin the same work within a second, "
+        "both may do it; start one at a time"
+    )
 
 
 class LocalFile:
@@ -126,8 +138,11 @@ class S3Object:
 
 
 class StoredFile:
-    """A file of another object store. pyarrow writes there without conditions: of two processes that begin within
-    the same second, both may get the lease, until the first of them renews it."""
+    """A file of another object store, gs:// or abfs://.
+
+    pyarrow has no writes there on a condition (these stores do: `ifGenerationMatch`, `If-None-Match`). Of two processes
+    that begin within the same second, both may get the lease, until the first of them renews it.
+    """
 
     def __init__(self, uri: str) -> None:
         self.uri = uri

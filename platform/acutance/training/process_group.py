@@ -16,6 +16,7 @@ from ray.exceptions import NodeDiedError, RayActorError
 from ray.util import get_node_ip_address
 
 from acutance.cluster.hardware import device_of
+from acutance.cluster.probe import joined
 from acutance.errors import AcutanceError, LostError
 from acutance.training.gloo_interface import choose_interface
 
@@ -34,9 +35,10 @@ def backend_of(gpus: float) -> str:
 
 def open_address() -> str:
     """Return HOST:PORT under which worker 0, this process, will be found by the others."""
-    with socket.socket() as probe:
+    host = get_node_ip_address()
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.bind(("", 0))
-        return f"{get_node_ip_address()}:{int(probe.getsockname()[1])}"
+        return joined(host, int(probe.getsockname()[1]))
 
 
 def enter(address: str, rank: int, world: int, gpus: float) -> str:
