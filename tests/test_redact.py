@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from acutance.errors import UserError
@@ -16,6 +17,7 @@ MARK = "Zq9xV"
 
 text = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters="'\"<>"), max_size=6)
 passwords = st.builds(lambda before, after: f"{before}{MARK}{after}", text, text)
+passwords |= passwords.map(lambda word: quote(word, safe=""))
 users = st.from_regex(r"[a-z]{1,6}", fullmatch=True)
 databases = st.sampled_from(
     [
@@ -32,6 +34,9 @@ databases = st.sampled_from(
 
 @settings(deadline=None)
 @given(databases, users, passwords)
+@example("postgresql://{user}:{password}@db/studies", "me", f"a/b@{MARK}@c/d")
+@example("postgresql://{user}:{password}@db/studies", "me", f"%40{MARK}%2F")
+@example("postgresql://db/studies?user={user}&password={password}", "me", f"@/{MARK}%40&=")
 def test_no_part_of_an_address_gives_its_password_away(address: str, user: str, password: str) -> None:
     shown = redacted(f"no answer from {address.format(user=user, password=password)} yet")
     assert MARK not in shown
@@ -41,6 +46,7 @@ def test_no_part_of_an_address_gives_its_password_away(address: str, user: str, 
 
 @settings(deadline=None)
 @given(st.sampled_from(ADDRESSES), databases, users, passwords)
+@example(ADDRESSES[0], "postgresql://{user}:{password}@db/studies", "me", f"a\\{MARK}/b")
 def test_what_takes_an_address_of_the_environment_apart_at_the_wrong_place(
     variable: str, address: str, user: str, password: str
 ) -> None:

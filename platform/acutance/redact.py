@@ -37,7 +37,7 @@ ADDRESSES = (
 SHORTEST = 6
 """Shorter pieces of a secret are left: they stand in ordinary words, too, and give nothing away."""
 
-_FIELD = r"[\w.-]*(?:passw(?:or)?d|passwd|pwd|secret|token|signature|credential|api_?key|access_?key)(?:_?id)?"
+_FIELD = r"[\w.-]*(?:passw(?:or)?d|pwd|secret|token|signature|credential|(?:api|access|secret)_?key)(?:_?id)?"
 _QUERY = re.compile(rf"\?[^\s'\"]*?\b{_FIELD}=[^\s'\"]*", re.IGNORECASE)
 _SETTING = re.compile(rf"\b({_FIELD})(=\s*|['\"]\s*:\s*)('[^']*'|\"[^\"]*\"|[^\s,;&'\"]+)", re.IGNORECASE)
 _SCHEME = re.compile(
@@ -94,6 +94,7 @@ def _known() -> Iterator[str]:
         found += _passwords((os.environ.get(name) or os.environ.get(name.lower(), "")).strip())
     for secret in found:
         parts = {secret, unquote(secret), *re.split(r"[/:@?#&=%\[\]]", secret)}
+        parts |= {repr(part)[1:-1] for part in parts}  # as errors quote it, with each backslash doubled
         yield from (part for part in parts if len(part) >= SHORTEST)
 
 
@@ -105,4 +106,5 @@ def _passwords(address: str) -> Iterator[str]:
         userinfo = address[start : address.rindex("@")]
         user, colon, password = userinfo.partition(":")
         yield password if colon else user
-    yield from re.findall(rf"[?&;\s]{_FIELD}=(.*)", address, re.IGNORECASE)
+    for value in re.findall(rf"[?&;\s]{_FIELD}=(.*)", address, re.IGNORECASE):
+        yield from (value[: end.start()] for end in re.finditer(r"[&;\s]|$", value))  # it may hold such a sign itself

@@ -13,7 +13,7 @@ import time
 import pytest
 from made_for_cluster import Head, processes, python
 
-from acutance.cluster import probe
+from acutance.cluster import connect, probe
 from acutance.errors import UnreachableError
 from command_line import REPOSITORY, environment
 
@@ -221,3 +221,19 @@ def _working(session: int) -> list[str]:
     """Ray's two agents, which do nothing any more, try to report the loss for a minute before they end."""
     agents = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
     return [name for name in processes(session).values() if not name.startswith(agents)]
+
+
+def test_sigterm_while_ray_starts_is_ours_to_answer() -> None:
+    def answer(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def start() -> None:
+        with connect._asked_to_end_as_before():
+            raise SystemExit(signal.SIGTERM)  # as Ray's own handler does
+
+    before = signal.signal(signal.SIGTERM, answer)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            start()
+    finally:
+        signal.signal(signal.SIGTERM, before)

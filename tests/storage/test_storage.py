@@ -44,6 +44,9 @@ def test_unknown_schemes_and_credentials_in_addresses_are_refused() -> None:
     with pytest.raises(UserError) as caught:
         storage.filesystem("s3://KEY:hunter2@bucket/a")
     assert "hunter2" not in str(caught.value)
+    with pytest.raises(UserError) as caught:
+        storage.filesystem("s3://bucket/a?secret_key=hunter2")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_an_unreachable_store_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,7 +183,12 @@ def _init(**options: Any) -> None:
 def _asked_to_end_as_before() -> Iterator[None]:
     """Keep what this process does at SIGTERM: Ray takes it over, ends without order and dumps the stack of its C++."""
     handler = signal.getsignal(signal.SIGTERM)
-    yield
+    try:
+        yield
+    except SystemExit as end:
+        if end.code == signal.SIGTERM and callable(handler):  # Ray was asked while it started
+            handler(signal.SIGTERM, None)
+        raise
     if callable(handler) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)
 

@@ -218,7 +218,7 @@ def _job(details: JobDetails) -> Job:
     return Job(
         id=details.submission_id or details.job_id or "",
         status=str(details.status.value if hasattr(details.status, "value") else details.status),
-        command=details.entrypoint.removeprefix("python -m acutance "),
+        command=redacted(details.entrypoint.removeprefix("python -m acutance ")),
         started=_seconds(details.start_time),
         ended=_seconds(details.end_time),
         message=message.strip(),

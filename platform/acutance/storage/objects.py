@@ -63,7 +63,7 @@ def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     if "?" in uri or (account and not scheme.startswith("abfs")) or ":" in account:
         raise UserError(
             "a storage address may not carry credentials or an endpoint",
-            where=uri.split("?", maxsplit=1)[0].rsplit("@", maxsplit=1)[-1],
+            where=uri,
             fix="set AWS_ENDPOINT_URL and AWS_ACCESS_KEY_ID/AWS_SECRET_ACCESS_KEY in the environment",
         )
     if scheme != "s3":
