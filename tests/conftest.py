@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from acutance.silence import silence_libraries
 from command_line import ASTRAY, DATA
 from made_buckets import Bucket, opened, served
 
@@ -21,6 +22,7 @@ from made_buckets import Bucket, opened, served
 def pytest_configure() -> None:
     for name in ASTRAY:  # a test asks for what it needs: it meets the same environment everywhere
         os.environ.pop(name, None)
+    silence_libraries()
     torch.set_num_threads(1)
     # A shell starts what it puts into the background deaf to Ctrl-C, and tests press it.
     signal.signal(signal.SIGINT, signal.default_int_handler)

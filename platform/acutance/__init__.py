@@ -7,8 +7,4 @@ shards to a stream of batches), `models` (networks), `losses` (terms of an objec
 pictures), `cluster` (Ray clusters and jobs), `storage` (folders and object stores).
 """
 
-from acutance.silence import silence_libraries
-
 __version__ = "0.1.0"
-
-silence_libraries()

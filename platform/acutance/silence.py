@@ -22,8 +22,17 @@ DEFAULTS = {
 }
 
 
+_silenced = False
+
+
 def silence_libraries() -> None:
-    """Set the quiet environment; a value the user has set already stays as it is."""
+    """Set the quiet environment; a value the user has set already stays as it is.
+
+    The command line calls this, and what runs in processes that it starts: such a process is ours. Who imports this
+    package keeps warnings, logs and environment as they were.
+    """
+    global _silenced  # noqa: PLW0603
+    _silenced = True
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     if os.environ.get("ACUTANCE_DEBUG"):
@@ -33,3 +42,9 @@ def silence_libraries() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     # It prints the whole statement and a traceback of each write that a database refuses; we say which and why.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
+
+def stay_silent() -> None:
+    """Silence once more where this process is ours: MLflow and Ray set their loggers when they come in."""
+    if _silenced:
+        silence_libraries()

@@ -12,7 +12,7 @@ from made_for_evaluation import picture
 from acutance.data import Catalogue, DataSettings, SubImages, prepare, write_picture
 from acutance.data.subimages import corners
 from acutance.evaluation.amounts import AMOUNTS
-from acutance.evaluation.png import compressed_size
+from acutance.evaluation.png_size import compressed_size
 from acutance.imaging import difference_statistics, weight_map
 
 SIZES = [(64, 96), (64, 64)]

@@ -12,9 +12,10 @@ from made_for_evaluation import picture
 from PIL import Image
 
 from acutance.data.pictures import read_picture
+from acutance.data.png import plain_png
 from acutance.evaluation.metrics import measure
 from acutance.evaluation.pictures import bicubic
-from acutance.evaluation.png import compressed_size, png_bytes
+from acutance.evaluation.png_size import compressed_size
 from acutance.evaluation.unmeasurable import Unmeasurable
 from free_pictures import PICTURES
 
@@ -31,7 +32,7 @@ def chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (33, 20)])
 def test_the_file_is_one_that_others_read(shape: tuple[int, int]) -> None:
     shown = picture(40, 40)[: shape[0], : shape[1]]
-    png = png_bytes(shown)
+    png = plain_png(shown)
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(png))), shown)
     assert compressed_size(shown) == len(png)
     assert [kind for kind, _ in chunks(png)] == [b"IHDR", b"IDAT", b"IEND"]
@@ -40,7 +41,7 @@ def test_the_file_is_one_that_others_read(shape: tuple[int, int]) -> None:
 @pytest.mark.parametrize("name", PICTURES)
 def test_the_writer_is_opencvs(name: str) -> None:
     """Equal in every byte; a Python whose zlib is zlib-ng compresses otherwise."""
-    assert png_bytes(PICTURES[name]) == cv2.imencode(".png", PICTURES[name][..., ::-1])[1].tobytes()
+    assert plain_png(PICTURES[name]) == cv2.imencode(".png", PICTURES[name][..., ::-1])[1].tobytes()
 
 
 def test_set14_takes_the_share_of_its_raw_bytes_that_was_measured_before(data_root: Path) -> None:

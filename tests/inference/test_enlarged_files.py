@@ -15,10 +15,10 @@ from made_for_upscaling import DEEP, GREY, RGB, Nearest, deep_png, encoded, enla
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from acutance.data.decode import decode_image
+from acutance.data.png import chunk
 from acutance.imaging.resize import imresize
 from acutance.inference.origin import is_marked, mark_of
 from acutance.inference.picture_file import Outcome, Restorer, enlarge_file, open_restorer, read_model
-from acutance.inference.png import chunk
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 MAGENTA = Image.new("CMYK", (16, 16), (0, 255, 0, 0))

@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from acutance.data.decode import DecodedImage
-from acutance.inference.png import SIGNATURE, chunk
+from acutance.data.png import SIGNATURE, chunk
 from acutance.serving import http as room
 from acutance.serving.http import Crowd, Limits, Service, answer, token_digest
 

@@ -23,7 +23,7 @@ from acutance.commands.tune import CampaignContext, CampaignOutcome
 from acutance.data import prepare, read_picture, write_picture
 from acutance.errors import ConfigError
 from acutance.evaluation.evaluate import evaluate_one
-from acutance.evaluation.png import compressed_size
+from acutance.evaluation.png_size import compressed_size
 from acutance.models.model_file import load_model
 from acutance.tuning.study_lock import alone_on
 from command_line import REPOSITORY, environment

@@ -19,6 +19,7 @@ from acutance.cli import jobs, machine, models, pipelines, serving, streams
 from acutance.console import say
 from acutance.errors import AcutanceError, UserError
 from acutance.redact import redacted
+from acutance.silence import silence_libraries
 from acutance.storage.disk import complaint_of, complaint_of_database
 
 app = typer.Typer(
@@ -41,6 +42,7 @@ class Terminated(KeyboardInterrupt):
 
 def main() -> None:
     """Run a command; a failure of the user's exits with 2 and no traceback, one of ours with 1."""
+    silence_libraries()
     streams.secure()
     signal.signal(signal.SIGTERM, _terminate)
     try:

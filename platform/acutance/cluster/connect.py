@@ -16,7 +16,6 @@ from typing import Any
 import psutil
 
 from acutance.cluster.job_environment import quiet_environment
-from acutance.cluster.memory import total_memory
 from acutance.cluster.package import copy_code
 from acutance.cluster.probe import PORT, check_cluster, check_port, dashboard_answers, in_job
 from acutance.cluster.session import require_loopback, session_folder
@@ -24,7 +23,8 @@ from acutance.cluster.tokens import create_token, use_token
 from acutance.cluster.watch import watched
 from acutance.console import say
 from acutance.errors import UnreachableError, UserError
-from acutance.silence import silence_libraries
+from acutance.memory import total_memory
+from acutance.silence import stay_silent
 
 LOCAL = "local"
 STORE_SHARE, STORE_LEAST, STORE_MOST = 8, 256 << 20, 8 << 30
@@ -78,7 +78,7 @@ def connect(address: str | None = None, *, num_cpus: int | None = None) -> Itera
             _start(folder, num_cpus)
         else:
             _attach(target, named=bool(address))
-        silence_libraries()  # once more: Ray sets the levels of its loggers when it starts
+        stay_silent()  # Ray sets the levels of its loggers when it starts
         with watched(ray.shutdown):
             yield _reached(target)
 

@@ -20,7 +20,8 @@ from acutance.config.limits import VARIABLE, Limits, limits
 from acutance.data import tiff
 from acutance.data.decode_limits import PIECE, LateError, TimedFile, count_scans
 from acutance.data.metadata import NOTHING, ORIENTATION, About, about
-from acutance.data.png_chunks import SIGNATURE, Png, claimed_pixels, take_apart
+from acutance.data.png import SIGNATURE
+from acutance.data.png_chunks import Png, claimed_pixels, take_apart
 from acutance.errors import DataError
 
 # Only these decoders are tried: others, such as PostScript, start programs.

@@ -5,12 +5,13 @@ What nobody has used for longer is freed by whoever comes next, and sooner where
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
+
+from acutance.storage.lock import lock
 
 KEPT_SECONDS = 7 * 24 * 3600.0
 
@@ -31,7 +32,7 @@ def use(cache: Path) -> None:
             if number in _held:
                 os.close(file)
             else:
-                fcntl.flock(file, fcntl.LOCK_SH)
+                lock(file, shared=True)
                 _held[number] = file
             if (cache / USED).stat().st_ino == number:
                 os.utime(cache / USED)
@@ -55,5 +56,5 @@ def _last(used: Path) -> float:
 def _delete(used: Path) -> None:
     """Delete a set unless a process uses it."""
     with suppress(OSError), open(used) as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(file, wait=False)
         shutil.rmtree(used.parent, ignore_errors=True)

@@ -9,7 +9,8 @@ import struct
 import zlib
 from dataclasses import dataclass, field
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
+from acutance.data.png import SIGNATURE
+
 COLOUR = (b"cICP", b"cHRM", b"gAMA", b"sRGB")
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 EXIF_IN_TEXT = (b"Raw profile type exif\0", b"Raw profile type APP1\0")

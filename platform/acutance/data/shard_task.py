@@ -27,6 +27,7 @@ from acutance.data.shards import ShardWriter
 from acutance.data.size import is_lr_of, shown, sides
 from acutance.errors import AcutanceError, DamagedError, DataError
 from acutance.imaging import difference_statistics
+from acutance.silence import silence_libraries
 
 Enlarge = Callable[[np.ndarray, str], np.ndarray]
 """From pictures uint8 (N, h, w, 3) and a torch device to larger ones; it travels to the nodes."""
@@ -62,6 +63,7 @@ class Report(Strict):
 
 def run_task(row: dict[str, Any], enlarge: Enlarge | None = None, gpus: float = 0) -> dict[str, Any]:
     """Do the `task` of a row (JSON of a Task) and return its `report` (JSON of a Report); Ray has given it `gpus`."""
+    silence_libraries()
     task = Task.model_validate_json(row["task"])
     try:
         report = _make_shard(task, enlarge, device_of(gpus))

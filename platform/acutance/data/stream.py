@@ -21,6 +21,7 @@ from acutance.data.encoded import EncodedPictures
 from acutance.data.manifest import Coding
 from acutance.data.size import fits, grown, shown, sides, uneven
 from acutance.errors import ConfigError
+from acutance.imaging.draws import bits
 
 Turning = Literal["turns", "flips", "mirror", "none"]
 
@@ -143,7 +144,7 @@ class Stream:
     def _order(self, epoch: int) -> np.ndarray:
         """Return the order of the rows in an epoch; a batch seldom spans more than two epochs."""
         if epoch not in self._orders:
-            words = _bits(self.key, epoch, _ORDER).random_raw(self.rows)
+            words = bits(self.key, epoch, _ORDER).random_raw(self.rows)
             while len(self._orders) > 3:
                 self._orders.pop(next(iter(self._orders)))
             self._orders[epoch] = np.argsort(words, kind="stable")
@@ -199,13 +200,6 @@ def key_of(seed: int, stage: str) -> int:
     return int.from_bytes(hashlib.blake2b(f"{seed} {stage}".encode(), digest_size=8).digest(), "big")
 
 
-def _bits(key: int, index: int, purpose: int) -> np.random.Philox:
-    """Return a counter-based generator for one purpose; purposes are 2^192 draws apart."""
-    return np.random.Philox(
-        key=np.array([key, index], dtype=np.uint64), counter=np.array([0, 0, 0, purpose], dtype=np.uint64)
-    )
-
-
 def random_words(key: int, index: int, purpose: int, count: int) -> list[int]:
     """Return 64-bit words; unlike the draws of NumPy's Generator they never change between its versions."""
-    return _bits(key, index, purpose).random_raw(count).tolist()
+    return bits(key, index, purpose).random_raw(count).tolist()

@@ -16,7 +16,7 @@ import torch
 from acutance.data import DataSettings, open_columns
 from acutance.data.encoded import EncodedPictures
 from acutance.data.shards import sub_images
-from acutance.evaluation.png import compressed_size
+from acutance.evaluation.png_size import compressed_size
 from acutance.imaging import weight_map
 
 ROWS = 64

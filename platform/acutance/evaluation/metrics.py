@@ -20,7 +20,7 @@ from acutance.evaluation import niqe as _niqe
 from acutance.evaluation import perceptual
 from acutance.evaluation.inputs import is_picture, require_colours, require_planes
 from acutance.evaluation.pictures import levels, shown
-from acutance.evaluation.png import compressed_size
+from acutance.evaluation.png_size import compressed_size
 from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.ssim import ssim_rgb, ssim_y, ssim_y_wang
 from acutance.evaluation.unmeasurable import Unmeasurable

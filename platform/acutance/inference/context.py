@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from acutance.cluster.memory import free_memory
+from acutance.memory import free_memory
 
 MARGINS = (8, 16, 24, 32, 48, 64, 96)
 """Pixels around the part that are tried; who needs more than the last but one is given the last."""

@@ -13,8 +13,8 @@ from PIL import Image
 
 from acutance.data.decode import DecodedImage, PictureError, to_8_bits
 from acutance.data.metadata import About
+from acutance.data.png import PngWriter
 from acutance.data.png_chunks import XMP
-from acutance.inference.png import PngWriter
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 QUALITY: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}

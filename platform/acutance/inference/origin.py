@@ -10,7 +10,7 @@ import hashlib
 import json
 
 from acutance import storage
-from acutance.inference.png import END, SIGNATURE
+from acutance.data.png import END, SIGNATURE
 
 VERSION = 2
 """Counts changes of the code after which the same model and source give other pixels."""

@@ -23,13 +23,12 @@ from acutance.errors import RefusedError, UnreachableError, UserError
 from acutance.redact import redacted
 from acutance.registry.database import bring_up_to_date
 from acutance.registry.moved import follow
-from acutance.silence import silence_libraries
+from acutance.silence import stay_silent
 from acutance.storage import is_remote
 from acutance.storage.disk import complaint_of, complaint_of_database
 from acutance.storage.patience import patiently
 
-silence_libraries()  # once more: importing MLflow has just set its loggers to INFO
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+stay_silent()  # importing MLflow has just set its loggers to INFO
 
 BUSY_SECONDS = 20
 """How long a write waits for another process to let go of the SQLite file (MLflow itself waits as long)."""

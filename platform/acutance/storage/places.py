@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from acutance import storage
 from acutance.console import say
 from acutance.storage.disk import written_to
 from acutance.storage.lease import Place, Sign
+from acutance.storage.lock import lock
 from acutance.storage.patience import patiently
 
 Result = TypeVar("Result")
@@ -48,7 +48,7 @@ class LocalFile:
         """Return the sign."""
         try:
             with open(self.path) as file:
-                fcntl.flock(file, fcntl.LOCK_SH)
+                lock(file, shared=True)
                 return _sign(file.read())
         except FileNotFoundError:
             return None
@@ -70,7 +70,7 @@ class LocalFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         while True:
             with open(self.path, "a+") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
+                lock(file)
                 if not self.path.exists() or os.fstat(file.fileno()).st_ino != self.path.stat().st_ino:
                     continue  # whoever had it has ended, and removed this very file
                 file.seek(0)

@@ -25,6 +25,7 @@ from acutance.cluster.hardware import Capacity, alive, capacity, gpus_for, wante
 from acutance.config.pipeline import Compute, Stage
 from acutance.console import say, say_through
 from acutance.errors import AcutanceError, TrainingError
+from acutance.silence import silence_libraries
 from acutance.storage.disk import complaint_of
 from acutance.storage.leftovers import free_folders, owned_name
 from acutance.training import process_group
@@ -245,6 +246,7 @@ def _work(config: dict[str, Any]) -> None:
 
 
 def _train_all(config: dict[str, Any], board: Any) -> None:
+    silence_libraries()
     context, gpus = ray.train.get_context(), config["gpus"]
     rank, world = context.get_world_rank(), context.get_world_size()
     if rank == 0:

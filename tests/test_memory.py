@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from acutance.cluster import memory
+from acutance import memory
 
 MB = 1 << 20
 UNLIMITED = str((1 << 63) - 4096)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from acutance.inference.png import PAETH, SUB, UP, PngWriter, filtered
+from acutance.data.png import PAETH, SUB, UP, PngWriter, filtered
 
 KINDS = st.sampled_from(
     [(1, np.uint8), (2, np.uint8), (3, np.uint8), (4, np.uint8), (1, np.uint16), (3, np.uint16), (4, np.uint16)]
