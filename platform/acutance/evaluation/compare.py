@@ -7,13 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from acutance.evaluation.intervals import interval
 from acutance.evaluation.metrics import METRICS
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation
-
-RESAMPLES = 10_000
-LEVEL = 0.95
-FEWEST = 2
-"""One picture says nothing about how much pictures vary."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +44,11 @@ def differences(evaluation: Evaluation, first: str, second: str, dataset: str) -
 def difference(metric: str, pairs: Sequence[tuple[float, float]]) -> Difference | None:
     """Return how much the first values of pairs are above the second ones; None for fewer than two pairs.
 
-    Efron's percentile bootstrap over pictures, 10,000 resamples of the pairs, 95 %; the same numbers every time.
+    The interval is that of their differences, see `interval`.
     """
-    if len(pairs) < FEWEST:
-        return None
-    apart = np.array([mine - other for mine, other in pairs])
-    drawn = np.random.default_rng(0).integers(0, len(apart), (RESAMPLES, len(apart)))
-    low, high = np.quantile(apart[drawn].mean(axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Difference(metric, float(apart.mean()), float(low), float(high), len(apart))
+    apart = [mine - other for mine, other in pairs]
+    bounds = interval(apart)
+    return Difference(metric, float(np.mean(apart)), *bounds, len(apart)) if bounds else None
 
 
 def _pairs(evaluation: Evaluation, metric: str, first: str, second: str, dataset: str) -> list[tuple[float, float]]:

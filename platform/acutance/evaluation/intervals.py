@@ -17,7 +17,8 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
     """
     if len(values) < 2:
         return None
-    known = np.asarray(values, np.float64)
-    drawn = np.random.default_rng(0).integers(0, len(known), (RESAMPLES, len(known)))
-    low, high = np.quantile(known[drawn].mean(axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    from scipy.stats import bootstrap  # takes long to import
+
+    sample, rng = (np.asarray(values, np.float64),), np.random.default_rng(0)
+    found = bootstrap(sample, np.mean, n_resamples=RESAMPLES, confidence_level=LEVEL, method="percentile", rng=rng)
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
