@@ -1,8 +1,8 @@
 """Model packages: an MLflow model of the weights, the code that runs them, and a card that describes it.
 
 A package runs wherever its `requirements.txt` is installed. Acutance itself is not among them (on a package index an
-installer would take whatever bears that name): the files that loading and restoring import lie in `code/`, which
-MLflow puts first on the path. A process that has Acutance imported already stays with its own.
+installer would take whatever bears that name): its code lies in `code/`, which MLflow puts first on the path. A process
+that has Acutance imported already stays with its own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
 import mlflow.pyfunc
@@ -24,6 +24,8 @@ from mlflow.models import Model, ModelSignature
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.types.schema import Schema, TensorSpec
 
+from acutance.cluster.package import copy_code
+from acutance.config.packaged import HOME
 from acutance.errors import ModelError
 from acutance.fingerprint import file_sha256
 from acutance.inference.restore import restore
@@ -31,7 +33,6 @@ from acutance.models.model_file import load_model
 from acutance.process import is_gone, this_process
 from acutance.registry.address import waited_for
 from acutance.registry.card import SHEET, Facts, model_card, shortened
-from acutance.registry.imports import HOME, needs
 from acutance.registry.resolve import CANDIDATE, CHAMPION, SHA256, WEIGHTS, registered, versions_of
 from acutance.registry.runs import OWNER
 from acutance.registry.tracking import FINGERPRINT, GIT_COMMIT, finite, git_commit
@@ -40,6 +41,12 @@ from acutance.storage.scratch import working_folder
 PICTURES = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), name=None)
 SIGNATURE = ModelSignature(inputs=Schema([PICTURES]), outputs=Schema([PICTURES]))
 CODE = Path(__file__).with_name("served_model.py")
+REQUIREMENTS = (
+    *("boto3", "botocore", "mlflow", "numba", "numpy", "pillow", "psutil", "pyarrow", "pydantic", "rich"),
+    *("ruamel.yaml", "safetensors", "scipy", "torch", "torchvision", "xxhash"),
+)
+"""What loading and restoring import, at once or late."""
+
 EXAMPLE_SIDE = 32
 NEWEST = 100
 """Models of an experiment that are looked through for half-logged ones."""
@@ -135,12 +142,9 @@ def save_package(
         model: MLflow's record to fill in; a new one where left out.
         sheet: a PNG to lie beside the card.
     """
-    files, requirements = needs(CODE)
     with working_folder("code") as scratch:
         weights = shutil.copyfile(model_file, scratch / Path(WEIGHTS).name)
-        for file in files:
-            (scratch / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(HOME.parent / file, scratch / file)
+        copy_code(scratch)
         mlflow.pyfunc.save_model(
             str(folder),
             mlflow_model=model or Model(),
@@ -149,7 +153,7 @@ def save_package(
             artifacts={"model": str(weights)},
             signature=SIGNATURE,
             input_example=_corner(example)[None],
-            pip_requirements=requirements,
+            pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
         )
     (folder / "README.md").write_text(card, encoding="utf-8")
     (folder / "LICENSE").write_text(_licence(), encoding="utf-8")
