@@ -211,20 +211,12 @@ def _from_cmyk(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 def _deep(png: bytes, image: ImageFile) -> tuple[np.ndarray, np.ndarray | None]:
     """Return uint16 pixels with all 16 bits, and alpha; Pillow would cut colour to 8 without rounding."""
-    if image.mode.startswith("I"):
-        pixels = np.asarray(image).astype(np.uint16)[..., None]
-    else:
-        import torch
-        from torchvision.io import ImageReadMode, decode_image
+    if image.format != "PNG":
+        return np.asarray(image).astype(np.uint16)[..., None], None
+    from imagecodecs import png_decode  # few pictures need it
 
-        encoded = torch.frombuffer(bytearray(png), dtype=torch.uint8)
-        pixels = decode_image(encoded, mode=ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
-    if "transparency" in image.info:
-        hidden = (pixels == np.asarray(image.info["transparency"])).all(axis=2)
-        return pixels, np.where(hidden, 0, 65535).astype(np.uint16)
-    if pixels.shape[2] in (2, 4):
-        return pixels[..., :-1], pixels[..., -1]
-    return pixels, None
+    pixels = np.atleast_3d(png_decode(png))
+    return (pixels[..., :-1], pixels[..., -1]) if pixels.shape[2] in (2, 4) else (pixels, None)
 
 
 def to_8_bits(pixels: np.ndarray) -> np.ndarray:
