@@ -1,9 +1,16 @@
-"""Who descends from a process."""
+"""Who descends from a process; a process of another's number."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
+
+from acutance.process import this_process
 
 
 def family(parent: int) -> dict[int, str]:
@@ -30,3 +37,16 @@ def _state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return ""
+
+
+@contextmanager
+def another_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Another process, and its mark as it would make it."""
+    with subprocess.Popen(["sleep", "600"]) as child:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "getpid", lambda: child.pid)
+            mark = this_process()
+        try:
+            yield mark, child
+        finally:
+            child.kill()

@@ -124,37 +124,30 @@ def test_an_extractor_takes_the_place_of_another(tmp_path: Path, profile: str) -
     assert made["detail"].std() > 0
 
 
-GENERATIONS = {
-    "basicsr": {},
-    "esrgan": {"conv_body": "trunk_conv", "body.": "RRDB_trunk.", ".rdb": ".RDB", "conv_up": "upconv",
-               "conv_hr": "HRconv"},
-    "released": {"conv_body": "model.1.sub.{blocks}", "body.": "model.1.sub.", ".rdb": ".RDB", "conv_first": "model.0",
-                 "conv_up1": "model.3", "conv_up2": "model.6", "conv_hr": "model.8", "conv_last": "model.10"},
-}  # fmt: skip
+RELEASED = {"conv_body": "model.1.sub.{blocks}", "body.": "model.1.sub.", ".rdb": ".RDB", "conv_first": "model.0",
+            "conv_up1": "model.3", "conv_up2": "model.6", "conv_hr": "model.8", "conv_last": "model.10"}  # fmt: skip
+"""Of the generations of names that of the published file; tests/models/test_public_weights.py reads them all."""
 
 
-def public_file(path: Path, generation: str, nest: str | None, **size: int) -> RRDBNet:
+def public_file(path: Path, **size: int) -> RRDBNet:
     """Write a file such as the published RRDB_PSNR_x4."""
     torch.manual_seed(7)
     network = RRDBNet(**size)
     content = {}
     for name, tensor in public_state_dict(network).items():
         role = name
-        for ours, theirs in GENERATIONS[generation].items():
+        for ours, theirs in RELEASED.items():
             role = role.replace(ours, theirs.format(blocks=len(network.body)))
-        if generation == "released" and ".RDB" in role:
+        if ".RDB" in role:
             role = role.replace(".weight", ".0.weight").replace(".bias", ".0.bias")
         content[role] = tensor
-    torch.save({nest: content} if nest else content, path)
+    torch.save(content, path)
     return network
 
 
-@pytest.mark.parametrize(("generation", "nest"), [("basicsr", "params_ema"), ("esrgan", None), ("released", "params")])
-def test_the_gan_starts_from_all_702_tensors_of_the_public_file(
-    tmp_path: Path, generation: str, nest: str | None
-) -> None:
+def test_the_gan_starts_from_all_702_tensors_of_the_public_file(tmp_path: Path) -> None:
     file = tmp_path / "RRDB_PSNR_x4.pth"
-    public = public_file(file, generation, nest)
+    public = public_file(file)
     [job] = small(tmp_path, values={"stages.gan.network": {"type": "dsrgan", "init": {"main": str(file)}}})[0]
     network = build_learner(job, "cpu").generator.network
     started = network.main.state_dict()  # type: ignore[union-attr]
@@ -164,7 +157,7 @@ def test_the_gan_starts_from_all_702_tensors_of_the_public_file(
     with torch.no_grad():
         torch.testing.assert_close(network(lr, torch.rand(1, 1, 8, 8))["image"], public(lr)["image"])
     content = torch.load(file, weights_only=True)
-    (content[nest] if nest else content).popitem()
+    content.popitem()
     torch.save(content, file)
     with pytest.raises(WeightsError, match="701 tensors do not fit the network's 702; missing: "):
         build_learner(job, "cpu")
@@ -172,7 +165,7 @@ def test_the_gan_starts_from_all_702_tensors_of_the_public_file(
 
 def test_the_gan_trains_from_a_public_file_without_the_fidelity_stage(tmp_path: Path) -> None:
     file = tmp_path / "small.pth"
-    public_file(file, "released", None, blocks=2, channels=16, growth=8)
+    public_file(file, blocks=2, channels=16, growth=8)
     jobs, _ = small(tmp_path, f"stages.gan.network.init.main={file}", "stages.gan.batch=2")
     assert [job.name for job in jobs] == ["gan"]
     train_stage(jobs[0])

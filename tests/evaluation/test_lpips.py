@@ -20,15 +20,6 @@ from acutance.evaluation.perceptual import BACKBONES, Network, distances, lpips
 from acutance.evaluation.unmeasurable import Unmeasurable
 
 
-@pytest.mark.usefixtures("weights")
-def test_the_value_that_torchmetrics_documents() -> None:
-    generator = torch.manual_seed(42)
-    first = torch.rand(2, 3, 100, 100, generator=generator) * 2 - 1
-    second = torch.rand(2, 3, 100, 100, generator=generator) * 2 - 1
-    found = distances(first, second, network="squeeze")
-    assert found.tolist() == pytest.approx([0.1024, 0.0938], abs=5e-5)
-
-
 @pytest.mark.parametrize("network", BACKBONES)
 def test_equals_the_package_with_the_same_weights(
     network: Network, made_weights: Path, monkeypatch: pytest.MonkeyPatch

@@ -15,8 +15,8 @@ from acutance.imaging.gms import opening
 from free_pictures import PICTURES, tensor
 
 THRESHOLDS = (0.02, 0.05, 0.1, 0.2, 0.3)
-RAW = [67.5, 55.4, 44.4, 31.4, 22.6]  # percent of Set14 above, computed independently of this package
-OPENED = [45.6, 30.4, 19.7, 10.5, 5.9]  # the same, with an opening that takes what lies beyond the border as 0
+OPENED = [45.6, 30.4, 19.7, 10.5, 5.9]
+"""Percent of Set14 above, computed independently of this package, after an opening whose outside is 0."""
 
 
 def random_picture(*shape: int, seed: int = 0) -> Tensor:
@@ -33,11 +33,6 @@ def set14(pictures_of: Callable[..., dict]) -> list[tuple[Tensor, Tensor]]:
 @pytest.fixture(scope="module")
 def maps(set14: list[tuple[Tensor, Tensor]]) -> list[np.ndarray]:
     return [gms_map(sr, hr)[0].numpy() for sr, hr in set14]
-
-
-def test_shares_above_a_threshold(maps: list[np.ndarray]) -> None:
-    shares = np.mean([[100 * (d > t).mean() for t in THRESHOLDS] for d in maps], 0)
-    assert shares == pytest.approx(RAW, abs=0.1)
 
 
 def test_shares_after_the_opening(maps: list[np.ndarray], set14: list[tuple[Tensor, Tensor]]) -> None:

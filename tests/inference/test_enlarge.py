@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from made_for_upscaling import DEEP, GREY, RGB, Nearest, enlarged, restorer
+from made_for_enlarging import DEEP, GREY, RGB, Nearest, enlarged, restorer
 
 from acutance.data.decode import DecodedImage
 from acutance.errors import ModelError

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from made_for_upscaling import DEEP, GREY, RGB, Nearest, deep_png, encoded, enlarged, ink_profile, restorer
+from made_for_enlarging import DEEP, GREY, RGB, Nearest, deep_png, encoded, enlarged, ink_profile, restorer
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from acutance.data.decode import decode_image
@@ -297,7 +297,7 @@ def test_the_rows_done_are_told(tmp_path: Path) -> None:
 
 
 def test_a_model_travels_as_bytes(tmp_path: Path) -> None:
-    from made_for_upscaling import model_file
+    from made_for_enlarging import model_file
 
     opened_again = open_restorer(*read_model(model_file(tmp_path / "m.safetensors")))
     assert made(tmp_path, encoded(Image.fromarray(RGB)), by=opened_again).state == "written"

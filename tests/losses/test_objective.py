@@ -10,7 +10,7 @@ from acutance.config.schema import Strict, choice_of, validate
 from acutance.errors import ConfigError
 from acutance.losses import TERMS
 from acutance.losses.adversarial import Adversarial, generator_loss
-from acutance.losses.objective import Logits, Objective, target_of
+from acutance.losses.objective import Logits, Objective
 from acutance.losses.perceptual import Perceptual
 from acutance.losses.pixel import Pixel
 from acutance.models.highpass import HighPassNet
@@ -66,14 +66,6 @@ def test_gradient_carries_the_weights() -> None:
     objective(outputs, batch)[0].backward()
     expected = 0.25 * (outputs["image"] - batch["hr"]).sign() / batch["hr"].numel()
     torch.testing.assert_close(outputs["image"].grad, expected.detach())
-
-
-@pytest.mark.parametrize(
-    ("output", "column"),
-    [("image", "hr"), ("detail", "hr_detail"), ("highpass", "highpass"), ("score", "score")],
-)
-def test_targets(output: str, column: str) -> None:
-    assert target_of(output) == column
 
 
 def test_an_output_without_a_rule_meets_the_column_of_its_name() -> None:
@@ -139,18 +131,6 @@ def test_every_term_can_be_written_in_a_file() -> None:
     ]
     with pytest.raises(ConfigError, match="unknown key"):
         validate(Settings, {"objective": [{"type": "adversarial", "form": "vanilla"}]}, "file")
-
-
-def test_every_term_says_what_it_reads() -> None:
-    assert {name: term.reads for name, term in TERMS.items()} == {
-        "pixel": "outputs",
-        "perceptual": "outputs",
-        "dual_perceptual": "outputs",
-        "adversarial": "logits",
-        "earth_mover": "outputs",
-        "score": "outputs",
-        "cross_entropy": "outputs",
-    }
 
 
 def test_targets_are_repeated_for_outputs_that_lie_one_after_another() -> None:

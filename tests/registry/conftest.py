@@ -8,15 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from made_for_servers import Server, free_port, mlflow_server
+from made_models import model_files_in
 from mlflow import MlflowClient
 
-from acutance.models.model_file import save_model
-from acutance.models.rrdbnet import RRDBNet
 from acutance.registry import connect, pipeline_run, stage_run
-
-NETWORK = {"blocks": 1, "channels": 8, "growth": 4, "scale": 2}
 
 ModelFile = Callable[[int], Path]
 
@@ -106,26 +102,7 @@ def run_id(client: MlflowClient) -> str:
 
 @pytest.fixture
 def model_file(tmp_path: Path) -> ModelFile:
-    """Writes model files; another seed is another model with another fingerprint."""
-
-    def write(seed: int) -> Path:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = RRDBNet(**NETWORK)
-        path = tmp_path / f"stage {seed}" / "weights.safetensors"
-        description = {
-            "network": {"type": "rrdbnet", **NETWORK},
-            "scale": 2,
-            "detail": None,
-            "stage": "gan",
-            "fingerprint": f"{seed:016x}",
-            "title": "A test's restorer",
-            "notes": ["trained on nothing"],
-        }
-        save_model(str(path), network, description)
-        return path
-
-    return write
+    return model_files_in(tmp_path)
 
 
 @pytest.fixture(scope="session")

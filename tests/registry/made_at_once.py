@@ -1,4 +1,4 @@
-"""Processes that use a registry at the same moment: `python made_at_once.py write|promote STORAGE` forks them."""
+"""Processes that use a registry at the same moment: `python made_at_once.py write|promote COUNT STORAGE` forks them."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ from mlflow import MlflowClient
 from acutance.registry import StageTracker, connect, finish, log_file, log_table, pipeline_run, promote, stage_run
 from acutance.registry.tracking import finish_children
 
-WRITERS, PROMOTIONS = 8, 20
+WRITERS = 4
 STEPS, KILLED_AT = 60, 40
 LOSSES = [f"loss/{number}" for number in range(3)]
 SETTINGS = {"optimiser": {"betas": [0.9, 0.999]}, **{f"setting {number}": number for number in range(120)}}
 
 
-def at_once(kind: str, storage: str, **environment: str) -> list[Any]:
+def at_once(kind: str, count: int, storage: str) -> list[Any]:
     """Start the processes; return what each of them said."""
     done = subprocess.run(
-        [sys.executable, __file__, kind, storage],
-        env={**os.environ, **environment},
+        [sys.executable, __file__, kind, str(count), storage],
         capture_output=True,
         text=True,
         timeout=500,
@@ -42,7 +41,7 @@ def at_once(kind: str, storage: str, **environment: str) -> list[Any]:
 
 def write_twice(client: MlflowClient, storage: str) -> None:
     """Let processes write at once, of whom every second one is killed; let all go on; check what is recorded."""
-    said = at_once("write", storage)
+    said = at_once("write", WRITERS, storage)
     assert sorted(number for number, _ in said[: WRITERS // 2]) == list(range(0, WRITERS, 2))
     assert sorted(number for number, _ in said[WRITERS // 2 :]) == list(range(WRITERS))
     assert len({run for _, run in said}) == WRITERS
@@ -122,11 +121,11 @@ def _started(work: Callable[[int, str, Any], None], count: int, storage: str) ->
 
 
 if __name__ == "__main__":
-    kind, root = sys.argv[1:]
+    kind, number, root = sys.argv[1:]
     for module in ("tracking.sqlalchemy_store", "model_registry.sqlalchemy_store", "tracking.rest_store"):
         importlib.import_module(f"mlflow.store.{module}")  # once, not in each child
     if kind == "promote":
-        _started(_promote, PROMOTIONS, root)
+        _started(_promote, int(number), root)
     else:
-        _started(_write, WRITERS, root)
-        _started(_write, WRITERS, root)
+        _started(_write, int(number), root)
+        _started(_write, int(number), root)

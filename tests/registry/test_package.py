@@ -31,7 +31,9 @@ NAME = "sr-x2-test"
 ModelFile = Callable[[int], Path]
 
 
-def test_package_gives_what_restore_gives(model_file: ModelFile, picture: np.ndarray, tmp_path: Path) -> None:
+def test_package_gives_what_restore_gives_and_refuses_other_inputs(
+    model_file: ModelFile, picture: np.ndarray, tmp_path: Path
+) -> None:
     save_package(tmp_path / "package", model_file(1), picture, "# card\n")
     served = mlflow.pyfunc.load_model(str(tmp_path / "package"))
     expected = restore(*load_model(str(model_file(1))), picture)["image"]
@@ -39,16 +41,9 @@ def test_package_gives_what_restore_gives(model_file: ModelFile, picture: np.nda
     assert (batch.dtype, batch.shape) == (np.uint8, (2, 42, 68, 3))
     assert np.array_equal(batch[0], expected)
     assert not np.array_equal(batch[1], expected)
-
-
-@pytest.mark.parametrize("wrong", [np.zeros((1, 8, 8, 3), np.float32), np.zeros((8, 8, 3), np.uint8)])
-def test_signature_refuses_other_inputs(
-    model_file: ModelFile, picture: np.ndarray, tmp_path: Path, wrong: np.ndarray
-) -> None:
-    save_package(tmp_path / "package", model_file(1), picture, "# card\n")
-    served = mlflow.pyfunc.load_model(str(tmp_path / "package"))
-    with pytest.raises(MlflowException, match=r"dtype|shape"):
-        served.predict(wrong)
+    for wrong in (np.zeros((1, 8, 8, 3), np.float32), np.zeros((8, 8, 3), np.uint8)):
+        with pytest.raises(MlflowException, match=r"dtype|shape"):
+            served.predict(wrong)
 
 
 def test_package_holds_all_it_should_and_no_pickle(model_file: ModelFile, picture: np.ndarray, tmp_path: Path) -> None:
@@ -73,20 +68,6 @@ def test_package_holds_all_it_should_and_no_pickle(model_file: ModelFile, pictur
         assert tensor["tensor-spec"] == {"dtype": "uint8", "shape": [-1, -1, -1, 3]}
 
 
-def test_packaging_and_loading_print_nothing(model_file: ModelFile, tmp_path: Path) -> None:
-    script = (
-        "import sys, numpy as np, mlflow.pyfunc\n"
-        "from pathlib import Path\n"
-        "from acutance.registry.package import save_package\n"
-        "picture = np.zeros((9, 9, 3), np.uint8)\n"
-        "save_package(Path(sys.argv[2]), Path(sys.argv[1]), picture, 'card')\n"
-        "mlflow.pyfunc.load_model(sys.argv[2]).predict(picture[None])\n"
-    )
-    command = [sys.executable, "-c", script, str(model_file(1)), str(tmp_path / "package")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
 ELSEWHERE = """
 import importlib.util, json, sys
 sys.path.append(sys.argv[1])  # without -S its .pth files would bring the editable install back
@@ -104,16 +85,18 @@ print(json.dumps({"seen": seen, "ours": ours}))
 """
 
 
-def test_package_runs_where_acutance_is_not_installed(
-    model_file: ModelFile, picture: np.ndarray, tmp_path: Path
+def test_package_runs_where_acutance_is_not_installed_and_nothing_is_printed(
+    model_file: ModelFile, picture: np.ndarray, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     package, given, made = tmp_path / "package", tmp_path / "given.npy", tmp_path / "made.npy"
+    capfd.readouterr()
     save_package(package, model_file(1), picture, "# card\n")
+    assert capfd.readouterr() == ("", "")
     np.save(given, picture[None])
     site_packages = str(Path(np.__file__).parents[1])
     command = [sys.executable, "-I", "-S", "-c", ELSEWHERE, site_packages, str(package), str(given), str(made)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
     assert found["seen"] == [], "it reached for the network, ran a command or unpickled something"
     assert len(found["ours"]) > 15

@@ -1,4 +1,4 @@
-"""Promotions over a real `mlflow server`, twenty of them at the same moment."""
+"""Promotions over a real `mlflow server`, twelve of them at the same moment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from made_at_once import PROMOTIONS, at_once
+from made_at_once import at_once
 from made_for_registry import NAME, held, judge, one_story, version
 from made_for_servers import Server
 
@@ -15,8 +15,11 @@ from acutance.registry import connect, history, pipeline_run, promote, rollback
 
 pytestmark = pytest.mark.e2e
 
+PROMOTIONS = 12
+"""Twenty are made over Postgres, see test_tracking_postgres."""
 
-def test_twenty_promotions_at_once_tell_one_story(
+
+def test_twelve_promotions_at_once_tell_one_story(
     server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
@@ -27,7 +30,7 @@ def test_twenty_promotions_at_once_tell_one_story(
         version(client, run, float(db))
     worst = str(qualities.index(min(qualities)) + 1)
     promote(client, f"{NAME}/{worst}", judge=judge, who="cron")  # so that there is one to go back to
-    said = at_once("promote", str(tmp_path))
+    said = at_once("promote", PROMOTIONS, str(tmp_path))
     assert len(said) == PROMOTIONS
 
     decisions = one_story(client)

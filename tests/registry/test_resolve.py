@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_models import model_files_in
 from mlflow import MlflowClient
 
 from acutance.errors import ModelError
@@ -17,28 +18,29 @@ NAME = "sr-x2-test"
 ModelFile = Callable[[int], Path]
 
 
-@pytest.fixture
-def registered(client: MlflowClient, run_id: str, model_file: ModelFile, picture: np.ndarray) -> MlflowClient:
-    """A registry with the versions 1 and 2; 2 is the candidate."""
+@pytest.fixture(scope="module")
+def registered(
+    module_client: MlflowClient, shared_run: str, picture: np.ndarray, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """A storage whose registry has the versions 1 and 2; 2 is the candidate."""
+    model_file = model_files_in(tmp_path_factory.mktemp("models"))
     for seed in (1, 2):
-        log_model(client, run_id, model_file(seed), NAME, picture)
-    return client
+        log_model(module_client, shared_run, model_file(seed), NAME, picture)
+    return module_client.tracking_uri.removeprefix("sqlite:///").removesuffix("/mlflow.db")
 
 
-@pytest.mark.usefixtures("registered")
-def test_alias_version_and_path(storage: str, model_file: ModelFile) -> None:
+def test_alias_version_and_path(registered: str, model_file: ModelFile) -> None:
     for reference, seed in (
         (f"models:/{NAME}@candidate", 2),
         (f"models:/{NAME}/1", 1),
         (f"models:/{NAME}/2", 2),
     ):
-        path = resolve_model(reference, storage)
+        path = resolve_model(reference, registered)
         assert path.name == "model.safetensors"
         assert file_sha256(path) == file_sha256(model_file(seed))
     assert resolve_model(str(model_file(1)), "nowhere") == model_file(1)
 
 
-@pytest.mark.usefixtures("registered")
 @pytest.mark.parametrize(
     ("reference", "told"),
     [
@@ -52,9 +54,9 @@ def test_alias_version_and_path(storage: str, model_file: ModelFile) -> None:
         ("missing.safetensors", ["no such model file", "models:/NAME@champion"]),
     ],
 )
-def test_errors_name_what_there_is(storage: str, reference: str, told: list[str]) -> None:
+def test_errors_name_what_there_is(registered: str, reference: str, told: list[str]) -> None:
     with pytest.raises(ModelError) as caught:
-        resolve_model(reference, storage)
+        resolve_model(reference, registered)
     assert caught.value.exit_code == 2
     for text in told:
         assert text in str(caught.value)
@@ -65,8 +67,10 @@ def test_empty_registry_says_how_to_fill_it(storage: str) -> None:
         resolve_model(f"models:/{NAME}@champion", storage)
 
 
-def test_changed_or_lost_files_are_noticed(registered: MlflowClient, storage: str) -> None:
-    assert registered.get_model_version(NAME, "1")
+def test_changed_or_lost_files_are_noticed(
+    client: MlflowClient, run_id: str, model_file: ModelFile, picture: np.ndarray, storage: str
+) -> None:
+    log_model(client, run_id, model_file(1), NAME, picture)
     path = resolve_model(f"models:/{NAME}/1", storage)
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(ModelError, match="not those that were registered"):

@@ -1,53 +1,17 @@
 from __future__ import annotations
 
-import os
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 from mlflow import MlflowClient
 
-from acutance.process import is_gone, this_process
+from acutance.process import this_process
 from acutance.registry.runs import finish, pipeline_run, stage_run
-
-
-@contextmanager
-def another(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Another process, and its mark as it would make it."""
-    with subprocess.Popen(["sleep", "600"]) as child:
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "getpid", lambda: child.pid)
-            mark = this_process()
-        try:
-            yield mark, child
-        finally:
-            child.kill()
-
-
-def test_this_process_is_there_and_a_later_one_of_its_number_is_another() -> None:
-    mark = this_process()
-    machine, number, started = mark.split()
-    assert int(number) == os.getpid()
-    assert not is_gone(mark)
-    assert is_gone(f"{machine} {number} {int(started) - 1}")
-    assert not is_gone(f"elsewhere {number} 1"), "of another machine's processes nothing is known"
-    assert not is_gone("")
-
-
-def test_an_ended_process_is_gone_even_before_anybody_waited_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    with another(monkeypatch) as (mark, child):
-        assert not is_gone(mark)
-        child.kill()
-        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # a zombie, still in the table of processes
-        assert is_gone(mark)
-    assert is_gone(mark)
+from process_family import another_process
 
 
 def test_what_a_killed_process_left_running_is_ended_by_the_next_one(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with another(monkeypatch) as (mark, _):
+    with another_process(monkeypatch) as (mark, _):
         with monkeypatch.context() as patch:
             patch.setattr("acutance.registry.runs.this_process", lambda: mark)
             killed = pipeline_run(client, "restorers", "killed", "d" * 16)

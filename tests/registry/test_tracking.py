@@ -219,7 +219,7 @@ def test_killed_and_resumed_training_leaves_no_second_values(client: MlflowClien
         assert steps(client, run_id, metric) == list(range(1, reached + 31))
 
 
-def test_eight_processes_write_at_once_and_go_on_after_a_kill(client: MlflowClient, storage: str) -> None:
+def test_processes_write_at_once_and_go_on_after_a_kill(client: MlflowClient, storage: str) -> None:
     write_twice(client, storage)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import numpy as np
 import pytest
-from made_at_once import write_twice
+from made_at_once import WRITERS, write_twice
 from made_for_servers import free_port, mlflow_server
 from moto.server import ThreadedMotoServer
 
@@ -64,5 +64,5 @@ def test_runs_files_and_models_in_s3(
     assert file_sha256(path) == file_sha256(model_file(1))
     kept = [each["Key"] for each in s3[1].list_objects_v2(Bucket=BUCKET)["Contents"]]
     assert all(key.startswith("mlflow/") for key in kept)
-    assert sum(key.endswith("sheet.png") for key in kept) == 8
+    assert sum(key.endswith("sheet.png") for key in kept) == WRITERS
     assert sum(key.endswith("model.safetensors") for key in kept) == 1

@@ -127,7 +127,7 @@ def test_a_search_ends_with_a_page_that_holds_everything(reported: Reported, tmp
 def test_the_best_trials_pictures_are_side_by_side(reported: Reported, tmp_path: Path) -> None:
     reported(two(objectives=[PSNR], scheduler=None, budget={"trials": 4}))
     sheet = Image.open(tmp_path / "sheet.png")
-    assert sheet.width == 2 * 28 + 5 * 240 + 4 * 10  # LR, three trials, truth
+    assert 5 * 240 < sheet.width < 6 * 240  # LR, three trials, truth
     assert sheet.height > 2 * (240 + 240)  # two of the three pictures, whole and enlarged
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from acutance.cli import app
 from acutance.cli import jobs as commands
 from acutance.errors import UserError
-from command_line import acutance
+from command_line import Here
 
 NAMES = [command.name for command in commands.app.registered_commands]
 
@@ -41,13 +41,13 @@ def test_a_manifest_or_a_job_that_is_refused(words: list[str], said: str) -> Non
     assert "s3cr3t" not in str(refused.value)
 
 
-def test_a_mistake_exits_with_2_and_a_manifest_is_all_of_standard_output() -> None:
+def test_a_mistake_exits_with_2_and_a_manifest_is_all_of_standard_output(here: Here) -> None:
     options = ("--storage", "s3://b/x", "--env", "MLFLOW_TRACKING_URI=http://mlflow:5000", "--workers", "3")
-    done = acutance("jobs", "manifest", *options, "--", "tune", "search_spaces/quickstart.yaml")
+    done = here("jobs", "manifest", *options, "--", "tune", "search_spaces/quickstart.yaml")
     assert done.returncode == 0, done.stderr
     assert YAML(typ="safe").load(done.stdout)["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["replicas"] == 3
     assert "--resume" in done.stderr
-    wrong = acutance("jobs", "submit", "--env", "HOME", "--", "doctor", RAY_ADDRESS="127.0.0.1:1")
+    wrong = here("jobs", "submit", "--env", "HOME", "--", "doctor", RAY_ADDRESS="127.0.0.1:1")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert "--env HOME" in wrong.stderr
     assert "Traceback" not in json.dumps(wrong.stderr)
