@@ -41,11 +41,12 @@ test-fast: $(STAMP) ## the tests that start no cluster and no server
 test-e2e: $(STAMP) ## the long tests: whole clusters, several hosts, every pipeline small (about an hour; root, postgresql, iproute2)
 	@$(BIN)/python -m pytest -m long -rs
 
-check: $(STAMP) ## lint, format, types, import contract
+check: $(STAMP) ## lint, format, types, import contract, declared packages
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/deptry platform
 
 format: $(STAMP) ## mend what ruff can mend
 	@$(BIN)/ruff check --fix .
