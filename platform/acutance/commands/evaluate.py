@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mlflow.entities.model_registry import ModelVersion
@@ -36,6 +36,8 @@ from acutance.models.model_file import load_model
 from acutance.registry import Decision, Measurements, promote, resolve_model, tracking, user
 from acutance.registry.promotion import find_subject
 from acutance.registry.resolve import CHAMPION
+from acutance.storage import done
+from acutance.storage.done import Done
 from acutance.storage.scratch import working_folder
 from acutance.training.plan import StagePlan
 from acutance.weights import fetch_weights
@@ -46,11 +48,8 @@ EXAM = "acutance.exam"
 OVERLAP = "acutance.overlap"
 """The tag of a model version that was trained on pictures of its exam: what there is to say of it."""
 
-EVALUATION_VERSION = 4
+EVALUATION_VERSION = 5
 """Counts changes of the evaluation's code after which equal models give other numbers."""
-
-RESULT = "evaluation.json"
-"""The file of an evaluation's folder that holds all of it; it is written last."""
 
 
 def evaluate_models(work: PipelineContext, jobs: list[StagePlan]) -> tuple[Evaluation, str, bool]:
@@ -109,14 +108,14 @@ def measure_models(
         "scale": scale,
     }
     alone = {label: _single(root, how, mark) for label, mark in marks.items()}
-    folder = storage.join(root, "evaluations", fingerprint({**how, "candidates": marks}))
-    result = storage.join(folder, RESULT)
-    if storage.exists(result):
-        return Evaluation.from_json(storage.read_json(result)), folder, False
-    if not sheets and all(storage.exists(file) for file in alone.values()):
-        evaluation = _put_together(alone)
-        folder = storage.join(root, "evaluations", fingerprint({**how, "candidates": marks, "sheets": False}))
-        _write(evaluation, folder)
+    mark = fingerprint({**how, "candidates": marks})
+    folder = storage.join(root, "evaluations", mark)
+    if known := evaluation_in(folder):
+        return known, folder, False
+    if not sheets and (evaluation := _put_together(alone)):
+        mark = fingerprint({**how, "candidates": marks, "sheets": False})
+        folder = storage.join(root, "evaluations", mark)
+        _write(evaluation, folder, mark)
         return evaluation, folder, False
     total = len(tasks_of(candidates, pictures))
     with connect(address), working_folder("evaluate") as kept:
@@ -136,14 +135,28 @@ def measure_models(
         spectrogram_sheet(storage.join(folder, "spectrograms.png"), strips, title=title)
     for label, file in alone.items():
         rows = tuple(row for row in evaluation.rows if row.candidate == label)
-        storage.write_json(file, replace(evaluation, rows=rows).to_json())
-    _write(evaluation, folder)
+        _note(replace(evaluation, rows=rows), file, PurePosixPath(file).stem)
+    _write(evaluation, folder, mark)
     return evaluation, folder, True
 
 
-def _write(evaluation: Evaluation, folder: str) -> None:
+def evaluation_in(folder: str) -> Evaluation | None:
+    """Return the evaluation of a folder, None where there is none."""
+    return _noted(done.note_of("evaluation", folder))
+
+
+def _noted(note: str) -> Evaluation | None:
+    found = done.read(note, "evaluation")
+    return Evaluation.from_json(found.content) if found else None
+
+
+def _note(evaluation: Evaluation, note: str, mark: str) -> None:
+    done.write(note, Done("evaluation", mark, EVALUATION_VERSION, evaluation.to_json()))
+
+
+def _write(evaluation: Evaluation, folder: str, mark: str) -> None:
     storage.write_bytes(storage.join(folder, "evaluation.csv"), csv_text(evaluation).encode())
-    storage.write_json(storage.join(folder, RESULT), evaluation.to_json())
+    _note(evaluation, done.note_of("evaluation", folder), mark)
 
 
 def _single(root: str, how: dict[str, Any], mark: str) -> str:
@@ -151,9 +164,11 @@ def _single(root: str, how: dict[str, Any], mark: str) -> str:
     return storage.join(root, "evaluations", "single", f"{fingerprint({**how, 'candidate': mark})}.json")
 
 
-def _put_together(files: Mapping[str, str]) -> Evaluation:
-    """Make an evaluation of those of single candidates, by the labels they have now."""
-    found = {label: Evaluation.from_json(storage.read_json(file)) for label, file in files.items()}
+def _put_together(files: Mapping[str, str]) -> Evaluation | None:
+    """Make an evaluation of those of single candidates, by the labels they have now; None where one is missing."""
+    found = {label: one for label, file in files.items() if (one := _noted(file))}
+    if len(found) < len(files):
+        return None
     rows = [replace(row, candidate=label) for label, one in found.items() for row in one.rows]
     pictures = found[GROUND_TRUTH].pictures()
     rows.sort(key=lambda row: pictures.index((row.dataset, row.picture)))

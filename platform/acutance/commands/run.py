@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mlflow import MlflowClient
@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from acutance import storage
 from acutance.commands.context import PipelineContext
-from acutance.commands.evaluate import EVALUATION_VERSION, EXAM, OVERLAP, evaluate_models
+from acutance.commands.evaluate import EVALUATION_VERSION, EXAM, OVERLAP, evaluate_models, evaluation_in
 from acutance.commands.held_out import require_measurable
 from acutance.console import Update, clock, progress, say
 from acutance.data import Manifest, read_manifest, read_picture
@@ -26,6 +26,8 @@ from acutance.evaluation.results import Evaluation
 from acutance.fingerprint import fingerprint
 from acutance.registry import is_recorded, log_model, tracking
 from acutance.registry.card import DataSet, Facts, Training
+from acutance.storage import done
+from acutance.storage.done import Done
 from acutance.storage.lease import Lease, alone
 from acutance.storage.leftovers import free_checkpoints, free_uploads
 from acutance.storage.places import place
@@ -407,37 +409,37 @@ def _run(work: PipelineContext, client: MlflowClient, lease: Lease) -> Outcome:
     if not receipt["version"]:
         receipt["run"] = open_run(work, client)
         _close(client, receipt["run"])
-    storage.write_json(_receipt(work), receipt)
+    note = _receipt(work)
+    done.write(note, Done("run", PurePosixPath(note).stem, EVALUATION_VERSION, receipt))
     return _outcome(work, receipt, fresh)
 
 
 def finished(work: PipelineContext) -> Outcome | None:
     """Return what an earlier run of the very same work came to; None when something is left to do, or is gone."""
-    note = _receipt(work)
-    receipt = storage.read_json(note) if storage.exists(note) else None
-    if not receipt or not _is_there(work, receipt):
+    note = done.read(_receipt(work), "run")
+    if not note or not _is_there(work, note.content):
         return None
     for job in work.jobs():
         require_accepted(job)
-    return _outcome(work, receipt, False)
+    return _outcome(work, note.content, False)
 
 
-def _is_there(work: PipelineContext, receipt: dict[str, str]) -> bool:
+def _is_there(work: PipelineContext, receipt: Mapping[str, str]) -> bool:
     """Tell whether a finished run's evaluation, and its run and model in MLflow, have not been lost since."""
     evaluation, registered = receipt["evaluation"], work.pipeline.registered
-    if evaluation and not storage.exists(storage.join(work.root, "evaluations", evaluation, "evaluation.json")):
+    if evaluation and not done.is_done("evaluation", storage.join(work.root, "evaluations", evaluation)):
         return False
     version = (registered.name, receipt["version"]) if registered and receipt["version"] else None
     return is_recorded(tracking.connect(work.root), receipt["run"], version)
 
 
-def _outcome(work: PipelineContext, receipt: dict[str, str], fresh: bool) -> Outcome:
+def _outcome(work: PipelineContext, receipt: Mapping[str, str], fresh: bool) -> Outcome:
     folder = storage.join(work.root, "evaluations", receipt["evaluation"])
-    found = storage.read_json(storage.join(folder, "evaluation.json")) if receipt["evaluation"] else None
+    found = evaluation_in(folder) if receipt["evaluation"] else None
     registered = work.pipeline.registered
     return Outcome(
         validations={job.name: rows for job in work.jobs() if (rows := validated(job))},
-        evaluation=Evaluation.from_json(found) if found else None,
+        evaluation=found,
         sheet=storage.join(folder, "sheet.png") if found else "",
         run_id=receipt["run"],
         model=registered.name if registered else "",

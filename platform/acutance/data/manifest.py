@@ -14,13 +14,15 @@ from pydantic import Field, ValidationError
 from acutance import storage
 from acutance.config.schema import Strict
 from acutance.errors import DamagedError, DataError
+from acutance.storage import done
+from acutance.storage.done import FILES, Done
 
 Coding = Literal["pixels", "log2", "difference", "label", "encoded"]
 
-SHARD_VERSION = 7
+SHARD_VERSION = 8
 """Counts changes of the layout of shards, or of the code that fills them."""
 
-MANIFEST = "manifest.json"
+MANIFEST = FILES["shards"]
 
 
 class Column(Strict):
@@ -88,30 +90,30 @@ def read_manifest(folder: str) -> Manifest:
     Raises:
         DataError: when there is none, or it is damaged, or another version of this package wrote it.
     """
-    uri = storage.join(folder, MANIFEST)
+    uri = done.note_of("shards", folder)
     fix = "run `acutance prepare` with this pipeline"
     try:
-        content = storage.read_json(uri)
-        version = content["version"]
-    except FileNotFoundError:
-        raise DataError("no complete shard set is here", where=folder, fix=fix) from None
-    except (DamagedError, KeyError):
+        note = done.read(uri, "shards")
+    except DamagedError:
         raise DataError("the manifest is damaged", where=uri, fix=f"delete it and {fix}") from None
-    if version != SHARD_VERSION:
+    if note is None:
+        raise DataError("no complete shard set is here", where=folder, fix=fix)
+    if note.version != SHARD_VERSION:
         raise DataError(
-            f"these shards have version {version}, this program reads version {SHARD_VERSION}",
+            f"these shards have version {note.version}, this program reads version {SHARD_VERSION}",
             where=uri,
             fix=fix,
         )
     try:
-        return Manifest.model_validate(content)
+        return Manifest.model_validate({**note.content, "version": note.version, "fingerprint": note.fingerprint})
     except ValidationError:
         raise DataError("the manifest is damaged", where=uri, fix=f"delete it and {fix}") from None
 
 
 def write_manifest(folder: str, manifest: Manifest) -> None:
     """Make a shard set count: its manifest appears whole or not at all."""
-    storage.write_json(storage.join(folder, MANIFEST), manifest.model_dump(mode="json"))
+    content = manifest.model_dump(mode="json", exclude={"version", "fingerprint"})
+    done.write(done.note_of("shards", folder), Done("shards", manifest.fingerprint, manifest.version, content))
 
 
 def is_intact(folder: str, shard: Shard) -> bool:

@@ -16,10 +16,11 @@ from acutance.data.dataset_record import remember
 from acutance.data.datasets import Catalogue
 from acutance.data.inputs import Originals, known_of, originals
 from acutance.data.inventory import forget
-from acutance.data.manifest import MANIFEST, SHARD_VERSION, Manifest, read_manifest, write_manifest
+from acutance.data.manifest import SHARD_VERSION, Manifest, read_manifest, write_manifest
 from acutance.data.settings import BICUBIC, DataSettings, columns_of, dataset_fingerprint
 from acutance.data.shard_task import Enlarge, Part, Report, Task, run_task
 from acutance.errors import DataError
+from acutance.storage.done import is_done
 
 ON_GPUS = "lgs"
 """The extractor that has kernels of its own for GPUs."""
@@ -37,7 +38,7 @@ def shards_folder(root: str, dataset: str) -> str:
 
 def is_prepared(root: str, dataset: str) -> bool:
     """Tell whether a shard set is complete."""
-    return storage.exists(storage.join(shards_folder(root, dataset), MANIFEST))
+    return is_done("shards", shards_folder(root, dataset))
 
 
 def prepare(

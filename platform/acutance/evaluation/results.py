@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -105,7 +106,7 @@ class Evaluation:
         }
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Evaluation:
+    def from_json(cls, content: Mapping[str, Any]) -> Evaluation:
         """Return the evaluation that `to_json` wrote."""
         return cls(
             protocol=content["protocol"],

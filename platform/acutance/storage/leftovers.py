@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from acutance import storage
 from acutance.errors import UserError
 from acutance.process import is_left, this_process
+from acutance.storage.done import FILES
 
 KEPT_SECONDS = 7 * 24 * 3600.0
 """How long the last checkpoint of a finished training stays, from which a longer one can go on."""
@@ -25,9 +26,10 @@ def free_checkpoints(root: str) -> None:
     """Delete the checkpoints of stages that were finished days ago."""
     stages = storage.join(root, "stages")
     found = storage.tree(stages)
+    note = f"/{FILES['stage']}"
     for uri, state in found.items():
-        if uri.endswith("/done.json") and time.time() - state.modified > KEPT_SECONDS:
-            kept = storage.join(uri.removesuffix("/done.json"), "checkpoints")
+        if uri.endswith(note) and time.time() - state.modified > KEPT_SECONDS:
+            kept = storage.join(uri.removesuffix(note), "checkpoints")
             if any(other.startswith(f"{kept}/") for other in found):
                 storage.delete(kept)
 

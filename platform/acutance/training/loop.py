@@ -27,11 +27,13 @@ from acutance.errors import ConfigError, ModelError
 from acutance.inference.restore import context_of
 from acutance.models import NETWORKS
 from acutance.models.model_file import save_model
+from acutance.storage import done
+from acutance.storage.done import Done
 from acutance.training import checkpoint, recovery
 from acutance.training.build import build_learner, seed_everything
 from acutance.training.distributed import rank_and_world_size
 from acutance.training.learner import Learner
-from acutance.training.plan import StagePlan
+from acutance.training.plan import TRAINING_VERSION, StagePlan
 from acutance.training.validate import VALIDATION, require_accepted, validate, validated
 
 Losses = dict[str, float]
@@ -167,15 +169,8 @@ def _finish(job: StagePlan, learner: Learner, seconds: float) -> None:
     with suppress(ModelError):  # what a picture alone cannot feed restores none, and needs no context
         description["context"] = context_of(learner.kept, description)
     save_model(job.model, learner.kept, description)
-    storage.write_json(
-        storage.join(job.folder, "done.json"),
-        {
-            "stage": job.name,
-            "fingerprint": job.fingerprint,
-            "steps": learner.taken,
-            "seconds": round(seconds, 1),
-        },
-    )
+    content = {"stage": job.name, "steps": learner.taken, "seconds": round(seconds, 1)}
+    done.write(done.note_of("stage", job.folder), Done("stage", job.fingerprint, TRAINING_VERSION, content))
     _keep_last_checkpoint(job)
 
 

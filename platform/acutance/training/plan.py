@@ -23,6 +23,7 @@ from acutance.models import DISCRIMINATORS, NETWORKS
 from acutance.models.counting import parameter_count
 from acutance.models.features import FEATURE_NETWORKS, UNTRAINED
 from acutance.models.model_file import describe_model
+from acutance.storage.done import is_done
 from acutance.weights import find_weights, other_than_published, require_weights
 
 TRAINING_VERSION = 5
@@ -112,7 +113,7 @@ class StagePlan:
 
     def done(self) -> bool:
         """Tell whether this work is complete."""
-        return storage.exists(storage.join(self.folder, "done.json"))
+        return is_done("stage", self.folder)
 
 
 def plan_stages(pipeline: Pipeline, contents: Contents, root: str, *, only: str | None = None) -> list[StagePlan]:

@@ -22,8 +22,11 @@ from acutance.commands.tune.trial_run import OpenTrialRun
 from acutance.console import say
 from acutance.errors import ConfigError, UnreachableError, UserError
 from acutance.registry import tracking
+from acutance.storage import done
+from acutance.storage.done import Done
 from acutance.storage.lease import Lease
 from acutance.storage.scratch import working_folder
+from acutance.training.plan import TRAINING_VERSION
 from acutance.tuning.ask_tell import AskTell
 from acutance.tuning.live_table import Board
 from acutance.tuning.report.record import Record
@@ -41,13 +44,13 @@ def finished(work: CampaignContext) -> CampaignOutcome | None:
     if work.before is not None:
         earlier = finished(work.before)
         return finished(from_best(work, earlier)) if earlier else None
-    noted = storage.join(work.folder, "campaign.json")
-    if not storage.exists(noted):
+    note = done.read(done.note_of("campaign", work.folder), "campaign")
+    if note is None or note.fingerprint != work.fingerprint:
         return None
     trials = trial_records(work.study())
     if len(trials) < work.wanted or any(trial.state == "running" for trial in trials):
         return None
-    return outcome_of(work, trials, storage.read_json(noted)["run"])
+    return outcome_of(work, trials, note.content["run"])
 
 
 def run_campaign(work: CampaignContext, *, resume: bool = False) -> CampaignOutcome:
@@ -162,7 +165,8 @@ def _recorded(work: CampaignContext, client: Any, run: str, trials: list[TrialRe
     tracking.log_table(client, run, "trials.json", [_row(trial, outcome.front) for trial in trials])
     tracking.finish_children(client, run)
     tracking.finish(client, run)
-    storage.write_json(storage.join(work.folder, "campaign.json"), {"run": run, "study": work.name})
+    content = {"run": run, "study": work.name}
+    done.write(done.note_of("campaign", work.folder), Done("campaign", work.fingerprint, TRAINING_VERSION, content))
     return outcome
 
 

@@ -1,0 +1,73 @@
+"""The note that work is done: of one format, for shard sets, stages, evaluations, runs and campaigns.
+
+It says what kind of work was done, which (the fingerprint of all that determines it) and by which version of the code,
+beside what there is to say of its result. It is written last, whole or not at all, with a check sum: where it is, the
+work is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from acutance.storage.objects import exists, join, read_json, write_json
+
+Kind = Literal["shards", "stage", "evaluation", "run", "campaign"]
+
+FILES: dict[Kind, str] = {
+    "shards": "manifest.json",
+    "stage": "done.json",
+    "evaluation": "evaluation.json",
+    "campaign": "campaign.json",
+}
+"""The file of the note in the work's folder. A run has no folder: its note is named by its fingerprint."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A note.
+
+    Attributes:
+        kind: of the work.
+        fingerprint: of all that determines it.
+        version: of the code that did it; counts changes after which it would do otherwise.
+        content: JSON, what there is to say of the result.
+    """
+
+    kind: Kind
+    fingerprint: str
+    version: int
+    content: Mapping[str, Any]
+
+
+def note_of(kind: Kind, folder: str) -> str:
+    """Return the URI of the note of work that has a folder."""
+    return join(folder, FILES[kind])
+
+
+def is_done(kind: Kind, folder: str) -> bool:
+    """Tell whether the work of a folder is complete."""
+    return exists(note_of(kind, folder))
+
+
+def write(note: str, done: Done) -> None:
+    """Note that work is done, after all else of it has been written."""
+    own = {"kind": done.kind, "fingerprint": done.fingerprint, "version": done.version}
+    write_json(note, {**done.content, **own})
+
+
+def read(note: str, kind: Kind) -> Done | None:
+    """Return a note; None where there is none, or it is of other work.
+
+    Raises:
+        DamagedError: when it is not what was written.
+    """
+    try:
+        content = read_json(note)
+    except FileNotFoundError:
+        return None
+    own = {name: content.pop(name, None) for name in ("kind", "fingerprint", "version")}
+    if own["kind"] != kind or not isinstance(own["version"], int):
+        return None
+    return Done(kind, str(own["fingerprint"]), own["version"], content)
