@@ -1,4 +1,4 @@
-"""Pictures to shards on a real Ray: bad pictures, a run that is killed, storage on S3."""
+"""Pictures to shards: bad pictures; on a real Ray also a run that is killed, and storage on S3."""
 
 from __future__ import annotations
 
@@ -34,8 +34,6 @@ from acutance.data import (
 from acutance.data.subimages import corners, crop_to_multiple, layers
 from acutance.errors import ConfigError, DataError
 
-pytestmark = pytest.mark.e2e
-
 CATALOGUE = load_catalogue(Path(__file__).resolve().parents[2] / "pipelines" / "datasets.yaml")
 BUCKET = "acutance-shards"
 
@@ -58,7 +56,7 @@ def s3() -> Iterator[str]:
         server.stop()
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def cluster(s3: str) -> Iterator[None]:
     ray.init("local", num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     yield
@@ -88,6 +86,8 @@ def good(tmp_path: Path, photograph: np.ndarray) -> Path:
     return tmp_path / "good"
 
 
+@pytest.mark.e2e
+@pytest.mark.usefixtures("cluster")
 def test_prepare_makes_a_shard_set_once(good: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     calls: list[tuple[int, int, str]] = []
     capfd.readouterr()
@@ -179,7 +179,7 @@ REASONS = {
 
 
 def test_bad_pictures_are_skipped_and_reported(mixed: Path, tmp_path: Path) -> None:
-    manifest = prepare(settings(mixed, pictures_per_shard=3), 4, CATALOGUE, str(tmp_path))
+    manifest = prepare(settings(mixed, pictures_per_shard=3), 4, CATALOGUE, str(tmp_path), alone=True)
     assert [source.name for source in manifest.sources] == ["cmyk", "deep", "good", "grey", "rgba"]
     assert [skipped.name for skipped in manifest.skipped] == list(REASONS)
     for skipped in manifest.skipped:
@@ -191,6 +191,8 @@ def test_bad_pictures_are_skipped_and_reported(mixed: Path, tmp_path: Path) -> N
     assert np.array_equal(hr[rows["grey"], ..., 0], hr[rows["good"], ..., 0])
 
 
+@pytest.mark.e2e
+@pytest.mark.usefixtures("cluster")
 def test_a_bad_picture_stops_the_run_where_the_pipeline_says_so(mixed: Path, tmp_path: Path) -> None:
     chosen = settings(mixed, bad_pictures="stop", pictures_per_shard=100)
     with pytest.raises(DataError, match="corrupt or truncated") as caught:
@@ -204,7 +206,7 @@ def test_without_a_usable_picture_there_is_no_set(mixed: Path, tmp_path: Path) -
     for name in ("good.png", "grey.png", "rgba.png", "deep.png", "cmyk.jpg"):
         (mixed / name).unlink()
     with pytest.raises(DataError, match=r"no usable picture:\n  corrupt: .*\n(  .*\n){4}  ... and 2 more"):
-        prepare(settings(mixed), 4, CATALOGUE, str(tmp_path))
+        prepare(settings(mixed), 4, CATALOGUE, str(tmp_path), alone=True)
     assert not list(tmp_path.rglob("manifest.json"))
     assert not list(tmp_path.rglob("*.parquet"))
 
@@ -212,11 +214,11 @@ def test_without_a_usable_picture_there_is_no_set(mixed: Path, tmp_path: Path) -
 def test_mistakes_are_found_before_anything_is_written(good: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
     with pytest.raises(ConfigError, match="no multiple of the scale"):
-        prepare(settings(good, subimages={"size": 50, "stride": 32}), 4, CATALOGUE, str(root))
+        prepare(settings(good, subimages={"size": 50, "stride": 32}), 4, CATALOGUE, str(root), alone=True)
     with pytest.raises(ConfigError, match="iterations is 0"):
-        prepare(settings(good, detail={"type": "lgs", "iterations": 0}), 4, CATALOGUE, str(root))
+        prepare(settings(good, detail={"type": "lgs", "iterations": 0}), 4, CATALOGUE, str(root), alone=True)
     with pytest.raises(DataError, match="no such folder"):
-        prepare(settings(tmp_path / "absent"), 4, CATALOGUE, str(root))
+        prepare(settings(tmp_path / "absent"), 4, CATALOGUE, str(root), alone=True)
     assert not list(tmp_path.rglob("manifest.json"))
 
 
@@ -234,6 +236,8 @@ prepare(settings, 4, catalogue, sys.argv[3], on_progress=die)
 """
 
 
+@pytest.mark.e2e
+@pytest.mark.usefixtures("cluster")
 def test_a_killed_run_resumes_and_ends_alike(tmp_path: Path, photograph: np.ndarray) -> None:
     for number in range(24):
         write_picture(tmp_path / "many" / f"{number:02d}.png", photograph[number : number + 160])
@@ -267,6 +271,8 @@ def test_a_killed_run_resumes_and_ends_alike(tmp_path: Path, photograph: np.ndar
     assert json.loads(manifests[0].read_text())["rows"] == resumed.rows == 24 * 5 * 14
 
 
+@pytest.mark.e2e
+@pytest.mark.usefixtures("cluster")
 def test_two_runs_at_once_do_not_disturb_each_other(good: Path, tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
         runs = [pool.submit(prepare, settings(good), 4, CATALOGUE, str(tmp_path)) for _ in range(2)]
@@ -275,9 +281,11 @@ def test_two_runs_at_once_do_not_disturb_each_other(good: Path, tmp_path: Path) 
     _check_contents(one, made(tmp_path, one), good, tmp_path / "scratch")
 
 
+@pytest.mark.e2e
+@pytest.mark.usefixtures("cluster")
 def test_shards_may_live_on_s3(good: Path, tmp_path: Path, s3: str) -> None:
     remote = prepare(settings(good), 4, CATALOGUE, f"{s3}/root")
-    local = prepare(settings(good), 4, CATALOGUE, str(tmp_path))
+    local = prepare(settings(good), 4, CATALOGUE, str(tmp_path), alone=True)
     assert remote == local
     folder = made(f"{s3}/root", remote)
     assert storage.names(folder) == sorted(os.listdir(made(tmp_path, local)))
@@ -288,7 +296,7 @@ def test_shards_may_live_on_s3(good: Path, tmp_path: Path, s3: str) -> None:
 
 
 def test_the_packaged_photographs_can_be_prepared(tmp_path: Path) -> None:
-    manifest = prepare(settings("photographs_heldout", detail=None), 4, CATALOGUE, str(tmp_path))
+    manifest = prepare(settings("photographs_heldout", detail=None), 4, CATALOGUE, str(tmp_path), alone=True)
     assert [source.name for source in manifest.sources] == ["chelsea", "china", "coffee"]
     assert manifest.skipped == []
     assert set(manifest.columns) == {"hr", "lr"}
