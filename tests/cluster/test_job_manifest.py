@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from acutance.cluster.manifest import SECRETS, Pods, as_yaml, rayjob
+from acutance.cluster.manifest import SECRETS, Pods, rayjob
 from acutance.errors import UserError
 from command_line import REPOSITORY
 
@@ -23,9 +23,14 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def job(command: list[str] = COMMAND, pods: Pods | None = None, **more: Any) -> dict[str, Any]:
+def text_of(command: list[str] = COMMAND, pods: Pods | None = None, **more: Any) -> str:
     settings = {"storage": "s3://bucket/outputs", "given": TRACKED, "working_dir": REPOSITORY, **more}
     return rayjob(command, pods or Pods("acutance:1"), **settings)
+
+
+def job(command: list[str] = COMMAND, pods: Pods | None = None, **more: Any) -> dict[str, Any]:
+    manifest: dict[str, Any] = YAML(typ="safe").load(text_of(command, pods, **more))
+    return manifest
 
 
 def groups(manifest: dict[str, Any]) -> list[dict[str, Any]]:
@@ -45,12 +50,17 @@ def test_it_runs_the_command_word_by_word_with_token_authentication() -> None:
     cluster = manifest["spec"]["rayClusterSpec"]
     assert cluster["authOptions"] == {"mode": "token"}
     assert tuple(map(int, cluster["rayVersion"].split("."))) >= (2, 52, 0), "KubeRay refuses tokens before that"
-    assert YAML(typ="safe").load(as_yaml(manifest)) == manifest
+
+
+def test_no_word_of_a_command_adds_to_the_job() -> None:
+    words = ["run", "pipelines/quickstart.yaml", 'a="b": {c: d}\n  e: ü # f']
+    assert shlex.split(job(words)["spec"]["entrypoint"])[3:] == words
+    assert job(words).keys() == job().keys()
 
 
 def test_pods_are_as_asked() -> None:
-    manifest = job(pods=Pods("here/acutance:2", workers=3, cpus=6, gpus=1, memory="20Gi"), namespace="lab", name="a-b")
-    assert manifest["metadata"] | {"labels": {}} == {"name": "a-b", "namespace": "lab", "labels": {}}
+    manifest = job(pods=Pods("here/acutance:2", workers=3, cpus=6, gpus=1, memory="20Gi"), namespace="lab", name="true")
+    assert manifest["metadata"] | {"labels": {}} == {"name": "true", "namespace": "lab", "labels": {}}
     head, workers = groups(manifest)
     assert head["rayStartParams"] == {"num-cpus": "0"}
     assert {workers[key] for key in ("replicas", "minReplicas", "maxReplicas")} == {3}
@@ -68,8 +78,7 @@ def test_secrets_are_named_and_never_written(monkeypatch: pytest.MonkeyPatch) ->
     for name in (*SECRETS, "RAY_AUTH_TOKEN", "MLFLOW_TRACKING_TOKEN", "HF_TOKEN"):
         monkeypatch.setenv(name, "s3cr3t")
     manifest = job(secret="keys")
-    text = as_yaml(manifest)
-    assert "s3cr3t" not in text
+    assert "s3cr3t" not in text_of(secret="keys")
     for container in containers(manifest):
         plain = {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
         assert plain == {"ACUTANCE_STORAGE": "s3://bucket/outputs", "MLFLOW_TRACKING_URI": "http://mlflow:5000"}
@@ -88,7 +97,7 @@ def test_a_variable_that_is_given_is_not_taken_from_the_secret() -> None:
 
 def test_the_tracking_server_of_this_machine_goes_along(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example:5000")
-    assert "http://mlflow.example:5000" in as_yaml(job(given=[]))
+    assert "http://mlflow.example:5000" in text_of(given=[])
 
 
 @pytest.mark.parametrize(

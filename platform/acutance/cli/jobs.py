@@ -86,14 +86,14 @@ def jobs_manifest(
     acutance jobs manifest --workers 4 --gpus 1 -- run pipelines/mine.yaml
     acutance jobs manifest -- tune search_spaces/mine.yaml --resume | kubectl apply -f -
     """
-    from acutance.cluster.manifest import Pods, as_yaml, rayjob
+    from acutance.cluster.manifest import Pods, rayjob
     from acutance.commands.context import storage_root
 
     pods = Pods(image, workers, cpus, gpus, memory)
     job = rayjob(
         command, pods, storage=storage_root(storage), name=name, namespace=namespace, secret=secret, given=env or []
     )
-    sys.stdout.write(as_yaml(job))
+    sys.stdout.write(job)
     if command[0] == "tune" and "--resume" not in command:
         say("a cluster that is lost is started anew, and then only `tune ... --resume` goes on with the campaign")
 

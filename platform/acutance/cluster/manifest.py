@@ -1,28 +1,24 @@
 """A job for Kubernetes: the RayJob of KubeRay (ray.io/v1) that runs a command on a cluster of its own.
 
 Code, pipelines and search spaces come with the image (infra/Containerfile), so that what ran can be told by the
-image's name alone. Outputs, runs and studies are outside of the pods: `backoffLimit` starts a lost cluster anew, and
-the command goes on where it was. Field by field: ray-operator/apis/ray/v1 of KubeRay 1.5.1 or later, the first with
-token authentication.
+image's name alone. `rayjob.yaml.j2` is the job.
 """
 
 from __future__ import annotations
 
-import io
+import json
 import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-from ruamel.yaml import YAML
 
 from acutance import storage as storages
 from acutance.cluster.job_environment import addresses, refuse_secret_words
 from acutance.cluster.package import POLICY, named_files
 from acutance.errors import UserError
+from acutance.templates import filled_in
 
 SECRETS = (
     "AWS_ACCESS_KEY_ID",
@@ -33,11 +29,6 @@ SECRETS = (
 )
 """What pods take from the Secret, as far as it is there: by name, so that a manifest holds no value."""
 
-RETRIES = 3
-SECONDS_KEPT = 600
-"""How long a finished job's cluster stays, for its dashboard and logs."""
-
-HEAD = {"cpu": "2", "memory": "8Gi"}
 LONGEST_NAME = 47
 
 
@@ -52,6 +43,12 @@ class Pods:
     gpus: int = 0
     memory: str = "16Gi"
 
+    @property
+    def resources(self) -> dict[str, str]:
+        """What a worker asks for and may have."""
+        gpus = {"nvidia.com/gpu": str(self.gpus)} if self.gpus else {}
+        return {"cpu": str(self.cpus), "memory": self.memory, **gpus}
+
 
 def rayjob(
     command: list[str],
@@ -63,8 +60,8 @@ def rayjob(
     secret: str = "acutance",
     given: Iterable[str] = (),
     working_dir: str | Path = ".",
-) -> dict[str, Any]:
-    """Return the RayJob that runs `acutance COMMAND`.
+) -> str:
+    """Return the RayJob that runs `acutance COMMAND`, as `kubectl apply -f -` reads it.
 
     Args:
         command: what follows `acutance`; its YAML files lie in `pipelines/` or `search_spaces/`.
@@ -85,69 +82,18 @@ def rayjob(
     variables = addresses(storage, given)
     if "MLFLOW_TRACKING_URI" not in variables:
         raise UserError("pods need a tracking server", fix="--env MLFLOW_TRACKING_URI=http://mlflow.example:5000")
-    metadata = {"name": _name(name or _name_of(words)), "labels": {"app.kubernetes.io/name": "acutance"}}
-    return {
-        "apiVersion": "ray.io/v1",
-        "kind": "RayJob",
-        "metadata": metadata | ({"namespace": namespace} if namespace else {}),
-        "spec": {
-            "entrypoint": shlex.join(["python", "-m", "acutance", *words]),
-            "backoffLimit": RETRIES,
-            "shutdownAfterJobFinishes": True,
-            "ttlSecondsAfterFinished": SECONDS_KEPT,
-            "rayClusterSpec": cluster_spec(pods, _environment(variables, secret)),
-        },
-    }
-
-
-def cluster_spec(pods: Pods, environment: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the `spec` of a RayCluster whose nodes have these variables."""
-    resources = {"cpu": str(pods.cpus), "memory": pods.memory}
-    if pods.gpus:
-        resources["nvidia.com/gpu"] = str(pods.gpus)
-    return {
-        "rayVersion": version("ray"),
-        "authOptions": {"mode": "token"},
-        "headGroupSpec": {
-            "rayStartParams": {"num-cpus": "0"},  # the driver and Ray's own servers; nothing trains beside them
-            "template": _pod("ray-head", pods.image, HEAD, environment),
-        },
-        "workerGroupSpecs": [
-            {
-                "groupName": "workers",
-                "replicas": pods.workers,
-                "minReplicas": pods.workers,
-                "maxReplicas": pods.workers,
-                "rayStartParams": {},
-                "template": _pod("ray-worker", pods.image, resources, environment),
-            }
-        ],
-    }
-
-
-def _pod(name: str, image: str, resources: dict[str, str], environment: list[dict[str, Any]]) -> dict[str, Any]:
-    container = {
-        "name": name,
-        "image": image,
-        "env": environment,
-        "resources": {"requests": resources, "limits": resources},
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-    }
-    return {
-        "spec": {
-            "automountServiceAccountToken": False,
-            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [container],
-        },
-    }
-
-
-def _environment(variables: dict[str, str], secret: str) -> list[dict[str, Any]]:
-    plain: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in sorted(variables.items())]
-    taken = [name for name in SECRETS if name not in variables]
-    return plain + [
-        {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": name, "optional": True}}} for name in taken
-    ]
+    return filled_in(
+        "cluster/rayjob.yaml.j2",
+        name=_name(name or _name_of(words)),
+        namespace=namespace,
+        entrypoint=shlex.join(["python", "-m", "acutance", *words]),
+        pods=pods,
+        ray=version("ray"),
+        variables=sorted(variables.items()),
+        secret=secret,
+        keys=[key for key in SECRETS if key not in variables],
+        quoted=json.dumps,  # JSON is YAML
+    )
 
 
 def _in_image(command: list[str], working_dir: Path) -> list[str]:
@@ -177,15 +123,3 @@ def _name(name: str) -> str:
             fix=f"--name with at most {LONGEST_NAME} of a-z, 0-9 and -, beginning with a letter",
         )
     return name
-
-
-def as_yaml(manifest: dict[str, Any]) -> str:
-    """Return a manifest as `kubectl apply -f -` reads it."""
-    text = io.StringIO()
-    yaml = YAML()
-    yaml.default_flow_style = False
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.width = 120
-    yaml.representer.ignore_aliases = lambda _: True
-    yaml.dump(manifest, text)
-    return text.getvalue()
