@@ -11,6 +11,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 from rich.markup import escape
@@ -36,6 +37,9 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(machine.data, name="data")
 
 
+INTERRUPTED = 128 + signal.SIGINT
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM came: work ends in order, as at Ctrl-C."""
 
@@ -51,13 +55,9 @@ def main() -> None:
     except AcutanceError as error:
         fail(error)
     except typer.Abort:
-        sys.exit(130)
-    except Terminated:
-        say("ended by SIGTERM; run the same command again to go on")
-        sys.exit(128 + signal.SIGTERM)
+        sys.exit(INTERRUPTED)
     except KeyboardInterrupt:
-        say("stopped; run the same command again to go on")
-        sys.exit(130)
+        _end_interrupted()
     except Exception as error:
         if hasattr(error, "exit_code") and hasattr(error, "show"):  # a mistake on the command line
             error.show()
@@ -66,6 +66,8 @@ def main() -> None:
         if cause is None:
             sys.exit(redacted(traceback.format_exc()))  # to standard error, exit code 1
         fail(cause)
+    if code == INTERRUPTED:  # Typer makes a code of the exception
+        _end_interrupted()
     if lost := streams.lost_output():
         say(f"[bold red]error[/]: all is done, but its result could not be printed: {lost.strerror}")
         sys.exit(1)
@@ -75,6 +77,14 @@ def main() -> None:
 def _terminate(*_: object) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # asked again, it ends at once
     raise Terminated
+
+
+def _end_interrupted() -> NoReturn:
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:  # `_terminate` was here
+        say("ended by SIGTERM; run the same command again to go on")
+        sys.exit(128 + signal.SIGTERM)
+    say("stopped; run the same command again to go on")
+    sys.exit(INTERRUPTED)
 
 
 def _require_folder() -> None:
