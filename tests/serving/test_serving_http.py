@@ -20,13 +20,12 @@ import pytest
 import requests
 import uvicorn
 from PIL import Image
-from starlette.requests import Request
-from starlette.types import Receive, Scope, Send
 
 from acutance.data.decode import DecodedImage
 from acutance.data.png import SIGNATURE, chunk
 from acutance.serving import http as room
-from acutance.serving.http import Crowd, Limits, Service, answer, token_digest
+from acutance.serving.crowd import Crowd, Refusal
+from acutance.serving.http import Limits, Service, app_of, token_digest
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 ABOUT = {"service": "acutance", "scale": 4}
@@ -56,11 +55,7 @@ async def doubled(picture: DecodedImage) -> bytes:
 def served(**changes: Any) -> Iterator[str]:
     service = Service(**{"about": ABOUT, "limits": LIMITS, "token": None, "enlarge": doubled, **changes})
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        response = await answer(Request(scope, receive), service)
-        await response(scope, receive, send)
-
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app_of(service), port=0, log_level="critical", lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -94,6 +89,17 @@ def test_it_says_what_it_is_and_how_it_is(url: str) -> None:
     assert (head.status_code, head.content) == (200, b"")
 
 
+def test_its_interface_is_described_for_people_and_programs(url: str) -> None:
+    page = requests.get(f"{url}/docs", timeout=10)
+    assert (page.status_code, page.headers["content-type"].partition(";")[0]) == (200, "text/html")
+    paths = requests.get(f"{url}/openapi.json", timeout=10).json()["paths"]
+    assert {path: sorted(methods) for path, methods in paths.items()} == {"/": ["get", "post"], "/health": ["get"]}
+    post = paths["/"]["post"]
+    assert set(post["requestBody"]["content"]) == {"image/png", "image/jpeg", "image/webp"}
+    assert list(post["responses"]["200"]["content"]) == ["image/png"]
+    assert {"401", "413", "415", "422", "503"} <= set(post["responses"])
+
+
 PAGE = Image.fromarray(PICTURE)
 BAD: dict[str, tuple[bytes, int, str]] = {
     "nothing": (b"", 400, "missing"),
@@ -124,7 +130,7 @@ def test_pictures_at_the_limit_are_taken(url: str) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("PUT", "/", 405), ("DELETE", "/", 405), ("POST", "/health", 405), ("GET", "/docs", 404), ("POST", "/x", 404)],
+    [("PUT", "/", 405), ("DELETE", "/", 405), ("POST", "/health", 405), ("GET", "/redoc", 404), ("POST", "/x", 404)],
 )
 def test_wrong_methods_and_paths(url: str, method: str, path: str, status: int) -> None:
     given = requests.request(method, url + path, data=GOOD, timeout=10)
@@ -219,7 +225,7 @@ def test_bytes_that_are_here_are_bounded_and_so_are_pixels_at_work() -> None:
         crowd, most = Crowd(at_work=8, most_bytes=100, most_pixels=50), list[int]()
         with crowd.joined() as first, crowd.joined() as second:
             first(80)
-            with pytest.raises(room.Refusal):
+            with pytest.raises(Refusal):
                 second(30)
             second(20)
         assert (crowd.present, crowd.bytes) == (0, 0)

@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
+from fastapi import FastAPI
 from ray import serve
-from starlette.requests import Request
-from starlette.responses import Response
 
 from acutance.cluster.hardware import device_of
 from acutance.data.decode import DecodedImage
 from acutance.inference.encode import png_files
 from acutance.inference.enlarge import enlarge
 from acutance.inference.picture_file import Restorer, open_restorer
-from acutance.serving.http import PRESENT, Limits, Service, answer
+from acutance.serving.crowd import PRESENT
+from acutance.serving.http import Limits, Service, app_of
 from acutance.silence import silence_libraries
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ ONGOING = 2 * PRESENT
     graceful_shutdown_wait_loop_s=0.5,
     health_check_period_s=5,
 )
+@serve.ingress()
 class Replica:
     """One copy of the model."""
 
@@ -55,9 +56,9 @@ class Replica:
         self.restorer = open_restorer(content, sha256, device_of(gpus))
         self.service = Service(about, limits, token, self.enlarge)
 
-    async def __call__(self, request: Request) -> Response:
-        """Answer a request."""
-        return await answer(request, self.service)
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Return the application, which Ray Serve asks for once the network is there."""
+        return app_of(self.service)
 
     async def enlarge(self, picture: DecodedImage) -> bytes:
         """Return a PNG file of a picture enlarged, made together with others of its size."""

@@ -1,4 +1,4 @@
-"""What is answered to a request: a picture for a picture, or a short reason in JSON.
+"""What is answered to a request: a picture for a picture, or a short reason in JSON; /docs is the page of all that.
 
 Nothing is decoded that claims more than the limits, and a failure of ours is logged, not told.
 """
@@ -11,30 +11,27 @@ import hmac
 import io
 import logging
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from PIL import Image
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from acutance.config import limits as everywhere
 from acutance.data.decode import DecodedImage, NoPictureError, PictureError, PictureTooLargeError, decode_image
+from acutance.serving.crowd import Crowd, Refusal
 
 log = logging.getLogger(__name__)
 
 FORMATS = ("PNG", "JPEG", "WEBP")
-PATHS = {"/": ("GET", "HEAD", "POST"), "/health": ("GET", "HEAD")}
 BODY_SECONDS, FIRST_SECONDS, LEAST_RATE = 60.0, 5.0, 32_000
 """How long a body may take to arrive: so long, and after the first seconds at least so many bytes a second."""
-
-AT_WORK, PRESENT = 16, 256
-"""Pictures that are decoded at a time, and requests with one that are here at a time; those beyond come back later."""
-
-PRESENT_BYTES, PIXELS_AT_WORK = 512_000_000, 64_000_000
-"""Bytes of the bodies that are here at a time, and pixels that are decoded at a time, if there is more than one."""
 
 NOT_A_PICTURE = {
     "multipart/": "a form came (curl -F); send the bytes of the picture themselves: curl --data-binary @photo.jpg",
@@ -55,66 +52,6 @@ class Limits:
     seconds: float = 600.0
 
 
-@dataclass
-class Crowd:
-    """Counts the requests that bring a picture, so that what they hold in memory is bounded.
-
-    Attributes:
-        most, most_bytes: requests and bytes of their bodies that may be present.
-        present, bytes: those that are.
-        working: pictures and pixels that are being decoded and enlarged.
-    """
-
-    at_work: int = AT_WORK
-    most: int = PRESENT
-    most_bytes: int = PRESENT_BYTES
-    most_pixels: int = PIXELS_AT_WORK
-    present: int = 0
-    bytes: int = 0
-    working: dict[int, int] = field(default_factory=dict)
-    left: asyncio.Condition = field(default_factory=asyncio.Condition)
-
-    @contextmanager
-    def joined(self) -> Iterator[Callable[[int], None]]:
-        """Count a request for the length of a `with` block; yields what counts its bytes as they arrive."""
-        if self.present >= self.most:
-            raise _too_many()
-        mine = 0
-
-        def arrived(count: int) -> None:
-            nonlocal mine
-            if self.bytes + count > self.most_bytes and self.bytes > mine:
-                raise _too_many()
-            mine += count
-            self.bytes += count
-
-        self.present += 1
-        try:
-            yield arrived
-        finally:
-            self.present -= 1
-            self.bytes -= mine
-
-    @asynccontextmanager
-    async def place(self, pixels: int) -> AsyncIterator[None]:
-        """Wait until there is room for so many pixels; a picture that is larger than all room has it alone."""
-
-        def room() -> bool:
-            taken = sum(self.working.values())
-            return not self.working or (len(self.working) < self.at_work and taken + pixels <= self.most_pixels)
-
-        async with self.left:
-            await self.left.wait_for(room)
-            key = max(self.working, default=0) + 1
-            self.working[key] = pixels
-        try:
-            yield
-        finally:
-            del self.working[key]
-            async with self.left:
-                self.left.notify_all()
-
-
 @dataclass(frozen=True)
 class Service:
     """What answers need.
@@ -132,41 +69,79 @@ class Service:
     crowd: Crowd = field(default_factory=Crowd)
 
 
-class Refusal(Exception):  # noqa: N818 - an answer rather than an error
-    """A request that is answered by a reason."""
+class Reason(BaseModel):
+    """Why a request is not answered by a picture."""
 
-    def __init__(self, status: int, why: str, **headers: str) -> None:
-        super().__init__(why)
-        self.status, self.why, self.headers = status, why, headers
+    error: str
 
 
-async def answer(request: Request, service: Service) -> Response:
-    """Answer a request; nothing is raised but the cancellation by a client that went away."""
+PICTURE: dict[str, Any] = {"type": "string", "format": "binary"}
+BODY = {"required": True, "content": {f"image/{form.lower()}": {"schema": PICTURE} for form in FORMATS}}
+REASONS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Reason, "description": "no picture, or a part of one"},
+    401: {"model": Reason, "description": "a token is needed"},
+    408: {"model": Reason, "description": "the picture arrives too slowly"},
+    413: {"model": Reason, "description": "too many bytes or pixels"},
+    415: {"model": Reason, "description": "no picture in a known format"},
+    422: {"model": Reason, "description": "a picture that cannot be used"},
+    503: {"model": Reason, "description": "too many pictures at a time, or not ready in time; see Retry-After"},
+}
+
+
+def app_of(service: Service) -> FastAPI:
+    """Return the application that answers requests; errors are JSON, `{"error": why}`."""
+    refusals: dict[Any, Any] = {Refusal: _refused, HTTPException: _not_here}
+    app = FastAPI(title="Acutance", description=__doc__, redoc_url=None, exception_handlers=refusals)
+    guards = [Depends(_guard(service.token))] if service.token is not None else []
+
+    @app.head("/health", include_in_schema=False)
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        """Tell that the server is there; it never waits for pictures."""
+        return {"status": "ok"}
+
+    @app.head("/", include_in_schema=False, dependencies=guards)
+    @app.get("/", dependencies=guards, responses={401: REASONS[401]})
+    async def about() -> dict[str, Any]:
+        """Tell which model this is, and its limits."""
+        return dict(service.about)
+
+    extra = {"requestBody": BODY}
+    answers = {200: {"content": {"image/png": {"schema": PICTURE}}}, **REASONS}
+
+    @app.post("/", dependencies=guards, response_class=Response, responses=answers, openapi_extra=extra)
+    async def restore(request: Request) -> Response:
+        """Take the bytes of a picture; give a PNG file of it, restored."""
+        _refuse_type(request.headers.get("content-type", ""))
+        with service.crowd.joined() as arrived:
+            content = await _body(request, service.limits, arrived)
+            return Response(await _restored(content, service), media_type="image/png")
+
+    return app
+
+
+async def _refused(request: Request, refusal: Refusal) -> Response:
+    return JSONResponse({"error": refusal.why}, refusal.status, refusal.headers)
+
+
+async def _not_here(request: Request, error: HTTPException) -> Response:
+    """Answer to a path or a method that is not there."""
+    path = request.url.path
+    routes = [(getattr(route, "path", ""), getattr(route, "methods", ())) for route in request.app.routes]
+    allowed = sorted({method for at, methods in routes if at == path for method in methods})
+    if error.status_code == 405:
+        return JSONResponse({"error": f"{request.method} is not for {path}"}, 405, {"Allow": ", ".join(allowed)})
+    return JSONResponse({"error": f"there is nothing here; {request.base_url}docs tells what there is"}, 404)
+
+
+async def _restored(content: bytes, service: Service) -> bytes:
     try:
-        return await _answer(request, service)
-    except Refusal as refusal:
-        return JSONResponse({"error": refusal.why}, refusal.status, refusal.headers)
+        return await _enlarged(content, service)
+    except Refusal:
+        raise
     except Exception:
         log.exception("a request failed")
-        return JSONResponse({"error": "something went wrong here"}, 500)
-
-
-async def _answer(request: Request, service: Service) -> Response:
-    allowed = PATHS.get(request.url.path)
-    if allowed is None:
-        raise Refusal(404, f"there is nothing here; there is {', '.join(PATHS)}")
-    if request.method not in allowed:
-        raise Refusal(405, f"{request.method} is not for {request.url.path}", Allow=", ".join(allowed))
-    if request.url.path == "/health":
-        return JSONResponse({"status": "ok"})
-    if service.token is not None:
-        _check_token(request, service.token)
-    if request.method != "POST":
-        return JSONResponse(dict(service.about))
-    _refuse_type(request.headers.get("content-type", ""))
-    with service.crowd.joined() as arrived:
-        content = await _body(request, service.limits, arrived)
-        return Response(await _enlarged(content, service), media_type="image/png")
+        raise Refusal(500, "something went wrong here") from None
 
 
 async def _enlarged(content: bytes, service: Service) -> bytes:
@@ -195,22 +170,20 @@ def _refuse_type(kind: str) -> None:
             raise Refusal(415, why)
 
 
-def _too_many() -> Refusal:
-    header = {"Retry-After": "5"}
-    return Refusal(503, "too many pictures at a time; come back later", **header)
-
-
 def token_digest(token: str) -> str:
     """Return what is kept of a token: enough to check one, not to send it."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _check_token(request: Request, expected: str) -> None:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    given = token_digest(token.strip()) if scheme.lower() == "bearer" else ""
-    if not hmac.compare_digest(given, expected):
-        header = {"WWW-Authenticate": "Bearer"}
-        raise Refusal(401, "a token is needed: Authorization: Bearer TOKEN", **header)
+def _guard(expected: str) -> Callable[..., Awaitable[None]]:
+    """Return what refuses a request that does not carry the token of a digest."""
+
+    async def check(given: HTTPAuthorizationCredentials | None = Depends(HTTPBearer(auto_error=False))) -> None:
+        if given is None or not hmac.compare_digest(token_digest(given.credentials.strip()), expected):
+            header = {"WWW-Authenticate": "Bearer"}
+            raise Refusal(401, "a token is needed: Authorization: Bearer TOKEN", **header)
+
+    return check
 
 
 async def _body(request: Request, limits: Limits, arrived: Callable[[int], None]) -> bytes:
