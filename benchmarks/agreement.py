@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from acutance.config.metrics import PROTOCOLS
 from acutance.data import Source, load_catalogue, read_picture
 from acutance.evaluation.metrics import measure
 from acutance.evaluation.perceptual import distances
 from acutance.evaluation.pictures import bicubic_for, pair_for
-from acutance.evaluation.protocols import PROTOCOLS
 from acutance.imaging import (
     exact_detail,
     extract_detail,

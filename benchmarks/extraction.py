@@ -28,13 +28,13 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import torch
+from acutance.imaging.extractors import on_unit_range
 from machine import cpu
 
 from acutance.config import pipeline as pipelines
+from acutance.config.data import DataSettings
 from acutance.data import Manifest, Stream, load_catalogue, open_columns, prepare, read_picture, shards_folder
-from acutance.data.settings import DataSettings
 from acutance.imaging.detail import detail_of
-from acutance.imaging.extractors import on_unit_range
 from acutance.losses.pixel import inside
 
 PIPELINES = Path(__file__).resolve().parent.parent / "pipelines"

@@ -32,12 +32,11 @@ from detail import use_one_core
 from machine import cpu
 from skimage.metrics import structural_similarity
 
+from acutance.config.metrics import METRICS, PROTOCOLS
 from acutance.errors import WeightsError
-from acutance.evaluation.metrics import METRICS
 from acutance.evaluation.niqe import PARAMETERS
 from acutance.evaluation.perceptual import BACKBONES
 from acutance.evaluation.pictures import bicubic, reduced
-from acutance.evaluation.protocols import PROTOCOLS
 from acutance.weights import find_weights
 
 REPOSITORY = Path(__file__).resolve().parent.parent

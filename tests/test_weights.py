@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from acutance import storage, weights
+from acutance.config.metrics import METRICS
 from acutance.errors import WeightsError
-from acutance.evaluation.metrics import METRICS, unavailable
+from acutance.evaluation.metrics import unavailable
 from acutance.weights import KNOWN, fetch_weights, find_weights, other_than_published
 from file_server import FileServer, serving
 from made_buckets import Bucket

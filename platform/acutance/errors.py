@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 
 from acutance.redact import redacted
 
@@ -95,3 +97,12 @@ class TrainingError(AcutanceError):
 
 class DamagedError(AcutanceError):
     """A file that does not hold what was written to it."""
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str:
+    """Return `; did you mean ...?`, or the valid names where none is near."""
+    candidates = sorted(candidates)
+    close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; valid are {', '.join(candidates)}" if candidates else ""

@@ -178,7 +178,7 @@ def test_every_command_has_help_with_an_example(here: Here) -> None:
 
 
 def test_the_help_of_evaluate_tells_each_protocol(here: Here) -> None:
-    from acutance.evaluation.protocols import PROTOCOLS
+    from acutance.config.metrics import PROTOCOLS
 
     printed = here("evaluate", "--help").stdout
     assert all(f"{name} " in printed for name in PROTOCOLS)

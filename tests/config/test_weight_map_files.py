@@ -6,7 +6,7 @@ import pytest
 
 from acutance.config import pipeline as pipelines
 from acutance.config import search_space as campaigns
-from acutance.data.size import sides
+from acutance.config.size import sides
 from acutance.training.plan import parameter_counts
 from command_line import REPOSITORY
 

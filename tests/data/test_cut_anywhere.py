@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from acutance.config import pipeline as pipelines
+from acutance.config.data import DataSettings, SubImages
 from acutance.config.schema import validate
-from acutance.data import Catalogue, DataSettings, Manifest, SubImages, open_columns, prepare, shards_folder
+from acutance.data import Catalogue, Manifest, open_columns, prepare, shards_folder
 from acutance.data.shards import sub_images
 from acutance.data.stream import Stream
 from acutance.data.subimages import corners

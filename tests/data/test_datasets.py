@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
+from acutance.config.data import DataSetName
 from acutance.data import Catalogue, folders, load_catalogue, read_picture
-from acutance.data.entries import DataSetName
 from acutance.errors import ConfigError, DataError
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -14,9 +14,10 @@ import pytest
 from acutance import storage
 from acutance.commands.context import PipelineContext, plan
 from acutance.commands.run import prepare_data
+from acutance.config.data import DataSettings
 from acutance.config.pipeline import Pipeline
 from acutance.config.schema import validate
-from acutance.data import Catalogue, DataSettings, Manifest, load_catalogue, prepare, write_picture
+from acutance.data import Catalogue, Manifest, load_catalogue, prepare, write_picture
 from acutance.data import inventory as inventories
 from acutance.data.entries import Entry
 from acutance.data.inputs import originals

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from acutance.config.data import DataSettings
 from acutance.config.schema import validate
 from acutance.data import (
     Catalogue,
-    DataSettings,
     Manifest,
     Stream,
     contents,
@@ -21,8 +21,8 @@ from acutance.data import (
     shards_folder,
     write_picture,
 )
+from acutance.data.columns import columns_of, dataset_fingerprint
 from acutance.data.inputs import originals
-from acutance.data.settings import columns_of, dataset_fingerprint
 from acutance.errors import ConfigError, DataError
 from acutance.imaging.resize import imresize_uint8
 from acutance.inference.enlarger import Enlarger

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from acutance.config.data import DataSettings
 from acutance.config.schema import validate
-from acutance.data import Catalogue, DataSettings, load_catalogue
+from acutance.data import Catalogue, load_catalogue
+from acutance.data.columns import dataset_fingerprint
 from acutance.data.inputs import listed
-from acutance.data.settings import dataset_fingerprint
 from acutance.errors import ConfigError, DataError
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -18,11 +18,10 @@ import ray
 from PIL import Image
 
 from acutance import storage
+from acutance.config.data import DataSettings, SubImages
 from acutance.config.schema import validate
 from acutance.data import (
-    DataSettings,
     Manifest,
-    SubImages,
     is_prepared,
     load_catalogue,
     open_columns,

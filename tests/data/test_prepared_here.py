@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+from acutance.config.data import DataSettings
 from acutance.config.schema import validate
-from acutance.data import Catalogue, DataSettings, Manifest, open_columns, prepare, shard_task, write_picture
+from acutance.data import Catalogue, Manifest, open_columns, prepare, shard_task, write_picture
+from acutance.data.columns import dataset_fingerprint
 from acutance.data.entries import Entry
 from acutance.data.inputs import contents
-from acutance.data.settings import dataset_fingerprint
 from acutance.errors import DataError
 from acutance.imaging import difference_statistics
 

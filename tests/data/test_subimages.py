@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from acutance.imaging.extractors import EXTRACTORS
 
+from acutance.config.data import DataSettings, SubImages
 from acutance.config.schema import validate
-from acutance.data import DataSettings, SubImages, dataset_fingerprint, load_catalogue, read_picture
-from acutance.data.settings import columns_of
+from acutance.data import dataset_fingerprint, load_catalogue, read_picture
+from acutance.data.columns import columns_of
 from acutance.data.subimages import corners, crop_to_multiple, cut, layers, starts
 from acutance.errors import ConfigError
 from acutance.fingerprint import file_sha256
-from acutance.imaging.extractors import EXTRACTORS
 from acutance.imaging.resize import imresize_uint8
 
 CATALOGUE = load_catalogue(Path(__file__).resolve().parents[2] / "pipelines" / "datasets.yaml")

@@ -9,9 +9,10 @@ import pytest
 import torch
 from made_for_evaluation import picture
 
-from acutance.data import Catalogue, DataSettings, SubImages, prepare, write_picture
+from acutance.config.data import DataSettings, SubImages
+from acutance.config.metrics import AMOUNTS
+from acutance.data import Catalogue, prepare, write_picture
 from acutance.data.subimages import corners
-from acutance.evaluation.amounts import AMOUNTS
 from acutance.evaluation.png_size import compressed_size
 from acutance.imaging import difference_statistics, weight_map
 

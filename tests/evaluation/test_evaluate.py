@@ -7,11 +7,12 @@ import pytest
 import torch
 from made_for_evaluation import made_sources, model_file, picture
 
+from acutance.config.metrics import METRICS
 from acutance.data.datasets import Source
 from acutance.data.pictures import read_picture, write_picture
 from acutance.errors import ConfigError, DataError, ModelError
 from acutance.evaluation.evaluate import Sources, evaluate_one, tasks_of
-from acutance.evaluation.metrics import METRICS, measure
+from acutance.evaluation.metrics import measure
 from acutance.evaluation.pictures import bicubic, picture_file, read_pair, shown_detail
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation
 from acutance.inference.restore import restore

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from made_for_evaluation import made_sources, model_file
 
+from acutance.config.metrics import PROTOCOLS
 from acutance.data.datasets import Source
 from acutance.data.pictures import read_picture
 from acutance.errors import DataError, ModelError
 from acutance.evaluation.evaluate import evaluate, evaluate_one, tasks_of
 from acutance.evaluation.pictures import bicubic, bicubic_for, pair_for, picture_file, read_pair
-from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.results import GROUND_TRUTH
 from acutance.inference.restore import restore
 from acutance.models.model_file import load_model

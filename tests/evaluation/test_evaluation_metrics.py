@@ -8,8 +8,8 @@ from made_for_evaluation import picture
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from acutance.config.metrics import METRICS, PROTOCOLS
 from acutance.evaluation.metrics import (
-    METRICS,
     high_frequency,
     measure,
     psnr_rgb,
@@ -19,7 +19,6 @@ from acutance.evaluation.metrics import (
     ssim_y,
     ssim_y_wang,
 )
-from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.unmeasurable import Unmeasurable
 
 

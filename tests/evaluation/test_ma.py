@@ -17,12 +17,12 @@ from made_for_ma import cells, grown_forests, made_fields
 from scipy.io import savemat
 from sklearn.ensemble import RandomForestRegressor
 
+from acutance.config.metrics import PROTOCOLS
 from acutance.errors import WeightsError
 from acutance.evaluation.ma import features, ma, perceptual_index
 from acutance.evaluation.ma.forest import predict
 from acutance.evaluation.ma.model_file import FEATURES, stored_model
 from acutance.evaluation.niqe import niqe
-from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.unmeasurable import Unmeasurable
 from free_pictures import ORACLES
 

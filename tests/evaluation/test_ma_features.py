@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from acutance.config.metrics import PROTOCOLS
 from acutance.data.pictures import read_picture
 from acutance.evaluation.ma import features
 from acutance.evaluation.ma.generalised_gaussian import shape
 from acutance.evaluation.ma.steerable_pyramid import steerable_pyramid
-from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.unmeasurable import Unmeasurable
 
 # fmt: off

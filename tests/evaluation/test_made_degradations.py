@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from acutance.commands.context import open_work
 from acutance.commands.evaluate import evaluate_model, picture_marks
 from acutance.commands.tune.context import open_campaign
+from acutance.config.metrics import PROTOCOLS
 from acutance.config.schema import load_yaml
 from acutance.data import Catalogue, Source, load_catalogue, write_picture
 from acutance.data.entries import Entry
@@ -23,7 +24,6 @@ from acutance.errors import ConfigError, DataError
 from acutance.evaluation.evaluate import BICUBIC, INPUT, Task, _perform, _yardstick, evaluate_one, unrestored
 from acutance.evaluation.metrics import measure
 from acutance.evaluation.pictures import bicubic_for, pair_for, picture_file, read_pair, shown
-from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation
 from acutance.evaluation.sheet import strips_of
 from acutance.imaging.resize import imresize_uint8

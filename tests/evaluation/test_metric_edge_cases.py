@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from made_for_evaluation import picture
 
-from acutance.evaluation.metrics import METRICS, measure
+from acutance.config.metrics import METRICS
+from acutance.evaluation.metrics import measure
 
 HEIGHT, WIDTH = 104, 200
 SHOWN, OTHER = picture(HEIGHT, WIDTH), picture(HEIGHT, WIDTH, seed=1)

@@ -9,11 +9,11 @@ from made_for_evaluation import picture
 from scipy.ndimage import convolve
 from scipy.special import gamma
 
+from acutance.config.metrics import PROTOCOLS
 from acutance.data.pictures import read_picture
 from acutance.errors import WeightsError
 from acutance.evaluation.compiled import contrast_normalised
 from acutance.evaluation.niqe import ROUNDING, niqe
-from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.unmeasurable import Unmeasurable
 from acutance.imaging.resize import imresize
 from free_pictures import PICTURES, VALUES

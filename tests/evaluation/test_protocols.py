@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from made_for_evaluation import benchmark, made_sources, model_file, picture
 
+from acutance.config.metrics import PROTOCOLS
 from acutance.data.datasets import Source
 from acutance.data.pictures import read_picture, write_picture
 from acutance.errors import DataError
 from acutance.evaluation.evaluate import evaluate_one
 from acutance.evaluation.metrics import measure
 from acutance.evaluation.pictures import bicubic, bicubic_for, pair_for, read_pair, reduced
-from acutance.evaluation.protocols import PROTOCOLS
 from acutance.models.model_file import load_model
 from free_pictures import PICTURES, VALUES
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from acutance.imaging.extractors import EXTRACTORS
 from torch import Tensor, nn
 
 from acutance.errors import ConfigError, DataError, ModelError
-from acutance.imaging.extractors import EXTRACTORS
 from acutance.inference import restore as room
 from acutance.inference.restore import Tiles, restore, restore_bands, restore_tensors
 from acutance.models.dsrgan import DSRGAN

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from acutance.errors import ConfigError, ModelError
+from acutance.imaging import detail_of
 from acutance.models.model_file import build_network, load_model, save_model
 from acutance.models.public_weights import load_public_weights
 from acutance.models.rrdbnet import RRDBNet
@@ -30,9 +31,9 @@ def written(folder: Path, settings: dict[str, Any]) -> str:
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.07, generator=numbers)
     nn.init.constant_((network.main if "main" in dict(network.named_children()) else network).conv_last.bias, 0.5)
-    detail = {"type": "lgs", "alpha": 4.0} if "lr_detail" in network.inputs else None
+    derive = {"lr_detail": {"type": "lgs", "of": "lr", "alpha": 4.0}} if "lr_detail" in network.inputs else {}
     path = str(folder / "model.safetensors")
-    save_model(path, network, {"network": settings, "scale": network.scale, "detail": detail})
+    save_model(path, network, {"network": settings, "scale": network.scale, "derive": derive})
     return path
 
 
@@ -115,20 +116,19 @@ def test_onnx_is_the_network_at_every_size(tmp_path: Path, settings: dict[str, A
     exported = export_model(model, str(tmp_path / "net.onnx"))
     session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
     network, description = load_model(model)
-    shapes = {given.name: given.shape for given in session.get_inputs()}
-    channels = {"lr": 3, "lr_detail": 1}
-    assert shapes == {name: ["batch", channels[name], "height", "width"] for name in network.inputs}
+    assert {given.name: given.shape for given in session.get_inputs()} == {"picture": ["batch", 3, "height", "width"]}
     for size in ((8, 8), (19, 26), (40, 33)):
-        inputs = {name: torch.rand(1, channels[name], *size) for name in network.inputs}
-        found = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
-        expected = network(*inputs.values())
+        picture = torch.rand(1, 3, *size)
+        found = session.run(None, {"picture": picture.numpy()})
+        detail = [torch.exp2(detail_of(255 * picture))] if "lr_detail" in network.inputs else []
+        expected = network(picture, *detail)
         assert [output.name for output in session.get_outputs()] == list(expected)
         for ours, theirs in zip(expected.values(), found, strict=True):
             assert ours.std() > 1e-3
             np.testing.assert_allclose(theirs, ours.numpy(), rtol=0, atol=1e-4)
     assert json.loads(session.get_modelmeta().custom_metadata_map["acutance"]) == description
     assert str(Path(export.__file__).parents[1]).encode() not in (tmp_path / "net.onnx").read_bytes()
-    assert any("made by" in note for note in exported.notes) is (settings["type"] == "dsrgan")
+    assert any("lr_detail" in note for note in exported.notes) is (settings["type"] == "dsrgan")
     nn.init.constant_(next(network.parameters()), float("nan"))
     assert np.isnan(export._apart((tmp_path / "net.onnx").read_bytes(), network, description)), "it would be written"
 

@@ -13,8 +13,8 @@ from acutance.commands.context import catalogue_for
 from acutance.config import pipeline as pipelines
 from acutance.config.pipeline import Stage
 from acutance.data import Content, write_picture
+from acutance.data.columns import columns_of
 from acutance.data.prepare import prepare
-from acutance.data.settings import columns_of
 from acutance.imaging import detail_layer
 from acutance.inference.restore import restore
 from acutance.models.model_file import load_model

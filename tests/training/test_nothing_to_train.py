@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from acutance.config import pipeline as pipelines
-from acutance.data.settings import Content
+from acutance.data.columns import Content
 from acutance.models.eusr import EUSR
 from acutance.models.model_file import load_model, save_model
 from acutance.training import loop

@@ -14,11 +14,11 @@ from made_for_training import learner_of
 from torch import Tensor
 
 from acutance import storage
+from acutance.config.metrics import MEASURES
 from acutance.config.pipeline import Pipeline, Stage
 from acutance.config.schema import validate
 from acutance.data import Catalogue, contents
 from acutance.errors import ConfigError, TrainingError
-from acutance.evaluation.validation import MEASURES
 from acutance.losses.adversarial import discriminator_loss, generator_loss
 from acutance.models.model_file import load_model
 from acutance.training.loop import reports_of, train_stage, validated

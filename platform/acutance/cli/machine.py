@@ -114,9 +114,8 @@ def data_fetch(
     ACUTANCE_DATA=~/pictures acutance data fetch DIV2K_valid
     """
     from acutance.commands.context import catalogue_for
-    from acutance.config.schema import nearest
     from acutance.data.fetch import fetch_dataset
-    from acutance.errors import ConfigError
+    from acutance.errors import ConfigError, nearest
     from acutance.weights import KNOWN, fetch_weights
 
     catalogue = catalogue_for()

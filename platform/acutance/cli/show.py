@@ -158,7 +158,7 @@ def show_outcome(work: Any, outcome: Any, as_json: bool) -> None:
 
 def _validations(found: dict[str, dict[int, dict[str, float]]]) -> Any:
     """Return what stages were measured to be: at their end, and at their best where they were measured before."""
-    from acutance.evaluation.validation import MEASURES
+    from acutance.config.metrics import MEASURES
 
     rows = []
     for stage, by_step in found.items():

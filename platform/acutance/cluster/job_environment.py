@@ -14,6 +14,7 @@ from pathlib import Path
 from acutance import storage as storages
 from acutance.config import limits
 from acutance.errors import UserError
+from acutance.parts.sources import CONSENT, consent
 from acutance.redact import holds_secret
 from acutance.silence import DEFAULTS
 from acutance.storage import patience
@@ -40,9 +41,10 @@ FOLDERS = ("ACUTANCE_DATA", "ACUTANCE_WEIGHTS")
 
 
 def quiet_environment() -> dict[str, str]:
-    """Return how quiet and how patient this process is, and its limits on pictures, for processes on other machines."""
+    """Return for other machines how quiet and patient this process is, its limits and what code it may run."""
     names = [*DEFAULTS, "ACUTANCE_DEBUG", patience.VARIABLE, limits.VARIABLE]
-    return {name: os.environ[name] for name in names if name in os.environ}
+    allowed = {CONSENT: consent()} if consent() else {}
+    return {name: os.environ[name] for name in names if name in os.environ} | allowed
 
 
 def environment(storage: str, given: Iterable[str] = ()) -> dict[str, str]:

@@ -27,6 +27,10 @@ PRIVATE = re.compile(r"^\.|credential|secret|password", re.IGNORECASE)
 """Names that stay at home wherever they lie: hidden ones (.env, .git, .venv) and what calls itself secret."""
 
 
+PART_FILE = re.compile(r"[\w./~-]+\.py(?=:[A-Za-z_])")
+"""A file of parts that a setting names, `./my_parts.py:Name`."""
+
+
 @dataclass(frozen=True)
 class Package:
     """A folder as a job will find it.
@@ -61,6 +65,8 @@ def build(command: list[str], working_dir: Path, folder: Path) -> Package:
     root, named = named_files(command, working_dir)
     own = ((path.as_posix(), root / path) for path in named if path)
     wanted = dict([*_code(), *_packaged(root), *_policy(root), *own])
+    command, given = _with_part_files(command, working_dir.resolve(), root)
+    wanted |= given | {inside: path for yaml in [*wanted] for inside, path in _part_files(wanted[yaml], root)}
     files = tuple(sorted((inside, source.stat().st_size) for inside, source in wanted.items()))
     _refuse_too_much(files)
     for inside, source in wanted.items():
@@ -68,6 +74,40 @@ def build(command: list[str], working_dir: Path, folder: Path) -> Package:
         shutil.copyfile(source, folder / inside)
     words = tuple(path.as_posix() if path else word for word, path in zip(command, named, strict=True))
     return Package(folder, words, files)
+
+
+def _part_files(yaml: Path, root: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the files of parts that a YAML file of the user names, as they lie in the root."""
+    if yaml.suffix in YAML and yaml.resolve().is_relative_to(root):
+        for name in dict.fromkeys(PART_FILE.findall(yaml.read_text(encoding="utf-8", errors="replace"))):
+            if (path := yaml.parent / name).is_file():
+                yield _inside(path, root, name).as_posix(), path
+
+
+def _with_part_files(command: list[str], here: Path, root: Path) -> tuple[list[str], dict[str, Path]]:
+    """Return a command whose words name files of parts as they lie in the root, and these files."""
+    files: dict[str, Path] = {}
+
+    def in_root(named: re.Match[str]) -> str:
+        path = here / named[0]
+        if not path.is_file():
+            return named[0]
+        inside = _inside(path, root, named[0])
+        files[inside.as_posix()] = path
+        return f"./{inside.as_posix()}"
+
+    return [PART_FILE.sub(in_root, word) for word in command], files
+
+
+def _inside(path: Path, root: Path, word: str) -> Path:
+    real = path.resolve()
+    if not real.is_relative_to(root) or _private(real.relative_to(root)):
+        raise UserError(
+            "a job cannot take this file along",
+            where=word,
+            fix=f"put it below {root} (hidden and secret ones stay out of jobs)",
+        )
+    return real.relative_to(root)
 
 
 def named_files(command: list[str], working_dir: Path) -> tuple[Path, list[Path | None]]:
@@ -92,7 +132,7 @@ def _refuse_relative(before: str, word: str, here: Path) -> None:
     key, equals, value = word.partition("=")
     option, given = (key, value) if equals else (before, word)
     for part in re.split(r"[\s,\[\]{}]+", given):
-        left_alone = not part or part.startswith(("/", "-", "models:")) or "://" in part
+        left_alone = not part or part.startswith(("/", "-", "models:")) or "://" in part or PART_FILE.match(part)
         if left_alone or (not equals and Path(part).suffix in YAML):
             continue
         relative = part in (".", "..") or part.startswith(("./", "../", "~")) or option == "--storage"
@@ -170,14 +210,7 @@ def _named(word: str, here: Path, root: Path) -> Path | None:
     if path.suffix not in YAML:
         _leave_to_the_cluster(word)
         return None
-    real = path.resolve()
-    if not real.is_relative_to(root) or _private(real.relative_to(root)):
-        raise UserError(
-            "a job cannot take this file along",
-            where=word,
-            fix=f"put it below {root} (hidden and secret ones stay out of jobs)",
-        )
-    return real.relative_to(root)
+    return _inside(path, root, word)
 
 
 def _expect_no_yaml(word: str) -> None:

@@ -12,14 +12,14 @@ from typing import Any
 from acutance import storage
 from acutance.commands.overlap import overlaps
 from acutance.config import pipeline as pipelines
+from acutance.config.data import DataSettings, reduction
+from acutance.config.metrics import PROTOCOLS
 from acutance.config.packaged import CATALOGUE, locate, packaged_catalogue
 from acutance.config.pipeline import Pipeline
-from acutance.data import Catalogue, Content, Contents, DataSettings, Source, is_prepared, load_catalogue
+from acutance.data import Catalogue, Content, Contents, Source, is_prepared, load_catalogue
 from acutance.data.dataset_record import Known, recall
-from acutance.data.degradations import reduction
 from acutance.data.inputs import Originals, content_of, listed, originals
 from acutance.errors import AbsentError, ConfigError, DataError, WeightsError
-from acutance.evaluation.protocols import PROTOCOLS
 from acutance.redact import redacted
 from acutance.training.plan import StagePlan, parameter_counts, plan_stages, weights_files
 from acutance.tuning.study import attempt_named, study_address

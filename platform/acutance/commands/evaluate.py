@@ -17,16 +17,15 @@ from acutance.cluster.connect import connect
 from acutance.cluster.hardware import Asked
 from acutance.commands.context import PipelineContext, catalogue_for, measured_pictures, open_work, require_scale
 from acutance.commands.overlap import overlaps, trained_on
+from acutance.config.data import dataset_name
+from acutance.config.metrics import METRICS, PROTOCOLS
 from acutance.config.packaged import found
-from acutance.config.schema import nearest
 from acutance.console import progress, say
 from acutance.data import Source
-from acutance.data.entries import dataset_name
 from acutance.data.inventory import checksums
-from acutance.errors import ConfigError, ModelError, WeightsError
+from acutance.errors import ConfigError, ModelError, WeightsError, nearest
 from acutance.evaluation.evaluate import BICUBIC, evaluate, tasks_of, unrestored
-from acutance.evaluation.metrics import METRICS, unavailable
-from acutance.evaluation.protocols import PROTOCOLS
+from acutance.evaluation.metrics import unavailable
 from acutance.evaluation.report import csv_text
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation
 from acutance.evaluation.sheet import picture_sheet, strips_of

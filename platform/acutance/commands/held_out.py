@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
+from acutance.config.metrics import METRICS, PROTOCOLS
 from acutance.console import progress
 from acutance.data import Source
 from acutance.errors import ConfigError
 from acutance.evaluation.evaluate import Sources
-from acutance.evaluation.metrics import METRICS, measure, unavailable
+from acutance.evaluation.metrics import measure, unavailable
 from acutance.evaluation.pictures import bicubic_for, pair_for
-from acutance.evaluation.protocols import PROTOCOLS
 
 LARGE = 256
 """Pixels of a picture's shorter side from which on every metric has a value of it."""

@@ -148,7 +148,7 @@ def _train_stages(work: PipelineContext, todo: list[StagePlan], leases: list[Lea
 def _going_on(job: StagePlan, root: str) -> StagePlan:
     longer = going_on(job, root)
     if longer.begins_at:
-        step, steps = step_of(longer.begins_at.rpartition("/")[2]), job.settings["steps"]
+        step, steps = step_of(longer.begins_at.rpartition("/")[2]), job.stage.steps
         say(f"{job.name} goes on from step {step} of {steps}: a training before it differs in later steps alone")
     return longer
 
@@ -226,7 +226,7 @@ def _close(client: MlflowClient, parent: str) -> None:
 @contextmanager
 def _shown(jobs: list[StagePlan]) -> Iterator[Any]:
     """Show one bar over the steps of all stages. The time left is a stage's own: others' steps take longer, or less."""
-    steps = {job.name: int(job.settings["steps"]) for job in jobs}
+    steps = {job.name: int(job.stage.steps) for job in jobs}
     taken = dict.fromkeys(steps, 0)
     first: dict[str, tuple[int, float]] = {}
     with progress("train", sum(steps.values()), alike=False) as update:
@@ -264,7 +264,7 @@ def open_run(work: PipelineContext, client: MlflowClient) -> str:
 def params(work: PipelineContext, job: StagePlan) -> dict[str, Any]:
     """Return a stage's resolved settings, as MLflow shows them."""
     return {
-        "stage": {name: value for name, value in job.settings.items() if name != "data"},
+        "stage": {name: value for name, value in job.stage.model_dump(mode="json").items() if name != "data"},
         "data": job.trained_on.settings.model_dump(mode="json"),
         "scale": job.scale,
         "seed": job.seed,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from acutance.config.schema import nearest
-from acutance.errors import ConfigError
+from acutance.errors import ConfigError, nearest
 
 HOME = Path(__file__).resolve().parents[1]
 INSIDE = "files"

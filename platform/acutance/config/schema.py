@@ -7,19 +7,22 @@ callable's own parameters. Nothing is described twice: the constructor's signatu
 from __future__ import annotations
 
 import copy
-import difflib
 import inspect
 import types
 import typing
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, Union
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic_core import PydanticCustomError, core_schema
 
+from acutance import parts
 from acutance.config.yaml_text import parse_yaml, read_yaml
-from acutance.errors import ConfigError
+from acutance.errors import ConfigError, nearest
+from acutance.parts.sources import sources_named, with_sources
 
 OVERRIDES = "overrides"
 """The key of a search space below which the keys are dotted paths."""
@@ -38,74 +41,146 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), ser_json_inf_nan="constants")
 
 
+class _Resolved:
+    """Marks the settings that were made of a part's signature."""
+
+
 class Choice(Strict):
-    """One entry of a dict of callables with the arguments a file gave it."""
+    """A part that a file chooses by `type`, with the arguments it gave; one subclass a kind of part.
+
+    The other keys are the part's own keyword-only parameters: its signature is the schema. A field of this type
+    accepts a mapping, and holds an instance of a subclass that is made of that signature.
+    """
 
     type: str
 
-    def arguments(self) -> dict[str, Any]:
-        """Return the keyword arguments for the callable that `type` names."""
-        return {name: getattr(self, name) for name in type(self)._parameters}
+    kind: ClassVar[str] = ""
+    """The kind of part, of `parts.names.PARTS`."""
+    given: ClassVar[tuple[str, ...]] = ()
+    """Keyword-only parameters that whoever calls the part gives, not the file."""
+    module: ClassVar[Any] = str
+    """How a file gives a parameter that is a network."""
+    parameters: ClassVar[tuple[str, ...]] = ()
 
-    _parameters: typing.ClassVar[tuple[str, ...]] = ()
+    @property
+    def part(self) -> Any:
+        """The class or function that is chosen."""
+        return parts.find(self.kind, self.type)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments for it."""
+        return {name: getattr(self, name) for name in self.parameters}
+
+    @classmethod
+    def settings_of(cls, name: str) -> Any:
+        """Return the settings of a part by its name.
+
+        Raises:
+            ConfigError: when there is none of this name, or it says no types of its parameters.
+        """
+        return _settings_of(cls, name, parts.find(cls.kind, name))
+
+    @classmethod
+    def chosen(cls, content: Any) -> Self:
+        """Return the choice that a mapping makes.
+
+        Raises:
+            ValueError, ValidationError: for what is no choice of this kind.
+        """
+        if isinstance(content, cls):
+            return content
+        if not isinstance(content, Mapping):
+            example = f", such as {{type: {content}}}" if isinstance(content, str) else " with the key type"
+            raise ValueError(f"this must be a mapping{example}")
+        if not isinstance(content.get("type"), str):
+            raise ValueError(f"give the key type{nearest('', parts.names(cls.kind))}")
+        try:
+            settings = cls.settings_of(content["type"])
+        except ConfigError as error:
+            raise ValueError(f"{error.what}; {error.fix}" if error.fix else error.what) from None
+        try:
+            chosen: Self = settings.model_validate(content)
+            return chosen
+        except pydantic.ValidationError as error:
+            raise _with_nearest_keys(error, settings) from None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        base = next(one for one in type(self).__mro__ if not issubclass(one, _Resolved))
+        return _unpickled, (base, self.model_dump(), sources_named(self.type))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        if issubclass(cls, _Resolved) or not cls.kind:
+            return handler(source)
+        as_plain = core_schema.plain_serializer_function_ser_schema(
+            lambda value, info: value.model_dump(mode=info.mode), info_arg=True
+        )
+        return core_schema.no_info_plain_validator_function(cls.chosen, serialization=as_plain)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> Any:
+        if issubclass(cls, _Resolved) or not cls.kind:
+            return handler(schema)
+        return {"oneOf": [handler(cls.settings_of(name).__pydantic_core_schema__) for name in parts.names(cls.kind)]}
 
 
 SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
 
-def choice_of(
-    choices: Mapping[str, Callable[..., Any]],
-    *,
-    given: Collection[str] = (),
-    common: type[Choice] = Choice,
-    modules: Any = str,
-) -> Any:
-    """Return a type for pydantic fields: `type` selects the callable, the other keys are its keyword-only parameters.
-
-    Args:
-        choices: name to typed callable (a class or a function); its other parameters are data.
-        given: keyword-only parameters that are data, too.
-        common: fields that every choice has besides its own.
-        modules: how a file gives a parameter that is a network.
-    """
-    models = tuple(_choice_model(name, target, given, common, modules) for name, target in choices.items())
-    if len(models) == 1:
-        return models[0]
-    return Annotated[Union[models], Field(discriminator="type")]  # noqa: UP007 - built at run time
+def _unpickled(base: type[Choice], content: Any, _: tuple[Any, ...]) -> Choice:
+    """The sources that parts come from are unpickled before, and known by that."""
+    return base.chosen(content)
 
 
-def _choice_model(
-    name: str, target: Callable[..., Any], given: Collection[str], common: type[Choice], modules: Any
-) -> type[Choice]:
-    function = target.__init__ if inspect.isclass(target) else target
+@cache
+def _settings_of(base: type[Choice], name: str, part: Any) -> Any:
+    function = part.__init__ if inspect.isclass(part) else part
     hints = typing.get_type_hints(function, include_extras=True)
-    keywords = [p for p in inspect.signature(target).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    parameters = [p for p in keywords if p.name not in given]
+    keywords = [p for p in inspect.signature(part).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    parameters = [p for p in keywords if p.name not in base.given]
+    if untyped := [p.name for p in parameters if p.name not in hints]:
+        raise ConfigError(
+            f"{name}: its parameter {untyped[0]!r} has no type", fix="annotate it, such as `width: int = 64`"
+        )
     fields: dict[str, Any] = {
-        p.name: (_settings_type(hints[p.name], modules), ... if p.default is p.empty else p.default) for p in parameters
+        p.name: (_settings_type(hints[p.name], base.module), ... if p.default is p.empty else p.default)
+        for p in parameters
     }
     fields["type"] = (Literal[name], ...)
-    model = create_model(f"{name}_settings", __base__=common, **fields)
-    model._parameters = tuple(p.name for p in parameters)
-    return model
+    settings: Any = create_model(f"{name}_settings", __base__=(_Resolved, base), **fields)
+    settings.parameters = tuple(p.name for p in parameters)
+    return settings
 
 
-def _settings_type(hint: Any, modules: Any) -> Any:
-    if inspect.isclass(hint) and issubclass(hint, _module_type()):
-        return modules
+def _settings_type(hint: Any, module: Any) -> Any:
+    if inspect.isclass(hint) and "torch.nn.modules.module" in (one.__module__ for one in hint.__mro__):
+        return module
     if typing.get_origin(hint) in (Union, types.UnionType):
-        return Union[tuple(_settings_type(part, modules) for part in typing.get_args(hint))]  # noqa: UP007
+        return Union[tuple(_settings_type(part, module) for part in typing.get_args(hint))]  # noqa: UP007
     return hint
 
 
-def _module_type() -> type:
-    from torch import nn
+def _with_nearest_keys(error: pydantic.ValidationError, settings: type[BaseModel]) -> pydantic.ValidationError:
+    """Return an error whose unknown keys are named with the nearest known ones."""
+    mistakes: list[Any] = []
+    for mistake in error.errors():
+        kind: Any = mistake["type"]
+        if kind == "extra_forbidden" and len(mistake["loc"]) == 1:
+            kind = PydanticCustomError(
+                "unknown_key", "unknown key" + nearest(str(mistake["loc"][0]), _keys_of(settings))
+            )
+        elif mistake["type"] in ("value_error", "unknown_key"):
+            kind = PydanticCustomError(mistake["type"], "{text}", {"text": mistake["msg"]})
+        mistakes.append({"type": kind, "loc": mistake["loc"], "input": mistake["input"], "ctx": mistake.get("ctx", {})})
+    return pydantic.ValidationError.from_exception_data(error.title, mistakes)
 
-    return nn.Module
+
+def _keys_of(settings: type[BaseModel]) -> set[str]:
+    return {field.alias or name for name, field in settings.model_fields.items()}
 
 
 def load_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping; see `read_yaml`.
+    """Read a YAML file that holds a mapping; a part in a file beside it, `./my_parts.py:Name`, is read with it.
 
     Raises:
         ConfigError: when the file is missing, is not YAML, or holds something else.
@@ -113,11 +188,12 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise ConfigError("the file holds no settings", where=str(path), fix="it must be a mapping of keys to values")
-    return content
+    settings: dict[str, Any] = with_sources(content, Path(path).parent)
+    return settings
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """Split `a.b.c=value`; the value is read as YAML.
+    """Split `a.b.c=value`; the value is read as YAML, a file of parts in it from where the user stands.
 
     Raises:
         ConfigError: when there is no `=`, or the value is no YAML.
@@ -126,7 +202,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not equals or not path:
         raise ConfigError("an override must read key=value", where=text, fix="for example stages.gan.steps=1000")
     try:
-        return path, parse_yaml(value, text) if value else ""
+        return path, with_sources(parse_yaml(value, text), Path.cwd()) if value else ""
     except ConfigError as error:
         raise ConfigError(error.what, where=text[:200], fix=error.fix) from None
 
@@ -267,15 +343,6 @@ def _mapping_asked(given: Any, model: type[BaseModel], location: tuple[Any, ...]
     if isinstance(given, str) and "type" in keys:
         return f"this must be a mapping, such as {{type: {given}}}"
     return f"this must be a mapping of {', '.join(keys)}" if keys else "this must be a mapping, such as {key: value}"
-
-
-def nearest(word: str, candidates: typing.Iterable[str]) -> str:
-    """Return `; did you mean ...?`, or the valid names where none is near."""
-    candidates = sorted(candidates)
-    close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; valid are {', '.join(candidates)}" if candidates else ""
 
 
 def _keys_at(model: Any, location: tuple[Any, ...]) -> set[str]:

@@ -10,33 +10,29 @@ Nothing here imports Ray before `prepare` has work to do.
 """
 
 from acutance.data.classified import Classified
+from acutance.data.columns import Checked, Content, Contents, dataset_fingerprint
 from acutance.data.datasets import Catalogue, Listed, Source, load_catalogue
-from acutance.data.degradations import DEGRADATIONS
 from acutance.data.inputs import contents
 from acutance.data.manifest import SHARD_VERSION, Manifest, read_manifest
 from acutance.data.pictures import PictureError, encode_png, read_picture, write_picture
 from acutance.data.prepare import is_prepared, prepare, shards_folder
 from acutance.data.scored import Scored
-from acutance.data.settings import Checked, Content, Contents, DataSettings, SubImages, dataset_fingerprint
 from acutance.data.shards import open_columns
 from acutance.data.stream import Stream
 
 __all__ = [
-    "DEGRADATIONS",
     "SHARD_VERSION",
     "Catalogue",
     "Checked",
     "Classified",
     "Content",
     "Contents",
-    "DataSettings",
     "Listed",
     "Manifest",
     "PictureError",
     "Scored",
     "Source",
     "Stream",
-    "SubImages",
     "contents",
     "dataset_fingerprint",
     "encode_png",

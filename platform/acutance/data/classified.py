@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from acutance import storage
+from acutance.config.data import SIDE
 from acutance.data.entries import Layout
 from acutance.errors import ConfigError, DataError
 
-SIDE = 32
 PIXELS = 3 * SIDE * SIDE
 NPZ_SPLITS = ("train", "val", "test")
 

@@ -12,10 +12,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from acutance import storage
+from acutance.config.data import DataSettings
 from acutance.config.schema import Strict
+from acutance.data.columns import Checked, Content, stored_scales
 from acutance.data.datasets import Catalogue
 from acutance.data.entries import Entry
-from acutance.data.settings import Checked, Content, DataSettings, stored_scales
 from acutance.errors import DamagedError
 from acutance.fingerprint import fingerprint
 

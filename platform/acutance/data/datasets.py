@@ -18,13 +18,13 @@ from typing import TypeVar
 from pydantic import model_validator
 
 from acutance import storage
-from acutance.config.schema import Strict, load_yaml, nearest, validate
+from acutance.config.data import plain
+from acutance.config.schema import Strict, load_yaml, validate
 from acutance.data.classified import Classified, classified_files, count_classified, read_classified
-from acutance.data.degradations import plain
 from acutance.data.entries import KINDS, Entry, Kind, Layout, Packaged, layout_in
 from acutance.data.folders import Source, entry_sources, folder_sources, named, paired_sources
 from acutance.data.scored import READERS, Scored, notes_of
-from acutance.errors import AbsentError, ConfigError, DataError, UnreachableError, readable
+from acutance.errors import AbsentError, ConfigError, DataError, UnreachableError, nearest, readable
 
 ROOT_VARIABLE = "ACUTANCE_DATA"
 HELD = {"pictures": "pictures to restore", "scored": "scored pictures", "classified": "classified pictures"}

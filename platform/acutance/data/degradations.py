@@ -1,21 +1,17 @@
 """How a degraded or low-resolution picture comes from a good one.
 
-`DEGRADATIONS` by the name that a pipeline gives make the LR pictures of shards, each from a whole picture whose sides
-are multiples of the scale, or from the data set's own LR. `Steps` are those of `imaging.degradations`, one or several
-in a row: training draws them for each sample, and data sets are evaluated with them.
+`bicubic` and `paired` make the LR pictures of shards, each from a whole picture whose sides are multiples of the scale,
+or from the data set's own LR. `degraded` applies the steps of `imaging.degradations`, one or several in a row: training
+draws them for each sample, and data sets are evaluated with them.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Any
 
 import torch
-from pydantic import AfterValidator
 
-from acutance.config.schema import Choice, choice_of
-from acutance.errors import ConfigError
 from acutance.imaging import degradations
 from acutance.imaging.resize import imresize_uint8
 
@@ -45,19 +41,6 @@ def paired(lr: torch.Tensor, *, scale: int) -> torch.Tensor:
     return lr
 
 
-DEGRADATIONS: dict[str, Callable[..., torch.Tensor]] = {"bicubic": bicubic, "paired": paired}
-
-
-def plain(steps: Sequence[Choice]) -> list[dict[str, Any]]:
-    """Return steps as `imaging.degradations.degrade` takes them."""
-    return [{"type": step.type, **step.arguments()} for step in steps]
-
-
-def reduction(steps: Sequence[Choice]) -> int:
-    """Return how many times smaller the steps make a picture."""
-    return math.prod(step.scale for step in steps if step.type == "bicubic")  # type: ignore[attr-defined]
-
-
 def degraded(picture: torch.Tensor, steps: Sequence[dict[str, Any]], seed: int) -> torch.Tensor:
     """Return a picture after some steps, as networks see it.
 
@@ -72,19 +55,3 @@ def degraded(picture: torch.Tensor, steps: Sequence[dict[str, Any]], seed: int) 
     """
     made = degradations.degrade(picture, steps, seed)
     return made.float() / 255 if made.dtype == torch.uint8 else made
-
-
-def _tried(steps: list[Choice]) -> list[Choice]:
-    """Find a value that is out of its range before anything starts."""
-    try:
-        degradations.degrade(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), plain(steps), seed=0)
-    except ConfigError as error:
-        raise ValueError(f"{error.where}: {error.what}; {error.fix}") from None
-    return steps
-
-
-Steps: Any = Annotated[
-    list[choice_of(degradations.DEGRADATIONS, given=("seed",))],  # type: ignore[misc]
-    AfterValidator(_tried),
-]
-"""`[{type: awgn, sigma: 30}, {type: jpeg, quality: 25}]`: what is done to a picture, in this order."""

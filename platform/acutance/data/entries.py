@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import posixpath
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from acutance import storage
+from acutance.config.data import Steps
 from acutance.config.schema import Strict
-from acutance.data.degradations import Steps
 
 Kind = Literal["pictures", "scored", "classified"]
 Layout = Literal["pictures", "ava", "tid2013", "cifar10", "cifar100", "npz"]
@@ -121,19 +120,6 @@ class Entry(Strict):
             # or a picture without that text would be taken for its own degraded version
             raise ValueError("'only' must hold the text that 'lr_swap' replaces")
         return self
-
-
-def dataset_name(name: str) -> str:
-    """Write a folder in one way: `./a/`, `./a//b/..` and `./a` are one data set, and one in the names of metrics."""
-    if storage.is_remote(name):
-        return name.rstrip("/")
-    name = posixpath.expanduser(name)
-    plain = posixpath.normpath(name) if "/" in name else name
-    return f"./{plain}" if "/" in name and "/" not in plain and plain not in (".", "..") else plain
-
-
-DataSetName = Annotated[str, AfterValidator(dataset_name)]
-"""A data set of the catalogue, or a folder."""
 
 
 def layout_in(place: str) -> Layout:

@@ -10,14 +10,15 @@ from typing import Any, Self
 
 from pydantic import Field
 
+from acutance.config.data import DataSettings
 from acutance.config.schema import Strict
 from acutance.data.classified import Classified, read_classified
+from acutance.data.columns import Checked, Content, Contents, stored_scales
 from acutance.data.dataset_record import Known, recall
 from acutance.data.datasets import Catalogue, Source
 from acutance.data.entries import Layout
 from acutance.data.inventory import checksums
 from acutance.data.scored import Scored
-from acutance.data.settings import Checked, Content, Contents, DataSettings, stored_scales
 from acutance.errors import ConfigError, DataError
 from acutance.fingerprint import fingerprint
 

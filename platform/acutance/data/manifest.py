@@ -17,7 +17,7 @@ from acutance.errors import DamagedError, DataError
 from acutance.storage import done
 from acutance.storage.done import FILES, Done
 
-Coding = Literal["pixels", "log2", "difference", "label", "encoded"]
+Coding = Literal["pixels", "log2", "value", "label", "encoded"]
 
 SHARD_VERSION = 8
 """Counts changes of the layout of shards, or of the code that fills them."""
@@ -28,8 +28,8 @@ MANIFEST = FILES["shards"]
 class Column(Strict):
     """What one tensor column holds: rows of `shape` (H, W, channels), `divisor` times smaller than HR.
 
-    Its values are pixels in 0..255, detail layers as log2 of a factor, detail layers as a signed difference of
-    pictures in 0..1, or a label of any shape. An encoded column holds picture files; each has at least `shape` pixels.
+    They are pixels in 0..255, logarithms of which networks see 2^x, values that networks see as they are, or a label of
+    any shape. An encoded column holds picture files; each has at least `shape` pixels.
     """
 
     dtype: str

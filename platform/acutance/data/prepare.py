@@ -12,18 +12,17 @@ from typing import Any
 
 from acutance import errors, storage
 from acutance.cluster.hardware import Asked, gpus_for
+from acutance.config.data import BICUBIC, DataSettings
+from acutance.data.columns import columns_of, dataset_fingerprint
 from acutance.data.dataset_record import remember
 from acutance.data.datasets import Catalogue
 from acutance.data.inputs import Originals, known_of, originals
 from acutance.data.inventory import forget
 from acutance.data.manifest import SHARD_VERSION, Manifest, read_manifest, write_manifest
-from acutance.data.settings import BICUBIC, DataSettings, columns_of, dataset_fingerprint
 from acutance.data.shard_task import Enlarge, Part, Report, Task, run_task
 from acutance.errors import DataError
+from acutance.parts.sources import packed, sources_named
 from acutance.storage.done import is_done
-
-ON_GPUS = "lgs"
-"""The extractor that has kernels of its own for GPUs."""
 
 GPU_SHARE = 0.125
 """Of a GPU for a task, which reads, cuts and writes most of its time."""
@@ -62,7 +61,7 @@ def prepare(
         found: what it is made of, where that is known already.
         enlarge: what `settings.enlarge` stands for.
         enlarger: the fingerprint of its model.
-        gpus: for detail layers and models that enlarge, see `gpus_for`; a layer that was made on a GPU may differ in
+        gpus: for derived columns and models that enlarge, see `gpus_for`; a layer that was made on a GPU may differ in
             the last bit of its float16.
         alone: do it all in this process, which holds what Ray Data would wait for; `gpus` is then what it was given.
         scale: how many times smaller LR is than HR.
@@ -101,9 +100,10 @@ def prepare(
 
 def _tasks(found: Originals, settings: DataSettings, scale: int, folder: str) -> list[Task]:
     size, run = settings.pictures_per_shard, uuid.uuid4().hex
+    code = packed(sources_named(settings.model_dump(mode="json")))
     groups: list[Any] = [found[start : start + size] for start in range(0, len(found), size)]
     return [
-        Task(number=number, originals=group, settings=settings, scale=scale, folder=folder, run=run)
+        Task(code=code, number=number, originals=group, settings=settings, scale=scale, folder=folder, run=run)
         for number, group in enumerate(groups)
     ]
 
@@ -125,9 +125,9 @@ def _parts(tasks: list[Task], reports: Iterator[Report], on_progress: OnProgress
 
 def _share(settings: DataSettings, gpus: Asked) -> float:
     """Return the part of a GPU that a task gets: some where there is work for it."""
-    detail = settings.detail is not None and settings.detail.type == ON_GPUS and settings.detail_margin is None
+    derived = any(getattr(column.part, "on_gpus", False) for column in settings.stored.values())
     by_model = settings.enlarge is not None and settings.enlarge.by != BICUBIC
-    return min(GPU_SHARE, gpus_for(gpus, setting="compute.gpus", what="prepare")) if detail or by_model else 0.0
+    return min(GPU_SHARE, gpus_for(gpus, setting="compute.gpus", what="prepare")) if derived or by_model else 0.0
 
 
 def _done_here(tasks: list[Task], enlarge: Enlarge | None, gpus: Asked) -> Iterator[Report]:

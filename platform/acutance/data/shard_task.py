@@ -8,34 +8,45 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-import torch
 from PIL import Image
+from pydantic import AfterValidator, Field
 
 from acutance import storage
 from acutance.cluster.hardware import device_of
+from acutance.config.data import DataSettings
 from acutance.config.schema import Strict
+from acutance.config.size import is_lr_of, shown, sides
 from acutance.data import subimages
 from acutance.data.attempts import MOST, Tries
+from acutance.data.columns import columns_of
 from acutance.data.inputs import Excerpt, File, Picture
 from acutance.data.manifest import PreparedSource, Shard, Skipped, is_intact
 from acutance.data.pictures import PictureError, encode_png, read_picture
-from acutance.data.settings import DataSettings, columns_of
 from acutance.data.shards import ShardWriter
-from acutance.data.size import is_lr_of, shown, sides
 from acutance.errors import AcutanceError, DamagedError, DataError
-from acutance.imaging import difference_statistics
+from acutance.parts.sources import register
 from acutance.silence import silence_libraries
 
 Enlarge = Callable[[np.ndarray, str], np.ndarray]
 """From pictures uint8 (N, h, w, 3) and a torch device to larger ones; it travels to the nodes."""
 
 
-class Task(Strict):
-    """All that a node needs to make one shard; `run` tells one `prepare` from another."""
+def _made_known(code: list[dict[str, str]]) -> list[dict[str, str]]:
+    for one in code:
+        register(one["name"], one["text"])
+    return code
 
+
+class Task(Strict):
+    """All that a node needs to make one shard; `run` tells one `prepare` from another.
+
+    `code` is that of the parts that the settings name; it is made known before they are read.
+    """
+
+    code: Annotated[list[dict[str, str]], AfterValidator(_made_known)] = Field(default_factory=list)
     number: int
     originals: list[Picture] | list[Excerpt]
     settings: DataSettings
@@ -138,12 +149,14 @@ def _add_picture(writer: ShardWriter, picture: Picture, task: Task, device: str)
         raise _too_small(hr, cuts.size)
     lr = {scale: _read_lr(file, scale, whole, hr, task.settings) for scale, file in picture.lr.items()}
     layers = subimages.layers(hr, task.settings, task.scale, lr, device)
-    parts = {name: subimages.cut(layers[name], at, cuts.size, columns[name].divisor) for name in layers}
+    parts = {
+        name: subimages.cut(layer, at, cuts.size, columns[name].divisor)
+        if layer.ndim == 3
+        else np.tile(layer.astype(columns[name].dtype), (len(at), 1))
+        for name, layer in layers.items()
+    }
     if picture.distribution:
         parts["distribution"] = np.tile(np.array(picture.distribution, np.float32), (len(at), 1))
-    if task.settings.weight_map:
-        statistics = difference_statistics(torch.from_numpy(np.ascontiguousarray(hr.transpose(2, 0, 1))))
-        parts["hr_differences"] = np.tile(statistics.numpy(), (len(at), 1))
     writer.add(picture.name, picture.sha256, at, parts)
     return len(at)
 

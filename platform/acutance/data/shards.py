@@ -23,12 +23,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from acutance import storage
-from acutance.config.schema import nearest
 from acutance.console import say
 from acutance.data import decoded_columns
 from acutance.data.encoded import EncodedPictures
 from acutance.data.manifest import MANIFEST, SHARD_VERSION, Column, Manifest, Shard, read_manifest
-from acutance.errors import ConfigError, DamagedError, DataError
+from acutance.errors import ConfigError, DamagedError, DataError, nearest
 from acutance.fingerprint import fingerprint
 from acutance.storage.checksum import Checksum, file_checksum
 from acutance.storage.disk import no_room, written_to

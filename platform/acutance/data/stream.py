@@ -11,19 +11,18 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from acutance.config.data import Turning
+from acutance.config.size import fits, grown, shown, sides, uneven
 from acutance.data.degradations import degraded
 from acutance.data.encoded import EncodedPictures
 from acutance.data.manifest import Coding
-from acutance.data.size import fits, grown, shown, sides, uneven
 from acutance.errors import ConfigError
 from acutance.imaging.draws import bits
-
-Turning = Literal["turns", "flips", "mirror", "none"]
 
 TURNED: dict[Turning, tuple[int, ...]] = {"turns": (63, 62, 61), "flips": (63, 62), "mirror": (62,), "none": ()}
 """Which bits of a random word turn a sample: upside down, left to right, across the diagonal."""
@@ -51,7 +50,7 @@ class Stream:
     """Random patches of a shard set, augmented, in batches.
 
     Args:
-        columns: by name, (N, H / divisor, W / divisor, channels): uint8 pixels, or float16 detail layers;
+        columns: by name, (N, H / divisor, W / divisor, channels): uint8 pixels, or float16 derived columns;
             labels (N, ...). Or `EncodedPictures`, whose patches lie anywhere in them.
         divisors: by name, how many times smaller than HR the column is.
         codings: by name, how the column's values are to be read.
@@ -105,7 +104,7 @@ class Stream:
 
         Returns:
             By column, float32 (batch / world, channels, height / divisor, width / divisor): pixels in 0..1,
-            detail layers as factors 2^x or as differences; an `lr` that is made here may leave 0..1;
+            derived columns as 2^x or as they are kept; an `lr` that is made here may leave 0..1;
             labels (batch / world, ...) as they are. The batches of all workers, one after another, are that of one.
 
         Raises:

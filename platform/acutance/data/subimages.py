@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import torch
 
-from acutance.data.degradations import DEGRADATIONS
-from acutance.data.settings import DataSettings, SubImages, lr_columns
-from acutance.data.size import sides
-from acutance.imaging.extractors import EXTRACTORS
+from acutance.config.data import DataSettings, SubImages
+from acutance.config.size import sides
+from acutance.data.columns import lr_columns
+from acutance.imaging.derivations import as_seen, kept
 
 Corner = tuple[int, int]
 
@@ -56,26 +56,26 @@ def layers(
     Args:
         hr: uint8 (H, W, 3), H and W multiples of all scales.
         stored: the data set's own LR by scale, uint8 (H / scale, W / scale, 3), where it is to be used.
-        device: where detail layers are made.
+        device: where derived columns are made.
 
     Returns:
-        `hr` and, as the settings say, `lr` uint8 (H / scale, W / scale, 3) and such of further scales, `hr_detail` and
-        `lr_detail` float16 as the extractor gives them: x (..., 1), or differences (..., 3).
+        `hr` and, as the settings say, `lr` uint8 (H / scale, W / scale, 3) and such of further scales, and the derived
+        columns that are stored: float16 (H / divisor, W / divisor, C), or values of the whole picture (n,).
     """
     pictures = {"hr": _tensor(hr)}
     if settings.degradation:
-        degrade = DEGRADATIONS[settings.degradation.type]
+        degrade = settings.degradation.part
         for name, divisor in lr_columns(settings, scale).items():
             given = _tensor(stored[divisor]) if stored else pictures["hr"]
             pictures[name] = degrade(given, scale=divisor, **settings.degradation.arguments())
-    made = dict(pictures)
-    if settings.detail and settings.detail_margin is None:
-        extract = EXTRACTORS[settings.detail.type]
-        for name in pictures.keys() & {"hr", "lr"}:
-            made[f"{name}_detail"] = extract(pictures[name].to(device), **settings.detail.arguments()).to(
-                "cpu", torch.float16
-            )
-    return {name: tensor.permute(1, 2, 0).numpy() for name, tensor in made.items()}
+    made = {name: picture.permute(1, 2, 0).numpy() for name, picture in pictures.items()}
+    columns = {name: picture[None].to(device).float() / 255 for name, picture in pictures.items() if settings.stored}
+    for name, derived in settings.stored.items():
+        values = kept(derived, [columns[source] for source in derived.sources])
+        columns[name] = as_seen(derived, values)
+        pixels = values.ndim == 4
+        made[name] = values[0].to("cpu", torch.float16).permute(1, 2, 0).numpy() if pixels else values[0].cpu().numpy()
+    return made
 
 
 def _tensor(picture: np.ndarray) -> torch.Tensor:

@@ -13,11 +13,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
-from acutance.data import DataSettings, open_columns
+from acutance.config.data import DataSettings
+from acutance.data import open_columns
 from acutance.data.encoded import EncodedPictures
 from acutance.data.shards import sub_images
 from acutance.evaluation.png_size import compressed_size
-from acutance.imaging import weight_map
+from acutance.imaging.derivations import seen
 
 ROWS = 64
 """Rows of a shard set that are looked at together."""
@@ -49,14 +50,16 @@ def selected_percent(shards: str, data: DataSettings) -> float:
     Sub-images that overlap are put together again, so that no value counts twice and all have their neighbours. Where
     they leave gaps, each is a picture of its own.
     """
-    if data.weight_map is None:
+    derived = next((one for one in data.derive.values() if one.type == "weight_map"), None)
+    if derived is None:
         return 100.0
-    columns, counted, values = open_columns(shards, ["hr", "hr_differences"]), 0.0, 0
+    pixels, *labels = derived.sources
+    columns, counted, values = open_columns(shards, derived.sources), 0.0, 0
     for rows, corners in sub_images(shards):
-        for piece in _put_together(columns["hr"][rows], corners):
-            statistics = torch.from_numpy(columns["hr_differences"][rows.start].copy())
-            picture = torch.from_numpy(piece).permute(2, 0, 1)
-            counted += float(weight_map(picture, alpha=data.weight_map.alpha, statistics=statistics).sum(dtype=DOUBLE))
+        for piece in _put_together(columns[pixels][rows], corners):
+            picture = torch.from_numpy(piece).permute(2, 0, 1)[None].float() / 255
+            whole = [torch.from_numpy(columns[label][rows.start : rows.start + 1].copy()) for label in labels]
+            counted += float(seen(derived, [picture, *whole]).sum(dtype=DOUBLE))
             values += piece.size
     return 100 * counted / values
 
@@ -77,14 +80,9 @@ def png_megabytes(shards: str, data: DataSettings) -> float:
     return sum(compressed_size(picture) for hr in _parts(shards, "hr") for picture in hr) / 1e6
 
 
-AMOUNTS = {
-    "selected_percent": Amount(selected_percent, "values that count", "minimize", 2, "%"),
-    "png_megabytes": Amount(png_megabytes, "PNG size of all", "maximize", 2, "MB", adds_up="compressed_size", per=1e6),
-}
-"""By name. The paper prefers an equal result of fewer values, and takes more bytes for more high frequencies."""
-
-PARTS = ("training", "validation")
-"""What, besides an evaluated data set, an amount may be of: the data that a stage trains on, or is validated on."""
+SELECTED_PERCENT = Amount(selected_percent, "values that count", "minimize", 2, "%")
+PNG_MEGABYTES = Amount(png_megabytes, "PNG size of all", "maximize", 2, "MB", adds_up="compressed_size", per=1e6)
+# The paper prefers an equal result of fewer values, and takes more bytes for more high frequencies.
 
 
 def _parts(shards: str, column: str) -> Iterator[np.ndarray]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from acutance.config.metrics import METRICS
 from acutance.evaluation.intervals import interval
-from acutance.evaluation.metrics import METRICS
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation
 
 

@@ -14,14 +14,13 @@ from rich.markup import escape
 from torch import nn
 
 from acutance.cluster.hardware import Asked, device_of, gpus_for, in_full_precision
-from acutance.config.schema import nearest
+from acutance.config.metrics import METRICS, PROTOCOLS
 from acutance.console import say
 from acutance.data.datasets import Source
 from acutance.data.pictures import write_picture
-from acutance.errors import AcutanceError, ConfigError, DataError, ModelError
-from acutance.evaluation.metrics import METRICS, measure, unavailable
+from acutance.errors import AcutanceError, ConfigError, DataError, ModelError, nearest
+from acutance.evaluation.metrics import measure, unavailable
 from acutance.evaluation.pictures import INPUT, LR, bicubic_for, pair_for, picture_file, shown, shown_detail
-from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation, Row
 from acutance.inference.restore import Tiles, restore
 from acutance.models.model_file import load_model

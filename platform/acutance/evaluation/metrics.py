@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from acutance.config.metrics import METRICS, PROTOCOLS, Goal
 from acutance.errors import WeightsError
 from acutance.evaluation import ma as _ma
 from acutance.evaluation import niqe as _niqe
@@ -21,7 +22,6 @@ from acutance.evaluation import perceptual
 from acutance.evaluation.inputs import is_picture, require_colours, require_planes
 from acutance.evaluation.pictures import levels, shown
 from acutance.evaluation.png_size import compressed_size
-from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.ssim import ssim_rgb, ssim_y, ssim_y_wang
 from acutance.evaluation.unmeasurable import Unmeasurable
 from acutance.imaging.frequency import high_frequency_energy, high_frequency_share
@@ -31,11 +31,6 @@ PEAK = 255.0
 CUTOFF = 0.25
 """Detail finer than this, in units of Nyquist, counts as sharpness: what a x4 picture has lost."""
 
-DISTANCE = "_distance"
-"""What follows on the name of a metric where its distance to the truth's own value is meant."""
-
-Goal = Literal["maximize", "minimize", "closest to the truth"]
-CLOSEST: Goal = "closest to the truth"
 View = Literal["plane", "cropped rgb", "rgb", "8 bits"]
 
 
@@ -145,33 +140,22 @@ def _lpips(network: perceptual.Network) -> Metric:
     return Metric(function, f"LPIPS ({network})", "rgb", True, "minimize", 4, requires=(backbone,))
 
 
-METRICS: dict[str, Metric] = {
-    "psnr_y": Metric(psnr_y, "PSNR-Y", "plane", True, "maximize", 2, unit="dB"),
-    "ssim_y": Metric(ssim_y, "SSIM-Y", "plane", True, "maximize", 4),
-    "ssim_y_wang": Metric(ssim_y_wang, "SSIM-Y (Wang)", "plane", True, "maximize", 4),
-    "psnr_rgb": Metric(psnr_rgb, "PSNR-RGB", "cropped rgb", True, "maximize", 2, unit="dB"),
-    "ssim_rgb": Metric(ssim_rgb, "SSIM-RGB", "cropped rgb", True, "maximize", 4),
-    "niqe": Metric(_niqe.niqe, "NIQE", "plane", False, "minimize", 2, requires=(_niqe.PARAMETERS,)),
-    "ma": Metric(_ma.ma, "Ma", "plane", False, "maximize", 2, requires=(_ma.PARAMETERS,)),
-    "pi": Metric(
-        _ma.perceptual_index, "PI", "plane", False, "minimize", 2, requires=(_ma.PARAMETERS, _niqe.PARAMETERS)
-    ),
-    "lpips_squeeze": _lpips("squeeze"),
-    "lpips_alex": _lpips("alex"),
-    "lpips_vgg": _lpips("vgg"),
-    "high_frequency": Metric(
-        high_frequency, "fine detail", "plane", False, "closest to the truth", 2, unit="grey levels"
-    ),
-    "high_frequency_share": Metric(
-        share_of_high_frequencies, "share of high frequencies", "plane", False, "closest to the truth", 5
-    ),
-    "compressed_size": Metric(compressed_size, "PNG size", "8 bits", False, "closest to the truth", 0, unit="bytes"),
-}
-
-
-def compared(metric: str) -> str:
-    """Return what models are compared by: a metric, or its distance to the truth where that is what counts."""
-    return f"{metric}{DISTANCE}" if metric in METRICS and METRICS[metric].goal == CLOSEST else metric
+PSNR_Y = Metric(psnr_y, "PSNR-Y", "plane", True, "maximize", 2, unit="dB")
+SSIM_Y = Metric(ssim_y, "SSIM-Y", "plane", True, "maximize", 4)
+SSIM_Y_WANG = Metric(ssim_y_wang, "SSIM-Y (Wang)", "plane", True, "maximize", 4)
+PSNR_RGB = Metric(psnr_rgb, "PSNR-RGB", "cropped rgb", True, "maximize", 2, unit="dB")
+SSIM_RGB = Metric(ssim_rgb, "SSIM-RGB", "cropped rgb", True, "maximize", 4)
+NIQE = Metric(_niqe.niqe, "NIQE", "plane", False, "minimize", 2, requires=(_niqe.PARAMETERS,))
+MA = Metric(_ma.ma, "Ma", "plane", False, "maximize", 2, requires=(_ma.PARAMETERS,))
+PI = Metric(_ma.perceptual_index, "PI", "plane", False, "minimize", 2, requires=(_ma.PARAMETERS, _niqe.PARAMETERS))
+LPIPS_SQUEEZE = _lpips("squeeze")
+LPIPS_ALEX = _lpips("alex")
+LPIPS_VGG = _lpips("vgg")
+HIGH_FREQUENCY = Metric(high_frequency, "fine detail", "plane", False, "closest to the truth", 2, unit="grey levels")
+HIGH_FREQUENCY_SHARE = Metric(
+    share_of_high_frequencies, "share of high frequencies", "plane", False, "closest to the truth", 5
+)
+COMPRESSED_SIZE = Metric(compressed_size, "PNG size", "8 bits", False, "closest to the truth", 0, unit="bytes")
 
 
 @dataclass(frozen=True)

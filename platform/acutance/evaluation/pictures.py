@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from acutance import storage
+from acutance.config.size import is_lr_of
 from acutance.data.datasets import Source
 from acutance.data.pictures import read_picture
-from acutance.data.size import is_lr_of
 from acutance.errors import DataError
 from acutance.evaluation.protocols import Protocol
 from acutance.fingerprint import short_name

@@ -60,47 +60,49 @@ class Protocol:
         return picture[border : max(height - border, border), border : max(width - border, border)]
 
 
-PROTOCOLS: dict[str, Protocol] = {
-    "y_crop4": Protocol(
-        "Y of BT.601 studio range, rounded to whole grey levels; a border of `scale` pixels (4 at x4) is\n"
-        "cut before PSNR, SSIM and NIQE. LPIPS sees the whole RGB picture. As the tables of 4PP-EUSR.",
-        metrics=("psnr_y", "ssim_y", "niqe", "lpips_squeeze", "high_frequency"),
-        rounded=True,
-        crop=1,
-    ),
-    "dsrgan": Protocol(
-        "Y and border as y_crop4; the truth cut to multiples of 12 (Set5, Set14) or the scale, the LR made of it;\n"
-        "bicubic enlarges the unrounded LR. As DSRGAN's Table II: read psnr_y and ssim_y_wang, not ssim_y.",
-        metrics=("psnr_y", "ssim_y_wang", "niqe", "lpips_squeeze"),
-        rounded=True,
-        crop=1,
-        multiples={"Set5": 12, "Set14": 12},
-        stored_lr=False,
-        float_bicubic=True,
-    ),
-    "rgb_crop4": Protocol(
-        "RGB: read psnr_rgb and ssim_rgb; a border of `scale` pixels (4 at x4) is cut; Y beside it as y_crop4's.\n"
-        "The truth is cut to multiples of 12 and the LR made of it. As ESRGAN-DP's released settings.",
-        metrics=("psnr_rgb", "ssim_rgb", "psnr_y", "ssim_y", "lpips_squeeze"),
-        rounded=True,
-        crop=1,
-        multiple=12,
-        stored_lr=False,
-    ),
-    "wdsr": Protocol(
-        "RGB: read psnr_rgb and ssim_rgb; a border of `scale` + 6 pixels (8 at x2) is cut, from Y as well.\n"
-        "The LR is the data set's own. As WDSR and the weight map's tables.",
-        metrics=("psnr_rgb", "ssim_rgb", "compressed_size"),
-        rounded=True,
-        crop=1,
-        margin=6,
-    ),
-    "hfa": Protocol(
-        "Y and RGB of the whole picture, not rounded to 8 bits; LPIPS of AlexNet. The LR, or what is degraded, is the\n"
-        "data set's own. As HFA's tables: psnr_y of denoising and deblurring, psnr_rgb and lpips_alex of x4.",
-        metrics=("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "lpips_alex"),
-        rounded=False,
-        crop=0,
-        eight_bits=False,
-    ),
-}
+Y_CROP4 = Protocol(
+    "Y of BT.601 studio range, rounded to whole grey levels; a border of `scale` pixels (4 at x4) is\n"
+    "cut before PSNR, SSIM and NIQE. LPIPS sees the whole RGB picture. As the tables of 4PP-EUSR.",
+    metrics=("psnr_y", "ssim_y", "niqe", "lpips_squeeze", "high_frequency"),
+    rounded=True,
+    crop=1,
+)
+
+DSRGAN = Protocol(
+    "Y and border as y_crop4; the truth cut to multiples of 12 (Set5, Set14) or the scale, the LR made of it;\n"
+    "bicubic enlarges the unrounded LR. As DSRGAN's Table II: read psnr_y and ssim_y_wang, not ssim_y.",
+    metrics=("psnr_y", "ssim_y_wang", "niqe", "lpips_squeeze"),
+    rounded=True,
+    crop=1,
+    multiples={"Set5": 12, "Set14": 12},
+    stored_lr=False,
+    float_bicubic=True,
+)
+
+RGB_CROP4 = Protocol(
+    "RGB: read psnr_rgb and ssim_rgb; a border of `scale` pixels (4 at x4) is cut; Y beside it as y_crop4's.\n"
+    "The truth is cut to multiples of 12 and the LR made of it. As ESRGAN-DP's released settings.",
+    metrics=("psnr_rgb", "ssim_rgb", "psnr_y", "ssim_y", "lpips_squeeze"),
+    rounded=True,
+    crop=1,
+    multiple=12,
+    stored_lr=False,
+)
+
+WDSR = Protocol(
+    "RGB: read psnr_rgb and ssim_rgb; a border of `scale` + 6 pixels (8 at x2) is cut, from Y as well.\n"
+    "The LR is the data set's own. As WDSR and the weight map's tables.",
+    metrics=("psnr_rgb", "ssim_rgb", "compressed_size"),
+    rounded=True,
+    crop=1,
+    margin=6,
+)
+
+HFA = Protocol(
+    "Y and RGB of the whole picture, not rounded to 8 bits; LPIPS of AlexNet. The LR, or what is degraded, is the\n"
+    "data set's own. As HFA's tables: psnr_y of denoising and deblurring, psnr_rgb and lpips_alex of x4.",
+    metrics=("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "lpips_alex"),
+    rounded=False,
+    crop=0,
+    eight_bits=False,
+)

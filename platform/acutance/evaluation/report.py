@@ -8,7 +8,7 @@ from functools import partial
 from rich.console import Group
 from rich.text import Text
 
-from acutance.evaluation.metrics import METRICS
+from acutance.config.metrics import METRICS
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation
 from acutance.table import Number, Row, Table
 

@@ -12,9 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import spearmanr
 
-from acutance.evaluation.amounts import AMOUNTS, Amount
-from acutance.evaluation.metrics import DISTANCE, METRICS, Metric, compared
-
 
 class Measure(NamedTuple):
     """A measure of one output against its target, both (N, ...).
@@ -75,25 +72,8 @@ def _squares(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     return (predicted.astype(np.float64).cumsum(1) - true.astype(np.float64).cumsum(1)) ** 2
 
 
-MEASURES = {
-    "emd": Measure(earth_mover, "distribution", "distribution", "EMD", "minimize", 4),
-    "emd_sum": Measure(earth_mover_sum, "distribution", "distribution", "EMD, summed", "minimize", 4),
-    "srocc": Measure(rank_correlation, "distribution", "distribution", "SROCC", "maximize", 3),
-    "accuracy": Measure(accuracy, "logits", "class", "accuracy", "maximize", 4),
-    "psnr_highpass": Measure(peak_ratio, "highpass", "highpass", "PSNR of the high pass", "maximize", 2, "dB"),
-}
-"""What a stage may be validated by."""
-
-QUANTITIES: dict[str, Metric | Measure | Amount] = {**METRICS, **MEASURES, **AMOUNTS}
-"""What tables and objectives may name: metrics of restored pictures, measures of stages that restore none, amounts."""
-
-
-def score_name(metric: str, on: str) -> str:
-    """Return how tables and studies call what a quantity says of a data set."""
-    return f"{compared(metric)} on {on}"
-
-
-def scored_by(name: str) -> tuple[str, str]:
-    """Return the quantity and the data set of a `score_name`."""
-    quantity, _, on = name.partition(" on ")
-    return quantity.removesuffix(DISTANCE), on
+EMD = Measure(earth_mover, "distribution", "distribution", "EMD", "minimize", 4)
+EMD_SUM = Measure(earth_mover_sum, "distribution", "distribution", "EMD, summed", "minimize", 4)
+SROCC = Measure(rank_correlation, "distribution", "distribution", "SROCC", "maximize", 3)
+ACCURACY = Measure(accuracy, "logits", "class", "accuracy", "maximize", 4)
+PSNR_HIGHPASS = Measure(peak_ratio, "highpass", "highpass", "PSNR of the high pass", "maximize", 2, "dB")

@@ -1,7 +1,7 @@
 """What spoils a picture before a network restores it: noise, blur, reduction and JPEG, one or several in a row.
 
 Each is a function of (picture, seed, settings); what is random in it depends on its seed and the picture's place in
-the batch alone. `DEGRADATIONS` has them by the names that a pipeline gives, and `degrade` applies a list of them.
+the batch alone. `degrade` applies a list of them, by the names that a pipeline gives.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from acutance.errors import ConfigError
-from acutance.imaging.blurs import gaussian_blur, random_blur
+from acutance import parts
+from acutance.errors import ConfigError, nearest
 from acutance.imaging.colour import unit_range
 from acutance.imaging.draws import CHOICE, NOISE, generator, step_seed
 from acutance.imaging.resize import imresize, imresize_uint8
@@ -107,14 +107,7 @@ def bicubic_reduction(picture: Tensor, *, seed: int = 0, scale: int = 4) -> Tens
     return imresize_uint8(picture, 1 / scale) if picture.dtype == torch.uint8 else imresize(picture, 1 / scale)
 
 
-DEGRADATIONS: dict[str, Callable[..., Tensor]] = {
-    "awgn": awgn,
-    "bicubic": bicubic_reduction,
-    "blur": gaussian_blur,
-    "blur_random": random_blur,
-    "jpeg": jpeg,
-}
-"""What a step of a sequence may be: (picture, *, seed, settings)."""
+bicubic_reduction.reduces_by = "scale"  # type: ignore[attr-defined]  # the setting that says how many times
 
 
 def degrade(picture: Tensor, steps: Sequence[Mapping[str, Any]], seed: int) -> Tensor:
@@ -122,7 +115,7 @@ def degrade(picture: Tensor, steps: Sequence[Mapping[str, Any]], seed: int) -> T
 
     Args:
         picture: (..., 3, H, W) float in 0..1, or uint8.
-        steps: each `{"type": a name of DEGRADATIONS, its settings}`.
+        steps: each `{"type": the name of a degradation, its settings}`.
         seed: 0 to 2^64 - 1. Step k of picture i has the randomness of (seed, k, i), in whatever batch the picture is;
             no two steps share any.
 
@@ -142,15 +135,16 @@ def degrade(picture: Tensor, steps: Sequence[Mapping[str, Any]], seed: int) -> T
 
 
 def _function(name: Any, settings: Mapping[str, Any], where: str) -> Callable[..., Tensor]:
-    from acutance.config.schema import nearest  # and with it pydantic, which nothing else here needs
-
-    if name not in DEGRADATIONS:
-        raise ConfigError(f"unknown type {name!r}{nearest(str(name), DEGRADATIONS)}", where=f"{where}.type")
-    _, _, *parameters = inspect.signature(DEGRADATIONS[name]).parameters.values()
+    try:
+        function: Callable[..., Tensor] = parts.find("degradation", str(name))
+    except ConfigError as error:
+        raise ConfigError(error.what, where=f"{where}.type", fix=error.fix) from None
+    parameters = [one for one in inspect.signature(function).parameters.values() if one.kind is one.KEYWORD_ONLY]
+    parameters = [one for one in parameters if one.name != "seed"]
     known = [parameter.name for parameter in parameters]
     missing = {parameter.name for parameter in parameters if parameter.default is parameter.empty} - settings.keys()
     for wrong in sorted(settings.keys() - known):
         raise ConfigError(f"{name} has no setting {wrong!r}{nearest(wrong, known)}", where=f"{where}.{wrong}")
     for wrong in sorted(missing):
         raise ConfigError(f"{name} needs this setting", where=f"{where}.{wrong}", fix="give it a value")
-    return DEGRADATIONS[name]
+    return function

@@ -88,7 +88,7 @@ def extract_detail(
     _check(luma, alpha=alpha, lam=lam, gamma=gamma, eps=eps, iterations=iterations)
     lambdas = lambda_schedule(lam, iterations, schedule)
     luma = luma.detach().to(torch.float32)
-    if luma.device.type not in ("cpu", "cuda"):
+    if luma.device.type not in ("cpu", "cuda") or torch.compiler.is_exporting():
         return separable_detail(luma, alpha=alpha, lam=lam, gamma=gamma, eps=eps, lambdas=lambdas)
     extract = _extract_on_gpu if luma.is_cuda else _extract_on_cpu
     planes = luma.reshape(-1, *luma.shape[-2:]).contiguous()
@@ -165,6 +165,8 @@ def solve_lines(right: Tensor, weight: Tensor, lam_t: float, dim: int) -> Tensor
         right: (..., N, ...) with N along dim.
         weight: the diagonal of A, N - 1 edges along dim.
     """
+    if torch.compiler.is_exporting():
+        return _solve_lines_traced(right, weight, lam_t, dim)
     f = right.movedim(dim, 0).contiguous()
     q = torch.zeros_like(f)
     q[:-1] = lam_t * weight.movedim(dim, 0)
@@ -176,6 +178,31 @@ def solve_lines(right: Tensor, weight: Tensor, lam_t: float, dim: int) -> Tensor
     for k in range(len(f) - 2, -1, -1):
         d[k].addcmul_(c[k], d[k + 1])
     return d.movedim(0, dim)
+
+
+def _solve_lines_traced(right: Tensor, weight: Tensor, lam_t: float, dim: int) -> Tensor:
+    """The same as `solve_lines` for exported graphs: a loop over lines whose number the graph does not know."""
+    from torch._higher_order_ops.scan import scan
+
+    # Nothing that goes into a scan or out of it may share memory: hence the copies.
+    f, edges = (t.movedim(dim, 0).clone(memory_format=torch.contiguous_format) for t in (right, lam_t * weight))
+    nothing = torch.zeros_like(f[:1])
+    after, before = torch.cat([edges, nothing]), torch.cat([nothing, edges])
+
+    def eliminate(carried: list[Tensor], line: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        (c, d), (right_side, q, q_before) = carried, line
+        pivot = 1 + q + q_before * (1 - c)
+        c, d = q / pivot, (right_side + q_before * d) / pivot
+        return [c, d], [c + 0, d + 0]
+
+    def substitute(x: Tensor, line: list[Tensor]) -> tuple[Tensor, Tensor]:
+        c, d = line
+        x = d + c * x
+        return x, x + 0
+
+    _, (c, d) = scan(eliminate, [nothing[0] * 1, nothing[0] * 1], [f, after, before], dim=0)
+    _, x = scan(substitute, nothing[0] * 1, [c, d], dim=0, reverse=True)
+    return x.movedim(0, dim)
 
 
 def exact_detail(

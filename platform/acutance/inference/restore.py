@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acutance.errors import ConfigError, DataError, ModelError
-from acutance.imaging.extractors import EXTRACTORS, detail_layer
 from acutance.inference.context import fits_whole, made_picture, measured_context
+from acutance.inference.inputs import network_inputs
 
 ALIGNMENT = 4
 SMALLEST_SIDE = 8
@@ -57,7 +57,7 @@ def context_of(network: nn.Module, description: Mapping[str, Any]) -> int:
     """
     told = description.get("context")
     if told is None and network not in _measured:
-        _measured[network] = measured_context(network, _columns(network, description, made_picture()))
+        _measured[network] = measured_context(network, network_inputs(network, description, made_picture() / 255))
     return int(_measured[network] if told is None else told)
 
 
@@ -74,7 +74,7 @@ def restore(
 
     Args:
         network: on any device.
-        description: its model file's; `detail` says how a detail layer is made where the network reads one.
+        description: its model file's; `derive` says how derived columns are made where the network reads any.
         picture: uint8 (h,w,3) RGB, any size; or float32 with black 0 and white 1, which noise may leave.
         tiles: None for the whole picture at once, and where memory forbids that, for tiles with the context that the
             network needs.
@@ -97,7 +97,7 @@ def restore(
     levels = picture * np.float32(255) if picture.dtype == np.float32 else np.array(picture, order="C")
     pixels = torch.from_numpy(levels).permute(2, 0, 1)[None].float()
     bands: dict[str, list[np.ndarray]] = {}
-    columns = _columns(network, description, _at_least(pixels, SMALLEST_SIDE))
+    columns = network_inputs(network, description, _at_least(pixels, SMALLEST_SIDE) / 255)
     if tiles is None and fits_whole(network, columns):
         tiles = _whole(pixels)
     elif tiles is None:
@@ -131,7 +131,7 @@ def restore_bands(
     Raises:
         As `restore`.
     """
-    columns = _columns(network, description, _at_least(pixels.float(), SMALLEST_SIDE))
+    columns = network_inputs(network, description, _at_least(pixels.float(), SMALLEST_SIDE) / 255)
     if tiles is None:
         small = max(pixels.shape[-2:]) <= TILE
         tiles = tiles_for(0 if small else context_of(network, description))
@@ -265,28 +265,6 @@ def _forward(network: nn.Module, inputs: list[Tensor], row: Span, batch: list[Sp
     pieces = (torch.cat([whole[..., row.start : row.end, span.start : span.end] for span in batch]) for whole in inputs)
     outputs = network(*(piece.to(parameter.device, parameter.dtype) for piece in pieces))
     return {name: output.float().cpu() for name, output in outputs.items()}
-
-
-def _columns(network: nn.Module, description: Mapping[str, Any], pixels: Tensor) -> dict[str, Tensor]:
-    """Return what the network reads; detail is that of the whole picture, so that no tile has a seam."""
-    names: tuple[str, ...] = network.inputs  # type: ignore[assignment]
-    unknown = set(names) - {"lr", "hr", "lr_detail", "hr_detail"}
-    if unknown:
-        raise ModelError(f"a picture alone cannot feed this network's {', '.join(sorted(unknown))}")
-    columns = {name: pixels / 255 for name in names if not name.endswith("_detail")}
-    for name in set(names) - columns.keys():
-        columns[name] = _detail(description.get("detail"), pixels)
-    return columns
-
-
-def _detail(settings: Mapping[str, Any] | None, pixels: Tensor) -> Tensor:
-    if not settings or settings.get("type") not in EXTRACTORS:
-        raise ModelError(
-            "the network reads a detail layer and the model does not say how it is made",
-            where="description.detail",
-            fix=f"it must name one of {', '.join(sorted(EXTRACTORS))}",
-        )
-    return detail_layer(pixels, settings)
 
 
 def _at_least(picture: Tensor, side: int) -> Tensor:

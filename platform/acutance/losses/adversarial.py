@@ -13,7 +13,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Form = Literal["relativistic_average", "vanilla"]
+from acutance.config.pipeline.stage import Form
+
 Means = tuple[Tensor, Tensor]
 """mean r and mean f"""
 

@@ -59,7 +59,7 @@ class DualPerceptual(nn.Module):
             self.second = Perceptual(network=second, layers=taps, criterion=criterion)
 
     @staticmethod
-    def looks(arguments: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    def feature_taps(arguments: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         """Return which layers it looks at, by the argument that names the network."""
         second = {"second": tuple(arguments["taps"])} if math.isfinite(arguments["mu"]) else {}
         return {"network": (arguments["layer"],), **second}

@@ -1,13 +1,13 @@
 """Masks that a term may carry: it then compares mask * prediction with mask * target.
 
-`gms` is where the prediction's edges are poor (HFA, section 3.4), `weight_map` where the truth has high frequencies
-(Zhou et al., eqs. 3 and 7). No gradient goes through a mask.
+`GMS` is where the prediction's edges are poor (HFA, section 3.4), `ColumnMask` any column, such as the weight map of
+Zhou et al. No gradient goes through a mask.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -36,8 +36,6 @@ class GMS:
         floor: what is left where nothing is poor; 0 is the paper's. There a shift of all colours costs nothing.
         divisor: the paper's loss is a mean over all pixels.
     """
-
-    columns: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -81,23 +79,28 @@ class GMS:
         return 1 - (1 - self.floor) * effect * (1 - mask)
 
 
-class WeightMap:
-    """The high-frequency weight map, 0 or 1 per value, by the statistics of the picture that the truth was cut from.
+class ColumnMask:
+    """A column of the batch as the mask, such as the high-frequency weight map of Zhou et al. (eqs. 3 and 7).
 
     Args:
+        column: its name; of the shape of what is compared, or with one channel.
         divisor: "batch" as in the authors' code, "image" as in the paper (eq. 3, then the mean over pictures).
     """
 
-    columns: ClassVar[tuple[str, ...]] = ("hr_weight",)
+    def __init__(self, *, column: str, divisor: Divisor = "batch") -> None:
+        self.column, self.divisor = column, divisor
 
-    def __init__(self, *, divisor: Divisor = "batch") -> None:
-        self.divisor = divisor
+    @staticmethod
+    def columns_read(column: str, **_: object) -> tuple[str, ...]:
+        """Return the columns that a mask with these settings reads."""
+        return (column,)
 
     def __call__(self, prediction: Tensor, target: Tensor, batch: Mapping[str, Tensor], step: int) -> Tensor:
-        """Return the column `hr_weight` (B,3,H,W)."""
-        return batch["hr_weight"]
+        """Return the column.
 
-
-Mask = GMS | WeightMap
-
-MASKS: dict[str, type[Mask]] = {"gms": GMS, "weight_map": WeightMap}
+        Raises:
+            ConfigError: when the batch has none of this name.
+        """
+        if self.column not in batch:
+            raise ConfigError(f"the mask reads the column {self.column!r}, which there is not", where="mask.column")
+        return batch[self.column]

@@ -8,15 +8,17 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from acutance.config.pipeline.columns import target_of
+from acutance.config.pipeline.stage import Form
 from acutance.errors import ConfigError
-from acutance.losses.adversarial import Form, Means
-from acutance.losses.masks import Divisor, Mask
+from acutance.losses.adversarial import Means
+from acutance.losses.masks import Divisor
 from acutance.losses.pixel import require_same_shape
+from acutance.parts.protocols import Mask
 
 Found = TypeVar("Found")
 Value = tuple[Tensor, dict[str, Tensor]]
 """A scalar, and the parts it consists of by name."""
-TARGETS = {"image": "hr", "detail": "hr_detail", "logits": "class"}
 
 
 class Weighted(NamedTuple):
@@ -36,11 +38,6 @@ class Logits(NamedTuple):
     fake: Tensor
     form: Form
     means: Means | None = None
-
-
-def target_of(output: str) -> str:
-    """Return the batch column an output is compared with."""
-    return TARGETS.get(output, output)
 
 
 class Objective(nn.Module):
@@ -107,8 +104,6 @@ def _value(
     target = _as_often(_find(term, "batch column", target_of(term.on), batch), prediction)
     if term.mask is None:
         return _with_parts(term.term(prediction, target))
-    for column in term.mask.columns:
-        _find(term, "batch column", column, batch)
     mask = _as_often(term.mask(prediction, target, batch, step), prediction)
     return _masked(term.term, prediction, target, mask, term.mask.divisor)
 

@@ -32,7 +32,7 @@ class Perceptual(FeatureLoss):
         self.layers, self.criterion = tuple(layers), criterion
 
     @staticmethod
-    def looks(arguments: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    def feature_taps(arguments: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         """Return which layers it looks at, by the argument that names the network."""
         return {"network": tuple(arguments["layers"])}
 

@@ -52,7 +52,7 @@ class Score(FeatureLoss):
         self.factor = factor
 
     @staticmethod
-    def looks(arguments: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    def feature_taps(arguments: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         """Return which layers it looks at, by the argument that names the network."""
         return {"network": ("score",)}
 

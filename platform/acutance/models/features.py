@@ -16,8 +16,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from acutance.config.schema import nearest
-from acutance.errors import ConfigError, WeightsError
+from acutance.errors import ConfigError, WeightsError, nearest
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's pictures in 0..1, by channel."""
@@ -150,13 +149,6 @@ class ResNet50(FeatureNetwork):
             if isinstance(module, nn.BatchNorm2d):
                 module.training = self.statistics == "batch"
         return self
-
-
-FEATURE_NETWORKS: dict[str, type[VGG19 | ResNet50 | SqueezeNet]] = {
-    "vgg19": VGG19,
-    "resnet50": ResNet50,
-    "squeezenet": SqueezeNet,
-}
 
 
 def fill_from_torchvision(network: nn.Module, path: Path, title: str, rename: tuple[str, str] = ("", "")) -> None:

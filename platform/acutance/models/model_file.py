@@ -1,8 +1,10 @@
 """Model files: weights and how to build the network for them, in one .safetensors.
 
 The header's metadata holds `acutance`: a JSON description with `format`, `network` ({"type": ...,
-**arguments}), `scale`, `detail` (the extractor's settings or null), `context` (the pixels around a part
-of a picture that the network needs), `stage`, `fingerprint`, `title`, `notes` and the check sum of the file.
+**arguments}), `scale`, `derive` (how the columns are made that the network reads besides the picture), `context` (the
+pixels around a part of a picture that the network needs), `stage`, `fingerprint`, `title`, `notes` and the check sum of
+the file. A model with parts of a user's file holds the text of that file in `code`, which is executed only where the
+user allows it; one with parts of an installed package names that in `requires`.
 """
 
 from __future__ import annotations
@@ -19,13 +21,14 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from acutance import storage
-from acutance.config.schema import choice_of, nearest, validate
+from acutance.config.data import DerivedColumn
+from acutance.config.pipeline.stage import NetworkChoice
+from acutance.config.schema import validate
 from acutance.errors import ConfigError, DamagedError, ModelError
-from acutance.imaging.extractors import EXTRACTORS
-from acutance.models import NETWORKS
+from acutance.parts.sources import unpacked
 from acutance.storage.checksum import described, description_of, sealed
 
-FORMAT = 2
+FORMAT = 3
 REMEDY = "give a .safetensors file that this software wrote"
 
 
@@ -35,11 +38,9 @@ def build_network(settings: Mapping[str, Any]) -> nn.Module:
     Raises:
         ConfigError: for an unknown type, an argument that is unknown or of the wrong type, or one it refuses.
     """
-    kind = settings.get("type")
-    if kind not in NETWORKS:
-        raise ConfigError(f"unknown network type {kind!r}{nearest(str(kind), NETWORKS)}", where="network.type")
-    choice = validate(choice_of({kind: NETWORKS[kind]}), dict(settings), "network")
-    return NETWORKS[kind](**choice.arguments())
+    choice = validate(NetworkChoice, dict(settings), "network")
+    network: nn.Module = choice.part(**choice.arguments())
+    return network
 
 
 def save_model(uri: str, network: nn.Module, description: Mapping[str, Any]) -> None:
@@ -71,11 +72,13 @@ def load_model(uri: str) -> tuple[nn.Module, dict[str, Any]]:
         The network on the CPU, in eval mode and frozen, and its description.
 
     Raises:
-        ModelError: when the file is missing, damaged, of another origin, or does not fit its own description. A
+        ModelError: when the file is missing, damaged, of another origin, does not fit its own description, or holds
+            code that the user did not allow. A
             description that asks for more than the file holds costs neither the memory nor the time it asks for.
     """
     content = _read(uri)
     description = _description(content, uri)
+    unpacked(description.get("code") or [], uri)
     try:
         tensors = safetensors.torch.load(content)
         # Initial values are overwritten at once; drawing them must not move the caller's random numbers.
@@ -83,8 +86,8 @@ def load_model(uri: str) -> tuple[nn.Module, dict[str, Any]]:
             bounds.check(description["network"])
             network = build_network(description["network"])
         network.load_state_dict(tensors)
-        if detail := description.get("detail"):
-            _check_detail(detail)
+        for column, made in (description.get("derive") or {}).items():
+            validate(DerivedColumn, made, f"derive.{column}")
     except (safetensors.SafetensorError, RuntimeError, ConfigError, KeyError, ValueError) as error:
         raise ModelError(
             f"this model file is damaged or does not fit its description: {str(error)[:300]}",
@@ -92,13 +95,6 @@ def load_model(uri: str) -> tuple[nn.Module, dict[str, Any]]:
             fix=REMEDY,
         ) from None
     return network.eval().requires_grad_(False), description
-
-
-def _check_detail(settings: Mapping[str, Any]) -> None:
-    kind = settings.get("type")
-    if kind not in EXTRACTORS:
-        raise ConfigError(f"unknown extractor {kind!r}{nearest(str(kind), EXTRACTORS)}", where="detail.type")
-    validate(choice_of({kind: EXTRACTORS[kind]}), dict(settings), "detail")
 
 
 def _read(uri: str) -> bytes:
@@ -116,7 +112,9 @@ class _Description(BaseModel):
     format: int
     network: dict[str, Any]
     scale: PositiveInt
-    detail: dict[str, Any] | None = None
+    derive: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    code: list[dict[str, str]] = Field(default_factory=list)
+    requires: list[str] = Field(default_factory=list)
     stage: str = ""
     fingerprint: str = ""
     title: str = ""

@@ -13,8 +13,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from acutance.config.schema import nearest
-from acutance.errors import ConfigError
+from acutance.errors import ConfigError, nearest
 from acutance.models.features import DEVIATION, MEAN, Weights, fill_from_torchvision
 from acutance.models.rrdbnet import glorot
 

@@ -8,9 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from acutance.config.metrics import METRICS, PROTOCOLS
 from acutance.evaluation.intervals import interval
-from acutance.evaluation.metrics import METRICS
-from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.report import NO_VALUE, column, notes
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation
 from acutance.registry.resolve import CHAMPION

@@ -17,9 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from acutance import storage
-from acutance.config.schema import nearest
-from acutance.errors import ConfigError, ModelError, WeightsError
-from acutance.imaging.extractors import CODINGS, detail_layer
+from acutance.errors import ConfigError, ModelError, WeightsError, nearest
+from acutance.inference.inputs import network_inputs
 from acutance.models.model_file import load_model
 from acutance.models.public_weights import ESRGAN_GROWTH, esrgan_state_dict, public_state_dict
 from acutance.models.rrdbnet import RRDBNet
@@ -128,26 +127,23 @@ def _onnx(model: str, network: nn.Module, description: Mapping[str, Any]) -> Wri
             f"under onnxruntime the network differs by {apart:.2g} from what PyTorch makes of it",
             fix="try other versions of torch, onnxscript and onnxruntime",
         )
-    names: tuple[str, ...] = network.inputs  # type: ignore[assignment]
-    notes = [f"inputs {_listed(names)} float32 (batch, channels, height, width), pictures as RGB in 0..1, any size"]
-    if any(name.endswith("_detail") for name in names):
-        made = description.get("detail") or {}
-        meaning = "2^x" if CODINGS.get(made.get("type", "")) == "log2" else "a difference of pictures in 0..1"
-        notes.append(f"a detail layer is {meaning}, of the whole picture, as made by {json.dumps(made)}")
+    notes = ["input `picture` float32 (batch, 3, height, width), RGB in 0..1, any size"]
+    if made := description.get("derive"):
+        notes.append(f"the graph itself makes what the network reads besides: {', '.join(made)}")
     return Written(content, [*notes, "outputs are not clipped", f"largest difference to PyTorch {apart:.1g}"])
 
 
 def _graph(network: nn.Module, description: Mapping[str, Any]) -> bytes:
-    example = _example(network, description, 2, *EXAMPLE_SIZE)
+    alone = _FromPicture(network, description)
+    example = _pictures(2, *EXAMPLE_SIZE)  # one picture alone the exporter would take for a constant
     with torch.no_grad():
-        outputs = list(network(*example))
-    sides = {0: "batch", 2: "height", 3: "width"}
+        outputs = list(network(*network_inputs(network, description, example).values()))
     program = torch.onnx.export(
-        _Listed(network),
-        tuple(example),
-        input_names=list(network.inputs),  # type: ignore[arg-type]
+        alone,
+        (example,),
+        input_names=["picture"],
         output_names=outputs,
-        dynamic_shapes=((sides,) * len(example),),
+        dynamic_shapes=({0: "batch", 2: "height", 3: "width"},),
         custom_translation_table={torch.ops.aten.remainder.Scalar: _remainder},
         dynamo=True,
         verbose=False,
@@ -159,15 +155,16 @@ def _graph(network: nn.Module, description: Mapping[str, Any]) -> bytes:
     return program.model_proto.SerializeToString()
 
 
-class _Listed(nn.Module):
-    """A network whose outputs are a tuple: the exporter names them in order."""
+class _FromPicture(nn.Module):
+    """A network that takes a picture alone; its outputs are a tuple, which the exporter names in order."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, description: Mapping[str, Any]) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.description = network, dict(description)
 
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.network(*inputs).values())
+    def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
+        columns = network_inputs(self.network, self.description, picture)
+        return tuple(self.network(*columns.values()).values())
 
 
 def _remainder(value: Any, divisor: Any) -> Any:
@@ -184,27 +181,17 @@ def _apart(content: bytes, network: nn.Module, description: Mapping[str, Any]) -
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     apart = []
     for size in CHECKED_SIZES:
-        inputs = _example(network, description, 1, *size)
-        found = session.run(None, {i.name: x.numpy() for i, x in zip(session.get_inputs(), inputs, strict=True)})
+        picture = _pictures(1, *size)
+        found = session.run(None, {"picture": picture.numpy()})
         with torch.no_grad():
-            expected = [output.numpy() for output in network(*inputs).values()]
+            inputs = network_inputs(network, description, picture)
+            expected = [output.numpy() for output in network(*inputs.values()).values()]
         apart += [np.abs(a - b).max() for a, b in zip(found, expected, strict=True)]
     return float(np.max(apart))
 
 
-def _example(network: nn.Module, description: Mapping[str, Any], count: int, height: int, width: int) -> list[Tensor]:
-    """Return what the network reads of so many pictures; one alone the exporter would take for a constant."""
-    pictures = torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(0))
-    names: tuple[str, ...] = network.inputs  # type: ignore[assignment]
-    if unknown := set(names) - {"lr", "hr", "lr_detail", "hr_detail"}:
-        raise ModelError(f"a picture alone cannot feed this network's {', '.join(sorted(unknown))}")
-    return [_detail(pictures, description.get("detail")) if name.endswith("_detail") else pictures for name in names]
-
-
-def _detail(pictures: Tensor, settings: Mapping[str, Any] | None) -> Tensor:
-    if not settings:
-        raise ModelError("the network reads a detail layer and the model does not say how it is made")
-    return detail_layer(pictures * 255, settings)
+def _pictures(count: int, height: int, width: int) -> Tensor:
+    return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
 def _require_packages() -> None:

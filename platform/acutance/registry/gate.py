@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from acutance.config.metrics import CLOSEST, METRICS, compared
 from acutance.evaluation.compare import difference
-from acutance.evaluation.metrics import CLOSEST, METRICS, compared
 
 Scores = Mapping[str, Mapping[str, float | None]]
 """Picture -> metric -> value, None where it could not be measured."""

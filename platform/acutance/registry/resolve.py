@@ -16,8 +16,7 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.utils.uri import is_local_uri
 
-from acutance.config.schema import nearest
-from acutance.errors import ModelError
+from acutance.errors import ModelError, nearest
 from acutance.fingerprint import file_sha256
 from acutance.registry.address import answers, connect, waited_for
 from acutance.storage import is_remote

@@ -13,10 +13,7 @@ from acutance.config.pipeline import Stage
 from acutance.config.schema import Choice
 from acutance.errors import ConfigError, ModelError, WeightsError
 from acutance.imaging.compilers import missing_compiler
-from acutance.losses import MASKS, TERMS
 from acutance.losses.objective import Objective
-from acutance.models import DISCRIMINATORS, NETWORKS
-from acutance.models.features import FEATURE_NETWORKS
 from acutance.models.model_file import load_model
 from acutance.models.msrresnet import MSRResNet
 from acutance.models.public_weights import load_public_weights
@@ -34,7 +31,7 @@ def build_learner(job: StagePlan, device: str) -> Learner:
         ModelError: when a warm start's weights do not fit.
         WeightsError: when published weights are not here, or are not those of the machine that planned it.
     """
-    stage = Stage.model_validate(job.settings)
+    stage = job.stage
     if stage.compile and (lacking := missing_compiler(device)):
         raise ConfigError(
             f"compile: true needs a compiler, and {lacking}",
@@ -42,7 +39,7 @@ def build_learner(job: StagePlan, device: str) -> Learner:
             fix="install one on every node (Debian: apt-get install g++), or set it to false",
         )
     seed_everything(job.key, 0)
-    network: nn.Module = NETWORKS[stage.network.type](**stage.network.arguments())
+    network: nn.Module = stage.network.part(**stage.network.arguments())
     if file := trunk_file(stage):
         network.fill(_as_planned(file, job))  # type: ignore[operator]
     for part, source in stage.network.init.items():
@@ -50,10 +47,9 @@ def build_learner(job: StagePlan, device: str) -> Learner:
     for part in stage.frozen:
         _part_of(network, part, f"stages.{job.name}.frozen").requires_grad_(False)
     discriminators = {
-        name: DISCRIMINATORS[d.network.type](**d.network.arguments()).to(device)
-        for name, d in stage.discriminators.items()
+        name: d.network.part(**d.network.arguments()).to(device) for name, d in stage.discriminators.items()
     }
-    return Learner(stage, network.to(device), _objective(stage, job).to(device), discriminators)
+    return Learner(stage, network.to(device), _objective(stage, job).to(device), discriminators, margin=job.margin)
 
 
 def start_from(network: nn.Module, part: str, source: str, stage: str) -> None:
@@ -93,9 +89,9 @@ def seed_everything(seed: int, *more: int) -> None:
 def _objective(stage: Stage, job: StagePlan) -> Objective:
     terms = []
     for settings in stage.objective:
-        looked = {argument: _looked_through(network, job) for argument, (network, _) in settings.looks().items()}
-        term = TERMS[settings.type](**settings.arguments() | looked)
-        mask = MASKS[settings.mask.type](**settings.mask.arguments()) if settings.mask else None
+        looked = {argument: _looked_through(network, job) for argument, (network, _) in settings.feature_taps().items()}
+        term = settings.part(**settings.arguments() | looked)
+        mask = settings.mask.part(**settings.mask.arguments()) if settings.mask else None
         terms.append((settings.name, term, settings.on, settings.weight, mask))
     return Objective(terms)
 
@@ -105,7 +101,7 @@ def _looked_through(network: Choice | str, job: StagePlan) -> nn.Module:
     if isinstance(network, str):
         features, _ = load_model(_located(network, job))
         return features
-    built = FEATURE_NETWORKS[network.type](**network.arguments())
+    built = network.part(**network.arguments())
     if network.weights == "published":  # type: ignore[attr-defined]
         built.fill(_as_planned(built.file, job))
     return built

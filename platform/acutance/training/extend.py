@@ -29,7 +29,7 @@ def going_on(job: StagePlan, root: str) -> StagePlan:
     """
     folder = storage.join(root, BEGINNINGS, job.beginning)
     found = None if storage.names(job.checkpoints) else max(_checkpoints(job, root, folder), default=None)
-    storage.write_json(storage.join(folder, f"{job.fingerprint}.json"), {"stage": job.settings})
+    storage.write_json(storage.join(folder, f"{job.fingerprint}.json"), {"stage": job.stage.model_dump(mode="json")})
     return replace(job, begins_at=found[1]) if found else job
 
 
@@ -38,7 +38,7 @@ def _checkpoints(job: StagePlan, root: str, folder: str) -> Iterator[tuple[int, 
 
     Those of a training that is under way are left alone: it deletes all but its newest ones.
     """
-    mine = Stage.model_validate(job.settings)
+    mine = job.stage
     for name in storage.names(folder):
         other = replace(job, folder=storage.join(root, "stages", name.removesuffix(".json")))
         steps = {checkpoint.step_of(file): file for file in storage.names(other.checkpoints)}

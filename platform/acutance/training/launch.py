@@ -22,7 +22,7 @@ from ray.train.torch.config import _TorchBackend
 
 from acutance import storage
 from acutance.cluster.hardware import Capacity, alive, capacity, gpus_for, wanted
-from acutance.config.pipeline import Compute, Stage
+from acutance.config.pipeline import Compute
 from acutance.console import say, say_through
 from acutance.errors import AcutanceError, TrainingError
 from acutance.silence import silence_libraries
@@ -124,9 +124,9 @@ def _placed(jobs: list[StagePlan], compute: Compute) -> tuple[list[StagePlan], f
 
 
 def _within(job: StagePlan, room: int) -> StagePlan:
-    if job.workers <= room or job.settings["workers"]:
+    if job.workers <= room or job.stage.workers:
         return job
-    workers = max(n for n in Stage.model_validate(job.settings).shares() if n <= room)
+    workers = max(n for n in job.stage.shares() if n <= room)
     say(f"{job.name} is trained by {workers} of {job.workers} workers: the cluster has no room for more")
     return replace(job, workers=workers)
 
@@ -138,7 +138,7 @@ def _of(compute: Compute, workers: int) -> Compute:
 def upstream_of(job: StagePlan, jobs: Iterable[StagePlan]) -> set[str]:
     """Return which of the jobs a stage waits for."""
     needed = {other.name for other in jobs if other.model in job.sources.values()}
-    return needed | {other.name for other in jobs if other.name in job.settings["needs"]}
+    return needed | {other.name for other in jobs if other.name in job.stage.needs}
 
 
 def _side_by_side(jobs: list[StagePlan], at_once: int, train_one: Callable[[StagePlan], None]) -> None:

@@ -23,10 +23,11 @@ from torch.nn.utils import get_total_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from acutance.config.pipeline import Stage
+from acutance.config.pipeline.columns import target_of
 from acutance.losses.adversarial import discriminator_loss, means_of_logits
-from acutance.losses.objective import Logits, Objective, target_of
+from acutance.losses.objective import Logits, Objective
 from acutance.training import distributed
-from acutance.training.derived import Batch, derived
+from acutance.training.derived import Batch, with_derived
 from acutance.training.optim import Adversary, Player
 
 COUNTED = ("taken", "skipped", "in_a_row", "returns")
@@ -39,9 +40,15 @@ class Learner:
     """Everything that changes during a stage; `step` changes it."""
 
     def __init__(
-        self, stage: Stage, network: nn.Module, objective: Objective, discriminators: dict[str, nn.Module]
+        self,
+        stage: Stage,
+        network: nn.Module,
+        objective: Objective,
+        discriminators: dict[str, nn.Module],
+        *,
+        margin: int = 0,
     ) -> None:
-        self.stage = stage
+        self.stage, self.margin = stage, margin
         self.objective = objective
         if stage.channels_last:
             for module in (network, objective, *discriminators.values()):
@@ -85,7 +92,7 @@ class Learner:
         before = [buffer.clone() for buffer in self._buffers()]
         self.blamed = {}
         with _tf32(self.stage.tf32):
-            values = self._look(derived(self.stage, batch), before)
+            values = self._look(with_derived(self.stage, self.margin, batch), before)
         self.in_a_row = self.in_a_row + 1 if self.blamed else 0
         self.taken += 1
         return values

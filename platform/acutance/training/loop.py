@@ -15,17 +15,16 @@ import torch.distributed as dist
 
 from acutance import storage
 from acutance.cluster.hardware import device_of
+from acutance.config.data import plain
 from acutance.config.pipeline import Stage, columns_read
+from acutance.config.size import grown, sides
 from acutance.console import say
-from acutance.data.degradations import plain
 from acutance.data.multi_scale_stream import MultiScaleStream
 from acutance.data.prefetch import Prefetcher
 from acutance.data.shards import open_columns, read_manifest
-from acutance.data.size import grown, sides
 from acutance.data.stream import Stream
 from acutance.errors import ConfigError, ModelError
 from acutance.inference.restore import context_of
-from acutance.models import NETWORKS
 from acutance.models.model_file import save_model
 from acutance.storage import done
 from acutance.storage.done import Done
@@ -106,7 +105,7 @@ def reports_of(
         return
     rank, world = rank_and_world_size()
     device = device or device_of(float(torch.cuda.is_available()))
-    stage = Stage.model_validate(job.settings)
+    stage = job.stage
     learner = build_learner(job, device)
     if not checkpoint.resume(job.checkpoints, learner, job.fingerprint, device):
         checkpoint.begin(job, learner, device)
@@ -159,8 +158,8 @@ def _validate(job: StagePlan, learner: Learner, device: str, tracker: Tracker | 
 
 def describe(job: StagePlan) -> dict[str, Any]:
     """Return what the stage's model file says of itself."""
-    network = {key: value for key, value in job.settings["network"].items() if key != "init"}
-    scale = job.scale if "lr" in NETWORKS[network["type"]].inputs else 1
+    network = job.stage.network.model_dump(mode="json", exclude={"init"})
+    scale = job.scale if "lr" in job.stage.network.part.inputs else 1
     return {"network": network, "scale": scale, **job.description}
 
 
@@ -199,7 +198,7 @@ def _stream(job: StagePlan, stage: Stage, device: str) -> Stream | MultiScaleStr
         )
 
     if not stage.scales:
-        return stream_of({name: name for name in columns}, grown(stage.patch, stage.margin))
+        return stream_of({name: name for name in columns}, grown(stage.patch, job.margin))
     height, width = (side // job.scale for side in sides(stage.patch))
     streams = {s: stream_of({"hr": "hr", "lr": f"lr_x{s}"}, (height * s, width * s)) for s in stage.scales}
     return MultiScaleStream(streams, job.key)

@@ -9,24 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from acutance import storage
+from acutance.config.data import BICUBIC, DataSettings, closure
 from acutance.config.pipeline import Pipeline, Stage, columns_read
 from acutance.config.schema import Choice
-from acutance.data import Contents, DataSettings
+from acutance.data import Contents
+from acutance.data.columns import columns_fingerprint, dataset_fingerprint
 from acutance.data.inventory import checksums
 from acutance.data.prepare import shards_folder
-from acutance.data.settings import BICUBIC, columns_fingerprint, dataset_fingerprint
 from acutance.data.stream import key_of
 from acutance.errors import WeightsError
 from acutance.fingerprint import file_sha256, fingerprint
 from acutance.inference.enlarger import Enlarger
-from acutance.models import DISCRIMINATORS, NETWORKS
 from acutance.models.counting import parameter_count
-from acutance.models.features import FEATURE_NETWORKS, UNTRAINED
+from acutance.models.features import UNTRAINED
 from acutance.models.model_file import describe_model
+from acutance.parts import origin
+from acutance.parts.sources import packed, sources_named
 from acutance.storage.done import is_done
 from acutance.weights import find_weights, other_than_published, require_weights
 
-TRAINING_VERSION = 5
+TRAINING_VERSION = 6
 """Counts changes of the training code after which equal settings give other weights."""
 
 _NOT_DETERMINING = {
@@ -58,7 +60,8 @@ class StagePlan:
     """All that a worker needs to train one stage; it travels between processes as plain data.
 
     Attributes:
-        settings: the resolved stage, as `Stage.model_validate` takes it.
+        stage: its settings, with the derived columns that are made in its steps.
+        margin: HR pixels around its patches that these columns need.
         folder: URI of the stage's own folder: checkpoints, `model.safetensors`, `done.json`.
         measured_on: what the kept network is measured on.
         sources: what it starts from or looks through -> URI of that model or weights file.
@@ -71,7 +74,7 @@ class StagePlan:
     """
 
     name: str
-    settings: dict[str, Any]
+    stage: Stage
     scale: int
     seed: int
     trained_on: ShardSpec
@@ -85,6 +88,7 @@ class StagePlan:
     begins_at: str | None = None
     measured_on: ShardSpec | None = None
     workers: int = 1
+    margin: int = 0
 
     @property
     def key(self) -> int:
@@ -143,7 +147,6 @@ def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: d
     trained_on = _shard_set(data, scale, contents, root, enlarger)
     measured_on = _shard_set(validation, scale, contents, root, enlarger) if validation else None
     settings = stage.model_dump(mode="json")
-    detail = data.detail.model_dump(mode="json") if data.detail else None
     files = {source: _checksum_named(source, name, root) for source in sorted(stage.reads() - before.keys())}
     by_name = {file: sum for file, sum in files.items() if is_looked_for(file)}
     weights = {file: checksum(find_weights(file)) for file in weights_files(stage)}
@@ -168,7 +171,8 @@ def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: d
     beginning = fingerprint({**determines, "stage": _without_what_lies_ahead(determines["stage"])})
     return StagePlan(
         name=name,
-        settings=settings,
+        stage=stage,
+        margin=pipeline.margin(name),
         scale=scale,
         seed=seed,
         workers=pipeline.workers_of(name),
@@ -182,7 +186,7 @@ def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: d
         description={
             "title": pipeline.title,
             "stage": name,
-            "detail": detail,
+            **_parts_of_the_network(pipeline, name),
             "fingerprint": mark,
             "dataset": trained_on.fingerprint,
             "notes": sorted({*_notes(stage, before), *contents[data.source].notes}),
@@ -254,12 +258,12 @@ def weights_files(stage: Stage) -> list[str]:
     """Return the names of the published weights files that a stage's network and feature networks need."""
     networks = [network for network in stage.feature_networks() if network.weights == "published"]  # type: ignore[attr-defined]
     trunk = trunk_file(stage)
-    return sorted({FEATURE_NETWORKS[network.type].file for network in networks} | ({trunk} if trunk else set()))
+    return sorted({network.part.file for network in networks} | ({trunk} if trunk else set()))
 
 
 def trunk_file(stage: Stage) -> str | None:
     """Return the name of the published weights file that a stage's own network starts from, None where from none."""
-    return str(NETWORKS[stage.network.type].file) if _start(stage) == "published" else None  # type: ignore[union-attr]
+    return str(stage.network.part.file) if _start(stage) == "published" else None
 
 
 def _start(stage: Stage) -> str | None:
@@ -273,20 +277,32 @@ def _notes(stage: Stage, before: Mapping[str, StagePlan]) -> set[str]:
     files = [_place(source) for source in stage.reads() - before.keys() if source.endswith(".safetensors")]
     models += [describe_model(file) for file in files]
     inherited = {note for model in models for note in model.get("notes", [])}
-    trunk = {str(NETWORKS[stage.network.type].untrained)} if _start(stage) == "none" else set()  # type: ignore[union-attr]
+    trunk = {str(stage.network.part.untrained)} if _start(stage) == "none" else set()
     untrained = {UNTRAINED for network in stage.feature_networks() if network.weights == "none"}  # type: ignore[attr-defined]
     others = {other_than_published(find_weights(file)) for file in weights_files(stage)} - {""}
     return inherited | trunk | untrained | others
 
 
 def as_trained(pipeline: Pipeline, name: str) -> Stage:
-    """Return a stage that derives what it reads and the shards do not hold: detail layers, a weight map."""
-    stage, made = pipeline.stages[name], pipeline.made_in_step(name)
-    if not made:
-        return stage
-    settings = stage.model_dump(mode="json")
-    changes = {"derive": {**settings["derive"], **made}, "margin": pipeline.margin(name)}
-    return Stage.model_validate({**settings, **changes})
+    """Return a stage with all derived columns that are made in its steps, those of its data among them."""
+    return pipeline.stages[name].model_copy(update={"derive": pipeline.made_in_step(name)})
+
+
+def _parts_of_the_network(pipeline: Pipeline, name: str) -> dict[str, Any]:
+    """Return what a model file says of the parts that its network consists of: what it reads, and whose code it is."""
+    network, derived = pipeline.stages[name].network, pipeline.derived(name)
+    read = closure(network.part.inputs, derived)
+    made = {
+        column: one.model_dump(mode="json", exclude={"stored", "margin"})
+        for column, one in derived.items()
+        if column in read
+    }
+    kinds = [(network.kind, network.type), *((one.kind, one.type) for c, one in derived.items() if c in read)]
+    return {
+        "derive": made,
+        "code": packed(sources_named([made, network.type])),
+        "requires": sorted({origin(kind, part) for kind, part in kinds} - {""}),
+    }
 
 
 def _without_what_lies_ahead(stage: dict[str, Any]) -> dict[str, Any]:
@@ -356,9 +372,9 @@ def parameter_counts(stage: Stage, name: str) -> dict[str, Any]:
     """
     place = f"stages.{name}"
     return {
-        "network": _count(NETWORKS, stage.network, f"{place}.network"),
+        "network": _count(stage.network, f"{place}.network"),
         "discriminators": {
-            judge: _count(DISCRIMINATORS, discriminator.network, f"{place}.discriminators.{judge}.network")
+            judge: _count(discriminator.network, f"{place}.discriminators.{judge}.network")
             for judge, discriminator in stage.discriminators.items()
         },
     }
@@ -367,9 +383,9 @@ def parameter_counts(stage: Stage, name: str) -> dict[str, Any]:
 _COUNTED: dict[str, int] = {}
 
 
-def _count(networks: Mapping[str, Any], choice: Choice, where: str) -> int:
+def _count(choice: Choice, where: str) -> int:
     """Return a network's number of parameters, built once for each of its settings."""
-    settings = f"{choice.type} {choice.arguments()}"
+    settings = f"{choice.kind} {choice.type} {choice.arguments()}"
     if settings not in _COUNTED:
-        _COUNTED[settings] = parameter_count(networks[choice.type], choice.arguments(), where)
+        _COUNTED[settings] = parameter_count(choice.part, choice.arguments(), where)
     return _COUNTED[settings]

@@ -13,14 +13,14 @@ import torch
 from torch import nn
 
 from acutance import storage
-from acutance.config.pipeline import Stage, columns_read
-from acutance.data.degradations import plain
+from acutance.config.data import plain
+from acutance.config.metrics import MEASURES
+from acutance.config.pipeline import columns_read
 from acutance.data.manifest import read_manifest
 from acutance.data.shards import open_columns
 from acutance.data.stream import Stream
 from acutance.errors import ConfigError, DamagedError, TrainingError
-from acutance.evaluation.validation import MEASURES
-from acutance.training.derived import Batch, derived
+from acutance.training.derived import Batch, with_derived
 from acutance.training.plan import StagePlan
 
 VALIDATION = "validation.json"
@@ -50,7 +50,7 @@ def require_accepted(job: StagePlan) -> None:
     Raises:
         TrainingError: saying what was measured, and what was asked for.
     """
-    accepted = job.settings.get("accept") or {}
+    accepted = job.stage.accept
     last = max(validated(job).items(), default=(0, {}))[1] if accepted else {}
     for name, worst in accepted.items():
         found, most = last.get(name, math.nan), MEASURES[name].goal == "maximize"
@@ -73,7 +73,7 @@ def validate(job: StagePlan, network: nn.Module, device: str) -> Values:
     Raises:
         ConfigError: for a measure of an output that the network does not have.
     """
-    stage = Stage.model_validate(job.settings)
+    stage = job.stage
     assert stage.validation is not None
     assert job.measured_on is not None
     measures = {name: MEASURES[name] for name in stage.validation.metrics}
@@ -81,7 +81,7 @@ def validate(job: StagePlan, network: nn.Module, device: str) -> Values:
     training = network.training
     network.eval()
     try:
-        for batch in _batches(job.measured_on.folder, stage, device):
+        for batch in _batches(job.measured_on.folder, job, device):
             outputs = network(*(batch[name] for name in network.inputs))  # type: ignore[union-attr]
             for name, measure in measures.items():
                 if measure.output not in outputs:
@@ -98,8 +98,9 @@ def device_of(network: nn.Module) -> str:
     return str(next(network.parameters()).device)
 
 
-def _batches(shards: str, stage: Stage, device: str) -> Iterator[Batch]:
+def _batches(shards: str, job: StagePlan, device: str) -> Iterator[Batch]:
     """Yield all rows in their order, as many at a time as a step sees."""
+    stage = job.stage
     manifest, columns = read_manifest(shards), open_columns(shards, sorted(columns_read(stage)))
     stream = Stream(
         columns,
@@ -113,4 +114,4 @@ def _batches(shards: str, stage: Stage, device: str) -> Iterator[Batch]:
     )
     for start in range(0, manifest.rows, stage.batch):
         seen = stream.upright(range(start, min(start + stage.batch, manifest.rows)))
-        yield derived(stage, {name: tensor.to(device) for name, tensor in seen.items()})
+        yield with_derived(stage, job.margin, {name: tensor.to(device) for name, tensor in seen.items()})

@@ -21,9 +21,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from acutance import storage
-from acutance.config.schema import nearest
 from acutance.config.search_space import Goal
-from acutance.errors import ConfigError, UnreachableError
+from acutance.errors import ConfigError, UnreachableError, nearest
 from acutance.storage.disk import complaint_of_database, written_to
 from acutance.tuning.database import WaitingStorage
 

@@ -11,14 +11,13 @@ from typing import Any, Protocol
 from ray import tune
 from torch import nn
 
+from acutance.config.metrics import AMOUNTS, METRICS
 from acutance.config.pipeline import Pipeline, resolve
 from acutance.config.search_space import Campaign, Goal
 from acutance.console import say_through
 from acutance.data import Catalogue, Contents, Source
 from acutance.errors import AcutanceError, FullError, LostError, RefusedError, UnreachableError
-from acutance.evaluation.amounts import AMOUNTS
 from acutance.evaluation.evaluate import evaluate_one
-from acutance.evaluation.metrics import METRICS
 from acutance.evaluation.results import Evaluation
 from acutance.models.model_file import load_model
 from acutance.silence import silence_libraries

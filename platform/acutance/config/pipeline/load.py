@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from acutance.config.pipeline.settings import Pipeline
-from acutance.config.schema import load_yaml, nearest, override, parse_override, validate
-from acutance.errors import ConfigError
+from acutance.config.schema import load_yaml, override, parse_override, validate
+from acutance.errors import ConfigError, nearest
 
 
 def load(

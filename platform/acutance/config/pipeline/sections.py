@@ -18,8 +18,8 @@ from pydantic import (
 )
 from typing_extensions import TypedDict
 
+from acutance.config.data import DataSetName
 from acutance.config.schema import Strict
-from acutance.data.entries import DataSetName
 
 
 class Evaluate(Strict):

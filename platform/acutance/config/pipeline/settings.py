@@ -9,22 +9,19 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from acutance.config.data import DataSettings, DerivedColumn, SubImages, closure, reduction
 from acutance.config.length import scaled
+from acutance.config.metrics import MEASURES, METRICS, PROTOCOLS
+from acutance.config.pipeline.columns import columns_needed, target_of
 from acutance.config.pipeline.sections import Compute, Evaluate, Length, Paper, Register
-from acutance.config.pipeline.stage import Stage, columns_read
-from acutance.config.schema import Choice, Seed, Strict, nearest
-from acutance.data import DataSettings, SubImages
-from acutance.data.degradations import reduction
-from acutance.data.size import fits, grown, shown, sides, uneven
-from acutance.errors import ConfigError
-from acutance.evaluation.metrics import METRICS
-from acutance.evaluation.protocols import PROTOCOLS
-from acutance.evaluation.validation import MEASURES
-from acutance.imaging.extractors import CHANNELS, CODINGS
-from acutance.losses import MASKS, TERMS
-from acutance.losses.objective import target_of
-from acutance.models import NETWORKS
-from acutance.models.features import FEATURE_NETWORKS
+from acutance.config.pipeline.stage import Stage
+from acutance.config.schema import Choice, Seed, Strict
+from acutance.config.size import fits, grown, shown, sides, uneven
+from acutance.errors import ConfigError, nearest
+from acutance.parts import names
+
+PICTURES = {"lr", "hr"}
+"""The columns that a picture stands for wherever a network is used."""
 
 
 class Pipeline(Strict):
@@ -48,7 +45,7 @@ class Pipeline(Strict):
     @model_validator(mode="after")
     def _fits_together(self) -> Pipeline:
         problems = [problem for name in self.stages for problem in self._stage_problems(name)]
-        taken = [name for name in self.stages if name in FEATURE_NETWORKS]
+        taken = [name for name in self.stages if name in names("feature_network")]
         problems += [f"stages.{name}: a feature network has this name; give the stage another" for name in taken]
         problems += self._evaluation_problems()
         if not problems:
@@ -75,8 +72,8 @@ class Pipeline(Strict):
         return problems
 
     def _restoring_none(self, stages: Iterable[str]) -> list[str]:
-        networks = {name: NETWORKS[self.stages[name].network.type] for name in stages if name in self.stages}
-        return [name for name, network in networks.items() if "image" not in network.outputs]
+        known = [name for name in stages if name in self.stages]
+        return [name for name in known if "image" not in self.stages[name].network.part.outputs]
 
     def shortened(self) -> Pipeline:
         """Return the pipeline as it is trained: all that is counted in steps is as `budget.scale` has it, now 1."""
@@ -131,7 +128,7 @@ class Pipeline(Strict):
         for what, pixels in (("patch", stage.patch), ("pad", stage.pad)):
             if uneven(pixels, [self.scale_of(name)]):
                 problems.append(f"{place}.{what}: {shown(pixels)} is no multiple of the scale {self.scale}")
-        problems += self._detail_problems(name, place) + self._scale_problems(name, place)
+        problems += self._channel_problems(name, place) + self._scale_problems(name, place)
         problems += self._degrade_problems(name, place) + self._validation_problems(name, place)
         patch, within = shown(stage.patch), grown(self.data_of(name).size, stage.pad)
         if not fits(stage.patch, within):
@@ -139,9 +136,10 @@ class Pipeline(Strict):
         elif not fits(grown(stage.patch, self.margin(name)), within):
             problems.append(f"{place}.patch: {patch} and its margins are larger than {self._cuts(name)}.size")
         for judge, discriminator in stage.discriminators.items():
-            if sides(discriminator.network.size) != sides(stage.patch):
-                size = f"{place}.discriminators.{judge}.network.size"
-                problems.append(f"{size}: {discriminator.network.size} is not the stage's patch, {patch}")
+            size = getattr(discriminator.network, "size", stage.patch)
+            if sides(size) != sides(stage.patch):
+                where = f"{place}.discriminators.{judge}.network.size"
+                problems.append(f"{where}: {size} is not the stage's patch, {patch}")
         return problems + _sharing_problems(stage, place)
 
     def _cuts(self, name: str) -> str:
@@ -150,37 +148,46 @@ class Pipeline(Strict):
 
     def _column_problems(self, name: str, place: str) -> list[str]:
         """What networks, terms and discriminators read is made by the data or in the step."""
-        stage, columns = self.stages[name], self.columns(name) | set(self.stages[name].derive)
-        missing = set(NETWORKS[stage.network.type].inputs) - columns
-        judged = {d.on for d in stage.discriminators.values()}
-        judged |= {t.on for t in stage.objective if TERMS[t.type].reads == "outputs"}
-        missing |= {target_of(output) for output in judged} - columns
-        missing |= {column for t in stage.objective if t.mask for column in MASKS[t.mask.type].columns} - columns
+        stage, there = self.stages[name], self.columns(name)
+        missing = columns_needed(stage) - there
         problems = [f"{place}: needs the column {c!r}, which neither data nor derive makes" for c in sorted(missing)]
         return problems + self._derive_problems(name, place)
 
     def _derive_problems(self, name: str, place: str) -> list[str]:
-        """What is computed in the step comes from a column, and a smaller picture lies on its pixels' borders."""
-        stage, problems = self.stages[name], []
-        there = self.columns(name) - self.made_in_step(name).keys()
-        for column, made in stage.derive.items():
-            of, *besides = made.reads()
-            problems += _unknown(f"{place}.derive.{column}.of", [of], there)
-            if set(besides) - there:
-                problems.append(f"{place}.derive.{column}: {made.type} needs data.{made.type}")
-            times = getattr(made, "scale", 1)
-            if uneven(stage.patch, [times]) or (times > 1 and stage.margin % (times * self.scale_of(name))):
-                problems.append(f"{place}.derive.{column}.scale: {times} divides the patch or the margin unevenly")
+        """A derived column comes from columns that there are; what a network reads of them, from a picture alone."""
+        stage, derived, problems = self.stages[name], self.derived(name), []
+        there = self.columns(name)
+        for column, made in derived.items():
+            at = f"{place}.derive.{column}" if column in stage.derive else f"data.derive.{column}"
+            problems += _unknown(f"{at}.of", made.sources, there - {column})
+            if not made.stored and column in closure(columns_needed(stage), derived):
+                problems += self._in_step_problems(name, at, made)
+        for column in stage.network.part.inputs:
+            roots = {root for root in closure([column], derived) if root not in derived}
+            if column in there and not roots <= PICTURES:
+                lacking = ", ".join(sorted(roots - PICTURES))
+                problems.append(
+                    f"{place}.network: it reads {column!r}, made of {lacking}, which no picture alone gives"
+                )
         return problems
 
+    def _in_step_problems(self, name: str, at: str, made: DerivedColumn) -> list[str]:
+        """Of a patch no values of the whole picture can be made; a smaller picture lies on its pixels' borders."""
+        if getattr(made.part, "values", None):
+            return [f"{at}.stored: {made.type} is of whole pictures; set it to true, in data.derive"]
+        times = getattr(made, "scale", 1)
+        if uneven(self.stages[name].patch, [times]):
+            return [f"{at}.scale: {times} divides the patch unevenly"]
+        return []
+
     def _term_problems(self, stage: Stage, place: str) -> list[str]:
-        adversarial = [term.on for term in stage.objective if TERMS[term.type].reads == "logits"]
+        adversarial = [term.on for term in stage.objective if term.part.reads == "logits"]
         problems = _unknown(f"{place}.objective adversarial on", adversarial, stage.discriminators)
         term_names = [term.name for term in stage.objective]
         if doubled := {n for n in term_names if term_names.count(n) > 1}:
             problems.append(f"{place}.objective: two terms are named {', '.join(sorted(doubled))}; name them apart")
         for term in stage.objective:
-            for argument, (network, at) in term.looks().items():
+            for argument, (network, at) in term.feature_taps().items():
                 problems += _layer_problems(f"{place}.objective.{term.name}", argument, network, at)
             problems += _mask_problems(f"{place}.objective.{term.name}.mask", term, stage)
         return problems
@@ -190,7 +197,7 @@ class Pipeline(Strict):
         stage, data = self.stages[name], self.data_of(name)
         if not stage.scales:
             return []
-        if "scale" not in getattr(NETWORKS[stage.network.type], "options", ()):
+        if "scale" not in getattr(stage.network.part, "options", ()):
             return [f"{place}.scales: the network {stage.network.type} has one scale; leave them out"]
         lacking = [scale for scale in stage.scales if scale not in data.lr_scales]
         problems = [f"{place}.scales: {scale} is not among data.lr_scales" for scale in lacking]
@@ -200,7 +207,7 @@ class Pipeline(Strict):
             problems.append(f"{place}.patch: {what}")
         if stage.discriminators:
             problems.append(f"{place}.discriminators: one judges pictures of one size; leave them out with scales")
-        if stage.margin or stage.derive:
+        if self.made_in_step(name):
             problems.append(f"{place}.derive: nothing can be derived where the scale is drawn; leave it out")
         return problems
 
@@ -216,28 +223,37 @@ class Pipeline(Strict):
             problems.append(f"{place}: several scales have their LR in the shards; leave out degrade or scales")
         if "lr" in stage.derive:
             problems.append(f"{place}: `lr` is made here and by derive; leave one of them out")
-        if "lr_detail" in columns_read(stage) and self.data_of(name).detail_margin is None:
-            problems.append(f"{place}: detail layers of this `lr` are made in the step; set data.detail_margin")
+        read = closure(columns_needed(stage), self.derived(name))
+        of_stored_lr = [c for c, made in self.data_of(name).stored.items() if c in read and "lr" in made.sources]
+        problems += [
+            f"{place}: {column} is made of this `lr`, in the step; set data.derive.{column}.stored to false"
+            for column in of_stored_lr
+        ]
         return problems
 
-    def _detail_problems(self, name: str, place: str) -> list[str]:
-        """A network and its discriminator read as many channels as the extractor makes."""
-        stage, detail = self.stages[name], self.data_of(name).detail
-        if detail is None:
-            return []
-        made = CHANNELS[CODINGS[detail.type]]
-        read = {f"{place}.network.detail_planes": getattr(stage.network, "detail_planes", made)}
+    def _channel_problems(self, name: str, place: str) -> list[str]:
+        """A network and its discriminators read as many channels as a detail layer has."""
+        stage, derived = self.stages[name], self.derived(name)
+        made = {column: getattr(one.part, "channels", None) for column, one in derived.items()}
+        read = []
+        if "lr_detail" in stage.network.part.inputs and hasattr(stage.network, "detail_planes"):
+            read.append(("lr_detail", f"{place}.network.detail_planes", stage.network.detail_planes))
         for judge, discriminator in stage.discriminators.items():
-            if target_of(discriminator.on) == "hr_detail":
-                read[f"{place}.discriminators.{judge}.network.in_channels"] = discriminator.network.in_channels
-        return [f"{path}: {n} where data.detail, {detail.type}, makes {made}" for path, n in read.items() if n != made]
+            where = f"{place}.discriminators.{judge}.network.in_channels"
+            if hasattr(discriminator.network, "in_channels"):
+                read.append((target_of(discriminator.on), where, discriminator.network.in_channels))
+        return [
+            f"{path}: {n} where data.derive.{column}, {derived[column].type}, makes {made[column]}"
+            for column, path, n in read
+            if made.get(column) not in (None, n)
+        ]
 
     def _validation_problems(self, name: str, place: str) -> list[str]:
         """A measure needs an output of the network, and its target."""
         stage, problems = self.stages[name], []
-        there = self.columns(name) | set(stage.derive)
+        there = self.columns(name)
         for metric in stage.validation.metrics if stage.validation else []:
-            measure, outputs = MEASURES[metric], NETWORKS[stage.network.type].outputs
+            measure, outputs = MEASURES[metric], stage.network.part.outputs
             if measure.output not in outputs:
                 what = f"{metric} measures {measure.output!r}; {stage.network.type} gives {', '.join(outputs)}"
                 problems.append(f"{place}.validation.metrics: {what}")
@@ -245,27 +261,32 @@ class Pipeline(Strict):
                 problems.append(f"{place}.validation.metrics: {metric} needs the column {measure.target!r}")
         return problems
 
-    def made_in_step(self, name: str) -> dict[str, dict[str, Any]]:
-        """Return how a stage derives what it reads of its data and the shards do not hold, by column."""
-        data, read = self.data_of(name), columns_read(self.stages[name])
-        made: dict[str, dict[str, Any]] = {}
-        if data.detail and data.detail_margin is not None:
-            detail = data.detail.model_dump(mode="json")
-            made |= {f"{of}_detail": {**detail, "of": of} for of in ("hr", "lr") if f"{of}_detail" in read}
-        if data.weight_map and "hr_weight" in read:
-            made["hr_weight"] = {"type": "weight_map", "of": "hr", "alpha": data.weight_map.alpha}
-        return made
+    def derived(self, name: str) -> dict[str, DerivedColumn]:
+        """Return the derived columns that a stage may read: those of its data, and its own."""
+        return {**self.data_of(name).derive, **self.stages[name].derive}
+
+    def made_in_step(self, name: str) -> dict[str, DerivedColumn]:
+        """Return the derived columns that a stage reads and its shards do not hold, by name."""
+        derived = self.derived(name)
+        read = closure(self._read(name), derived)
+        return {column: made for column, made in derived.items() if column in read and not made.stored}
+
+    def _read(self, name: str) -> set[str]:
+        """Return what a stage's network and objective read, and what it is validated by."""
+        validation = self.stages[name].validation
+        return columns_needed(self.stages[name]) | {
+            MEASURES[m].target for m in (validation.metrics if validation else [])
+        }
 
     def margin(self, name: str) -> int:
-        """Return how many HR pixels around its patches a stage needs for what is computed in the step.
+        """Return how many HR pixels around its patches a stage needs for what is made in the step.
 
-        Neighbours are a pixel away; smaller pictures that are derived, too, lie on their pixels' borders.
+        Smaller pictures that are derived lie on their pixels' borders, with their margins.
         """
-        stage, made = self.stages[name], self.made_in_step(name)
-        detail = self.data_of(name).detail_margin or 0 if made.keys() - {"hr_weight"} else 0
-        least = max(stage.margin, detail * self.scale_of(name), 1 if "hr_weight" in made else 0)
-        multiple = math.lcm(*(getattr(d, "scale", 1) for d in stage.derive.values())) * self.scale_of(name)
-        return -(-least // multiple) * multiple if made else stage.margin
+        made, scale = self.made_in_step(name), self.scale_of(name)
+        least = max((one.margin * (scale if one.sources[0] == "lr" else 1) for one in made.values()), default=0)
+        multiple = math.lcm(*(getattr(one, "scale", 1) for one in made.values())) * scale
+        return -(-least // multiple) * multiple
 
     def _cycle(self) -> list[str]:
         try:
@@ -278,9 +299,7 @@ class Pipeline(Strict):
         """Return the columns that a stage's shards hold, or that are made of them in its stream or in its step."""
         data = self.data_of(stage)
         lr = {"lr"} if data.degradation or self.stages[stage].degrade else set()
-        detail = {"hr_detail"} | {f"{name}_detail" for name in lr} if data.detail else set()
-        weight = {"hr_weight", "hr_differences"} if data.weight_map else set()
-        return {"hr"} | lr | detail | weight | ({data.label} if data.label else set())
+        return {"hr"} | lr | set(self.derived(stage)) | ({data.label} if data.label else set())
 
     def upstream(self, stage: str) -> list[str]:
         """Return the stages that a stage waits for, sorted."""
@@ -295,7 +314,7 @@ class Pipeline(Strict):
             return self.evaluate.stages
         assert self.registered is not None  # every pipeline is checked for it
         before = self.order(self.registered.stage)
-        return [name for name in before if "lr" in NETWORKS[self.stages[name].network.type].inputs]
+        return [name for name in before if "lr" in self.stages[name].network.part.inputs]
 
     def order(self, only: str | None = None) -> list[str]:
         """Return the stages that are trained, in an order in which each comes after those it needs.
@@ -338,21 +357,22 @@ def _sharing_problems(stage: Stage, place: str) -> list[str]:
 
 def _layer_problems(place: str, argument: str, network: Choice | str | None, layers: Iterable[str]) -> list[str]:
     if network is None:
-        return [f"{place}: needs {argument!r}: a stage, a model file, or one of {', '.join(FEATURE_NETWORKS)}"]
+        known = ", ".join(names("feature_network"))
+        return [f"{place}: needs {argument!r}: a stage, a model file, or one of {known}"]
     if isinstance(network, str):
         return []
-    there = FEATURE_NETWORKS[network.type].layers
+    there = network.part.layers
     return [f"{place}: {network.type} has no layer {one!r}{nearest(one, there)}" for one in layers if one not in there]
 
 
 def _mask_problems(place: str, term: Any, stage: Stage) -> list[str]:
-    """A mask is of pictures: the weight map of `hr`, the one of edges also of pictures made of it."""
+    """A mask is of pictures: `gms` is of `hr` and of pictures made of it."""
     if term.mask is None:
         return []
-    if TERMS[term.type].reads != "outputs":
+    if term.part.reads != "outputs":
         return [f"{place}: {term.type} compares no pictures; leave the mask out"]
-    fitting = {"hr", *(stage.derive if term.mask.type == "gms" else ())}
-    if target_of(term.on) not in fitting:
+    fitting = {"hr", *stage.derive}
+    if term.mask.type == "gms" and target_of(term.on) not in fitting:
         return [f"{place}: {term.mask.type} is for outputs that are compared with {', '.join(sorted(fitting))}"]
     return []
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 from pydantic import (
@@ -14,58 +14,35 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     Tag,
-    TypeAdapter,
     model_validator,
 )
-from torch import Tensor
 
+from acutance import parts
+from acutance.config.data import (
+    BICUBIC,
+    DataSetName,
+    DataSettings,
+    DerivedColumn,
+    Steps,
+    SubImages,
+    Turning,
+    closure,
+    of_two_folders,
+)
 from acutance.config.length import IN_STEPS, PER_STEP
-from acutance.config.schema import Choice, Seed, Strict, choice_of, nearest
-from acutance.data import DataSettings, SubImages
-from acutance.data.degradations import Steps
-from acutance.data.entries import DataSetName
-from acutance.data.settings import BICUBIC, of_two_folders
-from acutance.data.size import Size, sides
-from acutance.data.stream import Turning
-from acutance.evaluation.validation import MEASURES
-from acutance.imaging import frequency
-from acutance.imaging.extractors import EXTRACTORS, on_unit_range
-from acutance.imaging.resize import imresize
-from acutance.imaging.weightmap import weight_map
-from acutance.losses import MASKS, TERMS
-from acutance.losses.adversarial import Form
-from acutance.losses.objective import target_of
-from acutance.models import DISCRIMINATORS, NETWORKS
-from acutance.models.features import FEATURE_NETWORKS
+from acutance.config.pipeline.columns import columns_needed
+from acutance.config.schema import Choice, Seed, Strict
+from acutance.config.size import Size, sides
+from acutance.errors import nearest
 
-
-def bicubic(picture: Tensor, *, scale: int) -> Tensor:
-    """Return a picture (..., C, H, W) `scale` times smaller, as today's MATLAB makes it, not rounded."""
-    return imresize(picture, 1 / scale)
-
-
-def counted(picture: Tensor, differences: Tensor, *, alpha: float) -> Tensor:
-    """Return the weight map (B, 3, H, W) of patches, 0..1, of pictures that have these `difference_statistics` (B, 2).
-
-    The values at the patch's border are compared with those inside it alone: give it a margin of a pixel. Which of two
-    neighbours that differ as much comes first is decided as the patch is turned.
-    """
-    return weight_map((255 * picture).round(), alpha=alpha, statistics=differences)
-
-
-DERIVATIONS: dict[str, Callable[..., Any]] = {
-    "highpass": frequency.highpass,
-    "bicubic": bicubic,
-    "weight_map": counted,
-    **{kind: on_unit_range(kind) for kind in EXTRACTORS},
-}
-"""Batch columns computed in the step, on the device: functions of another column, and of what BESIDES names."""
-
-BESIDES = {"weight_map": ("hr_differences",)}
+Form = Literal["relativistic_average", "vanilla"]
+"""How a discriminator judges: real pictures against the mean of restored ones, or each picture alone."""
 
 
 class NetworkChoice(Choice):
     """A network: its architecture's parameters, and where parts of it start from."""
+
+    kind: ClassVar[str] = "network"
 
     init: dict[str, str] = Field(
         default_factory=dict,
@@ -73,22 +50,53 @@ class NetworkChoice(Choice):
     )
 
 
+class DiscriminatorNetworkChoice(Choice):
+    """The network of a discriminator."""
+
+    kind: ClassVar[str] = "discriminator"
+
+
+class FeatureChoice(Choice):
+    """A feature network with its settings."""
+
+    kind: ClassVar[str] = "feature_network"
+
+
+FeatureNetworkRef = Annotated[
+    Annotated[str, Tag("name")] | Annotated[FeatureChoice, Tag("network")],
+    pydantic.Discriminator(lambda given: "name" if isinstance(given, str) else "network"),
+]
+"""A network that a term looks through: a stage, a model file, or a feature network, by name or with its settings."""
+
+
+class MaskChoice(Choice):
+    """A mask that a term carries."""
+
+    kind: ClassVar[str] = "mask"
+
+    def columns(self) -> set[str]:
+        """Return the batch columns that it reads."""
+        read: Iterable[str] = self.part.columns_read(**self.arguments()) if hasattr(self.part, "columns_read") else ()
+        return set(read)
+
+
 class TermChoice(Choice):
     """A term of an objective."""
+
+    kind: ClassVar[str] = "loss"
+    module: ClassVar[Any] = FeatureNetworkRef
 
     name: str = Field(default="", description="how logs and dotted paths call it; its type where left out")
     on: str = Field(default="image", description="the output, or for adversarial terms the discriminator, it reads")
     weight: float = 1.0
-    mask: choice_of(MASKS) | None = Field(  # type: ignore[valid-type]
-        default=None, description="what it looks at; all of it where left out"
-    )
+    mask: MaskChoice | None = Field(default=None, description="what it looks at; all of it where left out")
 
-    def looks(self) -> dict[str, tuple[Choice | str, tuple[str, ...]]]:
-        """Return what it looks through and at which layers, by the argument that names the network.
+    def feature_taps(self) -> dict[str, tuple[Choice | str, tuple[str, ...]]]:
+        """Return the networks whose features it compares, each with its layers, by the argument that names it.
 
         A network is a stage or a file, as text, or a feature network with its settings.
         """
-        find = getattr(TERMS[self.type], "looks", None)
+        find = getattr(self.part, "feature_taps", None)
         arguments = self.arguments()
         return {name: (feature_network(arguments[name]), at) for name, at in find(arguments).items()} if find else {}
 
@@ -100,29 +108,11 @@ class TermChoice(Choice):
         return content
 
 
-FeatureChoice = choice_of(FEATURE_NETWORKS)
-FEATURES = TypeAdapter(FeatureChoice)
-
-Looked = Annotated[
-    Annotated[str, Tag("name")] | Annotated[FeatureChoice, Tag("network")],  # type: ignore[valid-type]
-    pydantic.Discriminator(lambda given: "name" if isinstance(given, str) else "network"),
-]
-"""A network that a term looks through: a stage, a model file, or a feature network, by name or with its settings."""
-
-
 def feature_network(named: Choice | str | None) -> Any:
     """Return a feature network that is given by its name alone with its settings, anything else as it is."""
-    return FEATURES.validate_python({"type": named}) if named in FEATURE_NETWORKS else named
-
-
-class DerivationChoice(Choice):
-    """A batch column computed from another one."""
-
-    of: str
-
-    def reads(self) -> tuple[str, ...]:
-        """Return the columns that it is a function of, `of` first."""
-        return (self.of, *BESIDES.get(self.type, ()))
+    if isinstance(named, str) and named in parts.names("feature_network"):
+        return FeatureChoice.chosen({"type": named})
+    return named
 
 
 class Optimiser(Strict):
@@ -175,7 +165,7 @@ class Optimiser(Strict):
 class Discriminator(Strict):
     """An adversary that judges one output of the network."""
 
-    network: choice_of(DISCRIMINATORS)  # type: ignore[valid-type]
+    network: DiscriminatorNetworkChoice
     on: str = Field(default="", description="the output it judges; its own name where left out")
     form: Form = "relativistic_average"
     sync_mean: bool = Field(default=False, description="relativistic means are over all workers, not each one's own")
@@ -206,8 +196,9 @@ class Validation(Strict):
 
     @model_validator(mode="after")
     def _known(self) -> Validation:
-        if unknown := [name for name in self.metrics if name not in MEASURES]:
-            raise ValueError(f"metrics: there is no {unknown[0]!r}{nearest(unknown[0], MEASURES)}")
+        known = parts.names("measure")
+        if unknown := [name for name in self.metrics if ":" not in name and name not in known]:
+            raise ValueError(f"metrics: there is no {unknown[0]!r}{nearest(unknown[0], known)}")
         return self
 
 
@@ -222,11 +213,11 @@ class Stage(Strict):
         description="metric of the validation -> the worst value at the end with which the pipeline goes on",
     )
     needs: list[str] = Field(default_factory=list, description="stages to finish first, besides those it reads")
-    network: choice_of(NETWORKS, common=NetworkChoice)  # type: ignore[valid-type]
-    derive: dict[str, choice_of(DERIVATIONS, common=DerivationChoice)] = Field(  # type: ignore[valid-type]
-        default_factory=dict
+    network: NetworkChoice
+    derive: dict[str, DerivedColumn] = Field(
+        default_factory=dict, description="further columns that are made in its steps, besides those of `data.derive`"
     )
-    objective: list[choice_of(TERMS, common=TermChoice, modules=Looked)] = Field(min_length=1)  # type: ignore[valid-type]
+    objective: list[TermChoice] = Field(min_length=1)
     discriminators: dict[str, Discriminator] = Field(default_factory=dict)
     optimiser: Optimiser = Optimiser()
     steps: Annotated[NonNegativeInt, IN_STEPS] = Field(
@@ -242,7 +233,6 @@ class Stage(Strict):
         default_factory=list,
         description="makes `lr` of each sample's HR patch, drawn anew for each sample; `bicubic` makes it smaller",
     )
-    margin: NonNegativeInt = Field(default=0, description="HR pixels around the patch that derivations alone see")
     augment: Turning = Field(
         default="turns",
         description="drawn once for all columns: flips and transposition, both flips, left to right, or none",
@@ -284,6 +274,12 @@ class Stage(Strict):
     report_every: PositiveInt = 50
 
     @model_validator(mode="after")
+    def _stores_nothing(self) -> Stage:
+        if stored := [name for name, column in self.derive.items() if column.stored]:
+            raise ValueError(f"derive.{stored[0]}: what is stored is for all stages; put it into data.derive")
+        return self
+
+    @model_validator(mode="after")
     def _stands_upright(self) -> Stage:
         height, width = sides(self.patch)
         if self.augment == "turns" and height != width:
@@ -317,24 +313,20 @@ class Stage(Strict):
 
     def reads(self) -> set[str]:
         """Return the names of what it starts from or looks through: stages or files."""
-        looked = {network for term in self.objective for network, _ in term.looks().values()}
+        looked = {network for term in self.objective for network, _ in term.feature_taps().values()}
         enlarger = {self.data.enlarge.by} - {BICUBIC} if self.data and self.data.enlarge else set()
         started = set(self.network.init.values()) | enlarger
         return started | {network for network in looked if isinstance(network, str)}
 
     def feature_networks(self) -> list[Choice]:
         """Return the feature networks that its terms look through."""
-        looked = [network for term in self.objective for network, _ in term.looks().values()]
+        looked = [network for term in self.objective for network, _ in term.feature_taps().values()]
         return [network for network in looked if not isinstance(network, str)]
 
 
 def columns_read(stage: Stage) -> set[str]:
-    """Return the shard columns that a stage's network, terms and derivations read."""
-    read = set(NETWORKS[stage.network.type].inputs)
-    read |= {target_of(term.on) for term in stage.objective if TERMS[term.type].reads == "outputs"}
-    read |= {target_of(d.on) for d in stage.discriminators.values()}
-    read |= {column for term in stage.objective if term.mask for column in MASKS[term.mask.type].columns}
-    read |= {column for made in stage.derive.values() for column in made.reads()}
+    """Return the columns of its data that a stage reads: for its network, terms and derived columns."""
+    read = closure(columns_needed(stage), stage.derive)
     if stage.scales:
         read = (read - {"lr"}) | {f"lr_x{scale}" for scale in stage.scales}
     if stage.degrade:

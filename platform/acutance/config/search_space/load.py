@@ -10,14 +10,14 @@ from typing import Any
 from acutance.config import packaged
 from acutance.config import pipeline as pipelines
 from acutance.config.length import scaled
+from acutance.config.metrics import AMOUNTS, MEASURES, PARTS, QUANTITIES
 from acutance.config.pipeline import Length, Pipeline
-from acutance.config.schema import load_yaml, nearest, override, parse_override, validate
+from acutance.config.schema import load_yaml, override, parse_override, validate
 from acutance.config.search_space.parameters import FloatRange, IntRange, grid
 from acutance.config.search_space.settings import Campaign, Goal, Sampler
 from acutance.config.search_space.tables import After
-from acutance.errors import ConfigError
-from acutance.evaluation.amounts import AMOUNTS, PARTS
-from acutance.evaluation.validation import MEASURES, QUANTITIES
+from acutance.errors import ConfigError, nearest
+from acutance.parts.sources import Source, sources_named
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ class Search:
         points: of a grid or a table, all that is run; None where a sampler proposes.
         table: the name of the table, where one was asked for.
         start: of a table that starts from the best row of another one, that row, once it is known.
+        sources: the files of parts that its values may name; they travel with it.
     """
 
     campaign: Campaign
@@ -69,6 +70,7 @@ class Search:
     points: list[Point] | None = None
     table: str | None = None
     start: Start | None = None
+    sources: tuple[Source, ...] = ()
 
     @property
     def after(self) -> After | None:
@@ -126,7 +128,7 @@ def load(path: str | Path, overrides: Iterable[str] = (), *, table: str | None =
         points = [Point("", base.seed, campaign.placed(values)) for values in grid(campaign.parameters)]
     else:
         points = None
-    search = Search(campaign, file, base, points, table)
+    search = Search(campaign, file, base, points, table, sources=sources_named(content))
     where = f"{path} ({file})" if table and campaign.tables[table].pipeline else str(path)
     content = base.model_dump(mode="json", by_alias=True)
     for name, trial in _tried(search):

@@ -6,14 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
+from acutance.config.data import DataSetName
 from acutance.config.length import IN_STEPS
-from acutance.config.schema import Seed, Strict, nearest
+from acutance.config.metrics import AMOUNTS, METRICS, PARTS, QUANTITIES, score_name
+from acutance.config.schema import Seed, Strict
 from acutance.config.search_space.parameters import Parameter
 from acutance.config.search_space.tables import TableSettings, after_problems
-from acutance.data.entries import DataSetName
-from acutance.evaluation.amounts import AMOUNTS, PARTS
-from acutance.evaluation.metrics import METRICS
-from acutance.evaluation.validation import QUANTITIES, score_name
+from acutance.errors import nearest
 
 DOMINANCE = "dominance"
 

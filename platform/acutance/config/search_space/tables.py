@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from acutance.config.schema import Strict, nearest
-from acutance.data.entries import DataSetName
-from acutance.evaluation.validation import QUANTITIES, score_name
+from acutance.config.data import DataSetName
+from acutance.config.metrics import QUANTITIES, score_name
+from acutance.config.schema import Strict
+from acutance.errors import nearest
 
 
 class ColumnSettings(Strict):

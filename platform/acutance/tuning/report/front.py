@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from acutance.config.metrics import QUANTITIES
 from acutance.config.search_space import Goal
-from acutance.evaluation.validation import QUANTITIES
 from acutance.tuning.pruners import dominates, judged
 from acutance.tuning.study import TrialRecord
 

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from acutance.config.metrics import PROTOCOLS, QUANTITIES
 from acutance.config.search_space import Goal
 from acutance.data import Source
 from acutance.evaluation.pictures import INPUT, pair_for, shown
-from acutance.evaluation.protocols import PROTOCOLS
 from acutance.evaluation.sheet import Panel, Strip, region
-from acutance.evaluation.validation import QUANTITIES
 from acutance.inference.restore import restore
 from acutance.models.model_file import load_model
 from acutance.tuning.report.front import scored

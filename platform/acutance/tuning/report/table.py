@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from acutance import table as texts
-from acutance.evaluation.validation import QUANTITIES, scored_by
+from acutance.config.metrics import QUANTITIES, scored_by
 from acutance.table import Number, plain
 from acutance.tuning.tables import Estimate, Order, Row, Table
 

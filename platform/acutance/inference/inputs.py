@@ -1,0 +1,47 @@
+"""What a network reads, made of one picture: itself, and the derived columns that the model file names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from acutance.config.data import DerivedColumn, closure
+from acutance.errors import ConfigError, ModelError
+from acutance.imaging.derivations import derive_columns
+
+PICTURE = ("lr", "hr")
+"""The columns that the picture stands for."""
+
+
+def derived_inputs(description: Mapping[str, Any]) -> dict[str, DerivedColumn]:
+    """Return how a model's derived inputs are made, by column.
+
+    Raises:
+        ConfigError: when the description names a derivation that there is not, or settings that it does not have.
+    """
+    try:
+        return {name: DerivedColumn.chosen(made) for name, made in (description.get("derive") or {}).items()}
+    except ValueError as error:
+        raise ConfigError(str(error).splitlines()[-1].strip(), where="derive") from None
+
+
+def network_inputs(network: nn.Module, description: Mapping[str, Any], picture: Tensor) -> dict[str, Tensor]:
+    """Return the columns that a network reads; derived ones are those of the whole picture, so that no tile has a seam.
+
+    Args:
+        description: its model file's; `derive` says how derived columns are made.
+        picture: (N, 3, H, W) in 0..1.
+
+    Raises:
+        ModelError: when a picture alone cannot feed the network.
+    """
+    names: tuple[str, ...] = network.inputs  # type: ignore[assignment]
+    derived = derived_inputs(description)
+    needed = closure(names, derived)
+    if unknown := sorted(needed - derived.keys() - set(PICTURE)):
+        raise ModelError(f"a picture alone cannot feed this network's {', '.join(unknown)}")
+    made = {name: column for name, column in derived.items() if name in needed}
+    columns = derive_columns(dict.fromkeys(PICTURE, picture), made)
+    return {name: columns[name] for name in names}

@@ -1,0 +1,113 @@
+"""From a name to the part that it stands for, and to where that comes from."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points, packages_distributions, version
+from typing import Any
+
+from acutance.errors import ConfigError, nearest
+from acutance.parts.names import PARTS, group
+from acutance.parts.sources import is_source_part, load_part
+
+
+def names(kind: str) -> list[str]:
+    """Return the names of a kind of part, ours first; nothing is imported for it."""
+    return list(dict.fromkeys([*PARTS[kind], *(entry.name for entry in _installed(kind))]))
+
+
+def find(kind: str, name: str) -> Any:
+    """Return the class, function or record that a name stands for.
+
+    Raises:
+        ConfigError: when there is none, when two packages offer it, or when its package is not installed.
+    """
+    return _loaded(kind, name, _place(kind, name))
+
+
+class Registry(Mapping[str, Any]):
+    """The parts of one kind, or of several whose names differ, by name; each is imported when it is asked for."""
+
+    def __init__(self, *kinds: str) -> None:
+        self.kinds = kinds
+
+    def __getitem__(self, name: str) -> Any:
+        kind = next((kind for kind in self.kinds if name in names(kind)), self.kinds[0])
+        try:
+            return find(kind, name)
+        except ConfigError as error:
+            if ":" in name:
+                raise
+            raise KeyError(name) from error
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and any(exists(kind, name) for kind in self.kinds)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for kind in self.kinds for name in names(kind))
+
+    def __len__(self) -> int:
+        return sum(len(names(kind)) for kind in self.kinds)
+
+
+def exists(kind: str, name: str) -> bool:
+    """Tell whether a name is known; of one with a colon, that is seen when it is loaded."""
+    return ":" in name or name in names(kind)
+
+
+def origin(kind: str, name: str) -> str:
+    """Return the distribution that a part comes from, `name==version`; empty for ours and for a user's file."""
+    place = _place(kind, name)
+    package = place.partition(":")[0].partition(".")[0]
+    if is_source_part(place) or package == "acutance":
+        return ""
+    offered = next((entry.dist for entry in _installed(kind) if entry.name == name), None)
+    found = offered.name if offered else next(iter(packages_distributions().get(package, [])), "")
+    return f"{found}=={version(found)}" if found else package
+
+
+@cache
+def _loaded(kind: str, name: str, place: str) -> Any:
+    if is_source_part(place):
+        return load_part(place)
+    module, _, attribute = place.partition(":")
+    try:
+        part: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = (error.name or module).partition(".")[0]
+        raise ConfigError(
+            f"the {kind.replace('_', ' ')} {name!r} needs the package {missing!r}, which is not installed here",
+            fix="install it on every machine that uses this part",
+        ) from None
+    for step in attribute.split("."):
+        if not hasattr(part, step):
+            raise ConfigError(f"{module} has no {attribute!r}{nearest(attribute, vars(sys.modules[module]))}")
+        part = getattr(part, step)
+    return part
+
+
+def _place(kind: str, name: str) -> str:
+    """Return `module:attribute` of a name, or the name itself where it is one of a user's file."""
+    title = kind.replace("_", " ")
+    if ":" in name:
+        if name.partition(":")[0].endswith(".py"):
+            fix = "give it in a pipeline, a search space or an option"
+            raise ConfigError(f"the file of {name!r} was not read", fix=fix)
+        return name
+    ours = [(PARTS[kind][name], "Acutance")] if name in PARTS[kind] else []
+    offers = ours + [(e.value, e.dist.name if e.dist else "?") for e in _installed(kind) if e.name == name]
+    if len(offers) > 1:
+        packages, places = zip(*((package, place) for place, package in offers), strict=True)
+        what = f"several packages offer the {title} {name!r}: {', '.join(packages)}"
+        raise ConfigError(what, fix=f"write one of {', '.join(places)}")
+    if not offers:
+        raise ConfigError(f"unknown type {name!r}{nearest(name, names(kind))}")
+    return offers[0][0]
+
+
+@cache
+def _installed(kind: str) -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=group(kind)))
