@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from acutance import __version__
-from acutance.cli.options import Address, JobId, Json, Storage
+from acutance.cli.options import Address, AllowCode, JobId, Json, Storage
 from acutance.cli.show import show, table_of
 from acutance.console import say
 
@@ -36,6 +36,7 @@ def jobs_submit(
     storage: Storage = None,
     env: Variables = None,
     detach: Annotated[bool, typer.Option("--detach", help="do not follow the log")] = False,
+    allow_code: AllowCode = False,
     as_json: Json = False,
 ) -> None:
     """Run a command of this program on a cluster and follow its log; Ctrl-C leaves the job running.

@@ -10,6 +10,7 @@ import typer
 
 from acutance.cli.options import Address, Json, Storage
 from acutance.cli.show import print_row, show, table_of
+from acutance.console import say
 
 app = typer.Typer()
 data = typer.Typer(help="The data sets.", no_args_is_help=True)
@@ -35,6 +36,35 @@ def doctor(address: Address = None, storage: Storage = None, as_json: Json = Fal
     if as_json:
         show({"findings": [vars(finding) for finding in findings]}, True, None)
     if any(finding.state == "failed" for finding in findings):
+        sys.exit(2)
+
+
+@app.command()
+def check(
+    part: Annotated[str, typer.Argument(metavar="PART", help="a name, package.module:Name, or ./my_parts.py:Name")],
+    settings: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="settings of the part")] = None,
+    kind: Annotated[str | None, typer.Option(metavar="KIND", help="network, loss, ...; default: by its looks")] = None,
+    as_json: Json = False,
+) -> None:
+    """Try whether a part is what its kind must be; exit code 2 where it is not.
+
+    \b
+    acutance check ./my_parts.py:EdgeSR width=16
+    acutance check my_package.losses:Charbonnier
+    acutance check rrdbnet --kind network blocks=2
+    """
+    from acutance.commands.check import check_named
+    from acutance.config.schema import parse_override
+
+    kind, results = check_named(part, dict(map(parse_override, settings or [])), kind)
+    if as_json:
+        show({"part": part, "kind": kind, "checks": [result._asdict() for result in results]}, True, None)
+    else:
+        say(f"{part} as a {kind.replace('_', ' ')}:")
+        for result in results:
+            state, colour = ("failed", "red") if result.problem else ("ok", "green")
+            print_row((8, state, colour), (None, result.check + (f": {result.problem}" if result.problem else ""), ""))
+    if any(result.problem for result in results):
         sys.exit(2)
 
 

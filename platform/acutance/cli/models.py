@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from acutance.cli.options import Address, Json, ModelName, ModelReference, Storage
+from acutance.cli.options import Address, AllowCode, Json, ModelName, ModelReference, Storage
 from acutance.cli.show import differences_table, show, table_of
 from acutance.console import say, stdout
 from acutance.errors import UserError, readable
@@ -33,6 +33,7 @@ def evaluate(
     scale: Annotated[int, typer.Option(help="for MODEL = bicubic; a model knows its own")] = 4,
     address: Address = None,
     storage: Storage = None,
+    allow_code: AllowCode = False,
     as_json: Json = False,
 ) -> None:
     """Measure a model, or `bicubic` (at scale 1 the input itself), on whole pictures.
@@ -86,6 +87,7 @@ def upscale(
     strip: Annotated[bool, typer.Option("--strip", help="leave out EXIF, XMP and dots an inch")] = False,
     address: Address = None,
     storage: Storage = None,
+    allow_code: AllowCode = False,
     as_json: Json = False,
 ) -> None:
     """Restore a picture, or a folder of them on Ray; pictures that cannot be read are listed at the end.
@@ -149,19 +151,50 @@ def models_list(storage: Storage = None, as_json: Json = False) -> None:
 
 
 @app.command("show")
-def models_show(name: ModelName, storage: Storage = None, as_json: Json = False) -> None:
-    """Show a model's versions and what was decided last about each.
+def models_show(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="a registered name; or one version, a stage or a file")],
+    code: Annotated[bool, typer.Option("--code", help="print the code that the model carries")] = False,
+    storage: Storage = None,
+    as_json: Json = False,
+) -> None:
+    """Show a model's versions and the last decision about each; or what one of them is made of.
 
     \b
     acutance models show quickstart-x4
+    acutance models show models:/quickstart-x4@champion
+    acutance models show models:/edges-x4/2 --code
     """
     from acutance.commands.context import storage_root
+
+    if ":" in model or "/" in model or Path(model).is_file():
+        _show_file(model_at(model, storage), code, as_json)
+        return
     from acutance.registry import connect, version_records
 
-    found = version_records(connect(storage_root(storage)), name)
+    found = version_records(connect(storage_root(storage)), model)
     rows = [(v.version, ", ".join(v.aliases), v.created, v.decision, v.reason, v.who) for v in found]
     table = table_of("version", "aliases", "made", "decision", "reason", "by", rows=rows)
-    show({"name": name, "versions": [vars(version) for version in found]}, as_json, table)
+    show({"name": model, "versions": [vars(version) for version in found]}, as_json, table)
+
+
+def _show_file(file: str, code: bool, as_json: bool) -> None:
+    """Print what a model file says of itself; nothing in it is executed."""
+    from acutance.models.model_file import describe_model
+
+    about = describe_model(file)
+    sources = about.get("code") or []
+    if code and not as_json:
+        for source in sources:
+            sys.stdout.write(f"# {source['name']}, SHA-256 {source['sha256']}\n{source['text']}\n")
+        if not sources:
+            say("this model carries no code")
+        return
+    rows = [(key, str(about[key])) for key in ("title", "stage", "scale", "network", "fingerprint") if about.get(key)]
+    rows += [(f"reads {column}", str(made)) for column, made in (about.get("derive") or {}).items()]
+    rows += [("code of its author", f"{one['name']}, SHA-256 {one['sha256']}") for one in sources]
+    rows += [("needs the package", package) for package in about.get("requires") or []]
+    rows += [("note", note) for note in about.get("notes") or []]
+    show(about, as_json, table_of("", "", rows=rows))
 
 
 @app.command("export")
@@ -172,6 +205,7 @@ def models_export(
         str | None, typer.Option("--format", help="safetensors, pth or onnx; default: by OUTPUT's suffix")
     ] = None,
     storage: Storage = None,
+    allow_code: AllowCode = False,
     as_json: Json = False,
 ) -> None:
     """Write a model for other software.
@@ -227,6 +261,7 @@ def models_promote(
     reason: Annotated[str | None, typer.Option(metavar="TEXT", help="why it is forced, for the record")] = None,
     address: Address = None,
     storage: Storage = None,
+    allow_code: AllowCode = False,
     as_json: Json = False,
 ) -> None:
     """Make the candidate the champion if the gate of its pipeline opens; exit code 1 where it is refused.

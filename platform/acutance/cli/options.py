@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import typer
+
+from acutance.parts.sources import CONSENT
 
 PipelineFile = Annotated[
     str, typer.Argument(metavar="PIPELINE", help="a pipeline file, or the name of a packaged one: quickstart")
@@ -26,6 +29,23 @@ Json = Annotated[bool, typer.Option("--json", help="print the result as JSON on 
 ModelReference = Annotated[
     str,
     typer.Argument(metavar="MODEL", help="models:/NAME@ALIAS, models:/NAME/VERSION, PIPELINE:STAGE, or a file"),
+]
+
+
+def _allow_code(given: bool) -> bool:
+    """Note for this process and its workers that models may execute the code they carry."""
+    if given:
+        os.environ[CONSENT] = "1"
+    return given
+
+
+AllowCode = Annotated[
+    bool,
+    typer.Option(
+        "--allow-code",
+        callback=_allow_code,
+        help=f"execute the code that a model's author wrote, where the model carries some; or {CONSENT}=SHA-256",
+    ),
 ]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="the id that submit and list print")]
 ModelName = Annotated[str, typer.Argument(metavar="NAME", help="a registered model")]

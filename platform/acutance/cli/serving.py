@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from acutance.cli.models import model_at
-from acutance.cli.options import Address, ModelReference, Storage
+from acutance.cli.options import Address, AllowCode, ModelReference, Storage
 from acutance.console import say
 
 app = typer.Typer()
@@ -26,6 +26,7 @@ def serve(
     seconds: Annotated[float, typer.Option(min=0.1, help="the longest that a picture may take here")] = 600.0,
     address: Address = None,
     storage: Storage = None,
+    allow_code: AllowCode = False,
 ) -> None:
     """Serve a model over HTTP until Ctrl-C: POST a picture, get the enlarged one.
 

@@ -378,5 +378,5 @@ def _mask_problems(place: str, term: Any, stage: Stage) -> list[str]:
 
 
 def _unknown(place: str, names: Iterable[str], valid: Mapping[str, Any] | Iterable[str]) -> list[str]:
-    valid = list(valid)
+    valid = valid if isinstance(valid, Mapping) else list(valid)
     return [f"{place}: there is no {name!r}{nearest(name, valid)}" for name in names if name not in valid]

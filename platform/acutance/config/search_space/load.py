@@ -298,11 +298,12 @@ def _try(content: Mapping[str, Any], file: Path, values: Mapping[str, Any], what
 
 
 def _pipeline_file(search_space: Path, campaign: Campaign, table: str | None) -> Path:
-    """A pipeline is named from the folder above the search space's, and may come with the package."""
-    named = campaign.pipeline
-    beside = search_space.resolve().parent.parent / named
-    if file := packaged.found(str(beside), "pipelines") or packaged.found(named, "pipelines"):
-        return file
+    """A pipeline lies beside the search space, or is named from the folder above; or it comes with the package."""
+    named, folder = campaign.pipeline, search_space.resolve().parent
+    beside = folder.parent / named
+    for place in (str(folder / named), str(beside), named):
+        if file := packaged.found(place, "pipelines"):
+            return file
     key = f"tables.{table}.pipeline" if table and campaign.tables[table].pipeline else "pipeline"
     places = [Path(named).parent, beside.parent, *packaged.folders("pipelines")]
     there = {str(Path(named).with_name(file.name)) for place in places for file in place.glob("*.yaml")}

@@ -1,0 +1,365 @@
+"""The conformance suite: whether a part is what its kind must be. `acutance check` runs it, and the tests on our own.
+
+Each check is a function of a part and its settings that returns what is wrong, or nothing. The contracts are in
+`parts.protocols`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from acutance import parts
+from acutance.config.data import DegradationChoice, DerivedColumn
+from acutance.config.pipeline.stage import (
+    DiscriminatorNetworkChoice,
+    FeatureChoice,
+    MaskChoice,
+    NetworkChoice,
+    TermChoice,
+)
+from acutance.config.schema import Choice
+from acutance.errors import AcutanceError, ConfigError
+from acutance.evaluation.metrics import Metric
+from acutance.models.model_file import load_model, save_model
+
+SIZE = (24, 32)
+OTHER_SIZE = (35, 43)
+"""Odd sides, which strides and folds of a network must cope with."""
+
+CHOICES: Mapping[str, type[Choice]] = {
+    "network": NetworkChoice,
+    "discriminator": DiscriminatorNetworkChoice,
+    "feature_network": FeatureChoice,
+    "loss": TermChoice,
+    "mask": MaskChoice,
+    "degradation": DegradationChoice,
+    "derivation": DerivedColumn,
+}
+
+
+class Result(NamedTuple):
+    """One check: what it looks at, and what is wrong; empty where nothing is."""
+
+    check: str
+    problem: str
+
+
+def check_part(kind: str, name: str, settings: Mapping[str, Any] | None = None) -> list[Result]:
+    """Run all checks of a kind on a part.
+
+    Args:
+        kind: of `parts.names`.
+        name: as a file would name it.
+        settings: of the part; its defaults where left out.
+
+    Raises:
+        ConfigError: when there is no such part, or its settings are wrong.
+    """
+    part = parts.find(kind, name)
+    if kind == "metric":
+        return [_tried(check, part) for check in CHECKS["metric"]]
+    if kind not in CHECKS:
+        raise ConfigError(f"there is no suite for the kind {kind!r}", fix=f"give one of {', '.join(CHECKS)}")
+    needs = {"of": "lr"} if kind == "derivation" else {}
+    try:
+        choice = CHOICES[kind].chosen({"type": name, **needs, **(settings or {})})
+    except ValueError as error:
+        raise ConfigError(str(error).splitlines()[-1].strip(), where=name) from None
+    return [_tried(check, choice) for check in CHECKS[kind]]
+
+
+def check_named(
+    name: str, settings: Mapping[str, Any] | None = None, kind: str | None = None
+) -> tuple[str, list[Result]]:
+    """Run the suite on what a word names: a part's name, `package.module:Name`, or `./my_parts.py:Name`.
+
+    Args:
+        kind: where left out, that of the only part of this name, or what the part looks like.
+
+    Returns:
+        The kind, and the results.
+
+    Raises:
+        ConfigError: as `check_part`; or when several kinds have the name.
+    """
+    part: str = parts.with_sources(name, Path.cwd())
+    if kind is None:
+        kinds = [one for one in CHECKS if ":" not in part and part in parts.names(one)]
+        if ":" not in part and len(kinds) != 1:
+            fix = f"give --kind: {', '.join(kinds)}" if kinds else "name it as package.module:Name or ./file.py:Name"
+            raise ConfigError(f"{len(kinds) or 'no'} parts are named {part!r}", fix=fix)
+        kind = kinds[0] if kinds else kind_of(parts.find("network", part))
+    return kind, check_part(kind, part, settings)
+
+
+def kind_of(part: Any) -> str:
+    """Return the kind of a class, function or record by what it looks like.
+
+    Raises:
+        ConfigError: when it looks like none.
+    """
+    if isinstance(part, Metric):
+        return "metric"
+    if inspect.isclass(part) and issubclass(part, nn.Module):
+        if hasattr(part, "inputs"):
+            return "network"
+        if hasattr(part, "features"):
+            return "feature_network"
+        return "loss" if hasattr(part, "reads") else "discriminator"
+    if inspect.isclass(part) and "step" in inspect.signature(part.__call__).parameters:
+        return "mask"
+    if callable(part):
+        return "degradation" if "seed" in inspect.signature(part).parameters else "derivation"
+    raise ConfigError("this is no part that Acutance knows", fix="give --kind; see docs/parts.md")
+
+
+def _tried(check: Callable[[Any], str], subject: Any) -> Result:
+    title = str(check.__doc__).splitlines()[0].rstrip(".")
+    generator = torch.random.get_rng_state()
+    torch.manual_seed(0)
+    try:
+        return Result(title, check(subject))
+    except AcutanceError as error:
+        return Result(title, error.what)
+    except Exception as error:  # a part is anyone's code
+        return Result(title, f"it fails: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+    finally:
+        torch.random.set_rng_state(generator)
+
+
+def _pictures(count: int = 2, size: tuple[int, int] = SIZE, channels: int = 3) -> Tensor:
+    return torch.rand(count, channels, *size, generator=torch.Generator().manual_seed(count + size[0]))
+
+
+def _network(choice: NetworkChoice) -> nn.Module:
+    network: nn.Module = choice.part(**choice.arguments())
+    return network
+
+
+def _fed(network: Any, count: int = 2, size: tuple[int, int] = SIZE) -> list[Tensor]:
+    """Return columns for a network: pictures of three channels, or of one where it does not take three."""
+    three = {name: _pictures(count, size) for name in network.inputs}
+    derived = [name for name in network.inputs if name not in ("lr", "hr")]
+    try:
+        with torch.no_grad():
+            network(*three.values())
+    except RuntimeError:
+        three |= {name: _pictures(count, size, 1) for name in derived}
+    return list(three.values())
+
+
+def _says_what_it_is(choice: NetworkChoice) -> str:
+    """It names its inputs, outputs and scale."""
+    network = _network(choice)
+    lacking = [name for name in ("inputs", "outputs", "scale") if not hasattr(network, name)]
+    return f"it has no attribute {lacking[0]!r}" if lacking else ""
+
+
+def _gives_its_outputs(choice: NetworkChoice) -> str:
+    """Its forward pass returns the outputs that it names, of the right size and finite."""
+    network: Any = _network(choice).eval()
+    found = network(*_fed(network))
+    if not isinstance(found, dict):
+        return f"forward returned {type(found).__name__}, not a dict of outputs by name"
+    if lacking := [name for name in network.outputs if name not in found]:
+        return f"it does not return {lacking[0]!r}, which `outputs` names"
+    expected = (2, 3, *(side * network.scale for side in SIZE))
+    if "image" in found and tuple(found["image"].shape) != expected:
+        return f"image is {tuple(found['image'].shape)}, not {expected}"
+    wrong = [name for name, output in found.items() if not bool(torch.isfinite(output).all())]
+    return f"{wrong[0]} holds values that are not finite" if wrong else ""
+
+
+def _takes_any_size(choice: NetworkChoice) -> str:
+    """It takes pictures with sides of any length."""
+    network: Any = _network(choice).eval()
+    found = network(*_fed(network, size=OTHER_SIZE))
+    sides = tuple(side * network.scale for side in OTHER_SIZE)
+    right = "image" not in found or tuple(found["image"].shape[-2:]) == sides
+    return "" if right else f"of {OTHER_SIZE} it makes {tuple(found['image'].shape[-2:])}, not {sides}"
+
+
+def _keeps_pictures_apart(choice: NetworkChoice) -> str:
+    """In eval mode a picture's result does not depend on who shares its batch, and is the same twice."""
+    network: Any = _network(choice).eval()
+    columns = _fed(network)
+    with torch.no_grad():
+        both, again, alone = network(*columns), network(*columns), network(*(column[:1] for column in columns))
+    for name, output in both.items():
+        if not torch.equal(output, again[name]):
+            return f"{name} differs from one call to the next"
+        if not torch.allclose(output[:1], alone[name], atol=1e-4):
+            return f"{name} of a picture depends on the other pictures of the batch"
+    return ""
+
+
+def _learns(choice: NetworkChoice) -> str:
+    """Gradients of its outputs reach its weights."""
+    network: Any = _network(choice).train()
+    sum(output.float().square().mean() for output in network(*_fed(network)).values()).backward()
+    learning = [weight for weight in network.parameters() if weight.requires_grad]
+    if not learning:
+        return "it has no weights that learn"
+    return "" if any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in learning) else "none does"
+
+
+def _is_kept_in_a_file(choice: NetworkChoice) -> str:
+    """A model file keeps it: what is loaded makes the same pictures."""
+    network: Any = _network(choice).eval()
+    columns = _fed(network)
+    description = {"network": choice.model_dump(mode="json", exclude={"init"}), "scale": network.scale}
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        file = str(Path(folder) / "model.safetensors")
+        save_model(file, network, description)
+        loaded, _ = load_model(file)
+        before, after = network(*columns), loaded(*columns)
+    wrong = [name for name in before if not torch.equal(before[name], after[name])]
+    return f"{wrong[0]} differs after loading: something that counts is no parameter and no buffer" if wrong else ""
+
+
+def _gives_logits(choice: DiscriminatorNetworkChoice) -> str:
+    """It returns logits of pictures, and a gradient with respect to them."""
+    arguments = choice.arguments()
+    size, channels = arguments.get("size", 64), arguments.get("in_channels", 3)
+    side = (size, size) if isinstance(size, int) else tuple(size)
+    pictures = _pictures(2, side, channels).requires_grad_()
+    logits = choice.part(**arguments)(pictures)
+    if logits.shape[:2] != (2, 1):
+        return f"logits are {tuple(logits.shape)}, not (2, 1) or (2, 1, h, w)"
+    logits.mean().backward()
+    return "" if pictures.grad is not None and bool(torch.isfinite(pictures.grad).all()) else "there is no gradient"
+
+
+def _has_features(choice: FeatureChoice) -> str:
+    """It returns the features of each of its layers."""
+    network = choice.part(**{**choice.arguments(), **({"weights": "none"} if "weights" in choice.parameters else {})})
+    found = network.features(_pictures(1, (64, 64)), tuple(choice.part.layers))
+    lacking = [layer for layer in choice.part.layers if layer not in found]
+    return f"it has no features of {lacking[0]!r}" if lacking else ""
+
+
+def _loss_of(choice: TermChoice, prediction: Tensor, target: Tensor) -> Tensor:
+    found = choice.part(**choice.arguments())(prediction, target)
+    value: Tensor = found[0] if isinstance(found, tuple) else found
+    return value
+
+
+def _is_a_scalar(choice: TermChoice) -> str:
+    """It returns a finite scalar whose gradient reaches the prediction, and no target."""
+    if choice.part.reads != "outputs" or choice.feature_taps():
+        return ""
+    prediction, target = _pictures().requires_grad_(), _pictures(2, SIZE).flip(-1).requires_grad_()
+    value = _loss_of(choice, prediction, target)
+    if value.ndim or not bool(torch.isfinite(value)):
+        return f"it returned {tuple(value.shape)}, not a finite scalar"
+    value.backward()
+    if prediction.grad is None or not bool(torch.isfinite(prediction.grad).all()):
+        return "no finite gradient reaches the prediction"
+    return "" if bool(prediction.grad.abs().sum() > 0) else "the gradient with respect to the prediction is 0"
+
+
+def _is_least_where_equal(choice: TermChoice) -> str:
+    """Equal pictures cost no more than different ones, and no gradient that is not finite."""
+    if choice.part.reads != "outputs" or choice.feature_taps():
+        return ""
+    same, other = _pictures().requires_grad_(), _pictures().flip(-1)
+    value = _loss_of(choice, same, same.detach().clone())
+    value.backward()
+    if same.grad is not None and not bool(torch.isfinite(same.grad).all()):
+        return "of equal pictures the gradient is not finite"
+    return "" if value <= _loss_of(choice, same, other) else "different pictures cost less than equal ones"
+
+
+def _is_a_share(choice: MaskChoice) -> str:
+    """It returns shares of 0 to 1 that fit the pictures, without a gradient."""
+    prediction, target = _pictures().requires_grad_(), _pictures().flip(-1)
+    batch = dict.fromkeys(choice.columns(), _pictures())
+    mask = choice.part(**choice.arguments())(prediction, target, batch, 10)
+    if mask.requires_grad:
+        return "a gradient goes through it"
+    if torch.broadcast_shapes(mask.shape, target.shape) != target.shape:
+        return f"it is {tuple(mask.shape)}, which does not fit {tuple(target.shape)}"
+    return "" if mask.min() >= 0 and mask.max() <= 1 else f"it reaches from {mask.min():g} to {mask.max():g}"
+
+
+def _is_of_its_seed(choice: DegradationChoice) -> str:
+    """What is random in it is of its seed alone, and of the picture's place in the batch."""
+    picture = _pictures()
+    arguments = choice.arguments()
+    one, same, alone = (choice.part(given, seed=7, **arguments) for given in (picture, picture, picture[:1]))
+    if not torch.equal(one, same):
+        return "two calls with one seed differ"
+    return "" if torch.equal(one[:1], alone) else "the first picture depends on the others of the batch"
+
+
+def _degrades_pictures(choice: DegradationChoice) -> str:
+    """It returns finite pictures of the same size, or of the size that its setting says, and leaves its input alone."""
+    picture = _pictures()
+    before = picture.clone()
+    found = choice.part(picture, seed=3, **choice.arguments())
+    if not torch.equal(picture, before):
+        return "it changes the picture that it is given"
+    by = getattr(choice.part, "reduces_by", "")
+    times = getattr(choice, by) if by else 1
+    expected = (2, 3, *(-(-side // times) for side in SIZE))
+    if tuple(found.shape) != expected:
+        return f"of {tuple(picture.shape)} it makes {tuple(found.shape)}, not {expected}"
+    return "" if bool(torch.isfinite(found).all()) else "it holds values that are not finite"
+
+
+def _is_a_column(column: DerivedColumn) -> str:
+    """It returns a column of each picture by itself, and leaves its input alone."""
+    from acutance.imaging.derivations import kept
+
+    extra = len(_positional(column.part)) - 1
+    given = [_pictures(), *(torch.rand(2, 2) for _ in range(extra))]
+    before = [one.clone() for one in given]
+    both, alone = kept(column, given), kept(column, [one[:1] for one in given])
+    if not all(torch.equal(a, b) for a, b in zip(given, before, strict=True)):
+        return "it changes what it is given"
+    if both.ndim not in (2, 4) or len(both) != 2:
+        return f"it returns {tuple(both.shape)}, not (B, C, H, W) and not (B, n)"
+    if not torch.allclose(both[:1].double(), alone.double(), atol=1e-4):
+        return "the column of a picture depends on the others of the batch"
+    return "" if bool(torch.isfinite(both).all()) else "it holds values that are not finite"
+
+
+def _positional(function: Callable[..., Any]) -> list[str]:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [name for name, one in inspect.signature(function).parameters.items() if one.kind in kinds]
+
+
+def _measures(metric: Metric) -> str:
+    """It measures pictures, and finds equal ones no worse than others."""
+    side = 64
+    truth = (255 * np.random.default_rng(0).random((side, side, 3))).astype(np.uint8)
+    other = np.ascontiguousarray(truth[::-1])
+    seen = [one[..., 1].astype(np.float64) if metric.on == "plane" else one for one in (truth, other)]
+    if not metric.needs_truth:
+        value = metric.function(seen[0])
+        return "" if isinstance(value, float) else f"it returned {type(value).__name__}, not a float"
+    equal, different = metric.function(seen[0], seen[0]), metric.function(seen[1], seen[0])
+    better = equal >= different if metric.goal == "maximize" else equal <= different
+    return "" if better else f"equal pictures score {equal:g}, different ones {different:g}"
+
+
+CHECKS: Mapping[str, tuple[Callable[[Any], str], ...]] = {
+    "network": (
+        _says_what_it_is, _gives_its_outputs, _takes_any_size, _keeps_pictures_apart, _learns, _is_kept_in_a_file,
+    ),
+    "discriminator": (_gives_logits,),
+    "feature_network": (_has_features,),
+    "loss": (_is_a_scalar, _is_least_where_equal),
+    "mask": (_is_a_share,),
+    "degradation": (_is_of_its_seed, _degrades_pictures),
+    "derivation": (_is_a_column,),
+    "metric": (_measures,),
+}  # fmt: skip
