@@ -14,6 +14,10 @@ from acutance.parts.names import PARTS, group
 from acutance.parts.sources import is_source_part, load_part
 
 
+NAMED_ONLY = {"measure", "amount", "protocol"}
+"""Kinds whose parts have no `module:Name` in files: there it stands for a metric."""
+
+
 def names(kind: str) -> list[str]:
     """Return the names of a kind of part, ours first; nothing is imported for it."""
     return list(dict.fromkeys([*PARTS[kind], *(entry.name for entry in _installed(kind))]))
@@ -55,7 +59,7 @@ class Registry(Mapping[str, Any]):
 
 def exists(kind: str, name: str) -> bool:
     """Tell whether a name is known; of one with a colon, that is seen when it is loaded."""
-    return ":" in name or name in names(kind)
+    return name in names(kind) or (":" in name and kind not in NAMED_ONLY)
 
 
 def origin(kind: str, name: str) -> str:
