@@ -28,12 +28,12 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import torch
-from acutance.imaging.extractors import on_unit_range
 from machine import cpu
 
 from acutance.config import pipeline as pipelines
 from acutance.config.data import DataSettings
 from acutance.data import Manifest, Stream, load_catalogue, open_columns, prepare, read_picture, shards_folder
+from acutance.imaging.derivations import derive_columns
 from acutance.imaging.detail import detail_of
 from acutance.losses.pixel import inside
 
@@ -80,8 +80,8 @@ def use_one_core() -> None:
 
 
 def changed(data: DataSettings, **numbers: float) -> DataSettings:
-    assert data.detail is not None
-    return data.model_copy(update={"detail": data.detail.model_copy(update=numbers)})
+    derive = {name: column.model_copy(update=numbers) for name, column in data.derive.items()}
+    return data.model_copy(update={"derive": derive})
 
 
 def made(data: DataSettings, root: str) -> tuple[float, Manifest, dict[str, Any]]:
@@ -105,16 +105,13 @@ def stored(manifest: Manifest, columns: dict[str, Any], batch: int, patch: int) 
 def computed(
     manifest: Manifest, columns: dict[str, Any], batch: int, patch: int, margin: int, data: DataSettings
 ) -> Callable[[int], Any]:
-    assert data.detail is not None
     pictures = {name: columns[name] for name in ("hr", "lr")}
     stream = stream_of(manifest, pictures, batch, patch + 2 * margin * SCALE)
-    extract, numbers = on_unit_range(data.detail.type), data.detail.arguments()
 
     def cut_and_extract(step: int) -> dict[str, torch.Tensor]:
         whole = stream.batch(step)
         seen = {"hr": inside(whole["hr"], margin * (SCALE - 1)), "lr": whole["lr"]}
-        details = {f"{name}_detail": inside(extract(seen[name], **numbers), margin) for name in seen}
-        return {name: inside(picture, margin) for name, picture in seen.items()} | details
+        return {name: inside(picture, margin) for name, picture in derive_columns(seen, data.derive).items()}
 
     return cut_and_extract
 

@@ -39,10 +39,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from acutance.config.pipeline import Stage
 from acutance.data.stream import Stream
-from acutance.losses import TERMS
 from acutance.losses.objective import Objective
-from acutance.models import DISCRIMINATORS, NETWORKS
-from acutance.models.features import FEATURE_NETWORKS
+from acutance.models.features import VGG19
 from acutance.training.learner import Learner
 
 GPU = torch.cuda.is_available()
@@ -132,10 +130,10 @@ def stage_of(terms: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
 def parts_of(settings: dict[str, Any]) -> dict[str, nn.Module]:
     """Return the networks that every way starts from."""
     stage = Stage.model_validate(settings)
-    parts: dict[str, nn.Module] = {"network": NETWORKS[stage.network.type](**stage.network.arguments())}
+    parts: dict[str, nn.Module] = {"network": stage.network.part(**stage.network.arguments())}
     for discriminator in stage.discriminators.values():
-        parts["judge"] = DISCRIMINATORS[discriminator.network.type](**discriminator.network.arguments())
-        parts["eyes"] = FEATURE_NETWORKS["vgg19"](weights="none").eval().requires_grad_(False)
+        parts["judge"] = discriminator.network.part(**discriminator.network.arguments())
+        parts["eyes"] = VGG19(weights="none").eval().requires_grad_(False)
     return parts
 
 
@@ -144,7 +142,7 @@ def learner(settings: dict[str, Any], parts: dict[str, nn.Module]) -> Learner:
     terms = []
     for term in stage.objective:
         looks = {"network": own["eyes"]} if term.type == "perceptual" else {}
-        terms.append((term.name, TERMS[term.type](**term.arguments() | looks), term.on, term.weight))
+        terms.append((term.name, term.part(**term.arguments() | looks), term.on, term.weight))
     judges = {"image": own["judge"].to(DEVICE)} if "judge" in own else {}
     return Learner(stage, own["network"].to(DEVICE), Objective(terms).to(DEVICE), judges)
 

@@ -213,8 +213,9 @@ def measured_on(work: CampaignContext) -> list[Source]:
 def variant(job: StagePlan, rate: float, folder: str) -> StagePlan:
     """Return the job with another learning rate and a folder of its own."""
     mark = fingerprint([job.fingerprint, rate])
-    settings = {**job.settings, "optimiser": {**job.settings["optimiser"], "learning_rate": rate}}
-    return replace(job, settings=settings, fingerprint=mark, folder=f"{folder}/stages/{mark}")
+    optimiser = job.stage.optimiser.model_copy(update={"learning_rate": rate})
+    stage = job.stage.model_copy(update={"optimiser": optimiser})
+    return replace(job, stage=stage, fingerprint=mark, folder=f"{folder}/stages/{mark}")
 
 
 # What came of them

@@ -18,7 +18,7 @@ from command_line import Here
 
 @pytest.fixture
 def model(tmp_path: Path) -> str:
-    description = {"network": {"type": "rrdbnet", "blocks": 1, "channels": 4}, "scale": 4, "detail": None}
+    description = {"network": {"type": "rrdbnet", "blocks": 1, "channels": 4}, "scale": 4}
     save_model(str(tmp_path / "m.safetensors"), RRDBNet(blocks=1, channels=4), description)
     return str(tmp_path / "m.safetensors")
 

@@ -21,7 +21,7 @@ PICTURE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 @pytest.fixture
 def model(tmp_path: Path) -> str:
     path = str(tmp_path / "m.safetensors")
-    description = {"network": {"type": "rrdbnet", "blocks": 1, "channels": 4}, "scale": 4, "detail": None}
+    description = {"network": {"type": "rrdbnet", "blocks": 1, "channels": 4}, "scale": 4}
     save_model(path, RRDBNet(blocks=1, channels=4), description)
     return path
 

@@ -72,7 +72,7 @@ def cluster(bucket: str) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = str(tmp_path_factory.mktemp("model") / "m.safetensors")
-    description = {"network": {"type": "rrdbnet", "blocks": 1, "channels": 4}, "scale": 4, "detail": None}
+    description = {"network": {"type": "rrdbnet", "blocks": 1, "channels": 4}, "scale": 4}
     save_model(path, RRDBNet(blocks=1, channels=4), description)
     return path
 

@@ -9,18 +9,19 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from acutance import parts
 from acutance.config import pipeline as pipelines
 from acutance.config import search_space as campaigns
 from acutance.config.length import mark_of, scaled
 from acutance.config.pipeline import Stage
-from acutance.config.schema import _models
+from acutance.config.schema import Choice, _models
 from acutance.config.search_space.settings import Asha, Median, Pbt
 from acutance.errors import ConfigError
 from command_line import REPOSITORY
 
 NOT_THE_SCHEDULE = {
     "checkpoint_every", "report_every", "Validation.every",  # intervals, and at the end in any case
-    "batch", "patch", "scales", "margin", "pad", "seed", "accumulate", "workers", "skips",
+    "batch", "patch", "scales", "pad", "seed", "accumulate", "workers", "skips",
     "SubImages.size", "SubImages.stride", "Asha.reduction_factor", "Median.after", "Pbt.population",
 }  # fmt: skip
 """What is a whole number of a stage, a term, a mask or a scheduler, and not of steps."""
@@ -45,12 +46,15 @@ def numbers(model: type[BaseModel], seen: set[type]) -> Iterator[tuple[str, bool
 
 
 def leaves(hint: Any) -> set[Any]:
-    parts = typing.get_args(hint)
-    return set().union(*map(leaves, parts)) if parts else {hint}
+    inside = typing.get_args(hint)
+    return set().union(*map(leaves, inside)) if inside else {hint}
 
 
 def models(hint: Any) -> list[type[BaseModel]]:
-    return _models(hint) or [model for part in typing.get_args(hint) for model in models(part)]
+    """Return the settings that a type stands for; of a choice those of all parts that can be chosen."""
+    found = _models(hint) or [model for part in typing.get_args(hint) for model in models(part)]
+    chosen = [one.settings_of(name) for one in found if issubclass(one, Choice) for name in parts.names(one.kind)]
+    return [one for one in found if not issubclass(one, Choice)] + chosen
 
 
 def test_every_whole_number_of_a_stage_is_known_to_follow_its_length_or_not_to() -> None:

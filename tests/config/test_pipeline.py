@@ -62,7 +62,7 @@ def test_a_trials_values_come_after_the_profile_and_overrides_last() -> None:
             "stages.highpass.validation.metrics: accuracy measures 'logits'; highpass gives highpass",
         ),
         ("stages.fidelity.needs=[gan]", "wait for one another"),
-        ("data.detail=null", "needs the column 'hr_detail'"),
+        ("data.derive={}", "needs the column 'hr_detail'"),
         (
             "stages.gan.workers=3",
             "stages.gan.workers: a batch of 16 cannot be shared by 3 workers; choose one of 1, 2, 4, 8, 16",
@@ -71,9 +71,18 @@ def test_a_trials_values_come_after_the_profile_and_overrides_last() -> None:
         ("stages.gan.objective.adversarial.on=picture", "stages.gan.objective adversarial on: there is no 'picture'"),
         ("stages.gan.objective.feature.name=pixel", "two terms are named pixel"),
         ("stages.highpass.derive.highpass.of=hq", "stages.highpass.derive.highpass.of: there is no 'hq'"),
-        ("data.detail={type: gif}", "stages.gan.network.detail_planes: 1 where data.detail, gif, makes 3"),
-        ("data.detail={type: wls}", "stages.gan.discriminators.detail.network.in_channels: 1 where data.detail, wls"),
-        ("data.detail_margin=12", "stages.gan.patch: 64 and its margins are larger than data.subimages.size"),
+        (
+            "data.derive.lr_detail={type: gif, of: lr}",
+            "stages.gan.network.detail_planes: 1 where data.derive.lr_detail, gif, makes 3",
+        ),
+        (
+            "data.derive.hr_detail={type: wls, of: hr}",
+            "stages.gan.discriminators.detail.network.in_channels: 1 where data.derive.hr_detail, wls",
+        ),
+        (
+            "data.derive.lr_detail={type: lgs, of: lr, margin: 12}",
+            "stages.gan.patch: 64 and its margins are larger than data.subimages.size",
+        ),
         (
             "stages.gan.objective.feature={type: perceptual, network: vgg19, layers: [conv5_5]}",
             "stages.gan.objective.perceptual: vgg19 has no layer 'conv5_5'; did you mean 'conv5_4'?",

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 
-from acutance.config.schema import Seed, Strict, choice_of, load_yaml, override, parse_override, validate
+from acutance.config.schema import Choice, Seed, Strict, load_yaml, override, parse_override, validate
 from acutance.errors import ConfigError
+from acutance.parts.names import PARTS
 
 
 def blur(picture: Any, *, sigma: float = 1.0, kind: Literal["box", "gaussian"] = "gaussian") -> Any:
@@ -17,11 +18,19 @@ def noise(picture: Any, *, sigma: float) -> Any:
     return picture, sigma
 
 
-FILTERS = {"blur": blur, "noise": noise}
+@pytest.fixture(autouse=True)
+def _filters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kind of part with two names, which are defined above."""
+    filters = {function.__name__: f"{__name__}:{function.__name__}" for function in (blur, noise)}
+    monkeypatch.setitem(PARTS, "filter", filters)  # type: ignore[arg-type]
+
+
+class FilterChoice(Choice):
+    kind: ClassVar[str] = "filter"
 
 
 class Settings(Strict):
-    filters: list[choice_of(FILTERS)]  # type: ignore[valid-type]
+    filters: list[FilterChoice]
     count: int = 1
     seed: Seed = 0
 

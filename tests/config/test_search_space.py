@@ -66,7 +66,7 @@ def test_every_search_space_and_table_fits_its_pipeline(file: Path) -> None:
         ("parameters={optimiser.learning_rate: {float: [2, 1]}}", "above the upper one"),
         ("parameters={optimiser.learning_rate: {float: [0, 1], log: true}}", "starts above 0"),
         ("parameters={optimiser.learning_rate: {float: [-1, 1e-3]}}", "greater than 0"),
-        ("parameters={data.detail.alpah: {choice: [1, 2]}}", "did you mean 'alpha'?"),
+        ("parameters={data.derive.*.alpah: {choice: [1, 2]}}", "did you mean 'alpha'?"),
         ("parameters={}", "a search needs some"),
         ("sampler.type=grid", "a grid needs a finite number"),
         ("overrides={stages.gan.stpes: 3}", "did you mean 'steps'?"),
@@ -157,9 +157,9 @@ def test_a_grid_has_every_combination_of_stepped_ranges() -> None:
 
 def test_parameters_are_placed_inside_the_stage_or_from_the_top() -> None:
     campaign = campaign_of()
-    assert campaign.placed({"optimiser.learning_rate": 1, "data.detail.alpha": 2, "stages.fidelity.steps": 3}) == {
+    assert campaign.placed({"optimiser.learning_rate": 1, "data.derive.*.alpha": 2, "stages.fidelity.steps": 3}) == {
         "stages.gan.optimiser.learning_rate": 1,
-        "data.detail.alpha": 2,
+        "data.derive.*.alpha": 2,
         "stages.fidelity.steps": 3,
     }
 
@@ -216,10 +216,10 @@ def test_a_table_starts_from_a_row_of_another_beneath_its_own_values() -> None:
     assert found.points is not None
     seeds = {"stages.highpass.seed": 0, "stages.fidelity.seed": 0, "stages.gan.seed": 0}
     assert found.points[0].values == {"stages.gan.steps": 5, **seeds}
-    values = {"optimiser.learning_rate": 1e-3, "steps": 9, "data.detail.alpha": 2}
+    values = {"optimiser.learning_rate": 1e-3, "steps": 9, "data.derive.*.alpha": 2}
     settled = started(found, Start("first", "0.001", values))
     assert settled.points is not None
-    inherited = {"stages.gan.optimiser.learning_rate": 1e-3, "data.detail.alpha": 2}
+    inherited = {"stages.gan.optimiser.learning_rate": 1e-3, "data.derive.*.alpha": 2}
     assert [point.values for point in settled.points] == [
         {**inherited, "stages.gan.steps": steps, **seeds} for steps in (5, 6)
     ]
@@ -290,7 +290,7 @@ def test_the_papers_procedure_goes_from_mu_to_tap_to_esrgan() -> None:
 def test_a_table_starts_from_a_public_file_as_far_as_it_fits() -> None:
     start = "overrides.stages.gan.network.init.main=RRDB_PSNR_x4.pth"
     found = campaigns.load(REPOSITORY / "search_spaces" / "dsrgan.yaml", [start], table="table_1")
-    assert found.campaign.overrides["data.detail_margin"] is None
+    assert found.campaign.overrides["data.derive.*.stored"] is True
     content = found.base.model_dump(mode="json", by_alias=True)
     orders = {point.row: resolve(content, point.values, "a test").order("gan") for point in found.points or []}
     assert orders == {"No. 1": ["fidelity", "gan"], "No. 2": ["gan"], "No. 3": ["gan"], "No. 4": ["gan"]}

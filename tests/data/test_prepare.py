@@ -67,9 +67,13 @@ def photograph() -> np.ndarray:
     return read_picture(CATALOGUE.find("photographs_heldout")[0].path)
 
 
+def details(**changes: object) -> dict[str, dict[str, object]]:
+    return {f"{of}_detail": {"type": "lgs", "of": of, "stored": True, **changes} for of in ("hr", "lr")}
+
+
 def settings(folder: Path | str, **changes: object) -> DataSettings:
     cuts = {"size": 48, "stride": 32}
-    content = {"train": str(folder), "subimages": cuts, "detail": {"type": "lgs"}, **changes}
+    content = {"train": str(folder), "subimages": cuts, "derive": details(), **changes}
     return validate(DataSettings, content, "a test")
 
 
@@ -215,7 +219,7 @@ def test_mistakes_are_found_before_anything_is_written(good: Path, tmp_path: Pat
     with pytest.raises(ConfigError, match="no multiple of the scale"):
         prepare(settings(good, subimages={"size": 50, "stride": 32}), 4, CATALOGUE, str(root), alone=True)
     with pytest.raises(ConfigError, match="iterations is 0"):
-        prepare(settings(good, detail={"type": "lgs", "iterations": 0}), 4, CATALOGUE, str(root), alone=True)
+        prepare(settings(good, derive=details(iterations=0)), 4, CATALOGUE, str(root), alone=True)
     with pytest.raises(DataError, match="no such folder"):
         prepare(settings(tmp_path / "absent"), 4, CATALOGUE, str(root), alone=True)
     assert not list(tmp_path.rglob("manifest.json"))
@@ -295,7 +299,7 @@ def test_shards_may_live_on_s3(good: Path, tmp_path: Path, s3: str) -> None:
 
 
 def test_the_packaged_photographs_can_be_prepared(tmp_path: Path) -> None:
-    manifest = prepare(settings("photographs_heldout", detail=None), 4, CATALOGUE, str(tmp_path), alone=True)
+    manifest = prepare(settings("photographs_heldout", derive={}), 4, CATALOGUE, str(tmp_path), alone=True)
     assert [source.name for source in manifest.sources] == ["chelsea", "china", "coffee"]
     assert manifest.skipped == []
     assert set(manifest.columns) == {"hr", "lr"}

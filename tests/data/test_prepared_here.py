@@ -50,15 +50,21 @@ def columns(pictures: Path, manifest: Manifest, *names: str) -> dict[str, np.mem
     return open_columns(f"{pictures.parent}/out/shards/{manifest.fingerprint}", names, scratch)
 
 
+def weight_map(alpha: float) -> dict[str, dict[str, object]]:
+    differences = {"type": "difference_statistics", "of": "hr", "stored": True}
+    weight = {"type": "weight_map", "of": ["hr", "hr_differences"], "margin": 1, "alpha": alpha}
+    return {"hr_differences": differences, "hr_weight": weight}
+
+
 def test_of_a_weight_map_each_row_has_the_statistics_of_its_whole_picture(pictures: Path) -> None:
     """The picture as it was cropped to the scale; any alpha takes the same shards."""
-    manifest = prepared(pictures, weight_map={"alpha": 0.2})
+    manifest = prepared(pictures, derive=weight_map(0.2))
     stored = columns(pictures, manifest, "hr_differences")["hr_differences"]
     rows = {source.name: source.rows for source in manifest.sources}
     first = difference_statistics(torch.from_numpy(picture(*SIZES["a"], ord("a"))[:50].transpose(2, 0, 1).copy()))
     assert np.array_equal(stored[: rows["a"]], np.tile(first.numpy(), (rows["a"], 1)))
     assert not np.isclose(stored[rows["a"] :, 1], stored[0, 1]).any()
-    assert prepared(pictures, weight_map={"alpha": 0}).fingerprint == manifest.fingerprint
+    assert prepared(pictures, derive=weight_map(0)).fingerprint == manifest.fingerprint
     assert prepared(pictures).fingerprint != manifest.fingerprint
 
 

@@ -140,7 +140,7 @@ def test_values_are_converted_exactly() -> None:
 
 def test_differences_come_as_they_are_stored() -> None:
     differences = np.linspace(-1, 1, 768).astype(np.float16).reshape(1, 16, 16, 3)
-    columns, codings = {"hr_detail": differences}, {"hr_detail": "difference"}
+    columns, codings = {"hr_detail": differences}, {"hr_detail": "value"}
     batch = stream(columns, codings=codings, patch=16, batch=1, augment="none").batch(0)
     assert batch["hr_detail"].dtype == torch.float32
     assert np.array_equal(batch["hr_detail"][0].permute(1, 2, 0).numpy(), differences[0].astype(np.float32))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from acutance.imaging.extractors import EXTRACTORS
 
 from acutance.config.data import DataSettings, SubImages
 from acutance.config.schema import validate
@@ -16,13 +16,21 @@ from acutance.data.columns import columns_of
 from acutance.data.subimages import corners, crop_to_multiple, cut, layers, starts
 from acutance.errors import ConfigError
 from acutance.fingerprint import file_sha256
+from acutance.imaging import detail_of, guided_filter_detail, least_squares_detail
 from acutance.imaging.resize import imresize_uint8
 
+DIFFERENCES = {"type": "difference_statistics", "of": "hr", "stored": True}
+IN_STEPS = {"type": "highpass", "of": "hr"}
 CATALOGUE = load_catalogue(Path(__file__).resolve().parents[2] / "pipelines" / "datasets.yaml")
 
 
+def details(kind: str = "lgs", **changes: object) -> dict[str, dict[str, object]]:
+    """The detail layers of both pictures, as a file gives them."""
+    return {f"{of}_detail": {"type": kind, "of": of, "stored": True, **changes} for of in ("hr", "lr")}
+
+
 def settings(**changes: object) -> DataSettings:
-    content = {"train": "x", "subimages": {"size": 48, "stride": 24}, "detail": {"type": "lgs"}, **changes}
+    content = {"train": "x", "subimages": {"size": 48, "stride": 24}, "derive": details(), **changes}
     return validate(DataSettings, content, "a test")
 
 
@@ -102,61 +110,64 @@ def test_layers_are_those_of_the_whole_picture(photograph: np.ndarray) -> None:
 
 def test_detail_layers_are_the_extractors_own(photograph: np.ndarray) -> None:
     hr = crop_to_multiple(photograph, [4])
-    made = layers(hr, settings(detail={"type": "lgs", "alpha": 2.0}), 4)
+    made = layers(hr, settings(derive=details(alpha=2.0)), 4)
     for name in ("hr", "lr"):
         picture = torch.from_numpy(made[name]).permute(2, 0, 1)
-        expected = EXTRACTORS["lgs"](picture, alpha=2.0)[0].numpy()
+        expected = detail_of(picture, alpha=2.0)[0].numpy()
         error = np.abs(made[f"{name}_detail"][..., 0].astype(np.float32) - expected)
         assert error.max() <= np.abs(expected).max() * 2**-11
         assert expected.std() > 0.01
 
 
-@pytest.mark.parametrize(("kind", "changed"), [("gif", {"radius": 3}), ("wls", {"lam": 0.5})])
+@pytest.mark.parametrize(
+    ("kind", "extract", "changed"),
+    [("gif", guided_filter_detail, {"radius": 3}), ("wls", least_squares_detail, {"lam": 0.5})],
+)
 def test_differences_are_stored_signed_and_in_colour(
-    kind: str, changed: dict[str, float], photograph: np.ndarray
+    kind: str, extract: Callable[..., torch.Tensor], changed: dict[str, float], photograph: np.ndarray
 ) -> None:
     """Sixteen bits keep them to 2^-12 of a picture's whole range, where they are below a quarter of it."""
-    chosen = settings(detail={"type": kind, **changed})
+    chosen = settings(derive=details(kind, **changed))
     hr = crop_to_multiple(photograph[:60, :80], [4])
     made, columns = layers(hr, chosen, 4), columns_of(chosen, 4)
     for name in ("hr", "lr"):
         column, layer = columns[f"{name}_detail"], made[f"{name}_detail"]
-        assert (column.coding, column.dtype, column.shape[2]) == ("difference", layer.dtype.name, layer.shape[2])
-        expected = EXTRACTORS[kind](torch.from_numpy(made[name]).permute(2, 0, 1), **changed).permute(1, 2, 0).numpy()
+        assert (column.coding, column.dtype, column.shape[2]) == ("value", layer.dtype.name, layer.shape[2])
+        expected = extract(torch.from_numpy(made[name]).permute(2, 0, 1), **changed).permute(1, 2, 0).numpy()
         assert expected.min() < 0 < expected.max()
         assert np.abs(layer.astype(np.float32) - expected).max() <= 2**-12
     assert {name: column.coding for name, column in columns.items() if "detail" not in name} == {
         "hr": "pixels",
         "lr": "pixels",
     }
-    assert dataset_fingerprint(chosen, 4, []) != dataset_fingerprint(settings(detail={"type": kind}), 4, [])
+    assert dataset_fingerprint(chosen, 4, []) != dataset_fingerprint(settings(derive=details(kind)), 4, [])
 
 
 def test_layers_that_were_not_asked_for_are_not_made(photograph: np.ndarray) -> None:
     hr = crop_to_multiple(photograph, [4])
-    assert set(layers(hr, settings(detail=None), 4)) == {"hr", "lr"}
-    assert set(layers(hr, settings(degradation=None), 4)) == {"hr", "hr_detail"}
-    assert set(columns_of(settings(degradation=None, detail=None), 4)) == {"hr"}
+    assert set(layers(hr, settings(derive={}), 4)) == {"hr", "lr"}
+    alone = settings(degradation=None, derive={"hr_detail": details()["hr_detail"]})
+    assert set(layers(hr, alone, 4)) == {"hr", "hr_detail"}
+    assert set(layers(hr, settings(derive=details(stored=False)), 4)) == {"hr", "lr"}
+    assert set(columns_of(settings(degradation=None, derive={}), 4)) == {"hr"}
 
 
 @pytest.mark.parametrize("scale", [2, 4])
 def test_lr_pictures_are_the_older_matlabs(photograph: np.ndarray, scale: int) -> None:
     hr = crop_to_multiple(photograph, [scale])
     expected = imresize_uint8(torch.tensor(hr).permute(2, 0, 1), 1 / scale).permute(1, 2, 0)
-    assert np.array_equal(layers(hr, settings(detail=None), scale)["lr"], expected.numpy())
+    assert np.array_equal(layers(hr, settings(derive={}), scale)["lr"], expected.numpy())
 
 
 def test_settings_have_defaults_and_refuse_what_they_do_not_know() -> None:
     plain = validate(DataSettings, {"train": "x", "subimages": {"size": 48, "stride": 24}}, "a test")
-    assert (plain.degradation.type, plain.detail) == ("bicubic", None)
+    assert (plain.degradation.type, plain.derive) == ("bicubic", {})
     with pytest.raises(ConfigError, match="bicubic"):
         settings(degradation={"type": "bicubc"})
     with pytest.raises(ConfigError, match="did you mean 'stride'"):
         settings(subimages={"size": 48, "strid": 24})
-    with pytest.raises(ConfigError, match=r"weight_map.*alpha"):
-        settings(weight_map={"alpha": -1})
-    with pytest.raises(ConfigError, match=r"detail.*alpha"):
-        settings(detail={"type": "lgs", "alpha": "big"})
+    with pytest.raises(ConfigError, match=r"derive\.hr_detail\.alpha"):
+        settings(derive=details(alpha="big"))
 
 
 @pytest.mark.parametrize("key", ["size", "stride"])
@@ -179,10 +190,11 @@ def test_the_fingerprint_depends_on_contents_and_settings_not_on_places(tmp_path
         of("here", b"two"),
         of("here", name="b"),
         of("here", scale=2),
-        of("here", detail=None),
-        of("here", detail={"type": "lgs", "alpha": 3}),
+        of("here", derive={}),
+        of("here", derive=details(alpha=3)),
         of("here", subimages={"size": 48, "stride": 48}),
-        of("here", weight_map={"alpha": 0.2}),
+        of("here", derive=details() | {"hr_differences": DIFFERENCES}),
     ]
     assert len({first, *others}) == 8
-    assert first == of("here", detail={"type": "lgs", "alpha": 4.0})  # the default, written out
+    assert first == of("here", derive=details(alpha=4.0))  # the default, written out
+    assert first == of("here", derive=details(margin=8)) == of("here", derive=details() | {"edges": IN_STEPS})

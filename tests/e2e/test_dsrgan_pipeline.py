@@ -118,7 +118,7 @@ def test_an_extractor_takes_the_place_of_another(tmp_path: Path, profile: str) -
     for job in jobs:
         train_stage(job)
     network, description = load_model(jobs[-1].model)
-    assert description["detail"]["type"] == PROFILES[profile]["data.detail"]["type"]
+    assert description["derive"]["lr_detail"]["type"] == PROFILES[profile]["data.derive.lr_detail"]["type"]
     made = restore(network, description, skimage.data.coffee()[100:124, 100:132])
     assert (made["image"].shape, made["detail"].shape) == ((96, 128, 3), (96, 128, 3))
     assert made["detail"].std() > 0

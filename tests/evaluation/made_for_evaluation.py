@@ -54,7 +54,7 @@ def model_file(path: Path, *, scale: int = 4) -> str:
     description = {
         "network": settings,
         "scale": scale,
-        "detail": {"type": "lgs"},
+        "derive": {"lr_detail": {"type": "lgs", "of": "lr"}},
         "stage": "gan",
         "title": "made",
     }

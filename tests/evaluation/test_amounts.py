@@ -30,6 +30,13 @@ def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray
     return made
 
 
+def weighted(alpha: float) -> dict[str, dict[str, object]]:
+    """The columns of a weight map, as a file gives them."""
+    differences = {"type": "difference_statistics", "of": "hr", "stored": True}
+    weight = {"type": "weight_map", "of": ["hr", "hr_differences"], "margin": 1, "alpha": alpha}
+    return {"hr_differences": differences, "hr_weight": weight}
+
+
 def amount(name: str, root: Path, **changes: object) -> float:
     content = {"train": str(root / "pictures"), "subimages": {"size": 32, "stride": 32}, "degradation": None, **changes}
     data = DataSettings.model_validate(content)
@@ -44,7 +51,7 @@ def test_the_share_is_that_of_whole_pictures_however_they_are_cut(
     maps = [weight_map(torch.from_numpy(p.transpose(2, 0, 1).copy()), alpha=0.5) for p in pictures]
     whole = 100 * float(torch.cat([m.flatten() for m in maps]).double().mean())
     subimages = {"size": cuts[0], "stride": cuts[1]}
-    assert amount("selected_percent", tmp_path, weight_map={"alpha": 0.5}, subimages=subimages) == pytest.approx(whole)
+    assert amount("selected_percent", tmp_path, derive=weighted(0.5), subimages=subimages) == pytest.approx(whole)
 
 
 def test_of_sub_images_with_gaps_it_is_their_own_share(tmp_path: Path, pictures: list[np.ndarray]) -> None:
@@ -56,7 +63,7 @@ def test_of_sub_images_with_gaps_it_is_their_own_share(tmp_path: Path, pictures:
             part = one[:, top : top + 24, left : left + 24]
             selected += float(weight_map(part, alpha=0.5, statistics=difference_statistics(one)).sum())
             values += part.numel()
-    seen = amount("selected_percent", tmp_path, weight_map={"alpha": 0.5}, subimages=subimages)
+    seen = amount("selected_percent", tmp_path, derive=weighted(0.5), subimages=subimages)
     assert seen == pytest.approx(100 * selected / values)
 
 
@@ -66,14 +73,14 @@ def test_the_shares_of_bsd100(data_root: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     content = {"train": str(data_root / "benchmarks" / "BSD100" / "HR"), "subimages": {"size": 120, "stride": 60}}
     alphas, root = [1 / 7, 1 / 6, 1 / 5, 1 / 4, 1 / 3], str(tmp_path / "out")
-    cut = [DataSettings(**content, degradation=None, weight_map={"alpha": alpha}) for alpha in alphas]
+    cut = [DataSettings(**content, degradation=None, derive=weighted(alpha)) for alpha in alphas]
     made = prepare(cut[0], 1, Catalogue({}, ""), root, alone=True)
     shares = [AMOUNTS["selected_percent"].of(f"{root}/shards/{made.fingerprint}", data) for data in cut]
     assert [round(share, 2) for share in shares] == [78.80, 75.81, 71.83, 65.82, 57.82]
 
 
 def test_the_share_falls_with_alpha_from_all_of_it(tmp_path: Path, pictures: list[np.ndarray]) -> None:
-    shares = [amount("selected_percent", tmp_path, weight_map={"alpha": alpha}) for alpha in (0, 1 / 7, 1 / 5, 1 / 3)]
+    shares = [amount("selected_percent", tmp_path, derive=weighted(alpha)) for alpha in (0, 1 / 7, 1 / 5, 1 / 3)]
     assert shares[0] == amount("selected_percent", tmp_path) == 100
     assert shares == sorted(shares, reverse=True)
     assert len(set(shares)) == 4

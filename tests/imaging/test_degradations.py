@@ -8,10 +8,10 @@ from PIL import Image
 from ruamel.yaml import YAML
 from torch import Tensor
 
-from acutance.config.schema import Strict, choice_of, validate
+from acutance.config.data import DegradationChoice
+from acutance.config.schema import Strict, validate
 from acutance.errors import ConfigError
 from acutance.imaging import (
-    DEGRADATIONS,
     awgn,
     bicubic_reduction,
     blur,
@@ -130,7 +130,7 @@ steps:
 
 
 class Settings(Strict):
-    steps: list[choice_of(DEGRADATIONS, given=("seed",))]  # type: ignore[valid-type]
+    steps: list[DegradationChoice]
 
 
 def test_a_pipelines_sequence_is_its_steps_one_after_another() -> None:
@@ -166,7 +166,7 @@ def test_bytes_stay_bytes_until_noise_or_blur() -> None:
     ("step", "where", "message"),
     [
         ({"type": "agwn", "sigma": 1}, "steps[1].type", "did you mean 'awgn'"),
-        ({"sigma": 1}, "steps[1].type", "unknown type None"),
+        ({"sigma": 1}, "steps[1].type", "unknown type 'None'; valid are awgn"),
         ({"type": "awgn"}, "steps[1].sigma", "needs this setting"),
         ({"type": "awgn", "sigma": 1, "clamp": True}, "steps[1].clamp", "no setting 'clamp'"),
         ({"type": "awgn", "sigma": 1, "seed": 3}, "steps[1].seed", "no setting 'seed'"),

@@ -19,15 +19,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import acutance.imaging
+from acutance.config.data import DerivedColumn
 from acutance.imaging import (
     blurs,
     colour,
     degradations,
+    derivations,
     detail,
     detail_compiled,
     draws,
     edges,
-    extractors,
     frequency,
     gms,
     multigrid,
@@ -47,6 +48,7 @@ STEPS = [
 ]
 
 KERNEL = blurs.random_kernel(1)
+LGS = DerivedColumn.chosen({"type": "lgs", "of": "hr"})
 Size = Callable[[int, int, int], tuple[int, ...]]
 
 
@@ -134,6 +136,32 @@ CASES = {
     "degradations.jpeg": Case(
         lambda p: degradations.jpeg(p, quality=50), 0, 255, top=1, gives=None, same=False, devices=ON_METAL
     ),
+    "derivations.as_seen": Case(lambda p: derivations.as_seen(LGS, p / 255), 1, 2, takes=FLOATS, exact=False),
+    "derivations.bicubic": Case(
+        lambda p: derivations.bicubic(p, scale=3), -80 / 255, 335 / 255, top=1, takes=FLOATS, size=scaled(1 / 3)
+    ),
+    "derivations.counted": Case(
+        lambda p: derivations.counted(p, weightmap.difference_statistics(255 * p), alpha=0.25),
+        0,
+        1,
+        top=1,
+        takes=FLOATS,
+    ),
+    "derivations.differences": Case(
+        derivations.differences,
+        -255,
+        255,
+        top=1,
+        takes=FLOATS,
+        gives=torch.float64,
+        size=lambda c, h, w: (2,),
+        exact=False,
+    ),  # fmt: skip
+    "derivations.gif": Case(derivations.gif, -1, 1, top=1, takes=FLOATS),
+    "derivations.kept": Case(lambda p: derivations.kept(LGS, [p]), -20, 20, top=1, takes=FLOATS, size=one),
+    "derivations.lgs": Case(derivations.lgs, -20, 20, top=1, takes=FLOATS, size=one),
+    "derivations.seen": Case(lambda p: derivations.seen(LGS, [p]), 0, 1e4, top=1, takes=FLOATS, size=one, exact=False),
+    "derivations.wls": Case(derivations.wls, -1, 1, top=1, takes=FLOATS, exact=False, devices=ON_METAL),
     "detail.detail_of": Case(detail.detail_of, -20, 20, size=one),
     "detail.edge_weights": Case(lambda v: detail.edge_weights(v, 0.75, 2.0), 0, 0.5, takes=FLOATS, exact=False),
     "detail.exact_detail": Case(detail.exact_detail, -20, 20, 1, gives=torch.float64, exact=False, devices=ON_METAL),
@@ -148,9 +176,6 @@ CASES = {
     ),
     "detail_compiled.extract": Case(compiled, -20, 20, 1, takes=FLOATS, devices=("cpu",)),
     "detail_gpu.extract": Case(on_gpu, -20, 20, 1, takes=FLOATS, devices=("cuda",)),
-    "extractors.detail_layer": Case(
-        lambda p: extractors.detail_layer(p, {"type": "lgs"}), 0, 1e4, size=one, exact=False
-    ),
     "frequency.high_frequency_energy": Case(frequency.high_frequency_energy, 0, 255**2, size=alone),
     "frequency.high_frequency_share": Case(frequency.high_frequency_share, 0, 1, size=alone),
     "frequency.highpass": Case(frequency.highpass, -255, 255),
@@ -175,13 +200,18 @@ CASES = {
 MAKERS: dict[str, Callable[[], Any]] = {
     "blurs.gaussian_kernel": lambda: blurs.gaussian_kernel(7, sigma_x=2, sigma_y=1),
     "blurs.random_kernel": lambda: blurs.random_kernel(7),
+    "derivations.coding_of": lambda: derivations.coding_of(LGS),
+    "derivations.derivation": lambda: derivations.derivation(channels=1)(lambda picture: picture).channels,
+    "derivations.derive_columns": lambda: list(
+        derivations.derive_columns({"hr": torch.full((1, 3, 8, 8), 0.5)}, {"d": LGS})
+    ),
+    "derivations.kept_shape": lambda: derivations.kept_shape(LGS, [3]),
     "detail.lambda_schedule": lambda: detail.lambda_schedule(1.0, 4),
     "detail_gpu.reach": lambda: importlib.import_module("acutance.imaging.detail_gpu").reach(0.4, 2.0),
     "detail_gpu.traffic": lambda: importlib.import_module("acutance.imaging.detail_gpu").traffic(4),
     "draws.generator": lambda: draws.generator("seed", 7, 3, draws.NOISE).random(5).tolist(),
     "draws.step_seed": lambda: draws.step_seed(7, 3),
     "edges.edge_filters": edges.edge_filters,
-    "extractors.on_unit_range": lambda: extractors.on_unit_range("lgs")(torch.full((1, 3, 8, 8), 0.5)),
     "edges.hessian_filters": edges.hessian_filters,
     "resize.contributions": lambda: list(resize.contributions(9, 0.5)),
     "resize.output_length": lambda: resize.output_length(9, 0.3),

@@ -42,7 +42,7 @@ class Nearest(nn.Module):
 
 
 def restorer(network: nn.Module | None = None, sha256: str = "a" * 64) -> Restorer:
-    return Restorer(network or Nearest(), {"scale": 4, "detail": None}, sha256)
+    return Restorer(network or Nearest(), {"scale": 4}, sha256)
 
 
 def enlarged(pixels: np.ndarray) -> np.ndarray:
@@ -66,7 +66,7 @@ def model_file(path: Path, seed: int = 0, **arguments: Any) -> str:
     """Write a small RRDBNet with random weights and return its path."""
     torch.manual_seed(seed)
     settings = {"blocks": 1, "channels": 4, **arguments}
-    description = {"network": {"type": "rrdbnet", **settings}, "scale": 4, "detail": None, "stage": "made"}
+    description = {"network": {"type": "rrdbnet", **settings}, "scale": 4, "stage": "made"}
     save_model(str(path), RRDBNet(**settings), {**description, "fingerprint": f"{seed:016x}", "title": "", "notes": []})
     return str(path)
 

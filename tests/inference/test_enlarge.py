@@ -90,4 +90,4 @@ def test_pictures_of_one_size_together_are_as_each_alone() -> None:
 
 def test_a_model_that_makes_no_picture_says_so() -> None:
     with pytest.raises(ModelError, match="makes no picture but highpass"):
-        list(enlarge(HighPassNet(channels=2), {"detail": None}, [DecodedImage(RGB)]))
+        list(enlarge(HighPassNet(channels=2), {}, [DecodedImage(RGB)]))

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from acutance.imaging.extractors import EXTRACTORS
 from torch import Tensor, nn
 
 from acutance.errors import ConfigError, DataError, ModelError
+from acutance.imaging import detail_of, guided_filter_detail, least_squares_detail
 from acutance.inference import restore as room
 from acutance.inference.restore import Tiles, restore, restore_bands, restore_tensors
 from acutance.models.dsrgan import DSRGAN
 from acutance.models.highpass import HighPassNet
 from acutance.models.rrdbnet import RRDBNet
 
-DETAIL: dict[str, Any] = {"detail": {"type": "lgs", "alpha": 4.0}}
+
+def with_detail(kind: str = "lgs", **settings: float) -> dict[str, Any]:
+    """What a model file says of a network that reads a detail layer."""
+    return {"derive": {"lr_detail": {"type": kind, "of": "lr", **settings}}}
+
+
+DETAIL = with_detail(alpha=4.0)
 
 
 def photograph(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -160,7 +166,7 @@ def test_the_whole_is_what_the_network_gives() -> None:
     picture = photograph(20, 30)
     pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
     with torch.no_grad():
-        expected = network(pixels / 255, torch.exp2(EXTRACTORS["lgs"](pixels, alpha=4.0)))
+        expected = network(pixels / 255, torch.exp2(detail_of(pixels, alpha=4.0)))
     found = restore(network, DETAIL, picture)
     image = np.floor(expected["image"][0].permute(1, 2, 0).numpy() * 255 + 0.5).clip(0, 255)
     assert np.array_equal(found["image"], image.astype(np.uint8))
@@ -172,24 +178,22 @@ def test_detail_is_that_of_the_whole_picture() -> None:
     picture = photograph(60, 90)
     found = restore(Echo(), DETAIL, picture, tiles=Tiles(40, 16))["detail"]
     pixels = torch.from_numpy(picture).permute(2, 0, 1).float()
-    expected = torch.exp2(EXTRACTORS["lgs"](pixels, alpha=4.0))[0].numpy()
+    expected = torch.exp2(detail_of(pixels, alpha=4.0))[0].numpy()
     np.testing.assert_allclose(found, enlarged(expected, 4), rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["gif", "wls"])
-def test_a_difference_is_seen_as_it_is_in_colour(kind: str) -> None:
+@pytest.mark.parametrize(("kind", "extract"), [("gif", guided_filter_detail), ("wls", least_squares_detail)])
+def test_a_difference_is_seen_as_it_is_in_colour(kind: str, extract: Callable[[Tensor], Tensor]) -> None:
     picture = photograph(40, 50)
-    found = restore(Echo(), {"detail": {"type": kind}}, picture, tiles=Tiles(40, 16))["detail"]
-    expected = EXTRACTORS[kind](torch.from_numpy(picture).permute(2, 0, 1).float()).permute(1, 2, 0).numpy()
+    found = restore(Echo(), with_detail(kind), picture, tiles=Tiles(40, 16))["detail"]
+    expected = extract(torch.from_numpy(picture).permute(2, 0, 1).float()).permute(1, 2, 0).numpy()
     assert found.shape == (160, 200, 3)
     np.testing.assert_allclose(found, enlarged(expected, 4), rtol=1e-5, atol=1e-6)
 
 
 def test_settings_of_the_extractor_are_obeyed() -> None:
     picture = photograph(30, 30)
-    weak, strong = (
-        restore(Echo(), {"detail": {"type": "lgs", "alpha": alpha}}, picture)["detail"].std() for alpha in (0.0, 8.0)
-    )
+    weak, strong = (restore(Echo(), with_detail(alpha=alpha), picture)["detail"].std() for alpha in (0.0, 8.0))
     assert strong > 2 * weak
 
 
@@ -261,14 +265,19 @@ def test_other_arrays_are_refused(picture: np.ndarray) -> None:
         restore(EchoSame(), DETAIL, picture)
 
 
-@pytest.mark.parametrize("detail", [{}, {"detail": None}, {"detail": {"type": "magic"}}])
-def test_a_model_that_does_not_say_its_detail_is_refused(detail: dict[str, Any]) -> None:
-    with pytest.raises(ModelError, match="does not say how it is made"):
-        restore(EchoSame(), detail, photograph(9, 9))
+@pytest.mark.parametrize("description", [{}, {"derive": {}}, {"derive": {"hr_detail": {"type": "lgs", "of": "hr"}}}])
+def test_a_model_that_does_not_say_its_detail_is_refused(description: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match="a picture alone cannot feed this network's lr_detail"):
+        restore(EchoSame(), description, photograph(9, 9))
+
+
+def test_a_derivation_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ConfigError, match="unknown type 'magic'"):
+        restore(EchoSame(), with_detail("magic"), photograph(9, 9))
 
 
 def test_a_network_without_detail_needs_no_extractor() -> None:
-    assert restore(RRDBNet(blocks=1, channels=4), {"detail": None}, photograph(9, 9))["image"].shape == (
+    assert restore(RRDBNet(blocks=1, channels=4), {}, photograph(9, 9))["image"].shape == (
         36,
         36,
         3,

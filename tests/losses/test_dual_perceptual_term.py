@@ -111,5 +111,5 @@ def test_what_cannot_be(settings: dict[str, Any]) -> None:
 
 def test_what_it_looks_at() -> None:
     arguments = {"layer": "conv5_4", "taps": ["b13", "b24"], "mu": 0.5}
-    assert DualPerceptual.looks(arguments) == {"network": ("conv5_4",), "second": ("b13", "b24")}
-    assert DualPerceptual.looks({**arguments, "mu": math.inf}) == {"network": ("conv5_4",)}
+    assert DualPerceptual.feature_taps(arguments) == {"network": ("conv5_4",), "second": ("b13", "b24")}
+    assert DualPerceptual.feature_taps({**arguments, "mu": math.inf}) == {"network": ("conv5_4",)}

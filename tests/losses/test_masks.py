@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from acutance import parts
 from acutance.config import pipeline as pipelines
 from acutance.config.pipeline import columns_read
 from acutance.errors import ConfigError
 from acutance.imaging.gms import hard_mask, soft_mask
-from acutance.losses import TERMS
 from acutance.losses.dual_perceptual import DualPerceptual
-from acutance.losses.masks import GMS, MASKS, WeightMap
+from acutance.losses.masks import GMS, ColumnMask, Divisor
 from acutance.losses.objective import Objective
 from acutance.losses.perceptual import Perceptual
 from acutance.losses.pixel import Pixel
@@ -42,7 +42,11 @@ def weight_map() -> Tensor:
     return mask
 
 
-def value(mask: GMS | WeightMap, term: nn.Module | None = None, step: int = 0, **batch: Tensor) -> dict[str, Tensor]:
+def weighted(divisor: Divisor = "batch") -> ColumnMask:
+    return ColumnMask(column="hr_weight", divisor=divisor)
+
+
+def value(mask: GMS | ColumnMask, term: nn.Module | None = None, step: int = 0, **batch: Tensor) -> dict[str, Tensor]:
     restored, truth = pictures()
     objective = Objective([("term", term or Pixel(), "image", 1.0, mask)])
     return objective({"image": restored}, {"hr": truth, **batch}, None, step)[1]
@@ -119,20 +123,20 @@ def test_what_a_sum_is_divided_by() -> None:
     counted = {"hr_weight": weights}
     sums, counts = (off * weights).sum((1, 2, 3)), weights.sum((1, 2, 3))
     assert (float(sums[0]) > 0.5, float(sums[1]), counts.tolist()) == (True, 0, [6, 2])
-    found = {d: value(WeightMap(divisor=d), **counted)["term"].item() for d in ("none", "batch", "image")}  # type: ignore[arg-type]
+    found = {d: value(weighted(d), **counted)["term"].item() for d in ("none", "batch", "image")}  # type: ignore[arg-type]
     assert found["none"] == pytest.approx(float(sums[0]) / weights.numel())
     assert found["batch"] == pytest.approx(float(sums[0]) / 8)
     assert found["image"] == pytest.approx(float(sums[0]) / 6 / 2)
-    squares = value(WeightMap(divisor="image"), Pixel(criterion="l2"), **counted)["term"]
+    squares = value(weighted("image"), Pixel(criterion="l2"), **counted)["term"]
     assert squares.item() == pytest.approx(float((off.square() * weights).sum()) / 6 / 2)
-    assert value(WeightMap(), **counted)["term.mask"].item() == pytest.approx(float(weights.mean()))
+    assert value(weighted(), **counted)["term.mask"].item() == pytest.approx(float(weights.mean()))
 
 
 def test_all_ones_are_no_mask_and_all_zeros_do_not_divide_by_zero() -> None:
     ones = {"hr_weight": torch.ones(2, 3, 16, 16)}
     for divisor in ("none", "batch", "image"):
-        assert value(WeightMap(divisor=divisor), **ones)["term"] == pytest.approx(float(Pixel()(*pictures())))  # type: ignore[arg-type]
-        zeros = value(WeightMap(divisor=divisor), hr_weight=0 * ones["hr_weight"])  # type: ignore[arg-type]
+        assert value(weighted(divisor), **ones)["term"] == pytest.approx(float(Pixel()(*pictures())))  # type: ignore[arg-type]
+        zeros = value(weighted(divisor), hr_weight=0 * ones["hr_weight"])  # type: ignore[arg-type]
         assert zeros["term"].item() == 0
     soft = value(GMS(divisor="batch"))
     torch.testing.assert_close(soft["term"], value(GMS())["term"] / soft["term.mask"])
@@ -160,31 +164,31 @@ PICTURE_TERMS: dict[str, Callable[[], nn.Module]] = {
 
 @pytest.mark.parametrize("name", PICTURE_TERMS)
 def test_every_term_of_pictures_sees_what_the_mask_leaves(name: str) -> None:
-    assert name in TERMS
+    assert name in parts.names("loss")
     term = PICTURE_TERMS[name]()
     restored, truth = pictures()
     mask = hard_mask(255 * restored, 255 * truth)
     expected = term(mask * restored, mask * truth)
     found = value(GMS(form="hard"), term)
-    whole, parts = expected if isinstance(expected, tuple) else (expected, {})
+    whole, shares = expected if isinstance(expected, tuple) else (expected, {})
     torch.testing.assert_close(found["term"], whole)
-    assert found.keys() == {"term", "term.mask", *(f"term.{part}" for part in parts)}
+    assert found.keys() == {"term", "term.mask", *(f"term.{share}" for share in shares)}
 
 
 def test_targets_and_maps_are_repeated_for_outputs_that_lie_one_after_another() -> None:
     restored, truth = pictures()
     batch = {"hr": truth, "hr_weight": weight_map()}
-    for mask in (GMS(), WeightMap()):
+    for mask in (GMS(), weighted()):
         objective = Objective([("term", Pixel(), "image", 1.0, mask)])
         twice, _ = objective({"image": torch.cat([restored, restored])}, batch)
         torch.testing.assert_close(twice, objective({"image": restored}, batch)[0])
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ConfigError, match="needs the batch column 'hr_weight'; there are: hr"):
-        value(WeightMap())
+    with pytest.raises(ConfigError, match="the mask reads the column 'hr_weight', which there is not"):
+        value(weighted())
     with pytest.raises(ConfigError, match="meets a target of shape"):
-        value(WeightMap(), hr_weight=torch.ones(2, 3, 8, 8))
+        value(weighted(), hr_weight=torch.ones(2, 3, 8, 8))
     with pytest.raises(ConfigError, match="compares two pictures"):
         GMS()(torch.rand(2, 1, 8, 8), torch.rand(2, 1, 8, 8), {}, 0)
 
@@ -207,14 +211,17 @@ def test_a_term_carries_its_mask_in_a_file() -> None:
         quickstart("stages.gan.objective.feature.mask={type: gms, threshold: 0.1, ramp: 5}").stages["gan"].objective[1]
     )
     assert term.mask is not None
-    mask: Any = MASKS[term.mask.type](**term.mask.arguments())
+    mask: Any = term.mask.part(**term.mask.arguments())
     assert (mask.form, mask.threshold, mask.ramp, mask.divisor) == ("soft", 0.1, 5, "none")
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("stages.fidelity.objective.pixel.mask={type: weight_map}", "stages.fidelity: needs the column 'hr_weight'"),
+        (
+            "stages.fidelity.objective.pixel.mask={type: column, column: hr_weight}",
+            "stages.fidelity: needs the column 'hr_weight'",
+        ),
         ("stages.fidelity.objective.pixel.mask={type: gmss}", "unknown type 'gmss'; did you mean 'gms'"),
         ("stages.gan.objective.adversarial.mask={type: gms}", "objective.adversarial.mask: adversarial compares no"),
         (
@@ -232,5 +239,5 @@ def test_a_mask_that_cannot_be_is_named(override: str, message: str) -> None:
 
 def test_a_stage_reads_the_column_of_its_mask() -> None:
     stage = quickstart().stages["fidelity"].model_dump(by_alias=True)
-    stage["objective"][0]["mask"] = {"type": "weight_map"}
+    stage["objective"][0]["mask"] = {"type": "column", "column": "hr_weight"}
     assert columns_read(pipelines.Stage.model_validate(stage)) == {"lr", "hr", "hr_weight"}

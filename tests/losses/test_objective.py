@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from acutance.config.schema import Strict, choice_of, validate
+from acutance.config.pipeline.stage import TermChoice
+from acutance.config.schema import Strict, validate
 from acutance.errors import ConfigError
-from acutance.losses import TERMS
 from acutance.losses.adversarial import Adversarial, generator_loss
 from acutance.losses.objective import Logits, Objective
 from acutance.losses.perceptual import Perceptual
@@ -114,7 +114,7 @@ def test_names_must_differ_and_exist() -> None:
 class Settings(Strict):
     """A file with a list of terms."""
 
-    objective: list[choice_of(TERMS)]  # type: ignore[valid-type]
+    objective: list[TermChoice]
 
 
 def test_every_term_can_be_written_in_a_file() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from acutance import parts
 from acutance.errors import ConfigError
-from acutance.models import NETWORKS
 from acutance.models.counting import parameter_count
 
 
@@ -23,7 +23,7 @@ from acutance.models.counting import parameter_count
 def test_a_network_of_absurd_size_is_refused(network: str, arguments: dict[str, Any], what: str) -> None:
     started = time.process_time()
     with pytest.raises(ConfigError, match=f"this network has more than .* {what}") as caught:
-        parameter_count(NETWORKS[network], arguments, "stages.a.network")
+        parameter_count(parts.find("network", network), arguments, "stages.a.network")
     assert caught.value.where == "stages.a.network"
     assert next(iter(arguments)) in str(caught.value.fix)
     assert time.process_time() - started < 10
@@ -31,5 +31,5 @@ def test_a_network_of_absurd_size_is_refused(network: str, arguments: dict[str, 
 
 def test_counting_leaves_nothing_behind() -> None:
     with pytest.raises(ConfigError):
-        parameter_count(NETWORKS["wdsr"], {"channels": 10**9}, "stages.a.network")
-    assert parameter_count(NETWORKS["wdsr"], {}, "stages.a.network") == 597_716
+        parameter_count(parts.find("network", "wdsr"), {"channels": 10**9}, "stages.a.network")
+    assert parameter_count(parts.find("network", "wdsr"), {}, "stages.a.network") == 597_716

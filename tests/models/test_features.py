@@ -11,8 +11,9 @@ import torchvision
 from torch import Tensor
 from torchvision.models.feature_extraction import create_feature_extractor
 
+from acutance import parts
 from acutance.errors import ConfigError, WeightsError
-from acutance.models.features import DEVIATION, FEATURE_NETWORKS, MEAN, VGG19, FeatureNetwork, ResNet50, SqueezeNet
+from acutance.models.features import DEVIATION, MEAN, VGG19, FeatureNetwork, ResNet50, SqueezeNet
 from acutance.weights import KNOWN
 
 NODES = {
@@ -32,7 +33,7 @@ def made_file(name: str, folder: Path) -> tuple[torch.nn.Module, Path]:
     torch.manual_seed(1)
     more = {"vgg19": {"init_weights": False}}.get(name, {})
     classifier = CLASSIFIERS[name](weights=None, num_classes=2, **more).eval()
-    path = folder / FEATURE_NETWORKS[name].file
+    path = folder / parts.find("feature_network", name).file
     torch.save(classifier.state_dict(), path)
     return classifier, path
 
@@ -44,7 +45,7 @@ def picture(side: int = 64) -> Tensor:
 @pytest.mark.parametrize("name", ["squeezenet", "resnet50"])
 def test_features_are_those_that_torchvision_finds(name: str, tmp_path: Path) -> None:
     classifier, path = made_file(name, tmp_path)
-    network = FEATURE_NETWORKS[name]().eval()
+    network = parts.find("feature_network", name)().eval()
     network.fill(path)
     for layer in classifier.modules():
         if isinstance(layer, torch.nn.ReLU):
@@ -73,7 +74,7 @@ def test_vgg19_looks_where_torchvision_has_its_layers() -> None:
     ],
 )
 def test_maps_of_128_pixels(name: str, shapes: dict[str, tuple[int, ...]]) -> None:
-    network = FEATURE_NETWORKS[name]().to("meta")
+    network = parts.find("feature_network", name)().to("meta")
     found = network.features(torch.empty(1, 3, 128, 128, device="meta"), tuple(shapes))
     assert {layer: tuple(maps.shape[1:]) for layer, maps in found.items()} == shapes
 
@@ -147,5 +148,6 @@ def test_errors_name_the_layer_and_the_file(tmp_path: Path) -> None:
 
 
 def test_every_file_says_where_it_is_published() -> None:
-    assert {network.file for network in FEATURE_NETWORKS.values()} <= KNOWN.keys()
-    assert all(issubclass(network, FeatureNetwork) for network in FEATURE_NETWORKS.values())
+    networks = [parts.find("feature_network", name) for name in parts.names("feature_network")]
+    assert {network.file for network in networks} <= KNOWN.keys()
+    assert all(issubclass(network, FeatureNetwork) for network in networks)

@@ -13,8 +13,8 @@ import safetensors
 import safetensors.torch
 import torch
 
+from acutance import parts
 from acutance.errors import ConfigError, ModelError
-from acutance.models import NETWORKS
 from acutance.models.model_file import build_network, load_model, save_model
 from acutance.storage.checksum import described, sealed
 
@@ -36,7 +36,7 @@ def describe(settings: dict[str, Any]) -> dict[str, Any]:
     return {
         "network": settings,
         "scale": 4,
-        "detail": {"type": "lgs", "alpha": 4.0},
+        "derive": {"lr_detail": {"type": "lgs", "of": "lr", "alpha": 4.0}},
         "stage": "gan",
         "fingerprint": "0123456789abcdef",
         "title": "Schärfe",
@@ -51,7 +51,7 @@ def saved(tmp_path: Path) -> Path:
 
 
 def test_every_network_is_covered() -> None:
-    assert SETTINGS.keys() == NETWORKS.keys()
+    assert SETTINGS.keys() == set(parts.names("network"))
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -63,8 +63,8 @@ def test_round_trip(name: str, tmp_path: Path) -> None:
     path = str(tmp_path / "deep" / "m.safetensors")
     save_model(path, network, describe(SETTINGS[name]))
     loaded, description = load_model(path)
-    assert type(loaded) is NETWORKS[name]
-    assert description == {**describe(SETTINGS[name]), "format": 2}
+    assert type(loaded) is parts.find("network", name)
+    assert description == {**describe(SETTINGS[name]), "format": 3}
     assert not loaded.training
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
     network.eval()
@@ -121,18 +121,18 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
         ({"network": {"type": "rrdbnett"}}, "did you mean 'rrdbnet'"),
         ({"network": {**SETTINGS["rrdbnet"], "bloks": 2}}, "did you mean 'blocks'"),
         ({"network": {**SETTINGS["rrdbnet"], "blocks": "two"}}, "does not fit"),
-        ({"format": 3}, "format 3"),
+        ({"format": 4}, "format 4"),
         ({"network": None}, "network: this must be a mapping"),
         ({"network": []}, "network: this must be a mapping"),
         ({"scale": "4"}, "scale: '4' is not a whole number"),
         ({"scale": 0}, "scale: Input should be greater than 0"),
         ({"notes": "none"}, r"notes: this must be a list, such as \[none\]"),
-        ({"detail": {"type": "lgss"}}, "detail"),
-        ({"detail": {"type": "lgs", "alfa": 1}}, "did you mean 'alpha'"),
+        ({"derive": {"lr_detail": {"type": "lgss", "of": "lr"}}}, "did you mean 'lgs'"),
+        ({"derive": {"lr_detail": {"type": "lgs", "of": "lr", "alfa": 1}}}, "did you mean 'alpha'"),
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(saved: Path, change: dict[str, Any], message: str) -> None:
-    says(saved, {"format": 2, **describe(SETTINGS["rrdbnet"]), **change})
+    says(saved, {"format": 3, **describe(SETTINGS["rrdbnet"]), **change})
     with pytest.raises(ModelError, match=message):
         load_model(str(saved))
 
@@ -154,7 +154,7 @@ def test_a_description_that_is_no_description_is_refused(saved: Path, text: str)
 
 @pytest.mark.parametrize("missing", ["network", "scale"])
 def test_a_description_that_says_too_little_is_refused(saved: Path, missing: str) -> None:
-    values = {"format": 2, **describe(SETTINGS["rrdbnet"])}
+    values = {"format": 3, **describe(SETTINGS["rrdbnet"])}
     del values[missing]
     says(saved, values)
     with pytest.raises(ModelError, match=f"{missing}: this key is missing"):
@@ -174,7 +174,7 @@ def test_a_description_that_says_too_little_is_refused(saved: Path, missing: str
     ],
 )
 def test_a_small_file_that_asks_for_a_huge_network_costs_nothing(saved: Path, change: dict[str, Any]) -> None:
-    says(saved, {"format": 2, **describe({**SETTINGS["rrdbnet"], **change})})
+    says(saved, {"format": 3, **describe({**SETTINGS["rrdbnet"], **change})})
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(ModelError, match=r"larger than the file|more than the file|out of range"):
         load_model(str(saved))
@@ -202,7 +202,7 @@ def test_a_header_that_lies_about_its_length_is_refused(saved: Path, size: int) 
     ],
 )
 def test_tensors_that_lie_are_refused(tmp_path: Path, tensor: Any) -> None:
-    metadata = described({"format": 2, **describe(SETTINGS["rrdbnet"])})
+    metadata = described({"format": 3, **describe(SETTINGS["rrdbnet"])})
     header = json.dumps({"__metadata__": metadata, "conv_first.weight": tensor}).encode()
     path = tmp_path / "m.safetensors"
     path.write_bytes(sealed(len(header).to_bytes(8, "little") + header + bytes(4)))
@@ -235,7 +235,7 @@ def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
     ("settings", "message"),
     [
         ({"type": "dsrgann"}, "did you mean 'dsrgan'"),
-        ({}, "unknown network type None"),
+        ({}, "give the key type; valid are dncnn, dsrgan"),
         ({"type": "highpass", "kernels": 3}, "did you mean 'kernel'"),
         ({"type": "rrdbnet", "scale": 3}, "scale: 3 is not taken; give 2 or 4"),
     ],

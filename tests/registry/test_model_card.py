@@ -17,7 +17,7 @@ DESCRIPTION: dict[str, Any] = {
     "stage": "gan",
     "fingerprint": "0123456789abcdef",
     "network": NETWORK,
-    "detail": {"type": "lgs", "alpha": 4.0},
+    "derive": {"lr_detail": {"type": "lgs", "of": "lr", "alpha": 4.0}},
     "notes": ["feature network: untrained"],
 }
 PSNR = {"a": 20.0, "b": 30.0, "c": 31.0}
@@ -70,7 +70,7 @@ def card(known: Facts) -> str:
         "- NIQE is unavailable: no parameter file",
         "![held-out pictures, restored](sheet.png)",
         "rrdbnet (blocks=1, channels=8, growth=4, scale=4); 14,083 parameters",
-        "- detail layer: lgs (alpha=4.0)",
+        "- `lr_detail`, which it reads: lgs (of=lr, alpha=4.0)",
         "- stage: gan, fingerprint `0123456789abcdef`",
         "- pictures: DIV2K, 800 pictures: 800 photographs",
         "- data: 32,592 sub-images, fingerprint `fedcba9876543210`",
@@ -100,8 +100,8 @@ def test_interval_is_of_the_pictures_that_the_mean_runs_over() -> None:
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    bare = model_card("sr-x4", build_network(NETWORK), {**DESCRIPTION, "detail": None, "notes": []}, Facts())
-    for absent in ("None", "Results", "sheet", "detail layer", "pictures:", "training:", "After:", "untrained"):
+    bare = model_card("sr-x4", build_network(NETWORK), {**DESCRIPTION, "derive": {}, "notes": []}, Facts())
+    for absent in ("None", "Results", "sheet", "lr_detail", "pictures:", "training:", "After:", "untrained"):
         assert absent not in bare
     assert "14,083 parameters" in bare
 

@@ -48,7 +48,7 @@ class Server:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("serve")
     model = str(folder / "m.safetensors")
-    description = {"network": {"type": "rrdbnet", "blocks": 1, "channels": 4}, "scale": 4, "detail": None}
+    description = {"network": {"type": "rrdbnet", "blocks": 1, "channels": 4}, "scale": 4}
     save_model(model, RRDBNet(blocks=1, channels=4), {**description, "title": "made"})
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

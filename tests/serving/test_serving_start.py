@@ -29,7 +29,7 @@ TOKEN = "0123456789abcdef"
 
 @pytest.fixture
 def model(tmp_path: Path) -> str:
-    description = {"network": {"type": "rrdbnet", "blocks": 1, "channels": 4}, "scale": 4, "detail": None}
+    description = {"network": {"type": "rrdbnet", "blocks": 1, "channels": 4}, "scale": 4}
     save_model(str(tmp_path / "m.safetensors"), RRDBNet(blocks=1, channels=4), description)
     return str(tmp_path / "m.safetensors")
 
@@ -53,7 +53,7 @@ class Echo(nn.Module):
 
 
 def echo() -> Restorer:
-    return Restorer(Echo(), {"scale": 1, "detail": None}, "")
+    return Restorer(Echo(), {"scale": 1}, "")
 
 
 def picture(height: int, value: int) -> DecodedImage:

@@ -8,23 +8,20 @@ from typing import Any
 import torch
 
 from acutance.config.pipeline import Stage
-from acutance.losses import MASKS, TERMS
 from acutance.losses.objective import Objective
-from acutance.models import DISCRIMINATORS, NETWORKS
 from acutance.training.learner import Learner
 
 
-def learner_of(settings: dict[str, Any], frozen: Sequence[str] = ()) -> Learner:
+def learner_of(settings: dict[str, Any], frozen: Sequence[str] = (), margin: int = 0) -> Learner:
     """Return a learner at step 0; the same settings give the same weights."""
     torch.manual_seed(0)
     stage = Stage.model_validate(settings)
-    network = NETWORKS[stage.network.type](**stage.network.arguments())
+    network = stage.network.part(**stage.network.arguments())
     for part in frozen:
         network.get_submodule(part).requires_grad_(False)
-    judges = {n: DISCRIMINATORS[d.network.type](**d.network.arguments()) for n, d in stage.discriminators.items()}
-    masks = [MASKS[t.mask.type](**t.mask.arguments()) if t.mask else None for t in stage.objective]
+    judges = {n: d.network.part(**d.network.arguments()) for n, d in stage.discriminators.items()}
+    masks = [t.mask.part(**t.mask.arguments()) if t.mask else None for t in stage.objective]
     terms = [
-        (t.name, TERMS[t.type](**t.arguments()), t.on, t.weight, mask)
-        for t, mask in zip(stage.objective, masks, strict=True)
+        (t.name, t.part(**t.arguments()), t.on, t.weight, mask) for t, mask in zip(stage.objective, masks, strict=True)
     ]
-    return Learner(stage, network, Objective(terms), judges)
+    return Learner(stage, network, Objective(terms), judges, margin=margin)

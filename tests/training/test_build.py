@@ -12,8 +12,8 @@ import torchvision
 from acutance.config import pipeline as pipelines
 from acutance.data import Content
 from acutance.errors import ConfigError, WeightsError
-from acutance.models import RRDBNet
 from acutance.models.public_weights import public_state_dict
+from acutance.models.rrdbnet import RRDBNet
 from acutance.training.build import build_learner
 from acutance.training.learner import Learner
 from acutance.training.plan import StagePlan, plan_stages
@@ -85,7 +85,7 @@ def test_compiling_where_nothing_compiles_is_refused_before_the_first_step(
     monkeypatch.setenv("PATH", str(tmp_path))
     planned = job("{type: pixel}", tmp_path)
     with pytest.raises(ConfigError, match=r"compile: true needs a compiler, and there is no C\+\+ compiler here"):
-        build_learner(replace(planned, settings={**planned.settings, "compile": True}), "cpu")
+        build_learner(replace(planned, stage=planned.stage.model_copy(update={"compile": True})), "cpu")
     build_learner(planned, "cpu")
 
 

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from acutance.config.pipeline import Pipeline, Stage, columns_read
+from acutance.config.pipeline import Pipeline, columns_read
 from acutance.config.schema import override, validate
 from acutance.data import contents, prepare, write_picture
 from acutance.data.datasets import Catalogue
 from acutance.errors import ConfigError
 from acutance.models.model_file import load_model
 from acutance.training.build import build_learner
-from acutance.training.derived import derived
+from acutance.training.derived import with_derived
 from acutance.training.loop import _stream, reports_of
 from acutance.training.plan import StagePlan, plan_stages
 
@@ -61,11 +61,11 @@ def job_of(folder: Path, out: Path, **changes: Any) -> StagePlan:
 
 def test_a_stage_learns_from_what_it_degrades_itself(tmp_path: Path) -> None:
     job = job_of(tmp_path / "pictures", tmp_path / "out")
-    assert columns_read(Stage.model_validate(job.settings)) == {"hr"}
-    stream = _stream(job, Stage.model_validate(job.settings), "cpu")
+    assert columns_read(job.stage) == {"hr"}
+    stream = _stream(job, job.stage, "cpu")
     whole = stream.batch(1)
     assert {name: tuple(tensor.shape) for name, tensor in whole.items()} == {"hr": (4, 3, 32, 32), "lr": (4, 3, 8, 8)}
-    shares = [_stream(job, Stage.model_validate(job.settings), "cpu").batch(1, rank, 2)["lr"] for rank in (0, 1)]
+    shares = [_stream(job, job.stage, "cpu").batch(1, rank, 2)["lr"] for rank in (0, 1)]
     assert torch.equal(torch.cat(shares), whole["lr"])
     losses = [report.losses["pixel"] for report in reports_of(job)]
     assert len(losses) == 3
@@ -83,7 +83,7 @@ def test_what_is_drawn_is_part_of_what_a_stage_is(tmp_path: Path) -> None:
 def test_two_stages_see_other_crops_and_noise_and_start_from_other_weights(tmp_path: Path) -> None:
     job = job_of(tmp_path / "pictures", tmp_path / "out")
     one, same, two = job, replace(job), replace(job, name="two")
-    first, again, other = (_stream(j, Stage.model_validate(j.settings), "cpu").batch(2) for j in (one, same, two))
+    first, again, other = (_stream(j, j.stage, "cpu").batch(2) for j in (one, same, two))
     assert torch.equal(first["lr"], again["lr"])
     assert not torch.equal(first["hr"], other["hr"])
     flat, spoiled = ({name: tensor.flatten(1).std(1) for name, tensor in batch.items()} for batch in (first, other))
@@ -95,11 +95,15 @@ def test_two_stages_see_other_crops_and_noise_and_start_from_other_weights(tmp_p
 
 def test_a_stage_learns_from_patches_of_two_sides(tmp_path: Path) -> None:
     cuts = {"data.subimages": {"size": 32, "stride": 32}, "stages.one.subimages": {"size": [48, 80], "stride": 80}}
-    sides = {"stages.one.patch": [32, 64], "stages.one.augment": "flips", "stages.one.margin": 8}
-    half = {"stages.one.derive": {"half": {"type": "bicubic", "of": "hr", "scale": 2}}}
+    sides = {"stages.one.patch": [32, 64], "stages.one.augment": "flips"}
+    half = {
+        "stages.one.network": {"type": "hfa", "scale": 4, "channels": 4, "blocks": [1, 1, 1]},
+        "stages.one.derive": {"half": {"type": "bicubic", "of": "hr", "margin": 8, "scale": 2}},
+        "stages.one.objective": [{"type": "pixel"}, {"type": "pixel", "name": "half", "on": "half"}],
+    }
     job = job_of(tmp_path / "pictures", tmp_path / "out", **cuts, **sides, **half)
-    stage = Stage.model_validate(job.settings)
-    batch = derived(stage, _stream(job, stage, "cpu").batch(0))
+    assert job.margin == 8
+    batch = with_derived(job.stage, job.margin, _stream(job, job.stage, "cpu").batch(0))
     shapes = {name: tuple(tensor.shape[2:]) for name, tensor in batch.items()}
     assert shapes == {"hr": (32, 64), "lr": (8, 16), "half": (16, 32)}
     assert [report.step for report in reports_of(job)] == [1, 2, 3]
@@ -107,11 +111,11 @@ def test_a_stage_learns_from_patches_of_two_sides(tmp_path: Path) -> None:
 
 def test_detail_layers_of_what_is_degraded_are_computed_in_the_step(tmp_path: Path) -> None:
     network = {"type": "dsrgan", "blocks": 1, "channels": 4, "growth": 2, "detail_blocks": 1}
-    detail = {"data.detail": {"type": "lgs"}, "data.detail_margin": 1, "stages.one.network": network}
+    detail = {"data.derive": {"lr_detail": {"type": "lgs", "of": "lr", "margin": 1}}, "stages.one.network": network}
     job = job_of(tmp_path / "pictures", tmp_path / "out", **detail)
     assert {report.step for report in reports_of(job)} == {1, 2, 3}
-    del detail["data.detail_margin"]
-    with pytest.raises(ConfigError, match=r"stages.one.degrade: detail layers .* set data.detail_margin"):
+    detail["data.derive.lr_detail.stored"] = True
+    with pytest.raises(ConfigError, match=r"stages.one.degrade: lr_detail is .* set data.derive.lr_detail.stored to"):
         validate(Pipeline, content(tmp_path, **detail), "a test")
 
 

@@ -15,16 +15,16 @@ from acutance.config.pipeline import Stage
 from acutance.data import Content, write_picture
 from acutance.data.columns import columns_of
 from acutance.data.prepare import prepare
-from acutance.imaging import detail_layer
+from acutance.imaging import detail_of, guided_filter_detail
 from acutance.inference.restore import restore
 from acutance.models.model_file import load_model
-from acutance.training.derived import derived
+from acutance.training.derived import with_derived
 from acutance.training.loop import train_stage
 from acutance.training.plan import StagePlan, plan_stages
 from command_line import REPOSITORY
 
 QUICKSTART = REPOSITORY / "pipelines" / "quickstart.yaml"
-MARGIN = "data.detail_margin=4"
+IN_STEPS = ("data.derive.*.stored=false", "data.derive.*.margin=4")
 SMALL = ("data.subimages={size: 96, stride: 96}", "stages.gan.network.init={}", "compute.workers=1")
 
 
@@ -35,13 +35,13 @@ def jobs(*overrides: str) -> dict[str, StagePlan]:
 
 
 def test_new_settings_of_the_extractor_need_no_new_shards() -> None:
-    one, other = jobs(MARGIN), jobs(MARGIN, "data.detail.alpha=2")
+    one, other = jobs(*IN_STEPS), jobs(*IN_STEPS, "data.derive.*.alpha=2")
     assert one["gan"].shards == other["gan"].shards != jobs()["gan"].shards
     assert one["gan"].fingerprint != other["gan"].fingerprint
     assert one["fidelity"].fingerprint == other["fidelity"].fingerprint == jobs()["fidelity"].fingerprint
-    assert other["gan"].description["detail"]["alpha"] == 2
-    assert {made["alpha"] for made in other["gan"].settings["derive"].values()} == {2}
-    assert columns_of(pipelines.load(QUICKSTART, [MARGIN]).data, 4).keys() == {"hr", "lr"}
+    assert other["gan"].description["derive"]["lr_detail"]["alpha"] == 2
+    assert {made.arguments()["alpha"] for made in other["gan"].stage.derive.values()} == {2}
+    assert columns_of(pipelines.load(QUICKSTART, IN_STEPS).data, 4).keys() == {"hr", "lr"}
 
 
 @pytest.mark.parametrize("kind", ["lgs", "gif"])
@@ -54,15 +54,16 @@ def test_with_a_margin_a_patch_has_the_detail_of_its_picture(kind: str) -> None:
         },
         "derive": {"hr_detail": {"type": kind, "of": "hr"}, "lr_detail": {"type": kind, "of": "lr"}},
         "objective": [{"type": "pixel"}],
-        "steps": 1, "patch": 64, "margin": 16,
+        "steps": 1, "patch": 64,
     }  # fmt: skip
     hr = torch.from_numpy(np.ascontiguousarray(skimage.data.coffee()[:240, :320].transpose(2, 0, 1)))[None]
     lr = hr[..., 1::4, 1::4]
     cut = {"hr": hr[..., 64:160, 100:196].float() / 255, "lr": lr[..., 16:40, 25:49].float() / 255}
-    seen = derived(Stage.model_validate(settings), cut)
+    seen = with_derived(Stage.model_validate(settings), 16, cut)
     assert torch.equal(seen["hr"], hr[..., 80:144, 116:180].float() / 255)
     assert torch.equal(seen["lr"], lr[..., 20:36, 29:45].float() / 255)
-    whole = {name: detail_layer(picture, {"type": kind}) for name, picture in (("hr", hr), ("lr", lr))}
+    extract = guided_filter_detail if kind == "gif" else lambda picture: torch.exp2(detail_of(picture))
+    whole = {"hr": extract(hr), "lr": extract(lr)}
     for name, expected in (("hr", whole["hr"][..., 80:144, 116:180]), ("lr", whole["lr"][..., 20:36, 29:45])):
         assert expected.std() > 0.01
         torch.testing.assert_close(seen[f"{name}_detail"], expected, rtol=2e-3, atol=1e-5)
@@ -70,7 +71,7 @@ def test_with_a_margin_a_patch_has_the_detail_of_its_picture(kind: str) -> None:
 
 def test_a_stage_trains_without_stored_details(tmp_path: Path) -> None:
     write_picture(tmp_path / "pictures" / "one.png", skimage.data.coffee()[:96, :128])
-    overrides = [MARGIN, *SMALL, f"data.train={tmp_path / 'pictures'}", "stages.gan.objective.feature.weight=0"]
+    overrides = [*IN_STEPS, *SMALL, f"data.train={tmp_path / 'pictures'}", "stages.gan.objective.feature.weight=0"]
     overrides.append("stages.gan.objective.feature.network={type: squeezenet, weights: none}")
     overrides.append("stages.gan.objective.feature.layers=[conv1]")
     pipeline = pipelines.load(QUICKSTART, overrides, profile="smoke")

@@ -14,8 +14,8 @@ from acutance.config.pipeline import Pipeline
 from acutance.config.schema import validate
 from acutance.data import Catalogue, write_picture
 from acutance.evaluation.pictures import read_pair
-from acutance.models import RRDBNet
 from acutance.models.model_file import save_model
+from acutance.models.rrdbnet import RRDBNet
 from acutance.training.build import build_learner
 from acutance.training.plan import plan_stages
 from made_buckets import Bucket
@@ -26,7 +26,7 @@ SIZES = {"blocks": 1, "channels": 4, "growth": 4}
 def test_a_stage_starts_from_a_model_in_a_bucket(bucket: Bucket, tmp_path: Path) -> None:
     torch.manual_seed(5)
     donor, file = RRDBNet(**SIZES), f"{bucket.uri}/models/donor.safetensors"
-    save_model(file, donor, {"network": {"type": "rrdbnet", **SIZES}, "scale": 4, "detail": None})
+    save_model(file, donor, {"network": {"type": "rrdbnet", **SIZES}, "scale": 4})
     write_picture(tmp_path / "pictures" / "a.png", np.zeros((40, 40, 3), np.uint8))
     stage = {"network": {"type": "rrdbnet", **SIZES, "init": {".": file}}, "objective": [{"type": "pixel"}]}
     stage |= {"steps": 1, "batch": 1, "patch": 32}

@@ -15,7 +15,7 @@ from acutance.config.pipeline import columns_read
 from acutance.errors import ConfigError
 from acutance.imaging import difference_statistics, weight_map
 from acutance.imaging.resize import imresize
-from acutance.training.derived import derived
+from acutance.training.derived import with_derived
 from acutance.training.plan import as_trained
 from command_line import REPOSITORY
 
@@ -48,34 +48,39 @@ def test_the_mask_takes_effect_with_the_steps() -> None:
 
 @pytest.mark.parametrize("margin", [0, 8])
 def test_smaller_targets_lie_on_the_pixels_of_the_patch(margin: int) -> None:
-    learner = learner_of({**SETTINGS, "margin": margin})
+    learner = learner_of(SETTINGS, margin=margin)
     given = batch(margin)
-    made = derived(learner.stage, given)
+    made = with_derived(learner.stage, margin, given)
     assert {name: made[name].shape[-1] for name in made} == {"hr": 24, "lr": 24, "half": 12, "quarter": 6}
     inner = slice(margin, margin + 24)
     torch.testing.assert_close(made["hr"], given["hr"][..., inner, inner])
     torch.testing.assert_close(
         made["half"], imresize(given["hr"], 1 / 2)[..., margin // 2 :, margin // 2 :][..., :12, :12]
     )
-    torch.testing.assert_close(
-        learner.step(given)["half"], learner_of({**SETTINGS, "margin": margin}).step(given)["half"]
-    )
+    torch.testing.assert_close(learner.step(given)["half"], learner_of(SETTINGS, margin=margin).step(given)["half"])
 
 
-@pytest.mark.parametrize("change", ["patch=98", "margin=4"])
-def test_uneven_patches_are_refused(change: str) -> None:
-    reduced = [
-        "stages.fidelity.derive={half: {type: bicubic, of: hr, scale: 8}}",
-        "scale=2",
-        f"stages.fidelity.{change}",
-    ]
-    with pytest.raises(
-        ConfigError, match=r"stages.fidelity.derive.half.scale: 8 divides the patch or the margin unevenly"
-    ):
-        pipelines.load(QUICKSTART, reduced)
+EIGHTH = [
+    "stages.fidelity.derive={eighth: {type: bicubic, of: hr, scale: 8, margin: 4}}",
+    "stages.fidelity.objective=[{type: pixel, on: eighth}]",
+    "scale=2",
+]
 
 
-WEIGHED = ("data.weight_map={alpha: 0.6}", "stages.fidelity.objective.pixel.mask={type: weight_map}")
+def test_uneven_patches_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"stages.fidelity.derive.eighth.scale: 8 divides the patch unevenly"):
+        pipelines.load(QUICKSTART, [*EIGHTH, "stages.fidelity.patch=98"])
+
+
+def test_margins_are_even_where_smaller_pictures_are_made() -> None:
+    assert pipelines.load(QUICKSTART, EIGHTH).margin("fidelity") % 8 == 0
+
+
+WEIGHED = (
+    "data.derive.hr_differences={type: difference_statistics, of: hr, stored: true}",
+    "data.derive.hr_weight={type: weight_map, of: [hr, hr_differences], margin: 1, alpha: 0.6}",
+    "stages.fidelity.objective.pixel.mask={type: column, column: hr_weight}",
+)
 QUICKSTART = REPOSITORY / "pipelines" / "quickstart.yaml"
 
 
@@ -83,32 +88,38 @@ def test_a_weight_map_is_made_of_the_patch_by_the_statistics_of_its_picture() ->
     """As exact as the map of the whole picture: grey levels pass through floats, and neighbours are in the margin."""
     pipeline = pipelines.load(QUICKSTART, [*WEIGHED, "scale=2"])
     stage = as_trained(pipeline, "fidelity")
-    assert (pipeline.margin("fidelity"), stage.margin) == (2, 2)
+    assert pipeline.margin("fidelity") == 2
     assert columns_read(stage) == {"hr", "lr", "hr_differences"}
     hr = torch.from_numpy(skimage.data.coffee()[:200, :300].transpose(2, 0, 1).copy())[None]
     side = stage.patch + 4
     cut = {"hr": hr[..., 50 : 50 + side, 70 : 70 + side].float() / 255, "lr": torch.rand(1, 3, side // 2, side // 2)}
-    seen = derived(stage, {**cut, "hr_differences": difference_statistics(hr)})
+    seen = with_derived(stage, 2, {**cut, "hr_differences": difference_statistics(hr)})
     inner = slice(52, 52 + stage.patch), slice(72, 72 + stage.patch)
     assert torch.equal(seen["hr"], hr[(..., *inner)].float() / 255)
     assert torch.equal(seen["hr_weight"], weight_map(hr, alpha=0.6)[(..., *inner)])
     assert 0.1 < seen["hr_weight"].mean() < 0.9
-    assert pipelines.load(QUICKSTART, WEIGHED[:1]).margin("fidelity") == 0
+    assert pipelines.load(QUICKSTART, WEIGHED[:2]).margin("fidelity") == 0
 
 
 def test_the_margin_of_a_weight_map_leaves_smaller_pictures_on_their_pixels() -> None:
     smaller = "stages.fidelity.derive={half: {type: bicubic, of: hr, scale: 2}}"
-    assert pipelines.load(QUICKSTART, [*WEIGHED, "scale=2", smaller]).margin("fidelity") == 4
+    weighted = "{type: pixel, mask: {type: column, column: hr_weight}}"
+    read = f"stages.fidelity.objective=[{weighted}, {{type: pixel, name: half, on: half}}]"
+    assert pipelines.load(QUICKSTART, [*WEIGHED, "scale=2", smaller, read]).margin("fidelity") == 4
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["stages.fidelity.derive={w: {type: weight_map, of: hr, alpha: 1}}"], "weight_map needs data.weight_map"),
         (
-            [*WEIGHED, "stages.fidelity.derive={w: {type: highpass, of: hr_weight}}"],
-            "derive.w.of: there is no 'hr_weight'",
+            ["stages.fidelity.derive={w: {type: weight_map, of: hr, alpha: 1}}"],
+            "derive.w: weight_map is made of 2 columns, not of 1",
         ),
+        (
+            [*WEIGHED, "stages.fidelity.derive={w: {type: highpass, of: hr_wait}}"],
+            "derive.w.of: there is no 'hr_wait'; did you mean 'hr_weight'?",
+        ),
+        ([*WEIGHED, "data.derive.hr_differences.stored=false"], "difference_statistics is of whole pictures"),
     ],
 )
 def test_what_cannot_be_derived_is_refused(changes: list[str], message: str) -> None:

@@ -63,21 +63,25 @@ def test_the_scale_counts_for_labelled_pictures_that_have_lr_alone(changes: dict
 
 
 def test_detail_layers_count_for_the_stages_that_read_them_alone() -> None:
-    plain, other = plan(), plan("data.detail.alpha=2")
+    plain, other = plan(), plan("data.derive.*.alpha=2")
     changed = {name for name in plain if plain[name].fingerprint != other[name].fingerprint}
     assert changed == {"gan"}
     assert plain["gan"].shards != other["gan"].shards
 
 
 def test_a_weight_map_counts_for_the_stages_that_read_it_alone() -> None:
-    one, other = (plan(f"data.weight_map={{alpha: {alpha}}}") for alpha in (0.2, 0.3))
+    made = "data.derive.hr_weight={{type: weight_map, of: [hr, hr_differences], margin: 1, alpha: {}}}"
+    differences = "data.derive.hr_differences={type: difference_statistics, of: hr, stored: true}"
+    one, other = (plan(differences, made.format(alpha)) for alpha in (0.2, 0.3))
     assert {name: job.fingerprint for name, job in one.items()} == {n: j.fingerprint for n, j in other.items()}
     assert one["gan"].shards == other["gan"].shards
-    reads = "stages.gan.objective.pixel.mask={type: weight_map}"
-    reading = [plan(reads, f"data.weight_map={{alpha: {alpha}}}") for alpha in (0.2, 0.3)]
+    reads = "stages.gan.objective.pixel.mask={type: column, column: hr_weight}"
+    reading = [plan(reads, differences, made.format(alpha)) for alpha in (0.2, 0.3)]
     changed = {name for name in one if reading[0][name].fingerprint != reading[1][name].fingerprint}
     assert changed == {"gan"}
-    assert reading[0]["gan"].settings["derive"]["hr_weight"] == {"type": "weight_map", "of": "hr", "alpha": 0.2}
+    job = reading[0]["gan"]
+    assert job.stage.derive["hr_weight"].arguments() == {"alpha": 0.2}
+    assert (job.margin, one["gan"].margin, list(one["gan"].stage.derive)) == (4, 0, [])
 
 
 def test_a_weights_file_counts_by_its_content(tmp_path: Path) -> None:

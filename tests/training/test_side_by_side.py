@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from acutance.cluster.hardware import Capacity, Kind
-from acutance.config.pipeline import Compute
+from acutance.config.pipeline import Compute, Stage
 from acutance.errors import TrainingError
 from acutance.training import launch
 from acutance.training.launch import _side_by_side, upstream_of
@@ -22,7 +22,7 @@ def job(folder: Path, name: str, *sources: str, needs: tuple[str, ...] = ()) -> 
     place.mkdir()
     models = {source: str(folder / source / "model.safetensors") for source in sources}
     kept: Any = None
-    return StagePlan(name, {"needs": list(needs)}, 4, 0, kept, str(place), name, models)
+    return StagePlan(name, Stage.model_construct(needs=list(needs)), 4, 0, kept, str(place), name, models)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_as_many_as_there_is_room_for_and_none_too_early(graph: list[StagePlan],
             assert not upstream_of(one, graph) - set(order), "too early"
             running.add(one.name)
             most = max(most, len(running))
-        if room > 2 and not one.sources and not one.settings["needs"]:
+        if room > 2 and not one.sources and not one.stage.needs:
             roots.wait(30)
         with lock:
             running.remove(one.name)

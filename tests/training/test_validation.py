@@ -104,7 +104,7 @@ def test_a_stage_that_is_not_accepted_ends_the_work_also_when_it_was_trained_bef
 def test_whether_a_stage_is_accepted_follows_from_its_last_value(
     tmp_path: Path, metric: str, worst: float, found: float | None, accepted: bool
 ) -> None:
-    job = StagePlan("one", {"accept": {metric: worst}}, 1, 0, None, str(tmp_path), "mark")  # type: ignore[arg-type]
+    job = StagePlan("one", Stage.model_construct(accept={metric: worst}), 1, 0, None, str(tmp_path), "mark")  # type: ignore[arg-type]
     better = 100.0 if metric == "psnr_highpass" else 0.0
     storage.write_json(str(tmp_path / "validation.json"), {"9": {metric: better}, "10": {metric: found}})
     if accepted:

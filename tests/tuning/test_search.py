@@ -146,7 +146,7 @@ def test_what_trials_share_is_made_once_and_what_they_do_not_share_by_the_first(
     tmp_path: Path, pictures: Path, cluster: None
 ) -> None:
     columns = [{"metric": "psnr_y", "on": str(pictures / "test")}]
-    vary = {"data.detail.alpha": [2, 4], "stages.fidelity.steps": [2, 4]}
+    vary = {"data.derive.*.alpha": [2, 4], "stages.fidelity.steps": [2, 4]}
     work = opened(tmp_path, pictures, stage="gan", tables={"rates": {"vary": vary, "columns": columns}}, concurrency=4)
     outcome = tune.run_campaign(work)
     assert [trial.state for trial in outcome.trials] == ["complete"] * 4
@@ -164,8 +164,12 @@ def test_amounts_are_of_the_shards_which_all_maps_share_and_of_restored_pictures
         {"metric": metric, "on": on}
         for metric, on in (("selected_percent", "training"), ("png_megabytes", "training"), ("png_megabytes", test))
     ]
-    mask = {"stages.fidelity.objective.pixel.mask": {"type": "weight_map"}, "data.weight_map": {"alpha": 0}}
-    table = {"overrides": mask, "vary": {"data.weight_map.alpha": [0, 0.5]}, "columns": columns}
+    mask = {
+        "stages.fidelity.objective.pixel.mask": {"type": "column", "column": "hr_weight"},
+        "data.derive.hr_differences": {"type": "difference_statistics", "of": "hr", "stored": True},
+        "data.derive.hr_weight": {"type": "weight_map", "of": ["hr", "hr_differences"], "margin": 1, "alpha": 0},
+    }
+    table = {"overrides": mask, "vary": {"data.derive.hr_weight.alpha": [0, 0.5]}, "columns": columns}
     work = opened(tmp_path, pictures, tables={"rates": table})
     outcome = tune.run_campaign(work)
     assert len(list((tmp_path / "out" / "shards").iterdir())) == 1

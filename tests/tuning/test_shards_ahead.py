@@ -32,7 +32,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
 
     def note(work: PipelineContext, only: str) -> None:
         data: Any = work.pipeline.data_of(only)
-        asked.append((data.subimages.size, data.detail.alpha))
+        asked.append((data.subimages.size, data.derive["lr_detail"].alpha))
 
     monkeypatch.setattr(shards, "prepare_data", note)
     return asked
@@ -57,8 +57,8 @@ def test_those_of_every_choice_of_a_search_but_none_of_a_range(
         "optimiser.learning_rate": {"choice": [1e-3, 1e-4]},
         "network.blocks": {"choice": [1, 2]},
         "data.subimages": {"choice": SIZES[:2]},
-        "data.detail.alpha": {"choice": [2.0, 6.0], "when": {"network.blocks": [2]}},
-        "data.detail.lam": {"float": [0.5, 2.0]},
+        "data.derive.*.alpha": {"choice": [2.0, 6.0], "when": {"network.blocks": [2]}},
+        "data.derive.*.lam": {"float": [0.5, 2.0]},
     }
     prepared(tmp_path, pictures, parameters=parameters)
     assert made[0] == (48, 4)

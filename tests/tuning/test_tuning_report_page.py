@@ -28,7 +28,7 @@ from acutance.tuning.tables import measured_table
 VOID = {"meta", "img", "br"}
 FIGURES = {"pareto.png", "curves.png", "history.png", "parallel.png", "importances.png", "sheet.png"}
 NETWORK = {"type": "rrdbnet", "blocks": 1, "channels": 4, "growth": 2, "skip": "bicubic"}
-DESCRIPTION = {"network": NETWORK, "scale": 4, "detail": None, "stage": "gan", "fingerprint": "0" * 16, "title": "t"}
+DESCRIPTION = {"network": NETWORK, "scale": 4, "stage": "gan", "fingerprint": "0" * 16, "title": "t"}
 
 
 class Page(HTMLParser):
