@@ -10,8 +10,8 @@ from acutance.errors import ConfigError
 from acutance.parts.names import PARTS
 
 
-def blur(picture: Any, *, sigma: float = 1.0, kind: Literal["box", "gaussian"] = "gaussian") -> Any:
-    return picture, sigma, kind
+def blur(picture: Any, *, sigma: float = 1.0, shape: Literal["box", "gaussian"] = "gaussian") -> Any:
+    return picture, sigma, shape
 
 
 def noise(picture: Any, *, sigma: float) -> Any:
@@ -23,6 +23,10 @@ def _filters(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kind of part with two names, which are defined above."""
     filters = {function.__name__: f"{__name__}:{function.__name__}" for function in (blur, noise)}
     monkeypatch.setitem(PARTS, "filter", filters)  # type: ignore[arg-type]
+
+
+def named(picture: Any, *, kind: str = "soft") -> Any:
+    return picture, kind
 
 
 class FilterChoice(Choice):
@@ -37,7 +41,13 @@ class Settings(Strict):
 
 def test_a_choice_takes_the_parameters_of_its_callable() -> None:
     settings = validate(Settings, {"filters": [{"type": "blur", "sigma": 2}]}, "file.yaml")
-    assert settings.filters[0].arguments() == {"sigma": 2.0, "kind": "gaussian"}
+    assert settings.filters[0].arguments() == {"sigma": 2.0, "shape": "gaussian"}
+
+
+def test_a_parameter_that_has_the_name_of_what_every_choice_has_is_refused() -> None:
+    """Of `kind: soft` the part would be looked for among the soft ones."""
+    with pytest.raises(ConfigError, match="its parameter 'kind' has a name that its settings need"):
+        validate(Settings, {"filters": [{"type": f"{__name__}:named"}]}, "file.yaml")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +64,7 @@ def test_a_choice_takes_the_parameters_of_its_callable() -> None:
             {"filters": [{"type": "noise", "sigma": "much"}]},
             "filters.noise.sigma: 'much' is not a number",
         ),
-        ({"filters": [{"type": "blur", "kind": "round"}]}, "'box' or 'gaussian'"),
+        ({"filters": [{"type": "blur", "shape": "round"}]}, "'box' or 'gaussian'"),
         ({}, "filters: this key is missing"),
         ({"filters": [], "count": 10**30}, "count: this number is out of range; whole numbers go to 2147483647"),
         ({"filters": [{"type": "blur", "sigma": -(10**400)}]}, "filters.blur.sigma: this number is out of range"),

@@ -156,7 +156,7 @@ CASES = {
         gives=torch.float64,
         size=lambda c, h, w: (2,),
         exact=False,
-    ),  # fmt: skip
+    ),
     "derivations.gif": Case(derivations.gif, -1, 1, top=1, takes=FLOATS),
     "derivations.kept": Case(lambda p: derivations.kept(LGS, [p]), -20, 20, top=1, takes=FLOATS, size=one),
     "derivations.lgs": Case(derivations.lgs, -20, 20, top=1, takes=FLOATS, size=one),

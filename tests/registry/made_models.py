@@ -24,7 +24,6 @@ def model_files_in(folder: Path) -> Callable[[int], Path]:
         description = {
             "network": {"type": "rrdbnet", **NETWORK},
             "scale": 2,
-            "detail": None,
             "stage": "gan",
             "fingerprint": f"{seed:016x}",
             "title": "A test's restorer",
