@@ -19,7 +19,7 @@ from acutance.storage.done import FILES, Done
 
 Coding = Literal["pixels", "log2", "value", "label", "encoded"]
 
-SHARD_VERSION = 8
+SHARD_VERSION = 9
 """Counts changes of the layout of shards, or of the code that fills them."""
 
 MANIFEST = FILES["shards"]
