@@ -52,7 +52,8 @@ def leaves(hint: Any) -> set[Any]:
 
 def models(hint: Any) -> list[type[BaseModel]]:
     """Return the settings that a type stands for; of a choice those of all parts that can be chosen."""
-    found = _models(hint) or [model for part in typing.get_args(hint) for model in models(part)]
+    if not (found := _models(hint)):
+        return [model for part in typing.get_args(hint) for model in models(part)]
     chosen = [one.settings_of(name) for one in found if issubclass(one, Choice) for name in parts.names(one.kind)]
     return [one for one in found if not issubclass(one, Choice)] + chosen
 
