@@ -113,16 +113,19 @@ def test_the_margin_of_a_weight_map_leaves_smaller_pictures_on_their_pixels() ->
     [
         (
             ["stages.fidelity.derive={w: {type: weight_map, of: hr, alpha: 1}}"],
-            "derive.w: weight_map is made of 2 columns, not of 1",
+            "stages.fidelity.derive.w: weight_map is made of 2 columns, not of 1",
         ),
         (
             [*WEIGHED, "stages.fidelity.derive={w: {type: highpass, of: hr_wait}}"],
-            "derive.w.of: there is no 'hr_wait'; did you mean 'hr_weight'?",
+            "stages.fidelity.derive.w.of: there is no 'hr_wait'; did you mean 'hr_weight'?",
         ),
-        ([*WEIGHED, "data.derive.hr_differences.stored=false"], "difference_statistics is of whole pictures"),
+        (
+            [*WEIGHED, "data.derive.hr_differences.stored=false"],
+            "data.derive.hr_differences.stored: difference_statistics is of whole pictures; set it to true",
+        ),
     ],
 )
 def test_what_cannot_be_derived_is_refused(changes: list[str], message: str) -> None:
-    with pytest.raises(ConfigError, match=r"stages\.fidelity") as caught:
+    with pytest.raises(ConfigError) as caught:
         pipelines.load(QUICKSTART, changes)
     assert message in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
@@ -71,6 +72,15 @@ class DerivedColumn(Choice):
     def sources(self) -> list[str]:
         """The columns that it is a function of."""
         return [self.of] if isinstance(self.of, str) else self.of
+
+    @model_validator(mode="after")
+    def _of_as_many_as_it_takes(self) -> DerivedColumn:
+        taken = [p for p in inspect.signature(self.part).parameters.values() if p.kind is not p.KEYWORD_ONLY]
+        several = any(p.kind is p.VAR_POSITIONAL for p in taken)
+        if not self.sources or not (several or len(self.sources) == len(taken)):
+            wanted = "columns" if several else "1 column" if len(taken) == 1 else f"{len(taken)} columns"
+            raise ValueError(f"{self.type} is made of {wanted}, not of {len(self.sources)}")
+        return self
 
 
 def closure(names: Iterable[str], derived: Mapping[str, DerivedColumn]) -> set[str]:

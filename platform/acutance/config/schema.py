@@ -142,6 +142,8 @@ def _settings_of(base: type[Choice], name: str, part: Any) -> Any:
         raise ConfigError(
             f"{name}: its parameter {untyped[0]!r} has no type", fix="annotate it, such as `width: int = 64`"
         )
+    if taken := [p.name for p in parameters if p.name in {*base.model_fields, *dir(base)}]:
+        raise ConfigError(f"{name}: its parameter {taken[0]!r} has a name that its settings need", fix="rename it")
     fields: dict[str, Any] = {
         p.name: (_settings_type(hints[p.name], base.module), ... if p.default is p.empty else p.default)
         for p in parameters
