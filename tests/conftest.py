@@ -8,6 +8,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ import pytest
 import torch
 
 from acutance.silence import silence_libraries
-from command_line import ASTRAY, DATA
-from made_buckets import Bucket, opened, served
+from command_line import ASTRAY, DATA, REPOSITORY, Done, Here
+from made_buckets import Bucket, name_endpoint, opened, served
 
 
 def pytest_configure() -> None:
@@ -80,3 +81,60 @@ def bucket(s3_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """A bucket of the test's own, named to this process and to all that it starts by the environment."""
     with opened(s3_server, monkeypatch) as found:
         yield found
+
+
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
+    """Runs a command in the test's own process: what is slow about a command is mostly its imports."""
+    from acutance.cli import main
+
+    def run(*arguments: str, **environment: str) -> Done:
+        for name in ASTRAY:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["acutance", *arguments])
+        monkeypatch.chdir(REPOSITORY)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        printed = capsys.readouterr()
+        return Done(arguments, int(end.value.code or 0), printed.out, printed.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def shared_ray() -> Iterator[ExitStack]:
+    """Holds the connection to the Ray of `cluster`; a module that needs a Ray of its own closes it first."""
+    with ExitStack() as connection:
+        yield connection
+
+
+@pytest.fixture
+def cluster(shared_ray: ExitStack, s3_server: Any) -> None:
+    """One local Ray of four CPUs for all tests that leave it whole: each start takes as long as some of them.
+
+    Its workers know the S3 endpoint, and are told from those of others by ACUTANCE_TEST.
+    """
+    import ray
+
+    from acutance.cluster.connect import connect
+
+    if not ray.is_initialized():
+        with pytest.MonkeyPatch.context() as patch:
+            name_endpoint(s3_server, patch)
+            patch.setenv("ACUTANCE_TEST", str(os.getpid()))
+            shared_ray.enter_context(connect("local", num_cpus=4))
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with MLflow's tables; making them takes seconds, copying them does not."""
+    from acutance.registry import connect
+
+    folder = tmp_path_factory.mktemp("mlflow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        connect(str(folder))
+    return folder / "mlflow.db"

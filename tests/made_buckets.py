@@ -41,14 +41,19 @@ def served() -> Iterator[Any]:
     server.stop()
 
 
+def name_endpoint(server: Any, patch: pytest.MonkeyPatch) -> None:
+    """Name the endpoint in the environment."""
+    patch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
+    patch.setenv("AWS_ACCESS_KEY_ID", "test")
+    patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+
+
 @contextmanager
 def opened(server: Any, patch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """Make a bucket and name the endpoint in the environment."""
     import boto3
 
-    patch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
-    patch.setenv("AWS_ACCESS_KEY_ID", "test")
-    patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    name_endpoint(server, patch)
     found, answer = Bucket(f"s3://bucket-{uuid4().hex[:8]}"), server._server.app
     boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=found.uri.removeprefix("s3://"))
 

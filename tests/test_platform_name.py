@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from command_line import REPOSITORY, acutance
+from command_line import REPOSITORY, Here
 
 
 def test_the_source_root_is_no_package() -> None:
@@ -23,8 +23,8 @@ def test_the_standard_library_is_found_from_the_repository() -> None:
 
 
 @pytest.mark.e2e
-def test_the_doctor_finds_it_in_a_ray_worker_and_says_what_works(tmp_path: Path) -> None:
-    done = acutance("doctor", "--storage", str(tmp_path), "--json")
+def test_the_doctor_finds_it_in_a_ray_worker_and_says_what_works(here: Here, cluster: None, tmp_path: Path) -> None:
+    done = here("doctor", "--storage", str(tmp_path), "--json")
     assert done.returncode == 0, done.stderr
     findings = {finding["what"]: finding for finding in json.loads(done.stdout)["findings"]}
     assert f"a task ran on Python {sys.version.split()[0]}" in findings["Ray"]["note"]

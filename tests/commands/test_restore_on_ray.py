@@ -10,7 +10,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from acutance.inference.picture_file import enlarge_file, open_restorer, read_mo
 from acutance.models.model_file import save_model
 from acutance.models.rrdbnet import RRDBNet
 from command_line import REPOSITORY, environment
+from made_buckets import opened
 from process_family import alive, family
 
 pytestmark = pytest.mark.e2e
@@ -32,20 +35,10 @@ WORKING = "ray::Map(_enlarge_row)"
 
 
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
-        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-        import boto3
-
-        boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="album")
-        yield "s3://album"
-    server.stop()
+def album(s3_server: Any) -> Iterator[str]:
+    """A bucket."""
+    with pytest.MonkeyPatch.context() as patch, opened(s3_server, patch) as bucket:
+        yield bucket.uri
 
 
 def compute_on_the_cpu() -> None:
@@ -56,11 +49,12 @@ def compute_on_the_cpu() -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster(bucket: str) -> Iterator[None]:
+def cluster(shared_ray: ExitStack, album: str) -> Iterator[None]:
     """One Ray with a GPU in name, so that actors take the pictures."""
     import ray
     from ray import cloudpickle
 
+    shared_ray.close()
     options = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False}
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
     hook = {"worker_process_setup_hook": compute_on_the_cpu}
@@ -84,7 +78,7 @@ def encoded(height: int, width: int, mode: str = "RGB", form: str = "PNG") -> by
     return file.getvalue()
 
 
-def test_a_prefix_on_s3_to_another_one(bucket: str, model: str, tmp_path: Path) -> None:
+def test_a_prefix_on_s3_to_another_one(album: str, model: str, tmp_path: Path) -> None:
     files = {
         "in/a.png": encoded(30, 40),
         "in/a.jpg": encoded(20, 20, form="JPEG"),
@@ -94,25 +88,25 @@ def test_a_prefix_on_s3_to_another_one(bucket: str, model: str, tmp_path: Path) 
     }
     bad = {"in/bad.png": b"no picture", "in/cut.png": encoded(30, 40)[:-500]}
     for key, content in {**files, **bad, "in/notes.txt": b"text", "in/.hidden.png": b"", "input.png": b""}.items():
-        storage.write_bytes(f"{bucket}/{key}", content)
+        storage.write_bytes(f"{album}/{key}", content)
     first, again = (
-        {outcome.source: outcome for outcome in upscale_pictures(model, f"{bucket}/in", f"{bucket}/out/")}
+        {outcome.source: outcome for outcome in upscale_pictures(model, f"{album}/in", f"{album}/out/")}
         for _ in range(2)
     )
-    assert first.keys() == {f"{bucket}/{key}" for key in [*files, *bad]}
+    assert first.keys() == {f"{album}/{key}" for key in [*files, *bad]}
     restorer = open_restorer(*read_model(model))
     for key, content in files.items():
-        outcome = first[f"{bucket}/{key}"]
-        assert (outcome.state, again[f"{bucket}/{key}"].state) == ("written", "kept")
+        outcome = first[f"{album}/{key}"]
+        assert (outcome.state, again[f"{album}/{key}"].state) == ("written", "kept")
         (tmp_path / "small").write_bytes(content)
         enlarge_file(restorer, str(tmp_path / "small"), str(tmp_path / "large.png"))
         assert storage.read_bytes(outcome.target) == (tmp_path / "large.png").read_bytes()
-    assert {Path(first[f"{bucket}/{key}"].target).name for key in files} == {
+    assert {Path(first[f"{album}/{key}"].target).name for key in files} == {
         "a.png.png", "a.jpg.png", "grey.png", "b.png", "c.png",
     }  # fmt: skip
     for key in bad:
-        assert first[f"{bucket}/{key}"].state == again[f"{bucket}/{key}"].state == "failed"
-        assert not storage.exists(first[f"{bucket}/{key}"].target)
+        assert first[f"{album}/{key}"].state == again[f"{album}/{key}"].state == "failed"
+        assert not storage.exists(first[f"{album}/{key}"].target)
 
 
 @pytest.mark.long

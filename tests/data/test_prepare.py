@@ -8,13 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-import ray
 from PIL import Image
 
 from acutance import storage
@@ -32,34 +30,9 @@ from acutance.data import (
 )
 from acutance.data.subimages import corners, crop_to_multiple, layers
 from acutance.errors import ConfigError, DataError
+from made_buckets import Bucket
 
 CATALOGUE = load_catalogue(Path(__file__).resolve().parents[2] / "pipelines" / "datasets.yaml")
-BUCKET = "acutance-shards"
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """A real S3 endpoint over HTTP, named to this process and to all that it starts by the environment."""
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    with pytest.MonkeyPatch.context() as patch:
-        server = ThreadedMotoServer(port=0)
-        server.start()
-        host, port = server.get_host_and_port()
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=BUCKET)
-        yield f"s3://{BUCKET}"
-        server.stop()
-
-
-@pytest.fixture(scope="module")
-def cluster(s3: str) -> Iterator[None]:
-    ray.init("local", num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -286,13 +259,13 @@ def test_two_runs_at_once_do_not_disturb_each_other(good: Path, tmp_path: Path) 
 
 @pytest.mark.e2e
 @pytest.mark.usefixtures("cluster")
-def test_shards_may_live_on_s3(good: Path, tmp_path: Path, s3: str) -> None:
-    remote = prepare(settings(good), 4, CATALOGUE, f"{s3}/root")
+def test_shards_may_live_on_s3(good: Path, tmp_path: Path, bucket: Bucket) -> None:
+    remote = prepare(settings(good), 4, CATALOGUE, f"{bucket.uri}/root")
     local = prepare(settings(good), 4, CATALOGUE, str(tmp_path), alone=True)
     assert remote == local
-    folder = made(f"{s3}/root", remote)
+    folder = made(f"{bucket.uri}/root", remote)
     assert storage.names(folder) == sorted(os.listdir(made(tmp_path, local)))
-    assert not prepare(settings(good), 4, CATALOGUE, f"{s3}/root").fresh
+    assert not prepare(settings(good), 4, CATALOGUE, f"{bucket.uri}/root").fresh
     columns = open_columns(folder, ["lr", "hr_detail"], tmp_path / "one")
     expected = open_columns(made(tmp_path, local), ["lr", "hr_detail"], tmp_path / "two")
     assert all(np.array_equal(columns[name], expected[name]) for name in expected)

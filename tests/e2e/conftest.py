@@ -18,10 +18,10 @@ def weights() -> dict[str, str]:
 
 
 SHORT = {
-    "stages.highpass.steps": 60,
+    "stages.highpass.steps": 20,
     "stages.fidelity.steps": 240,
     "stages.fidelity.optimiser.milestones": [160, 210],
-    "stages.gan.steps": 60,
+    "stages.gan.steps": 20,
 }
 
 

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
+import mlflow.pyfunc
 import numpy as np
 import pytest
-import requests
 from mlflow import MlflowClient
 
 from acutance.data import read_picture, write_picture
-from command_line import REPOSITORY, Quickstart, acutance, environment
+from command_line import Here, Quickstart, acutance
 
 pytestmark = pytest.mark.e2e
 TERMS = ("pixel", "feature", "adversarial", "detail_pixel", "detail_adversarial")
@@ -83,9 +77,9 @@ def test_the_model_is_registered_as_candidate_with_its_origin(quickstart: Quicks
     assert version.run_id == quickstart.result["mlflow_run"]
 
 
-def test_a_second_run_does_nothing_and_says_so(quickstart: Quickstart, weights: dict[str, str]) -> None:
+def test_a_second_run_does_nothing_and_says_so(quickstart: Quickstart, here: Here, weights: dict[str, str]) -> None:
     stages = sorted(path.stat().st_mtime_ns for path in quickstart.root.rglob("model.safetensors"))
-    again = acutance(*quickstart.command, "--storage", str(quickstart.root), "--json", **weights)
+    again = here(*quickstart.command, "--storage", str(quickstart.root), "--json", **weights)
     assert again.returncode == 0
     assert "everything is done already" in again.stderr
     assert json.loads(again.stdout) == {**quickstart.result, "fresh": False}
@@ -107,16 +101,21 @@ def test_promotion_by_the_gate_then_nothing_to_roll_back(quickstart: Quickstart)
     assert shown["versions"][0]["decision"] == "accepted"
 
 
-def test_upscale_and_the_served_model_give_the_same_picture(quickstart: Quickstart, tmp_path: Path) -> None:
+def test_upscale_and_the_packaged_model_give_the_same_picture(
+    quickstart: Quickstart, here: Here, tmp_path: Path
+) -> None:
+    """How packages are served over HTTP is what tests/registry/test_mlflow_server.py looks at."""
     small = read_picture(_photograph("chelsea.png"))[100:148, 100:164]
     write_picture(tmp_path / "small.png", small)
     reference = "models:/quickstart-x4@candidate"
     files = (str(tmp_path / "small.png"), str(tmp_path / "large.png"))
-    done = acutance("upscale", reference, *files, "--storage", str(quickstart.root))
+    done = here("upscale", reference, *files, "--storage", str(quickstart.root))
     assert done.returncode == 0, done.stderr
     upscaled = read_picture(tmp_path / "large.png")
     assert upscaled.shape == (192, 256, 3)
-    assert np.array_equal(upscaled, _served(reference, quickstart.root, small))
+    client = MlflowClient(f"sqlite:///{quickstart.root}/mlflow.db")
+    package = client.get_model_version_download_uri("quickstart-x4", "1").removeprefix("file://")
+    assert np.array_equal(upscaled, mlflow.pyfunc.load_model(package).predict(small[None])[0])
 
 
 @pytest.mark.long
@@ -163,36 +162,3 @@ def _photograph(name: str) -> Path:
     import skimage
 
     return Path(skimage.__file__).parent / "data" / name
-
-
-def _served(reference: str, root: Path, picture: np.ndarray) -> np.ndarray:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    binaries = Path(sys.executable).parent
-    command = [
-        str(binaries / "mlflow"), "models", "serve", "-m", reference,
-        "--env-manager", "local", "--host", "127.0.0.1", "-p", str(port),
-    ]  # fmt: skip
-    server = subprocess.Popen(
-        command,
-        cwd=REPOSITORY,
-        env=environment(MLFLOW_TRACKING_URI=f"sqlite:///{root}/mlflow.db", PATH=f"{binaries}:{os.environ['PATH']}"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        limit = time.monotonic() + 120
-        while time.monotonic() < limit and server.poll() is None:
-            try:
-                if requests.get(f"http://127.0.0.1:{port}/ping", timeout=2).ok:
-                    break
-            except requests.ConnectionError:
-                time.sleep(0.5)
-        answer = requests.post(f"http://127.0.0.1:{port}/invocations", json={"inputs": [picture.tolist()]}, timeout=120)
-        answer.raise_for_status()
-        return np.array(answer.json()["predictions"][0], np.uint8)
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,18 +19,9 @@ from acutance.evaluation.results import GROUND_TRUTH
 from acutance.inference.restore import restore
 from acutance.models.model_file import load_model
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("cluster")]
 
 METRICS = ("psnr_y", "ssim_y", "high_frequency")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    import ray
-
-    ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 def test_the_numbers_pictures_and_progress_of_two_candidates(tmp_path: Path) -> None:

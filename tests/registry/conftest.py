@@ -29,16 +29,6 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     assert not list(elsewhere.iterdir())
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite file with MLflow's tables; making them takes seconds, copying them does not."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        connect(str(folder))
-    return folder / "mlflow.db"
-
-
 @pytest.fixture
 def storage(tmp_path: Path, empty_database: Path) -> str:
     """A storage root with an empty tracking store."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,12 +29,13 @@ from acutance.models.model_file import load_model
 from acutance.tuning.study_lock import alone_on
 from command_line import REPOSITORY, environment
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("cluster")]
 
 TRIAL = "ray::ResourceTrainable"
 """How the process of a trial calls itself: Ray Tune wraps it in a class of this name."""
 
 Found = TypeVar("Found")
+Opened = Callable[..., CampaignContext]
 
 RATES = {"optimiser.learning_rate": [1e-4, 1e-3]}
 
@@ -46,17 +48,6 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
         coarse = draw.integers(0, 256, (12, 12, 3), dtype=np.uint8)
         write_picture(folder / f"{name}.png", np.kron(coarse, np.ones((8, 8, 1), np.uint8)))
     return folder
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    import ray
-
-    os.environ["ACUTANCE_TEST"] = str(os.getpid())
-    ray.init(address="local", num_cpus=4, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
-    yield
-    ray.shutdown()
-    del os.environ["ACUTANCE_TEST"]
 
 
 def search_space(folder: Path, pictures: Path, *, steps: int = 6, **changes: Any) -> str:
@@ -90,11 +81,18 @@ def search_space(folder: Path, pictures: Path, *, steps: int = 6, **changes: Any
     return str(path)
 
 
-def opened(folder: Path, pictures: Path, table: str | None = "rates", **changes: Any) -> CampaignContext:
-    """Open a campaign whose shards are made."""
-    work = tune.open_campaign(search_space(folder, pictures, **changes), [], str(folder / "out"), table)
-    prepare(work.base.pipeline.data, 4, work.base.catalogue, work.base.root, alone=True)
-    return work
+@pytest.fixture
+def opened(pictures: Path, empty_database: Path) -> Opened:
+    """Opens a campaign in a folder of its own; its shards and its tracking store are there."""
+
+    def opened(folder: Path, table: str | None = "rates", **changes: Any) -> CampaignContext:
+        (folder / "out").mkdir(parents=True)
+        shutil.copy(empty_database, folder / "out")
+        work = tune.open_campaign(search_space(folder, pictures, **changes), [], str(folder / "out"), table)
+        prepare(work.base.pipeline.data, 4, work.base.catalogue, work.base.root, alone=True)
+        return work
+
+    return opened
 
 
 def scores(outcome: CampaignOutcome) -> list[float]:
@@ -106,48 +104,31 @@ def weights(outcome: CampaignOutcome) -> list[np.ndarray]:
     return [np.concatenate([p.detach().numpy().ravel() for p in network.parameters()]) for network in networks]
 
 
-def test_a_trial_trains_with_several_workers_and_several_seeds(tmp_path: Path, pictures: Path, cluster: None) -> None:
+def test_a_trial_trains_with_several_workers_and_several_seeds(tmp_path: Path, pictures: Path, opened: Opened) -> None:
     import ray
 
-    one, two, seeds, table = (
-        opened(folder, pictures, table=name, **changes)
-        for folder, name, changes in (
-            (tmp_path / "one", "rates", {}),
-            (tmp_path / "two", "rates", {"resources": {"workers": 2}}),
-            (
-                tmp_path / "seeds",
-                None,
-                {"seeds": 2, "sampler": {"type": "grid"},
-                 "parameters": {"optimiser.learning_rate": {"choice": [1e-3]}}},
-            ),
-            (
-                tmp_path / "table",
-                "rates",
-                {"tables": {"rates": {"vary": {"optimiser.learning_rate": [1e-3]}, "seeds": 2,
-                                      "columns": [{"metric": "psnr_y", "on": str(pictures / "test")}]}}},
-            ),
-        )
-        if folder.mkdir() is None
-    )  # fmt: skip
-    alone, together = tune.run_campaign(one), tune.run_campaign(two)
-    for mine, shared in zip(weights(alone), weights(together), strict=True):
-        np.testing.assert_allclose(mine, shared, atol=2e-5)
-    averaged, each = tune.run_campaign(seeds), tune.run_campaign(table)
+    rate = {"optimiser.learning_rate": [1e-3]}
+    table = {"vary": rate, "columns": [{"metric": "psnr_y", "on": str(pictures / "test")}]}
+    each = tune.run_campaign(opened(tmp_path / "each", tables={"rates": {**table, "seeds": 2}}))
+    assert scores(each)[0] != scores(each)[1]
+
+    search = {"sampler": {"type": "grid"}, "parameters": {"optimiser.learning_rate": {"choice": [1e-3]}}}
+    averaged = tune.run_campaign(opened(tmp_path / "seeds", table=None, seeds=2, **search))
     assert scores(averaged)[0] == pytest.approx(np.mean(scores(each)), abs=1e-9)
     assert next(iter(averaged.trials[0].spread.values())) == pytest.approx(np.std(scores(each)), abs=1e-9)
-    assert scores(each)[0] != scores(each)[1]
-    assert scores(each)[0] == scores(alone)[1]
-    wait_for(lambda: ray.available_resources()["CPU"] == 4)
-    assert not processes(TRIAL) + processes("ray::Peer")  # nothing holds on to a worker
+
+    together = tune.run_campaign(opened(tmp_path / "two", tables={"rates": table}, resources={"workers": 2}))
+    np.testing.assert_allclose(weights(each)[0], weights(together)[0], atol=2e-5)
+    wait_for(lambda: ray.available_resources()["CPU"] == 4)  # nothing holds on to a worker
 
 
 @pytest.mark.long
 def test_what_trials_share_is_made_once_and_what_they_do_not_share_by_the_first(
-    tmp_path: Path, pictures: Path, cluster: None
+    tmp_path: Path, pictures: Path, opened: Opened
 ) -> None:
     columns = [{"metric": "psnr_y", "on": str(pictures / "test")}]
     vary = {"data.derive.*.alpha": [2, 4], "stages.fidelity.steps": [2, 4]}
-    work = opened(tmp_path, pictures, stage="gan", tables={"rates": {"vary": vary, "columns": columns}}, concurrency=4)
+    work = opened(tmp_path, stage="gan", tables={"rates": {"vary": vary, "columns": columns}}, concurrency=4)
     outcome = tune.run_campaign(work)
     assert [trial.state for trial in outcome.trials] == ["complete"] * 4
     assert len(list((tmp_path / "out" / "shards").iterdir())) == 2
@@ -157,7 +138,7 @@ def test_what_trials_share_is_made_once_and_what_they_do_not_share_by_the_first(
 
 
 def test_amounts_are_of_the_shards_which_all_maps_share_and_of_restored_pictures(
-    tmp_path: Path, pictures: Path, cluster: None
+    tmp_path: Path, pictures: Path, opened: Opened
 ) -> None:
     test = str(pictures / "test")
     columns = [
@@ -170,7 +151,7 @@ def test_amounts_are_of_the_shards_which_all_maps_share_and_of_restored_pictures
         "data.derive.hr_weight": {"type": "weight_map", "of": ["hr", "hr_differences"], "margin": 1, "alpha": 0},
     }
     table = {"overrides": mask, "vary": {"data.derive.hr_weight.alpha": [0, 0.5]}, "columns": columns}
-    work = opened(tmp_path, pictures, tables={"rates": table})
+    work = opened(tmp_path, tables={"rates": table})
     outcome = tune.run_campaign(work)
     assert len(list((tmp_path / "out" / "shards").iterdir())) == 1
     everything, some = (trial.scores for trial in outcome.trials)
@@ -189,11 +170,11 @@ def test_amounts_are_of_the_shards_which_all_maps_share_and_of_restored_pictures
     assert some[f"png_megabytes on {test}"] != everything[f"png_megabytes on {test}"]
 
 
-def test_a_population_goes_on_from_its_best_weights(tmp_path: Path, pictures: Path, cluster: None) -> None:
+def test_a_population_goes_on_from_its_best_weights(tmp_path: Path, opened: Opened) -> None:
     population = {"type": "pbt", "population": 2, "every": 4, "quantile": 0.5}
     parameters = {"optimiser.learning_rate": {"float": [1e-4, 1e-2], "log": True}}
     changes = {"scheduler": population, "parameters": parameters, "budget": {"trials": 4}}
-    outcome = tune.run_campaign(opened(tmp_path, pictures, table=None, **changes))
+    outcome = tune.run_campaign(opened(tmp_path, table=None, **changes))
     first, second = outcome.trials[:2], outcome.trials[2:]
     winner = max(first, key=lambda trial: next(iter(trial.scores.values()))).number
     assert [trial.step for trial in outcome.trials] == [4, 4, 8, 8]
@@ -210,7 +191,7 @@ def test_a_population_goes_on_from_its_best_weights(tmp_path: Path, pictures: Pa
 
 
 def test_as_many_trials_as_run_at_the_same_time_wait_for_nodes_at_the_same_time(
-    tmp_path: Path, pictures: Path, cluster: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, pictures: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An autoscaler starts the nodes that are asked for: one by one where one trial waits at a time."""
     from ray.util import placement_group, placement_group_table, remove_placement_group
@@ -240,14 +221,14 @@ def test_as_many_trials_as_run_at_the_same_time_wait_for_nodes_at_the_same_time(
     monkeypatch.setattr(campaign, "search", search_when_full)
     columns = [{"metric": "psnr_y", "on": str(pictures / "test")}]
     table = {"vary": {"optimiser.learning_rate": [1e-4, 1e-3, 1e-2]}, "columns": columns}
-    work = opened(tmp_path, pictures, tables={"rates": table}, concurrency=3, steps=2)
+    work = opened(tmp_path, tables={"rates": table}, concurrency=3, steps=2)
     outcome = tune.run_campaign(work)
     assert most == [3]
     assert [trial.state for trial in outcome.trials] == ["complete"] * 3
 
 
-def processes(words: str, mark: str = str(os.getpid())) -> list[int]:
-    """Return the processes with these words in their name that descend from this one, or from one that was marked."""
+def processes(words: str, mark: str) -> list[int]:
+    """Return the processes with these words in their name that descend from one that was marked."""
     found = []
     for folder in Path("/proc").iterdir():
         try:
@@ -271,7 +252,7 @@ def wait_for(condition: Callable[[], Found], seconds: float = 120) -> Found:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("workers", "victim"), [(1, TRIAL), (2, "ray::Peer")])
 def test_killed_trials_workers_and_drivers_change_no_bit(
-    tmp_path: Path, pictures: Path, cluster: None, workers: int, victim: str
+    tmp_path: Path, pictures: Path, opened: Opened, workers: int, victim: str
 ) -> None:
     columns = [{"metric": "psnr_y", "on": str(pictures / "test")}]
     changes: dict[str, Any] = {
@@ -280,11 +261,9 @@ def test_killed_trials_workers_and_drivers_change_no_bit(
         "resources": {"workers": workers},
         "concurrency": 1,
     }
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    whole.mkdir()
-    broken.mkdir()
-    undisturbed = tune.run_campaign(opened(whole, pictures, **changes))
-    work = opened(broken, pictures, **changes)
+    broken = tmp_path / "broken"
+    undisturbed = tune.run_campaign(opened(tmp_path / "whole", **changes))
+    work = opened(broken, **changes)
     mark = f"{os.getpid()}-{workers}"
     command = [
         sys.executable, "-m", "acutance", "tune", str(broken / "space.yaml"), "--table", "rates",
@@ -321,8 +300,8 @@ def test_killed_trials_workers_and_drivers_change_no_bit(
         assert sorted(steps) == list(range(1, 301))
 
 
-def test_a_second_command_beside_a_campaign_is_told_that_it_runs(tmp_path: Path, pictures: Path) -> None:
-    work = opened(tmp_path, pictures)
+def test_a_second_command_beside_a_campaign_is_told_that_it_runs(tmp_path: Path, opened: Opened) -> None:
+    work = opened(tmp_path)
     study = work.study()
     study.ask()
     for resume in (False, True):

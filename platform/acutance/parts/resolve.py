@@ -13,7 +13,6 @@ from acutance.errors import ConfigError, nearest
 from acutance.parts.names import PARTS, group
 from acutance.parts.sources import is_source_part, load_part
 
-
 NAMED_ONLY = {"measure", "amount", "protocol"}
 """Kinds whose parts have no `module:Name` in files: there it stands for a metric."""
 
