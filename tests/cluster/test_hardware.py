@@ -11,9 +11,9 @@ import torch
 import yaml
 
 from acutance.cluster import hardware
+from acutance.cluster.compilers import missing_compiler
 from acutance.cluster.hardware import Capacity, Kind, decide, device_of, node_kinds
 from acutance.errors import ConfigError, TrainingError
-from acutance.imaging.compilers import missing_compiler
 from command_line import REPOSITORY
 
 HEAD = Kind({"CPU": 0}, 1)

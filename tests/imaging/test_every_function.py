@@ -200,11 +200,12 @@ CASES = {
 MAKERS: dict[str, Callable[[], Any]] = {
     "blurs.gaussian_kernel": lambda: blurs.gaussian_kernel(7, sigma_x=2, sigma_y=1),
     "blurs.random_kernel": lambda: blurs.random_kernel(7),
-    "derivations.coding_of": lambda: derivations.coding_of(LGS),
+    "derivations.coding_of": lambda: torch.tensor(derivations.coding_of(LGS) == "log2"),
     "derivations.derivation": lambda: derivations.derivation(channels=1)(lambda picture: picture).channels,
     "derivations.derive_columns": lambda: list(
-        derivations.derive_columns({"hr": torch.full((1, 3, 8, 8), 0.5)}, {"d": LGS})
+        derivations.derive_columns({"hr": torch.full((1, 3, 8, 8), 0.5)}, {"d": LGS}).values()
     ),
+    "draws.bits": lambda: torch.from_numpy(draws.bits(1, 2, 0).random_raw(3).astype("int64")),
     "derivations.kept_shape": lambda: derivations.kept_shape(LGS, [3]),
     "detail.lambda_schedule": lambda: detail.lambda_schedule(1.0, 4),
     "detail_gpu.reach": lambda: importlib.import_module("acutance.imaging.detail_gpu").reach(0.4, 2.0),

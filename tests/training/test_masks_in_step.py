@@ -101,6 +101,26 @@ def test_a_weight_map_is_made_of_the_patch_by_the_statistics_of_its_picture() ->
     assert pipelines.load(QUICKSTART, WEIGHED[:2]).margin("fidelity") == 0
 
 
+def test_margins_of_columns_that_are_made_of_one_another_add_up() -> None:
+    chain = "stages.fidelity.derive={a: {type: highpass, of: lr, margin: 3}, b: {type: highpass, of: a, margin: 2}}"
+    assert pipelines.load(QUICKSTART, [chain]).margin("fidelity") == 0, "nothing reads them"
+    masked = "stages.fidelity.objective.pixel.mask={type: column, column: b}"
+    assert pipelines.load(QUICKSTART, [chain, masked]).margin("fidelity") == 4 * (3 + 2)
+
+
+def test_columns_that_are_made_of_one_another_in_a_circle_are_refused() -> None:
+    circle = "stages.fidelity.derive={a: {type: highpass, of: b}, b: {type: highpass, of: a}}"
+    with pytest.raises(ConfigError, match=r"stages.fidelity.derive: these are made of one another: (a -> b|b -> a)"):
+        pipelines.load(QUICKSTART, [circle])
+
+
+@pytest.mark.parametrize("change", ["alpha=-1", "iterations=0", "eps=0"])
+def test_a_value_that_a_derivation_cannot_take_is_found_at_once(change: str) -> None:
+    name, _, value = change.partition("=")
+    with pytest.raises(ConfigError, match=rf"data.derive.hr_detail.{name}: .*greater than"):
+        pipelines.load(QUICKSTART, [f"data.derive.*.{name}={value}"])
+
+
 def test_the_margin_of_a_weight_map_leaves_smaller_pictures_on_their_pixels() -> None:
     smaller = "stages.fidelity.derive={half: {type: bicubic, of: hr, scale: 2}}"
     weighted = "{type: pixel, mask: {type: column, column: hr_weight}}"

@@ -13,10 +13,10 @@ from typing import Literal
 import torch
 
 from acutance import storage
+from acutance.cluster.compilers import missing_compiler
 from acutance.cluster.connect import connect
 from acutance.data.datasets import Catalogue
 from acutance.errors import AcutanceError
-from acutance.imaging.compilers import missing_compiler
 from acutance.registry.tracking import connect as connect_tracking
 from acutance.registry.tracking import tracking_uri
 from acutance.weights import KNOWN, find_weights, other_than_published

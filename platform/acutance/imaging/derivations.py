@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import torch
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from acutance.config.data import DerivedColumn
@@ -46,11 +47,11 @@ def derivation(**traits: Any) -> Callable[[Function], Function]:
 def lgs(
     picture: Tensor,
     *,
-    alpha: float = 4.0,
-    lam: float = 1.0,
-    gamma: float = 0.75,
-    eps: float = 2.0,
-    iterations: int = 4,
+    alpha: NonNegativeFloat = 4.0,
+    lam: PositiveFloat = 1.0,
+    gamma: NonNegativeFloat = 0.75,
+    eps: PositiveFloat = 2.0,
+    iterations: PositiveInt = 4,
     schedule: Schedule = "fgs",
     luma: Literal["full", "studio"] = "full",
 ) -> Tensor:
@@ -61,19 +62,19 @@ def lgs(
 
 
 @derivation(channels=3)
-def gif(picture: Tensor, *, radius: int = 2, eps: float = 0.3) -> Tensor:
+def gif(picture: Tensor, *, radius: PositiveInt = 2, eps: PositiveFloat = 0.3) -> Tensor:
     """The picture minus a guided filter's smoothing of it (DSRGAN, Table III); see `guided_filter_detail`."""
     return guided_filter_detail(255 * picture, radius=radius, eps=eps)
 
 
 @derivation(channels=3)
-def wls(picture: Tensor, *, lam: float = 1.0, alpha: float = 1.2) -> Tensor:
+def wls(picture: Tensor, *, lam: PositiveFloat = 1.0, alpha: NonNegativeFloat = 1.2) -> Tensor:
     """The picture minus its weighted least squares smoothing (DSRGAN, Table III); see `least_squares_detail`."""
     return least_squares_detail(255 * picture, lam=lam, alpha=alpha)
 
 
 @derivation(channels=3)
-def bicubic(picture: Tensor, *, scale: int) -> Tensor:
+def bicubic(picture: Tensor, *, scale: PositiveInt) -> Tensor:
     """Return a picture (..., C, H, W) `scale` times smaller, as today's MATLAB makes it, not rounded."""
     return imresize(picture, 1 / scale)
 
@@ -85,7 +86,7 @@ def differences(picture: Tensor) -> Tensor:
 
 
 @derivation(channels=3)
-def counted(picture: Tensor, statistics: Tensor, *, alpha: float = 0.2) -> Tensor:
+def counted(picture: Tensor, statistics: Tensor, *, alpha: NonNegativeFloat = 0.2) -> Tensor:
     """Return the weight map (B, 3, H, W) of patches, 0 or 1, of pictures that have these `difference_statistics`.
 
     The values at the patch's border are compared with those inside it alone: give it a margin of a pixel. Which of two

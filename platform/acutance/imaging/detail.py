@@ -22,10 +22,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from acutance.cluster.compilers import missing_compiler
 from acutance.console import say
 from acutance.errors import ConfigError
 from acutance.imaging.colour import rgb_to_y
-from acutance.imaging.compilers import missing_compiler
 
 Schedule = Literal["fgs", "unit_sum"]
 

@@ -38,7 +38,10 @@ def network_inputs(network: nn.Module, description: Mapping[str, Any], picture: 
         ModelError: when a picture alone cannot feed the network.
     """
     names: tuple[str, ...] = network.inputs  # type: ignore[assignment]
-    derived = derived_inputs(description)
+    try:
+        derived = derived_inputs(description)
+    except ConfigError as error:
+        raise ModelError(f"this model's derived inputs cannot be made: {error.what}", where=error.where) from None
     needed = closure(names, derived)
     if unknown := sorted(needed - derived.keys() - set(PICTURE)):
         raise ModelError(f"a picture alone cannot feed this network's {', '.join(unknown)}")

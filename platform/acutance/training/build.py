@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from acutance.cluster.compilers import missing_compiler
 from acutance.config.pipeline import Stage
 from acutance.config.schema import Choice
 from acutance.errors import ConfigError, ModelError, WeightsError
-from acutance.imaging.compilers import missing_compiler
 from acutance.losses.objective import Objective
 from acutance.models.model_file import load_model
 from acutance.models.msrresnet import MSRResNet

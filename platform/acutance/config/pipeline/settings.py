@@ -157,6 +157,10 @@ class Pipeline(Strict):
         """A derived column comes from columns that there are; what a network reads of them, from a picture alone."""
         stage, derived, problems = self.stages[name], self.derived(name), []
         there = self.columns(name)
+        try:
+            TopologicalSorter({column: made.sources for column, made in derived.items()}).prepare()
+        except CycleError as error:
+            return [f"{place}.derive: these are made of one another: {' -> '.join(error.args[1])}"]
         for column, made in derived.items():
             at = f"{place}.derive.{column}" if column in stage.derive else f"data.derive.{column}"
             problems += _unknown(f"{at}.of", made.sources, there - {column})
@@ -284,7 +288,7 @@ class Pipeline(Strict):
         Smaller pictures that are derived lie on their pixels' borders, with their margins.
         """
         made, scale = self.made_in_step(name), self.scale_of(name)
-        least = max((one.margin * (scale if one.sources[0] == "lr" else 1) for one in made.values()), default=0)
+        least = max((_reach(column, made, scale)[0] for column in made), default=0)
         multiple = math.lcm(*(getattr(one, "scale", 1) for one in made.values())) * scale
         return -(-least // multiple) * multiple
 
@@ -341,6 +345,16 @@ class Pipeline(Strict):
                 wanted.add(name)
                 todo.extend(graph[name])
         return [name for name in TopologicalSorter(graph).static_order() if name in wanted]
+
+
+def _reach(column: str, made: Mapping[str, DerivedColumn], scale: int) -> tuple[int, int]:
+    """Return how many HR pixels around a patch a column depends on, and how many one of its pixels is wide."""
+    if column not in made:
+        return 0, scale if column == "lr" else 1
+    one = made[column]
+    reaches = [_reach(source, made, scale) for source in one.sources]
+    width = reaches[0][1]
+    return one.margin * width + max(around for around, _ in reaches), width * getattr(one, "scale", 1)
 
 
 def _sharing_problems(stage: Stage, place: str) -> list[str]:
