@@ -14,6 +14,7 @@ from acutance.cli.options import Address, AllowCode, Json, ModelName, ModelRefer
 from acutance.cli.show import differences_table, show, table_of
 from acutance.console import say, stdout
 from acutance.errors import UserError, readable
+from acutance.parts import with_sources
 from acutance.storage import is_remote
 
 if TYPE_CHECKING:
@@ -63,7 +64,14 @@ def evaluate(
 
     root = storage_root(storage)
     evaluation, folder = evaluate_model(
-        model, on, against=against, protocol=protocol, metrics=metric, scale=scale, root=root, address=address
+        model,
+        on,
+        against=against,
+        protocol=protocol,
+        metrics=with_sources(metric, Path.cwd()),
+        scale=scale,
+        root=root,
+        address=address,
     )
     alone = unrestored(evaluation.scale)
     rivals = (alone if model == BICUBIC else "model", alone if against == BICUBIC else "against")

@@ -24,6 +24,7 @@ from acutance.cluster.watch import watched
 from acutance.console import say
 from acutance.errors import UnreachableError, UserError
 from acutance.memory import total_memory
+from acutance.parts.sources import known_sources, register
 from acutance.silence import stay_silent
 
 LOCAL = "local"
@@ -91,7 +92,7 @@ def _start(folder: Path, num_cpus: int | None) -> None:
     require_loopback()
     create_token()
     store = min(max(total_memory() // STORE_SHARE, STORE_LEAST), STORE_MOST)
-    options = {"num_cpus": num_cpus, "include_dashboard": False, "object_store_memory": store}
+    options = {"num_cpus": num_cpus, "include_dashboard": False, "object_store_memory": store, **_with_sources({})}
     for attempt in range(1, ATTEMPTS + 1):
         try:
             _init(address=LOCAL, _temp_dir=str(folder), **options)
@@ -149,12 +150,24 @@ def _check(address: str) -> None:
 def _join(address: str) -> None:
     """Send this very package along, for a node may have another version or none; a job has sent its own."""
     if in_job():
-        _init(address=address)
+        _init(address=address, **_with_sources({}))
         return
     with tempfile.TemporaryDirectory(prefix="acutance-code-") as folder:
         copy_code(Path(folder))
         modules = [str(Path(folder) / "acutance")]
-        _init(address=address, runtime_env={"py_modules": modules, "env_vars": quiet_environment()})
+        _init(address=address, **_with_sources({"py_modules": modules, "env_vars": quiet_environment()}))
+
+
+def _with_sources(environment: dict[str, Any]) -> dict[str, Any]:
+    """Return Ray's option for the environment of workers, in which they know the user's files of parts, too."""
+    if sources := known_sources():
+
+        def make_known() -> None:
+            for source in sources:
+                register(source.name, source.text)
+
+        environment = {**environment, "worker_process_setup_hook": make_known}
+    return {"runtime_env": environment} if environment else {}
 
 
 def _refuse_url(address: str) -> None:

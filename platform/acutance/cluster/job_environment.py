@@ -14,7 +14,7 @@ from pathlib import Path
 from acutance import storage as storages
 from acutance.config import limits
 from acutance.errors import UserError
-from acutance.parts.sources import CONSENT, consent
+from acutance.parts.sources import CONSENT
 from acutance.redact import holds_secret
 from acutance.silence import DEFAULTS
 from acutance.storage import patience
@@ -42,9 +42,8 @@ FOLDERS = ("ACUTANCE_DATA", "ACUTANCE_WEIGHTS")
 
 def quiet_environment() -> dict[str, str]:
     """Return for other machines how quiet and patient this process is, its limits and what code it may run."""
-    names = [*DEFAULTS, "ACUTANCE_DEBUG", patience.VARIABLE, limits.VARIABLE]
-    allowed = {CONSENT: consent()} if consent() else {}
-    return {name: os.environ[name] for name in names if name in os.environ} | allowed
+    names = [*DEFAULTS, "ACUTANCE_DEBUG", patience.VARIABLE, limits.VARIABLE, CONSENT]
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def environment(storage: str, given: Iterable[str] = ()) -> dict[str, str]:

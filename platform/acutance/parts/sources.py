@@ -223,7 +223,6 @@ def is_allowed(source: Source) -> bool:
     return "1" in allowed or source.sha256 in allowed or source.sha256[:DIGITS] in allowed
 
 
-def consent() -> str:
-    """Return what workers of this process are allowed to execute: what it is allowed, and what it knows already."""
-    given = [word for word in os.environ.get(CONSENT, "").split(",") if word.strip()]
-    return ",".join(dict.fromkeys([*given, *(source.sha256 for source in _registered.values())]))
+def known_sources() -> tuple[Source, ...]:
+    """Return the sources that this process knows: its user named them, or allowed them."""
+    return tuple(_registered.values())
