@@ -35,6 +35,7 @@ from acutance.registry.address import waited_for
 from acutance.registry.card import SHEET, Facts, model_card, shortened
 from acutance.registry.resolve import CANDIDATE, CHAMPION, SHA256, WEIGHTS, registered, versions_of
 from acutance.registry.runs import OWNER
+from acutance.registry.tracker import metric_name
 from acutance.registry.tracking import FINGERPRINT, GIT_COMMIT, finite, git_commit
 from acutance.storage.scratch import working_folder
 
@@ -229,5 +230,5 @@ def _delete(client: MlflowClient, model: LoggedModel) -> None:
 def _note_metrics(client: MlflowClient, run_id: str, model_id: str, metrics: Mapping[str, float]) -> None:
     """Record a model's means with the run and with the model."""
     now = time.time_ns() // 1_000_000
-    values = [Metric(key, value, now, 0, model_id=model_id) for key, value in finite(metrics).items()]
+    values = [Metric(metric_name(key), value, now, 0, model_id=model_id) for key, value in finite(metrics).items()]
     client.log_batch(run_id, metrics=values)
