@@ -167,4 +167,7 @@ def test_an_unknown_protocol_is_named(here: Here, cluster: None) -> None:
 def test_the_schema_is_json_schema(here: Here) -> None:
     schema = json.loads(here("schema", "pipeline").stdout)
     assert schema["properties"]["stages"]["type"] == "object"
-    assert "rrdbnet_settings" in schema["$defs"]
+    networks = schema["$defs"]["Stage"]["properties"]["network"]["oneOf"]
+    assert {"blocks", "growth", "init"} <= next(
+        network["properties"].keys() for network in networks if network["properties"]["type"]["const"] == "rrdbnet"
+    )

@@ -172,7 +172,7 @@ def test_detail_that_nobody_can_make_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     settings = {**DSRGAN, "fusion": "none"}
     save_model(str(tmp_path / "m.safetensors"), build_network(settings), {"network": settings, "scale": 4})
-    with pytest.raises(ModelError, match="does not say how it is made"):
+    with pytest.raises(ModelError, match="a picture alone cannot feed this network's lr_detail"):
         export_model(str(tmp_path / "m.safetensors"), str(tmp_path / "net.onnx"))
 
 

@@ -19,6 +19,7 @@ from acutance.errors import ModelError
 from acutance.fingerprint import file_sha256
 from acutance.inference.restore import restore
 from acutance.models.model_file import build_network, load_model, save_model
+from acutance.parts.names import PARTS
 from acutance.process import this_process
 from acutance.registry import log_model, promote
 from acutance.registry.card import Facts
@@ -108,6 +109,7 @@ def test_requirements_are_what_loading_and_restoring_import() -> None:
     graph = grimp.build_graph("acutance", include_external_packages=True, cache_dir=None)
     # MLflow runs a copy of the file, so the room around it is not imported.
     reached, todo = set[str](), [*graph.find_modules_directly_imported_by(f"acutance.registry.{CODE.stem}")]
+    todo += [place.partition(":")[0] for kind in ("network", "derivation") for place in PARTS[kind].values()]
     while todo:
         if (name := todo.pop()) not in reached:
             reached.add(name)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from acutance.config.pipeline import Pipeline, Stage
+from acutance.config.pipeline import Pipeline
 from acutance.config.schema import validate
 from acutance.data import contents, prepare, write_picture
 from acutance.data.datasets import Catalogue
@@ -77,7 +77,7 @@ def test_from_pictures_to_weights(jobs: list[StagePlan]) -> None:
 
 
 def test_shards_hold_lr_pictures_of_every_scale(jobs: list[StagePlan]) -> None:
-    stream = _stream(jobs[0], Stage.model_validate({**jobs[0].settings, "augment": "none"}), "cpu")
+    stream = _stream(jobs[0], jobs[0].stage.model_copy(update={"augment": "none"}), "cpu")
     for step in range(12):
         batch = stream.batch(step)
         scale = int(batch["scale"][0])

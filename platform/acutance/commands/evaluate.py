@@ -31,7 +31,8 @@ from acutance.evaluation.results import GROUND_TRUTH, Evaluation
 from acutance.evaluation.sheet import picture_sheet, strips_of
 from acutance.evaluation.spectrograms import spectrogram_sheet
 from acutance.fingerprint import fingerprint
-from acutance.models.model_file import load_model
+from acutance.models.model_file import describe_model, load_model
+from acutance.parts.sources import unpacked
 from acutance.registry import Decision, Measurements, promote, resolve_model, tracking, user
 from acutance.registry.promotion import find_subject
 from acutance.registry.resolve import CHAMPION
@@ -285,6 +286,7 @@ def promote_model(
 
     def judge(candidate: Path, champion: Path | None) -> Measurements:
         exam = _exam_of(version)
+        unpacked(describe_model(str(candidate)).get("code") or [], str(candidate))  # its own metrics may be among it
         rivals = {"candidate": str(candidate)} | ({"champion": str(champion)} if champion else {})
         evaluation, folder, _ = measure_models(
             root,

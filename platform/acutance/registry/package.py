@@ -43,8 +43,20 @@ PICTURES = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), name=None)
 SIGNATURE = ModelSignature(inputs=Schema([PICTURES]), outputs=Schema([PICTURES]))
 CODE = Path(__file__).with_name("served_model.py")
 REQUIREMENTS = (
-    *("boto3", "botocore", "mlflow", "numba", "numpy", "pillow", "psutil", "pyarrow", "pydantic", "rich"),
-    *("ruamel.yaml", "safetensors", "scipy", "torch", "torchvision", "xxhash"),
+    *(
+        "boto3",
+        "botocore",
+        "mlflow",
+        "numba",
+        "numpy",
+        "pillow",
+        "psutil",
+        "pyarrow",
+        "pydantic",
+        "pydantic_core",
+        "rich",
+    ),
+    *("ruamel.yaml", "safetensors", "scipy", "torch", "torchvision", "typing_extensions", "xxhash"),
 )
 """What loading and restoring import, at once or late."""
 
