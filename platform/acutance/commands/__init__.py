@@ -1,1 +1,1 @@
-"""What a command does from end to end, whoever calls it: `run`, `evaluate`, `restore`, `serve`, `doctor`, `tune`."""
+"""What a command does from end to end: `run`, `evaluate`, `restore`, `serve`, `doctor`, `check`, `tune`."""

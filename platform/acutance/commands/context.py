@@ -22,7 +22,6 @@ from acutance.data.inputs import Originals, content_of, listed, originals
 from acutance.errors import AbsentError, ConfigError, DataError, WeightsError
 from acutance.redact import redacted
 from acutance.training.plan import StagePlan, parameter_counts, plan_stages, weights_files
-from acutance.tuning.study import attempt_named, study_address
 from acutance.weights import require_weights
 
 DEFAULT_STORAGE = "outputs"
@@ -141,6 +140,13 @@ class PipelineContext:
         return overlaps(trained, pictures, scale=self.pipeline.scale, root=self.root, by=by)
 
 
+def _values_of(trial: str, root: str) -> dict[str, Any]:
+    """Return the values of a trial, `STUDY/NUMBER`, by dotted path."""
+    from acutance.tuning.study import attempt_named, study_address  # and with it Optuna, which few commands need
+
+    return attempt_named(study_address(root), trial).values
+
+
 def open_work(
     file: str, overrides: list[str], profile: str | None, root: str | None, trial: str | None = None
 ) -> PipelineContext:
@@ -154,7 +160,7 @@ def open_work(
         ConfigError: see `acutance.pipeline.load`; or there is no such trial, or a data set of another scale.
     """
     file = str(locate(file, "pipelines"))
-    values = attempt_named(study_address(storage_root(root)), trial).values if trial else {}
+    values = _values_of(trial, storage_root(root)) if trial else {}
     pipeline = pipelines.load(file, overrides, profile=profile, values=values)
     catalogue = catalogue_for(file)
     if pipeline.evaluate:

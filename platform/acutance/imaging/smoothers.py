@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from acutance.errors import ConfigError
-from acutance.imaging.multigrid import smooth
 
 
 def guided_filter_detail(rgb: Tensor, *, radius: int = 2, eps: float = 0.3) -> Tensor:
@@ -60,6 +59,8 @@ def least_squares_detail(rgb: Tensor, *, lam: float = 1.0, alpha: float = 1.2) -
         ConfigError: a setting outside its range.
         ValueError: rgb has not three channels.
     """
+    from acutance.imaging.multigrid import smooth  # numba takes half a second to import
+
     _check({"lam": (lam, lam > 0, "above 0"), "alpha": (alpha, alpha >= 0, "at least 0")})
     picture = _unit_range(rgb.detach())
     exact = picture.to("cpu", torch.float64)

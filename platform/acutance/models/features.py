@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from acutance.errors import ConfigError, WeightsError, nearest
@@ -89,8 +88,10 @@ class VGG19(FeatureNetwork):
     )
 
     def __init__(self, *, weights: Weights = "published") -> None:
+        from torchvision.models import vgg19
+
         with _device(weights):
-            classifier = torchvision.models.vgg19(weights=None, init_weights=weights == "none")
+            classifier = vgg19(weights=None, init_weights=weights == "none")
         del classifier.classifier
         names = iter(self.layers)
         row = {f"{n}" if isinstance(m, nn.MaxPool2d) else next(names): m for n, m in enumerate(classifier.features)}
@@ -104,8 +105,10 @@ class SqueezeNet(FeatureNetwork):
     layers = ("conv1", "relu1", *(f"fire{number}" for number in range(2, 10)))
 
     def __init__(self, *, weights: Weights = "published") -> None:
+        from torchvision.models import squeezenet1_1
+
         with _device(weights):
-            classifier = torchvision.models.squeezenet1_1(weights=None)
+            classifier = squeezenet1_1(weights=None)
         del classifier.classifier
         names = iter(self.layers)
         row = {f"{n}" if isinstance(m, nn.MaxPool2d) else next(names): m for n, m in enumerate(classifier.features)}
@@ -130,8 +133,10 @@ class ResNet50(FeatureNetwork):
         normalise: bool = True,
         statistics: Literal["running", "batch"] = "running",
     ) -> None:
+        from torchvision.models import resnet50
+
         with _device(weights):
-            classifier = torchvision.models.resnet50(weights=None)
+            classifier = resnet50(weights=None)
         del classifier.fc
         stem = {name: getattr(classifier, name) for name in ("conv1", "bn1", "relu", "maxpool")}
         stages = (classifier.layer1, classifier.layer2, classifier.layer3, classifier.layer4)

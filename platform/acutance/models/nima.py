@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from acutance.errors import ConfigError, nearest
@@ -43,8 +42,10 @@ class NIMA(nn.Module):
     deviation: Tensor
 
     def __init__(self, *, weights: Weights = "published", dropout: float = 0.75) -> None:
+        from torchvision.models import mobilenet_v2  # some seconds, which no plan needs to wait for
+
         super().__init__()
-        self.trunk = torchvision.models.mobilenet_v2(weights=None).features
+        self.trunk = mobilenet_v2(weights=None).features
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(REPRESENTATION, SCORES)
         glorot(self.linear)
