@@ -11,12 +11,23 @@ from torch.nn.modules.module import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
+from torch.overrides import TorchFunctionMode
 
 from acutance.errors import ConfigError
 
+DRAWS = {"normal_", "uniform_", "trunc_normal_"}
 MAX_PARAMETERS = 5_000_000_000
 MAX_LAYERS = 8_000
 """Beyond these a network is a slip of the pen: the papers' largest has 21 million parameters in 1,100 layers."""
+
+
+class _NoDraws(TorchFunctionMode):
+    """While it is on, no weights are drawn: on the meta device that would import torch's compiler, for seconds."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(function, "__name__", "") in DRAWS:
+            return args[0]
+        return function(*args, **(kwargs or {}))
 
 
 def parameter_count(build: Callable[..., nn.Module], arguments: dict[str, Any], where: str) -> int:
@@ -50,7 +61,7 @@ def parameter_count(build: Callable[..., nn.Module], arguments: dict[str, Any], 
         register_module_parameter_registration_hook(on_parameter),
     ]
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _NoDraws():
             return sum(parameter.numel() for parameter in build(**arguments).parameters())
     except (RuntimeError, OverflowError, MemoryError) as error:
         what = f"this network cannot be built: {str(error).splitlines()[0][:200]}"
