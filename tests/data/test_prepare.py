@@ -200,7 +200,8 @@ def test_mistakes_are_found_before_anything_is_written(good: Path, tmp_path: Pat
 
 KILLED = """
 import os, signal, sys, ray
-from acutance.data import DataSettings, load_catalogue, prepare
+from acutance.config.data import DataSettings
+from acutance.data import load_catalogue, prepare
 
 def die(done, total, text):
     if done >= 4:
