@@ -32,3 +32,9 @@ def test_a_note_of_other_work_is_none_and_a_damaged_one_is_said(tmp_path: Path) 
     (tmp_path / "note.json").write_text(Path(note).read_text().replace("once", "ones"))
     with pytest.raises(DamagedError):
         done.read(note, "stage")
+
+
+@pytest.mark.parametrize("name", ["kind", "fingerprint", "version"])
+def test_what_the_note_says_itself_cannot_be_said_otherwise(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"another '{name}'"):
+        done.write(str(tmp_path / "note.json"), Done("run", "f", 5, {name: "7"}))

@@ -397,7 +397,7 @@ def _run(work: PipelineContext, client: MlflowClient, lease: Lease) -> Outcome:
         say(escape(sentence))
     fresh = any(manifest.fresh for manifest in prepare_data(work)) or any(not job.done() for job in work.jobs())
     jobs = train_stages(work)
-    receipt = {"run": "", "version": "", "evaluation": ""}
+    receipt = {"run": "", "model_version": "", "evaluation": ""}
     if work.pipeline.evaluate:
         evaluation, folder, measured = evaluate_models(work, jobs)
         fresh, receipt["evaluation"] = fresh or measured, folder.rpartition("/")[2]
@@ -405,8 +405,8 @@ def _run(work: PipelineContext, client: MlflowClient, lease: Lease) -> Outcome:
             lease.require()
             with _ended(client, open_run(work, client)):
                 receipt["run"], version = register_model(work, jobs, evaluation, folder)
-            receipt["version"] = str(version.version)
-    if not receipt["version"]:
+            receipt["model_version"] = str(version.version)
+    if not receipt["model_version"]:
         receipt["run"] = open_run(work, client)
         _close(client, receipt["run"])
     note = _receipt(work)
@@ -429,7 +429,7 @@ def _is_there(work: PipelineContext, receipt: Mapping[str, str]) -> bool:
     evaluation, registered = receipt["evaluation"], work.pipeline.registered
     if evaluation and not done.is_done("evaluation", storage.join(work.root, "evaluations", evaluation)):
         return False
-    version = (registered.name, receipt["version"]) if registered and receipt["version"] else None
+    version = (registered.name, receipt["model_version"]) if registered and receipt["model_version"] else None
     return is_recorded(tracking.connect(work.root), receipt["run"], version)
 
 
@@ -443,7 +443,7 @@ def _outcome(work: PipelineContext, receipt: Mapping[str, str], fresh: bool) -> 
         sheet=storage.join(folder, "sheet.png") if found else "",
         run_id=receipt["run"],
         model=registered.name if registered else "",
-        version=receipt["version"],
+        version=receipt["model_version"],
         fresh=fresh,
     )
 

@@ -26,7 +26,7 @@ class _NoDraws(TorchFunctionMode):
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(function, "__name__", "") in DRAWS:
-            return args[0]
+            return args[0] if args else kwargs["tensor"]
         return function(*args, **(kwargs or {}))
 
 

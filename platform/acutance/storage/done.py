@@ -52,8 +52,14 @@ def is_done(kind: Kind, folder: str) -> bool:
 
 
 def write(note: str, done: Done) -> None:
-    """Note that work is done, after all else of it has been written."""
+    """Note that work is done, after all else of it has been written.
+
+    Raises:
+        ValueError: when the content says something else by a name that the note needs itself.
+    """
     own = {"kind": done.kind, "fingerprint": done.fingerprint, "version": done.version}
+    if taken := [name for name, value in own.items() if done.content.get(name, value) != value]:
+        raise ValueError(f"the content of a note may not say another {taken[0]!r} than the note itself")
     write_json(note, {**done.content, **own})
 
 
