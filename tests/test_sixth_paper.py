@@ -18,6 +18,7 @@ from acutance import parts
 from acutance.commands.check import check_named
 from acutance.commands.context import PipelineContext, open_work
 from acutance.config import search_space
+from acutance.config.metrics import AMOUNTS, MEASURES, METRICS, QUANTITIES
 from acutance.data.prepare import prepare
 from acutance.errors import ConfigError, ModelError
 from acutance.evaluation.evaluate import evaluate_one
@@ -137,6 +138,12 @@ def test_another_text_of_the_file_is_another_training(tmp_path: Path) -> None:
     assert fingerprint() == first
     (paper / "my_parts.py").write_text((HERE / "my_parts.py").read_text() + "# better\n")
     assert fingerprint() != first
+
+
+def test_its_metric_is_a_metric_and_no_amount() -> None:
+    [name] = parts.with_sources(["./my_parts.py:psnr_red"], HERE)
+    assert METRICS[name].title == QUANTITIES[name].title == "PSNR-R"
+    assert AMOUNTS.get(name) is MEASURES.get(name) is None
 
 
 def test_its_numbers_are_searched(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ class Registry(Mapping[str, Any]):
         self.kinds = kinds
 
     def __getitem__(self, name: str) -> Any:
+        if name not in self:
+            raise KeyError(name)
         kind = next((kind for kind in self.kinds if name in names(kind)), self.kinds[0])
         try:
             return find(kind, name)
