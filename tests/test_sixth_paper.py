@@ -25,7 +25,7 @@ from acutance.evaluation.evaluate import evaluate_one
 from acutance.imaging.derivations import derive_columns
 from acutance.inference.inputs import derived_inputs
 from acutance.inference.restore import restore
-from acutance.models.model_file import describe_model, load_model
+from acutance.models.model_file import build_network, describe_model, load_model
 from acutance.parts.sources import CONSENT, unpacked
 from acutance.registry.card import Facts, model_card
 from acutance.registry.export import export_model
@@ -138,6 +138,12 @@ def test_another_text_of_the_file_is_another_training(tmp_path: Path) -> None:
     assert fingerprint() == first
     (paper / "my_parts.py").write_text((HERE / "my_parts.py").read_text() + "# better\n")
     assert fingerprint() != first
+
+
+@pytest.mark.parametrize("kind", ["os:system", "subprocess:Popen", "torch:save", "numpy:array"])
+def test_a_model_file_reaches_for_no_function_of_another_module(kind: str) -> None:
+    with pytest.raises(ConfigError, match=r"standard library|no network|no type"):
+        build_network({"type": kind})
 
 
 def test_its_metric_is_a_metric_and_no_amount() -> None:

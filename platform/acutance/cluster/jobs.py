@@ -67,7 +67,7 @@ def submit(
         command: what follows `acutance`.
         address: see `client_of`.
         storage: storage root of the job's outputs; every node must reach it. A local one is made absolute.
-        given: further variables, see `acutance.cluster.variables.environment`.
+        given: further variables, see `acutance.cluster.job_environment.environment`.
         working_dir: where the command's YAML files are looked for.
         on_package: called with what is about to be uploaded.
 

@@ -69,7 +69,7 @@ def rayjob(
         name: default: made of the command.
         namespace: default: that of the one who applies it.
         secret: name of a Secret with any of `SECRETS`.
-        given: see `acutance.cluster.variables.environment`.
+        given: see `acutance.cluster.job_environment.environment`.
         working_dir: where the command's YAML files are looked for.
 
     Raises:

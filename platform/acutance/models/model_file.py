@@ -39,6 +39,8 @@ def build_network(settings: Mapping[str, Any]) -> nn.Module:
         ConfigError: for an unknown type, an argument that is unknown or of the wrong type, or one it refuses.
     """
     choice = validate(NetworkChoice, dict(settings), "network")
+    if not (isinstance(choice.part, type) and issubclass(choice.part, nn.Module)):
+        raise ConfigError(f"{choice.type!r} is no network, which is a subclass of nn.Module", where="network.type")
     network: nn.Module = choice.part(**choice.arguments())
     return network
 

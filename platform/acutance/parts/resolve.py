@@ -101,6 +101,11 @@ def _place(kind: str, name: str) -> str:
         if name.partition(":")[0].endswith(".py"):
             fix = "give it in a pipeline, a search space or an option"
             raise ConfigError(f"the file of {name!r} was not read", fix=fix)
+        if name.partition(":")[0].partition(".")[0] in sys.stdlib_module_names:
+            # A model file names its parts, too: none may reach for os or subprocess.
+            raise ConfigError(
+                f"{name!r} is of Python's standard library, which has no parts", fix="name your own module"
+            )
         return name
     ours = [(PARTS[kind][name], "Acutance")] if name in PARTS[kind] else []
     offers = ours + [(e.value, e.dist.name if e.dist else "?") for e in _installed(kind) if e.name == name]
