@@ -191,7 +191,7 @@ def test_mistakes_are_found_before_anything_is_written(good: Path, tmp_path: Pat
     root = tmp_path / "root"
     with pytest.raises(ConfigError, match="no multiple of the scale"):
         prepare(settings(good, subimages={"size": 50, "stride": 32}), 4, CATALOGUE, str(root), alone=True)
-    with pytest.raises(ConfigError, match="iterations is 0"):
+    with pytest.raises(ConfigError, match=r"derive.hr_detail.iterations: .*greater than 0"):
         prepare(settings(good, derive=details(iterations=0)), 4, CATALOGUE, str(root), alone=True)
     with pytest.raises(DataError, match="no such folder"):
         prepare(settings(tmp_path / "absent"), 4, CATALOGUE, str(root), alone=True)

@@ -272,7 +272,7 @@ def test_a_model_that_does_not_say_its_detail_is_refused(description: dict[str, 
 
 
 def test_a_derivation_that_there_is_not_is_refused() -> None:
-    with pytest.raises(ConfigError, match="unknown type 'magic'"):
+    with pytest.raises(ModelError, match="unknown type 'magic'"):
         restore(EchoSame(), with_detail("magic"), photograph(9, 9))
 
 
