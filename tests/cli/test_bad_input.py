@@ -125,9 +125,9 @@ def test_nothing_answers_at_the_bucket(here: Here) -> None:
 def test_a_model_that_is_not_there(here: Here, tmp_path: Path) -> None:
     write_picture(tmp_path / "a.png", np.zeros((9, 9, 3), np.uint8))
     paths = (str(tmp_path / "a.png"), str(tmp_path / "b.png"), "--storage", str(tmp_path))
-    refused(here("upscale", "models:/none@champion", *paths), "none")
-    refused(here("upscale", "none.safetensors", *paths), "none.safetensors")
-    refused(here("upscale", f"{QUICKSTART}:gan", *paths), "not trained yet")
+    refused(here("restore", "models:/none@champion", *paths), "none")
+    refused(here("restore", "none.safetensors", *paths), "none.safetensors")
+    refused(here("restore", f"{QUICKSTART}:gan", *paths), "not trained yet")
 
 
 def test_a_dry_run_needs_no_data_and_writes_nothing(here: Here, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_dry_run_needs_no_data_and_writes_nothing(here: Here, tmp_path: Path) 
 
 
 def test_every_command_has_help_with_an_example(here: Here) -> None:
-    for command in ("run", "prepare", "train", "evaluate", "tune", "upscale", "doctor", "schema", "serve",
+    for command in ("run", "prepare", "train", "evaluate", "tune", "restore", "doctor", "schema", "serve",
                     "models list", "models show", "models promote", "models rollback", "models history",
                     "models export", "models relocate", "jobs submit", "jobs list", "jobs status", "jobs logs",
                     "jobs stop", "jobs manifest", "data list", "data fetch"):  # fmt: skip

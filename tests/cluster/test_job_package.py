@@ -114,8 +114,8 @@ def test_files_that_cannot_come_along(checkout: Path, tmp_path: Path, word: str)
 @pytest.mark.parametrize(
     "words",
     [
-        ("upscale", "models:/sr@champion", "s3://album/in.png", "out.png"),
-        ("upscale", "models:/sr@champion", "./in", "s3://album/out"),
+        ("restore", "models:/sr@champion", "s3://album/in.png", "out.png"),
+        ("restore", "models:/sr@champion", "./in", "s3://album/out"),
         ("models", "export", "models:/sr@champion", "sr.onnx"),
         ("run", "pipelines/mine.yaml", "data.train=./data"),
         ("run", "pipelines/mine.yaml", "data.train={hr: ./data/hr, lr: /mnt/lr}"),
@@ -145,7 +145,7 @@ def test_names_and_absolute_paths_go_along(checkout: Path, tmp_path: Path, words
 
 
 def test_absolute_pictures_and_models_are_left_to_the_cluster(checkout: Path, tmp_path: Path) -> None:
-    words = ["upscale", "models:/sr@champion", str(checkout / "data" / "picture.png"), "/tmp/out.png", "x" * 5000]
+    words = ["restore", "models:/sr@champion", str(checkout / "data" / "picture.png"), "/tmp/out.png", "x" * 5000]
     words += ["/mnt/nowhere/pipelines/mine.yaml", "s3://bucket/mine.yaml", "pipeline=pipelines/nowhere.yaml"]
     assert build(words, checkout, tmp_path).command == tuple(words)
 

@@ -1,4 +1,4 @@
-"""Which pictures are enlarged and where to; a single one, without Ray."""
+"""Which pictures are restored and where to; a single one, without Ray."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from acutance.commands.restore import find_pairs, upscale_pictures
+from acutance.commands.restore import find_pairs, restore_pictures
 from acutance.data.pictures import read_picture, write_picture
 from acutance.errors import DataError, ModelError
 from acutance.inference.restore import restore
@@ -89,19 +89,19 @@ def test_what_cannot_be_is_refused_before_anything_is_done(tmp_path: Path) -> No
     assert find_pairs(str(source), str(tmp_path / "in-large"))
 
 
-def test_one_picture_is_enlarged_here(tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_picture_is_restored_here(tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     source = album(tmp_path / "in", "a.png") / "a.png"
-    (outcome,) = upscale_pictures(model, str(source), str(tmp_path / "b.png"))
+    (outcome,) = restore_pictures(model, str(source), str(tmp_path / "b.png"))
     assert outcome.state == "written"
     assert np.array_equal(read_picture(tmp_path / "b.png"), restore(*load_model(model), PICTURE)["image"])
-    assert [outcome.state for outcome in upscale_pictures(model, str(source), str(tmp_path / "b.png"))] == ["kept"]
+    assert [outcome.state for outcome in restore_pictures(model, str(source), str(tmp_path / "b.png"))] == ["kept"]
 
 
 def test_a_model_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
     source = album(tmp_path / "in", "a.png", "b.png")
     with pytest.raises(ModelError, match="no readable model"):
-        upscale_pictures(str(tmp_path / "none"), str(source), str(tmp_path / "out"))
+        restore_pictures(str(tmp_path / "none"), str(source), str(tmp_path / "out"))
     with pytest.raises(ModelError, match="not a model of ours"):
-        upscale_pictures(str(source / "a.png"), str(source), str(tmp_path / "out"))
+        restore_pictures(str(source / "a.png"), str(source), str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()

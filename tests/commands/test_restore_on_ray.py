@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 
 from acutance import storage
-from acutance.commands.restore import ATTEMPTS, _enlarged, upscale_pictures
-from acutance.inference.picture_file import enlarge_file, open_restorer, read_model
+from acutance.commands.restore import ATTEMPTS, _restored, restore_pictures
+from acutance.inference.picture_file import open_restorer, read_model, restore_file
 from acutance.models.model_file import save_model
 from acutance.models.rrdbnet import RRDBNet
 from command_line import REPOSITORY, environment
@@ -30,8 +30,8 @@ from process_family import alive, family
 pytestmark = pytest.mark.e2e
 
 RNG = np.random.default_rng(0)
-WORKING = "ray::Map(_enlarge_row)"
-"""What a process is called while it enlarges a picture."""
+WORKING = "ray::Map(_restore_row)"
+"""What a process is called while it restores a picture."""
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_a_prefix_on_s3_to_another_one(album: str, model: str, tmp_path: Path) -
     for key, content in {**files, **bad, "in/notes.txt": b"text", "in/.hidden.png": b"", "input.png": b""}.items():
         storage.write_bytes(f"{album}/{key}", content)
     first, again = (
-        {outcome.source: outcome for outcome in upscale_pictures(model, f"{album}/in", f"{album}/out/")}
+        {outcome.source: outcome for outcome in restore_pictures(model, f"{album}/in", f"{album}/out/")}
         for _ in range(2)
     )
     assert first.keys() == {f"{album}/{key}" for key in [*files, *bad]}
@@ -99,7 +99,7 @@ def test_a_prefix_on_s3_to_another_one(album: str, model: str, tmp_path: Path) -
         outcome = first[f"{album}/{key}"]
         assert (outcome.state, again[f"{album}/{key}"].state) == ("written", "kept")
         (tmp_path / "small").write_bytes(content)
-        enlarge_file(restorer, str(tmp_path / "small"), str(tmp_path / "large.png"))
+        restore_file(restorer, str(tmp_path / "small"), str(tmp_path / "large.png"))
         assert storage.read_bytes(outcome.target) == (tmp_path / "large.png").read_bytes()
     assert {Path(first[f"{album}/{key}"].target).name for key in files} == {
         "a.png.png", "a.jpg.png", "grey.png", "b.png", "c.png",
@@ -113,7 +113,7 @@ def test_a_prefix_on_s3_to_another_one(album: str, model: str, tmp_path: Path) -
 def test_a_job_that_is_killed_goes_on_where_it_was(model: str, tmp_path: Path) -> None:
     for number in range(8):
         storage.write_bytes(str(tmp_path / "in" / f"{number}.png"), encoded(200, 300))
-    command = [sys.executable, "-m", "acutance", "upscale", model, str(tmp_path / "in"), str(tmp_path / "out")]
+    command = [sys.executable, "-m", "acutance", "restore", model, str(tmp_path / "in"), str(tmp_path / "out")]
     job = subprocess.Popen(command, cwd=REPOSITORY, env=environment(), stderr=subprocess.DEVNULL)
     while len(list((tmp_path / "out").glob("[0-9].png"))) < 2:
         assert job.poll() is None
@@ -126,7 +126,7 @@ def test_a_job_that_is_killed_goes_on_where_it_was(model: str, tmp_path: Path) -
         time.sleep(0.1)
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("[0-9].png")}
     assert 2 <= len(before) < 8
-    outcomes = upscale_pictures(model, str(tmp_path / "in"), str(tmp_path / "out"), address="local")
+    outcomes = restore_pictures(model, str(tmp_path / "in"), str(tmp_path / "out"), address="local")
     assert {Path(outcome.target).name for outcome in outcomes if outcome.state == "kept"} == before.keys()
     assert sum(outcome.state == "written" for outcome in outcomes) == 8 - len(before)
     for path in (tmp_path / "out").glob("[0-9].png"):
@@ -147,7 +147,7 @@ def test_a_picture_that_kills_who_works_on_it_is_given_up_and_no_other(model: st
     hunter = threading.Thread(target=lambda: killed.extend(_hunt(deadly, WORKING, done, stop)))
     hunter.start()
     try:
-        outcomes = [*_enlarged(pairs, read_model(model), False, lambda _, name: done.add(name))]
+        outcomes = [*_restored(pairs, read_model(model), False, lambda _, name: done.add(name))]
     finally:
         stop.set()
         hunter.join()

@@ -33,7 +33,7 @@ def test_fidelity_beats_bicubic_and_the_gan_is_sharper(demo: Quickstart, weights
 def test_a_stage_of_a_pipeline_file_is_a_model(demo: Quickstart, tmp_path: Path) -> None:
     write_picture(tmp_path / "small.png", read_picture(_photograph("coffee.png"))[:20, :30])
     files = (str(tmp_path / "small.png"), str(tmp_path / "large.png"))
-    done = acutance("upscale", "pipelines/quickstart.yaml:gan", *files, "--storage", str(demo.root))
+    done = acutance("restore", "pipelines/quickstart.yaml:gan", *files, "--storage", str(demo.root))
     assert done.returncode == 0, done.stderr
     assert read_picture(tmp_path / "large.png").shape == (80, 120, 3)
 
@@ -101,7 +101,7 @@ def test_promotion_by_the_gate_then_nothing_to_roll_back(quickstart: Quickstart)
     assert shown["versions"][0]["decision"] == "accepted"
 
 
-def test_upscale_and_the_packaged_model_give_the_same_picture(
+def test_restore_and_the_packaged_model_give_the_same_picture(
     quickstart: Quickstart, here: Here, tmp_path: Path
 ) -> None:
     """How packages are served over HTTP is what tests/registry/test_mlflow_server.py looks at."""
@@ -109,21 +109,21 @@ def test_upscale_and_the_packaged_model_give_the_same_picture(
     write_picture(tmp_path / "small.png", small)
     reference = "models:/quickstart-x4@candidate"
     files = (str(tmp_path / "small.png"), str(tmp_path / "large.png"))
-    done = here("upscale", reference, *files, "--storage", str(quickstart.root))
+    done = here("restore", reference, *files, "--storage", str(quickstart.root))
     assert done.returncode == 0, done.stderr
-    upscaled = read_picture(tmp_path / "large.png")
-    assert upscaled.shape == (192, 256, 3)
+    restored = read_picture(tmp_path / "large.png")
+    assert restored.shape == (192, 256, 3)
     client = MlflowClient(f"sqlite:///{quickstart.root}/mlflow.db")
     package = client.get_model_version_download_uri("quickstart-x4", "1").removeprefix("file://")
-    assert np.array_equal(upscaled, mlflow.pyfunc.load_model(package).predict(small[None])[0])
+    assert np.array_equal(restored, mlflow.pyfunc.load_model(package).predict(small[None])[0])
 
 
 @pytest.mark.long
-def test_upscaling_a_folder_lists_what_cannot_be_read(quickstart: Quickstart, tmp_path: Path) -> None:
+def test_restoring_a_folder_lists_what_cannot_be_read(quickstart: Quickstart, tmp_path: Path) -> None:
     write_picture(tmp_path / "in" / "good.png", read_picture(_photograph("coffee.png"))[:20, :30])
     (tmp_path / "in" / "bad.png").write_text("not a picture")
     done = acutance(
-        "upscale", "models:/quickstart-x4@candidate", str(tmp_path / "in"), str(tmp_path / "out"), "--json",
+        "restore", "models:/quickstart-x4@candidate", str(tmp_path / "in"), str(tmp_path / "out"), "--json",
         "--storage", str(quickstart.root),
     )  # fmt: skip
     assert done.returncode == 2

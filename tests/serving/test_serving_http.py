@@ -53,7 +53,7 @@ async def doubled(picture: DecodedImage) -> bytes:
 
 @contextmanager
 def served(**changes: Any) -> Iterator[str]:
-    service = Service(**{"about": ABOUT, "limits": LIMITS, "token": None, "enlarge": doubled, **changes})
+    service = Service(**{"about": ABOUT, "limits": LIMITS, "token": None, "restore": doubled, **changes})
 
     server = uvicorn.Server(uvicorn.Config(app_of(service), port=0, log_level="critical", lifespan="off"))
     thread = threading.Thread(target=server.run)
@@ -167,7 +167,7 @@ def test_a_failure_of_ours_is_not_told() -> None:
     async def fail(picture: DecodedImage) -> bytes:
         raise RuntimeError("a secret of the house")
 
-    with served(enlarge=fail) as url:
+    with served(restore=fail) as url:
         given = requests.post(url, data=GOOD, timeout=10)
         assert given.status_code == 500
         assert given.json() == {"error": "something went wrong here"}
@@ -214,7 +214,7 @@ def test_a_picture_has_a_deadline() -> None:
         await asyncio.sleep(20)
         return GOOD
 
-    with served(enlarge=slow, limits=replace(LIMITS, seconds=0.2)) as url:
+    with served(restore=slow, limits=replace(LIMITS, seconds=0.2)) as url:
         given = requests.post(url, data=GOOD, timeout=10)
         assert given.status_code == 503
         assert "within 0.2 seconds" in given.json()["error"]
@@ -259,7 +259,7 @@ def test_too_many_at_a_time_are_told_to_come_back() -> None:
         return GOOD
 
     crowd = Crowd(at_work=1, most=3)
-    with served(enlarge=held, crowd=crowd) as url, ThreadPoolExecutor(3) as pool:
+    with served(restore=held, crowd=crowd) as url, ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(requests.post, url, data=GOOD, timeout=20) for _ in range(3)]
         while crowd.present < 3:
             time.sleep(0.01)

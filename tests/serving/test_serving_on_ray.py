@@ -24,7 +24,7 @@ from acutance.inference.picture_file import open_restorer, read_model
 from acutance.inference.restore import restore
 from acutance.models.model_file import load_model, save_model
 from acutance.models.rrdbnet import RRDBNet
-from acutance.serving.deployment import enlarge_all
+from acutance.serving.deployment import restore_all
 from command_line import REPOSITORY, environment
 from process_family import alive, family
 
@@ -96,7 +96,7 @@ def test_200_requests_good_and_bad_at_once(server: Server) -> None:
     bodies = {name: encoded(each) for name, each in (("c", colour), ("t", tall), ("g", colour[..., 0]), ("a", clear))}
     bodies["j"] = encoded(tall, "JPEG")
     layers = {name: decode_image(body) for name, body in bodies.items()}
-    expected = {name: _pixels(enlarge_all(restorer, [each])[0]) for name, each in layers.items()}
+    expected = {name: _pixels(restore_all(restorer, [each])[0]) for name, each in layers.items()}
     assert np.array_equal(expected["c"], restore(*load_model(server.model), colour)["image"])
     bad = [
         (b"", BEARER, 400),

@@ -20,7 +20,7 @@ from acutance.inference.picture_file import Restorer
 from acutance.models.model_file import save_model
 from acutance.models.rrdbnet import RRDBNet
 from acutance.serving import deployment
-from acutance.serving.deployment import enlarge_all
+from acutance.serving.deployment import restore_all
 from acutance.serving.http import Limits, token_digest
 
 LIMITS = Limits(1, 1)
@@ -100,7 +100,7 @@ def test_what_cannot_be_is_refused_before_ray_starts(model: str, monkeypatch: py
 def test_pictures_of_one_size_go_through_the_network_together() -> None:
     restorer = echo()
     pictures = [picture(10, 1), picture(20, 2), picture(10, 3), picture(10, 4)]
-    files = enlarge_all(restorer, pictures)
+    files = restore_all(restorer, pictures)
     assert restorer.network.batches == [3, 1]
     for file, original in zip(files, pictures, strict=True):
         assert file is not None
@@ -108,7 +108,7 @@ def test_pictures_of_one_size_go_through_the_network_together() -> None:
 
 
 def test_a_picture_that_fails_does_not_take_others_along() -> None:
-    files = enlarge_all(echo(), [picture(10, 1), picture(10, 0), picture(10, 3), picture(20, 0)])
+    files = restore_all(echo(), [picture(10, 1), picture(10, 0), picture(10, 3), picture(20, 0)])
     assert [file is not None for file in files] == [True, False, True, False]
 
 
@@ -121,10 +121,10 @@ def test_requests_that_come_together_are_a_batch_and_large_ones_are_not(monkeypa
     pictures = [*(picture(10, value) for value in range(1, 6)), DecodedImage(np.ones((1100, 1000, 3), np.uint8))]
 
     async def ask() -> list[Any]:
-        black = replica.enlarge(picture(30, 0))
-        return list(await asyncio.gather(*(replica.enlarge(each) for each in pictures), black, return_exceptions=True))
+        black = replica.restore(picture(30, 0))
+        return list(await asyncio.gather(*(replica.restore(each) for each in pictures), black, return_exceptions=True))
 
     *files, failure = asyncio.run(ask())
     assert 5 in replica.restorer.network.batches
     assert [decode_image(file).pixels.max() for file in files] == [1, 2, 3, 4, 5, 1]
-    assert "could not be enlarged" in str(failure)
+    assert "could not be restored" in str(failure)

@@ -86,7 +86,7 @@ def evaluate(
 
 
 @uses.command()
-def upscale(
+def restore(
     model: ModelReference,
     source: Annotated[
         str, typer.Argument(metavar="INPUT", help="a picture, a folder of pictures, or an s3:// prefix of them")
@@ -101,9 +101,9 @@ def upscale(
     """Restore a picture, or a folder of them on Ray; pictures that cannot be read are listed at the end.
 
     \b
-    acutance upscale models:/quickstart-x4@champion photo.png photo-x4.png
-    acutance upscale pipelines/quickstart.yaml:gan ./small ./large
-    acutance upscale model.safetensors s3://album/small s3://album/large
+    acutance restore models:/quickstart-x4@champion photo.png photo-x4.png
+    acutance restore pipelines/quickstart.yaml:gan ./small ./large
+    acutance restore model.safetensors s3://album/small s3://album/large
 
     \b
     Kept are transparency, grey, 16 bits, the colour profile, and what is told of
@@ -114,9 +114,9 @@ def upscale(
     from acutance.inference.check_input import require_input
 
     require_input(source)
-    from acutance.commands.restore import upscale_pictures
+    from acutance.commands.restore import restore_pictures
 
-    outcomes = upscale_pictures(model_at(model, storage), source, target, address=address, strip=strip)
+    outcomes = restore_pictures(model_at(model, storage), source, target, address=address, strip=strip)
     result: dict[str, Any] = {
         state: [readable(one.target) for one in outcomes if one.state == state] for state in ("written", "kept")
     }
@@ -160,7 +160,7 @@ def models_list(storage: Storage = None, as_json: Json = False) -> None:
 
 @app.command("show")
 def models_show(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="a registered name; or one version, a stage or a file")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="as of restore; or NAME, for its versions")],
     code: Annotated[bool, typer.Option("--code", help="print the code that the model carries")] = False,
     storage: Storage = None,
     as_json: Json = False,
@@ -231,11 +231,9 @@ def models_export(
     onnx         any height, width and batch; compared with PyTorch under
                  onnxruntime before it is written (the extra `export`).
     """
-    from acutance.commands.context import storage_root
-    from acutance.commands.evaluate import model_file
     from acutance.registry.export import export_model
 
-    exported = export_model(model_file(model, storage_root(storage)), output, form)
+    exported = export_model(model_at(model, storage), output, form)
     show(asdict(exported), as_json, f"{exported.uri}: {exported.format}, {exported.bytes:,} bytes")
     if not as_json:
         for note in exported.notes:
@@ -263,7 +261,9 @@ def models_history(name: ModelName, storage: Storage = None, as_json: Json = Fal
 
 @app.command("promote")
 def models_promote(
-    model: Annotated[str, typer.Argument(metavar="NAME[@ALIAS|/VERSION]", help="the candidate, or what is named")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="models:/NAME@ALIAS or models:/NAME/VERSION; or NAME, its candidate")
+    ],
     to: Annotated[str, typer.Option(metavar="ALIAS", help="the alias to be won")] = "champion",
     force: Annotated[bool, typer.Option("--force", help="whatever the gate says; needs --reason")] = False,
     reason: Annotated[str | None, typer.Option(metavar="TEXT", help="why it is forced, for the record")] = None,
@@ -281,8 +281,8 @@ def models_promote(
 
     \b
     acutance models promote quickstart-x4
-    acutance models promote quickstart-x4@candidate --to shadow
-    acutance models promote quickstart-x4/3 --force --reason "text must stay legible"
+    acutance models promote models:/quickstart-x4@candidate --to shadow
+    acutance models promote models:/quickstart-x4/3 --force --reason "text must stay legible"
     """
     from acutance.commands.context import storage_root
     from acutance.commands.evaluate import promote_model

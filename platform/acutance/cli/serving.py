@@ -28,7 +28,7 @@ def serve(
     storage: Storage = None,
     allow_code: AllowCode = False,
 ) -> None:
-    """Serve a model over HTTP until Ctrl-C: POST a picture, get the enlarged one.
+    """Serve a model over HTTP until Ctrl-C: POST a picture, get the restored one.
 
     \b
     acutance serve models:/quickstart-x4@champion

@@ -179,7 +179,7 @@ def _next_steps(work: Any, outcome: Any, reference: str) -> None:
     search_space = found(work.name, "search_spaces")
     for command in (
         f"models promote {outcome.model}",
-        f"upscale {reference} PICTURE.png LARGE.png",
+        f"restore {reference} PICTURE.png RESTORED.png",
         f"tune {search_space}" if search_space else f"models show {outcome.model}",
     ):
         stdout.print(f"  {_program()} {command}")

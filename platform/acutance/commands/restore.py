@@ -18,7 +18,7 @@ from acutance.console import progress
 from acutance.data.folders import folder_sources
 from acutance.errors import DataError
 from acutance.inference.encode import SUFFIXES
-from acutance.inference.picture_file import Outcome, enlarge_file, open_restorer, read_model
+from acutance.inference.picture_file import Outcome, open_restorer, read_model, restore_file
 from acutance.silence import silence_libraries
 
 ATTEMPTS = 3
@@ -27,13 +27,13 @@ ATTEMPTS = 3
 DIED = "the process that worked on it died, perhaps of the memory it needs"
 
 Pair = tuple[str, str]
-"""Where a picture lies and where the enlarged one goes: absolute paths or s3:// URIs."""
+"""Where a picture lies and where the restored one goes: absolute paths or s3:// URIs."""
 
 
-def upscale_pictures(
+def restore_pictures(
     model: str, source: str, target: str, *, address: str | None = None, strip: bool = False
 ) -> list[Outcome]:
-    """Enlarge a picture into a PNG, JPEG or WebP file, or a folder of them into PNG files of the same names.
+    """Restore a picture into a PNG, JPEG or WebP file, or a folder of them into PNG files of the same names.
 
     PNG files that this model made of the same pictures are kept, so that what was interrupted goes on; each file is
     written whole or not at all.
@@ -50,25 +50,25 @@ def upscale_pictures(
 
     Raises:
         DataError: when the input does not exist or holds no picture, for an output that cannot be, and for a single
-            picture that cannot be enlarged.
+            picture that cannot be restored.
         ModelError: when the model cannot be read.
     """
     pairs = find_pairs(source, target)
     content = read_model(model)
     if address is None and [pair[0] for pair in pairs] == [_absolute(source)]:
         name = PurePosixPath(pairs[0][0]).name
-        with progress(f"upscale {name}", 100) as update:
+        with progress(f"restore {name}", 100) as update:
             restorer = open_restorer(*content)
-            outcome = enlarge_file(restorer, *pairs[0], lambda done, of: update(100 * done // of, "%"), strip=strip)
+            outcome = restore_file(restorer, *pairs[0], lambda done, of: update(100 * done // of, "%"), strip=strip)
             if outcome.state == "failed":
                 raise DataError(outcome.why, where=pairs[0][0])
             return [outcome]
-    with connect(address), progress("upscale", len(pairs)) as update:
-        return sorted(_enlarged(pairs, content, strip, update))
+    with connect(address), progress("restore", len(pairs)) as update:
+        return sorted(_restored(pairs, content, strip, update))
 
 
 def find_pairs(source: str, target: str) -> list[Pair]:
-    """Return the pictures to enlarge, and where to.
+    """Return the pictures to restore, and where to.
 
     Raises:
         DataError: when there is none, or the output would be taken for an input or overwrite one.
@@ -127,7 +127,7 @@ def _inside(inner: str, outer: str) -> bool:
     return Path(inner).resolve().is_relative_to(Path(outer).resolve())
 
 
-def _enlarged(
+def _restored(
     pairs: list[Pair], model: tuple[bytes, str], strip: bool, update: Callable[[int, str], None]
 ) -> Iterator[Outcome]:
     """Yield what becomes of each picture, as it ends."""
@@ -144,7 +144,7 @@ def _enlarged(
     with ray.data.DataContext.current(context):
         rows = [{"source": source, "target": target} for source, target in pairs]
         pictures = ray.data.from_items(rows, override_num_blocks=len(rows))
-        gpus = gpus_for("auto", cpus=0, setting="--address", what="upscale")
+        gpus = gpus_for("auto", cpus=0, setting="--address", what="restore")
         most = min(capacity().room({"GPU": 1}), len(rows))
         given = (*shared, gpus, strip)
         outcomes = _on_gpus(pictures, given, most) if gpus else _on_cpus(pictures, given)
@@ -167,10 +167,10 @@ def _on_gpus(pictures: Any, shared: tuple[Any, ...], most: int) -> Any:
 
 def _on_cpus(pictures: Any, shared: tuple[Any, ...]) -> Any:
     """Tasks take the CPUs that are free at the time; the processes that run them keep the model."""
-    return pictures.map(_enlarge_row, fn_args=shared, num_cpus=1)
+    return pictures.map(_restore_row, fn_args=shared, num_cpus=1)
 
 
-def _enlarge_row(row: dict[str, str], model: Any, begun: Any, gpus: float, strip: bool) -> dict[str, str]:
+def _restore_row(row: dict[str, str], model: Any, begun: Any, gpus: float, strip: bool) -> dict[str, str]:
     return _worker(model, begun, gpus, strip)(row)
 
 
@@ -204,10 +204,10 @@ class Worker:
         self.strip = strip
 
     def __call__(self, row: dict[str, str]) -> dict[str, str]:
-        """Enlarge the `source` of a row into its `target`; return the Outcome as a row."""
+        """Restore the `source` of a row into its `target`; return the Outcome as a row."""
         import ray
 
         source, target = row["source"], row["target"]
         if ray.get(self.begun.begin.remote(source)) > ATTEMPTS:
             return Outcome(source, target, "failed", DIED)._asdict()
-        return enlarge_file(self.restorer, source, target, strip=self.strip)._asdict()
+        return restore_file(self.restorer, source, target, strip=self.strip)._asdict()

@@ -1,7 +1,7 @@
 """How much one picture file may ask for, known from its header before anything is decoded.
 
 A file of a few kilobytes can stand for gigabytes of pixels, or for a thousand passes over them. The limits are the
-same wherever pictures come in: for shards, for evaluation, to be enlarged, and over HTTP.
+same wherever pictures come in: for shards, for evaluation, to be restored, and over HTTP.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a file says about its picture besides the pixels: EXIF, XMP, dots an inch. It goes along to an enlarged one."""
+"""What a file says about its picture besides the pixels: EXIF, XMP, dots an inch. It goes along to a restored one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A first look at what is to be enlarged, before anything is imported that takes seconds."""
+"""A first look at what is to be restored, before anything is imported that takes seconds."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ METRES_AN_INCH = 0.0254
 
 
 def check_format(form: str, picture: DecodedImage, scale: int) -> None:
-    """Make sure that a format can hold an enlarged picture, before it is made.
+    """Make sure that a format can hold a restored picture, before it is made.
 
     Raises:
         PictureError: for a size that it does not reach, for transparency in a JPEG, and for EXIF or XMP that it does
@@ -49,10 +49,10 @@ def png_files(
     *,
     notes: tuple[tuple[bytes, bytes], ...],
 ) -> list[bytes]:
-    """Return PNG files of enlarged pictures, with the colours of the originals and what is told about them.
+    """Return PNG files of restored pictures, with the colours of the originals and what is told about them.
 
     Args:
-        bands: from `enlarge`.
+        bands: from `restore_decoded`.
         notes: further chunks; they come first.
     """
     files = [io.BytesIO() for _ in pictures]
@@ -66,7 +66,7 @@ def png_files(
 
 
 def lossy_file(bands: Iterable[list[np.ndarray]], picture: DecodedImage, form: str) -> bytes:
-    """Return a JPEG or WebP file of one enlarged picture, 8 bits a channel, with its ICC profile, EXIF and XMP."""
+    """Return a JPEG or WebP file of one restored picture, 8 bits a channel, with its ICC profile, EXIF and XMP."""
     pixels = np.concatenate([to_8_bits(band[0]) for band in bands])
     if form == "JPEG" and picture.alpha is not None:
         pixels = pixels[..., :-1]

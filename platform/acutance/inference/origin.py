@@ -24,7 +24,7 @@ READ = 512
 
 
 def mark_of(model_sha256: str, source: bytes, *, strip: bool = False) -> bytes:
-    """Return the mark of a picture file (its bytes) enlarged by a model file (its SHA-256), with EXIF or without."""
+    """Return the mark of a picture file (its bytes) restored by a model file (its SHA-256), with EXIF or without."""
     made = {"model": model_sha256, "source": hashlib.sha256(source).hexdigest(), "strip": strip, "version": VERSION}
     return json.dumps(made, sort_keys=True).encode("ascii")
 

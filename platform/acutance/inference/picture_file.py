@@ -1,4 +1,4 @@
-"""One picture file enlarged into another, unless that is there already."""
+"""One picture file restored into another, unless that is there already."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from acutance.data.decode import decode_image
 from acutance.data.metadata import NOTHING
 from acutance.data.pictures import read_file
 from acutance.errors import AcutanceError
+from acutance.inference.decoded_images import restore_decoded
 from acutance.inference.encode import SUFFIXES, check_format, lossy_file, png_files
-from acutance.inference.enlarge import enlarge
 from acutance.inference.origin import chunk_of, is_marked, mark_of
 from acutance.models.model_file import load_model
 
@@ -66,10 +66,10 @@ def open_restorer(content: bytes, sha256: str, device: str | None = None) -> Res
     return Restorer(network.to(where), description, sha256)
 
 
-def enlarge_file(
+def restore_file(
     restorer: Restorer, source: str, target: str, on_rows: OnRows | None = None, *, strip: bool = False
 ) -> Outcome:
-    """Enlarge a picture file into `target`, whose suffix says the format; whatever fails is told, not raised.
+    """Restore a picture file into `target`, whose suffix says the format; whatever fails is told, not raised.
 
     A PNG that this model made of this source is kept; other formats hold no mark and are made anew.
 
@@ -77,7 +77,7 @@ def enlarge_file(
         strip: leave out what the file tells about its picture: EXIF, XMP, dots an inch. Colours stay.
     """
     try:
-        state = _enlarge_file(restorer, source, target, on_rows or (lambda *_: None), strip)
+        state = _restore_file(restorer, source, target, on_rows or (lambda *_: None), strip)
     except AcutanceError as error:
         return Outcome(source, target, "failed", f"{error.what}; {error.fix}" if error.fix else error.what)
     except Exception as error:  # one picture of thousands must not end a night's work, whatever it is about it
@@ -85,7 +85,7 @@ def enlarge_file(
     return Outcome(source, target, state)
 
 
-def _enlarge_file(
+def _restore_file(
     restorer: Restorer, source: str, target: str, on_rows: OnRows, strip: bool
 ) -> Literal["written", "kept"]:
     form = SUFFIXES[PurePosixPath(target).suffix.lower()]
@@ -97,7 +97,9 @@ def _enlarge_file(
     picture = replace(picture, about=NOTHING) if strip else picture
     scale = int(restorer.description["scale"])
     check_format(form, picture, scale)
-    bands = _told(enlarge(restorer.network, restorer.description, [picture]), picture.pixels.shape[0] * scale, on_rows)
+    bands = _told(
+        restore_decoded(restorer.network, restorer.description, [picture]), picture.pixels.shape[0] * scale, on_rows
+    )
     if form == "PNG":
         storage.write_bytes(target, png_files(bands, [picture], scale, notes=(chunk_of(mark),))[0])
     else:

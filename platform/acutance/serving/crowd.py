@@ -29,7 +29,7 @@ class Crowd:
     Attributes:
         most, most_bytes: requests and bytes of their bodies that may be present.
         present, bytes: those that are.
-        working: pictures and pixels that are being decoded and enlarged.
+        working: pictures and pixels that are being decoded and restored.
     """
 
     at_work: int = AT_WORK

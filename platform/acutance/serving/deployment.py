@@ -13,8 +13,8 @@ from ray import serve
 
 from acutance.cluster.hardware import device_of
 from acutance.data.decode import DecodedImage
+from acutance.inference.decoded_images import restore_decoded
 from acutance.inference.encode import png_files
-from acutance.inference.enlarge import enlarge
 from acutance.inference.picture_file import Restorer, open_restorer
 from acutance.serving.crowd import PRESENT
 from acutance.serving.http import Limits, Service, app_of
@@ -54,17 +54,17 @@ class Replica:
         silence_libraries()
         content, sha256 = ray.get(model)
         self.restorer = open_restorer(content, sha256, device_of(gpus))
-        self.service = Service(about, limits, token, self.enlarge)
+        self.service = Service(about, limits, token, self.restore)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the application, which Ray Serve asks for once the network is there."""
         return app_of(self.service)
 
-    async def enlarge(self, picture: DecodedImage) -> bytes:
-        """Return a PNG file of a picture enlarged, made together with others of its size."""
+    async def restore(self, picture: DecodedImage) -> bytes:
+        """Return a PNG file of a restored picture, made together with others of its size."""
         made = await self.together(picture)
         if made is None:
-            raise RuntimeError("the picture could not be enlarged")  # why has been logged
+            raise RuntimeError("the picture could not be restored")  # why has been logged
         return made
 
     @serve.batch(
@@ -74,11 +74,11 @@ class Replica:
         batch_size_fn=lambda pictures: sum(min(picture.pixels[..., 0].size, BATCH_PIXELS) for picture in pictures),
     )
     async def together(self, pictures: list[DecodedImage]) -> list[bytes | None]:
-        """Enlarge pictures; None for one that could not be."""
-        return await asyncio.to_thread(enlarge_all, self.restorer, pictures)
+        """Restore pictures; None for one that could not be."""
+        return await asyncio.to_thread(restore_all, self.restorer, pictures)
 
 
-def enlarge_all(restorer: Restorer, pictures: Sequence[DecodedImage]) -> list[bytes | None]:
+def restore_all(restorer: Restorer, pictures: Sequence[DecodedImage]) -> list[bytes | None]:
     """Return PNG files of pictures of any sizes, those of one size made together; None for what failed."""
     alike: dict[tuple[int, ...], list[int]] = {}
     for index, picture in enumerate(pictures):
@@ -94,7 +94,9 @@ def _files(restorer: Restorer, pictures: list[DecodedImage]) -> list[bytes | Non
     """Return PNG files of pictures of one size; where they fail together, each is tried alone."""
     scale = int(restorer.description["scale"])
     try:
-        return [*png_files(enlarge(restorer.network, restorer.description, pictures), pictures, scale, notes=())]
+        return [
+            *png_files(restore_decoded(restorer.network, restorer.description, pictures), pictures, scale, notes=())
+        ]
     except Exception:
-        log.exception("%d pictures could not be enlarged", len(pictures))
+        log.exception("%d pictures could not be restored", len(pictures))
     return [None] if len(pictures) == 1 else [_files(restorer, [picture])[0] for picture in pictures]

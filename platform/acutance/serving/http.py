@@ -44,7 +44,7 @@ NOT_A_PICTURE = {
 class Limits:
     """The most that a picture may have: pixels once decoded and bytes as it comes (both in millions), and seconds.
 
-    Seconds are those from its arrival to its enlargement, waiting for others included.
+    Seconds are those from its arrival to its restoration, waiting for others included.
     """
 
     megapixels: float
@@ -59,13 +59,13 @@ class Service:
     Attributes:
         about: told to whoever asks, JSON-like.
         token: SHA-256 of the token that requests must carry, in hexadecimal; None where they need none.
-        enlarge: makes a PNG file of a picture.
+        restore: makes a PNG file of a picture.
     """
 
     about: Mapping[str, Any]
     limits: Limits
     token: str | None
-    enlarge: Callable[[DecodedImage], Awaitable[bytes]]
+    restore: Callable[[DecodedImage], Awaitable[bytes]]
     crowd: Crowd = field(default_factory=Crowd)
 
 
@@ -136,22 +136,17 @@ async def _not_here(request: Request, error: HTTPException) -> Response:
 
 async def _restored(content: bytes, service: Service) -> bytes:
     try:
-        return await _enlarged(content, service)
+        async with asyncio.timeout(service.limits.seconds), service.crowd.place(_pixels(content)):
+            return await service.restore(await _picture(content, service.limits))
     except Refusal:
         raise
-    except Exception:
-        log.exception("a request failed")
-        raise Refusal(500, "something went wrong here") from None
-
-
-async def _enlarged(content: bytes, service: Service) -> bytes:
-    try:
-        async with asyncio.timeout(service.limits.seconds), service.crowd.place(_pixels(content)):
-            return await service.enlarge(await _picture(content, service.limits))
     except TimeoutError:
         header = {"Retry-After": "60"}
         why = f"the picture was not ready within {service.limits.seconds:g} seconds; send a smaller one, or come back"
         raise Refusal(503, why, **header) from None
+    except Exception:
+        log.exception("a request failed")
+        raise Refusal(500, "something went wrong here") from None
 
 
 def _pixels(content: bytes) -> int:

@@ -1,4 +1,4 @@
-"""`acutance upscale` on single pictures: what it prints, and its exit code."""
+"""`acutance restore` on single pictures: what it prints, and its exit code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def model(tmp_path: Path) -> str:
 def test_a_picture_that_is_written_then_kept(here: Here, tmp_path: Path, model: str) -> None:
     write_picture(tmp_path / "a.png", np.zeros((9, 9, 3), np.uint8))
     target = str(tmp_path / "b.png")
-    command = ("upscale", model, str(tmp_path / "a.png"), target)
+    command = ("restore", model, str(tmp_path / "a.png"), target)
     done = here(*command, "--json")
     assert (done.returncode, json.loads(done.stdout)) == (0, {"written": [target], "kept": [], "failed": {}})
     again = here(*command)
@@ -48,15 +48,15 @@ def test_what_is_no_picture_is_seen_before_anything_is_loaded(tmp_path: Path, co
     assert done.stdout.endswith(" set()\n")
 
 
-def test_a_picture_that_cannot_be_enlarged(here: Here, tmp_path: Path, model: str) -> None:
+def test_a_picture_that_cannot_be_restored(here: Here, tmp_path: Path, model: str) -> None:
     source, target = tmp_path / "a.png", tmp_path / "b.png"
     source.write_text("no picture")
-    done = here("upscale", model, str(source), str(target))
+    done = here("restore", model, str(source), str(target))
     assert (done.returncode, done.stdout) == (2, "")
     assert "no picture in a known format" in done.stderr
     write_picture(source, np.zeros((9, 9, 3), np.uint8))
     source.write_bytes(source.read_bytes()[:-20])
-    damaged = here("upscale", model, str(source), str(target))
+    damaged = here("restore", model, str(source), str(target))
     assert (damaged.returncode, damaged.stdout) == (2, "")
     assert f"where: {source}" in damaged.stderr
     assert "done" not in damaged.stderr

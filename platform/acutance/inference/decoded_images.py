@@ -23,7 +23,7 @@ MARGIN = 4
 """Rows beyond a band that make its enlargement that of the whole: bicubic reads two, and mirrors at a border."""
 
 
-def enlarge(
+def restore_decoded(
     network: nn.Module, description: Mapping[str, Any], pictures: Sequence[DecodedImage]
 ) -> Iterator[list[np.ndarray]]:
     """Run a network on pictures of one size and yield finished rows from top to bottom.

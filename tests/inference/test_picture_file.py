@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from made_for_enlarging import DEEP, GREY, RGB, Nearest, deep_png, encoded, enlarged, ink_profile, restorer
+from made_for_restoring import DEEP, GREY, RGB, Nearest, deep_png, encoded, enlarged, ink_profile, restorer
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from acutance.data.decode import decode_image
 from acutance.data.png import chunk
 from acutance.imaging.resize import imresize
 from acutance.inference.origin import is_marked, mark_of
-from acutance.inference.picture_file import Outcome, Restorer, enlarge_file, open_restorer, read_model
+from acutance.inference.picture_file import Outcome, Restorer, open_restorer, read_model, restore_file
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 MAGENTA = Image.new("CMYK", (16, 16), (0, 255, 0, 0))
@@ -27,7 +27,7 @@ MAGENTA = Image.new("CMYK", (16, 16), (0, 255, 0, 0))
 def made(folder: Path, content: bytes, target: str = "large.png", by: Restorer | None = None) -> Outcome:
     source = folder / "source"
     source.write_bytes(content)
-    return enlarge_file(by or restorer(), str(source), str(folder / target))
+    return restore_file(by or restorer(), str(source), str(folder / target))
 
 
 def opened(folder: Path, content: bytes, target: str = "large.png") -> Any:
@@ -185,9 +185,9 @@ def test_what_a_camera_told_is_kept(tmp_path: Path, form: str, target: str) -> N
 def test_strip_leaves_out_what_was_told_but_no_colours(tmp_path: Path) -> None:
     source, target = tmp_path / "a.jpg", tmp_path / "b.png"
     source.write_bytes(encoded(Image.fromarray(RGB), "JPEG", exif=told(), xmp=XMP, dpi=(300, 300), icc_profile=SRGB))
-    assert enlarge_file(restorer(), str(source), str(target)).state == "written"
-    assert enlarge_file(restorer(), str(source), str(target), strip=True).state == "written"
-    assert enlarge_file(restorer(), str(source), str(target), strip=True).state == "kept"
+    assert restore_file(restorer(), str(source), str(target)).state == "written"
+    assert restore_file(restorer(), str(source), str(target), strip=True).state == "written"
+    assert restore_file(restorer(), str(source), str(target), strip=True).state == "kept"
     found = Image.open(target)
     assert set(found.info) == {"acutance", "icc_profile"}
     assert not found.getexif()
@@ -238,7 +238,7 @@ def test_bad_files_are_told_and_nothing_is_written(tmp_path: Path) -> None:
     assert "2 pictures" in refused(tmp_path, several)
     assert "corrupt" in refused(tmp_path, encoded(page)[:-400])
     assert "no picture" in refused(tmp_path, b"GIF89a text")
-    assert "no such file" in enlarge_file(restorer(), str(tmp_path / "none.png"), str(tmp_path / "b.png")).why
+    assert "no such file" in restore_file(restorer(), str(tmp_path / "none.png"), str(tmp_path / "b.png")).why
 
 
 def test_what_a_network_does_wrong_is_told_and_nothing_is_written(tmp_path: Path) -> None:
@@ -291,13 +291,13 @@ def test_the_mark_must_be_the_whole_of_its_chunk(tmp_path: Path) -> None:
 def test_the_rows_done_are_told(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encoded(Image.new("L", (8, 400))))
     heard: list[tuple[int, int]] = []
-    enlarge_file(restorer(), str(tmp_path / "a.png"), str(tmp_path / "b.png"), lambda *rows: heard.append(rows))
+    restore_file(restorer(), str(tmp_path / "a.png"), str(tmp_path / "b.png"), lambda *rows: heard.append(rows))
     assert heard[-1] == (1600, 1600)
     assert len(heard) == 3
 
 
 def test_a_model_travels_as_bytes(tmp_path: Path) -> None:
-    from made_for_enlarging import model_file
+    from made_for_restoring import model_file
 
     opened_again = open_restorer(*read_model(model_file(tmp_path / "m.safetensors")))
     assert made(tmp_path, encoded(Image.fromarray(RGB)), by=opened_again).state == "written"

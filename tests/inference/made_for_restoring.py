@@ -1,4 +1,4 @@
-"""What the tests of enlarging share: networks whose output can be foretold, and picture files of every kind."""
+"""What the tests of restoring share: networks whose output can be foretold, and picture files of every kind."""
 
 from __future__ import annotations
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from made_for_enlarging import DEEP, GREY, RGB, Nearest, enlarged, restorer
+from made_for_restoring import DEEP, GREY, RGB, Nearest, enlarged, restorer
 
 from acutance.data.decode import DecodedImage
 from acutance.errors import ModelError
 from acutance.imaging.resize import imresize
-from acutance.inference.enlarge import enlarge
+from acutance.inference.decoded_images import restore_decoded
 from acutance.models.highpass import HighPassNet
 
 
 def whole(picture: DecodedImage, network: torch.nn.Module | None = None) -> np.ndarray:
     made = restorer(network)
-    return np.concatenate([band[0] for band in enlarge(made.network, made.description, [picture])])
+    return np.concatenate([band[0] for band in restore_decoded(made.network, made.description, [picture])])
 
 
 @pytest.mark.parametrize("pixels", [RGB, GREY[..., None], DEEP[..., :3], DEEP[..., :1]])
@@ -82,7 +82,7 @@ def test_tiny_pictures(size: tuple[int, int]) -> None:
 def test_pictures_of_one_size_together_are_as_each_alone() -> None:
     pictures = [DecodedImage(RGB), DecodedImage(GREY[..., None], GREY), DecodedImage(DEEP[..., :3], DEEP[..., 3])]
     made = restorer(Nearest(blur=1))
-    bands = list(enlarge(made.network, made.description, pictures))
+    bands = list(restore_decoded(made.network, made.description, pictures))
     for index, picture in enumerate(pictures):
         together = np.concatenate([band[index] for band in bands])
         assert np.array_equal(together, whole(picture, Nearest(blur=1)))
@@ -90,4 +90,4 @@ def test_pictures_of_one_size_together_are_as_each_alone() -> None:
 
 def test_a_model_that_makes_no_picture_says_so() -> None:
     with pytest.raises(ModelError, match="makes no picture but highpass"):
-        list(enlarge(HighPassNet(channels=2), {}, [DecodedImage(RGB)]))
+        list(restore_decoded(HighPassNet(channels=2), {}, [DecodedImage(RGB)]))
