@@ -32,7 +32,7 @@ from machine import cpu
 
 from acutance.config import pipeline as pipelines
 from acutance.config.data import DataSettings
-from acutance.data import Manifest, Stream, load_catalogue, open_columns, prepare, read_picture, shards_folder
+from acutance.data import Manifest, Stream, found_shards, load_catalogue, open_columns, prepare, read_picture
 from acutance.imaging.derivations import derive_columns
 from acutance.imaging.detail import detail_of
 from acutance.losses.pixel import inside
@@ -88,7 +88,7 @@ def made(data: DataSettings, root: str) -> tuple[float, Manifest, dict[str, Any]
     """Return the seconds from new numbers to the first batch, the shard set and its columns."""
     started = time.process_time()
     manifest = prepare(data, SCALE, load_catalogue(PIPELINES / "datasets.yaml"), root, alone=True)
-    columns = open_columns(shards_folder(root, manifest.fingerprint), manifest.columns, Path(root) / "scratch")
+    columns = open_columns(str(found_shards(root, manifest.fingerprint)), manifest.columns, Path(root) / "scratch")
     return time.process_time() - started, manifest, dict(columns)
 
 

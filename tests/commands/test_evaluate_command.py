@@ -50,7 +50,7 @@ def test_a_model_keeps_its_values_in_other_company_and_by_another_name(
     for name, db in (("fidelity", 27), ("gan", 26), ("old", 25)):
         (tmp_path / name).write_text(str(db))
         files[name] = str(tmp_path / name)
-    how = {"protocol": "y_crop4", "metrics": ["psnr_y"], "scale": 4, "title": ""}
+    how = {"protocol": "y_crop4", "metrics": ["psnr_y"], "scale": 4, "title": "", "name": "models"}
     root = str(tmp_path / "out")
     ran, _, fresh = evaluate_command.measure_models(
         root, {name: files[name] for name in ("fidelity", "gan")}, pictures, **how

@@ -14,6 +14,8 @@ from acutance import storage
 from acutance.commands import run
 from acutance.errors import FullError
 from acutance.storage import lease
+from acutance.storage.done import Done, is_done, note_of, write
+from acutance.storage.outputs import stage_folder
 
 
 @pytest.fixture
@@ -52,27 +54,34 @@ def test_two_identical_runs_do_the_work_once(tmp_path: Path, monkeypatch: pytest
 def test_a_stage_that_another_pipeline_trains_is_not_trained_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
-    folder, trained = tmp_path / "stages" / "f", []
-    job: Any = SimpleNamespace(
-        name="fidelity", fingerprint="f", folder=str(folder), lease=str(folder / "lease.json"),
-        done=(folder / "done.json").exists,
-    )  # fmt: skip
+    mark, trained = "0123456789abcdef", list[str]()
 
-    def train(*_: Any) -> None:
+    def planned(group: str) -> Any:
+        folder = stage_folder(str(tmp_path), group, "fidelity", mark)
+        return SimpleNamespace(
+            name="fidelity", fingerprint=mark, folder=folder, done=lambda: is_done("stage", folder, mark)
+        )
+
+    def train(_: Any, todo: list[Any], *__: Any) -> None:
         time.sleep(0.2)
-        trained.append(1)
-        storage.write_json(str(folder / "done.json"), {})
+        trained.append(todo[0].folder)
+        write(note_of("stage", todo[0].folder), Done("stage", mark, 1, {}))
 
     monkeypatch.setattr(run, "_train_stages", train)
     monkeypatch.setattr(run, "require_accepted", lambda _: None)
     monkeypatch.setattr(run.tracking, "record_kept", lambda *_: None)
-    work: Any = SimpleNamespace(root=str(tmp_path), jobs=lambda _: [job])
-    threads = [threading.Thread(target=run.train_stages, args=(work,)) for _ in range(2)]
+    works: list[Any] = [
+        SimpleNamespace(root=str(tmp_path), jobs=lambda _, group=group: [planned(group)])
+        for group in ("srgan", "esrgan")
+    ]
+    ended: list[Any] = []
+    threads = [threading.Thread(target=lambda work=work: ended.extend(run.train_stages(work))) for work in works]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert trained == [1]
+    assert len(trained) == 1
+    assert [job.folder for job in ended] == trained * 2
     assert said[0].startswith("the training of fidelity is under way already: process ")
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from acutance.config import pipeline as pipelines
 from acutance.config.data import DataSettings, SubImages
 from acutance.config.schema import validate
-from acutance.data import Catalogue, Manifest, open_columns, prepare, shards_folder
+from acutance.data import Catalogue, Manifest, found_shards, open_columns, prepare
 from acutance.data.shards import sub_images
 from acutance.data.stream import Stream
 from acutance.data.subimages import corners
@@ -41,7 +41,7 @@ def made(train: str, **changes: object) -> tuple[Manifest, dict[str, Any]]:
     content = {"train": train, "label": "distribution", "subimages": {"size": PATCH, "stride": "anywhere"}, **changes}
     root = Path(train).parent
     manifest = prepare(validate(DataSettings, content, "a test"), 1, Catalogue({}, ""), str(root / "out"), alone=True)
-    return manifest, open_columns(shards_folder(str(root / "out"), manifest.fingerprint), manifest.columns, root)
+    return manifest, open_columns(str(found_shards(str(root / "out"), manifest.fingerprint)), manifest.columns, root)
 
 
 def stream_of(manifest: Manifest, columns: dict[str, Any], batch: int) -> Stream:
@@ -99,7 +99,7 @@ def test_nothing_else_is_stored_of_pictures_that_are_cut_anywhere(scored: str) -
     with pytest.raises(ConfigError, match="cut anywhere no degradation"):
         made(scored, degradation={"type": "bicubic"})
     manifest, _ = made(scored)
-    folder = shards_folder(str(Path(scored).parent / "out"), manifest.fingerprint)
+    folder = str(found_shards(str(Path(scored).parent / "out"), manifest.fingerprint))
     assert list(sub_images(folder)) == [(slice(0, 1), [(0, 0)]), (slice(1, 2), [(0, 0)])]
 
 

@@ -15,10 +15,10 @@ from acutance.data import (
     Manifest,
     Stream,
     contents,
+    found_shards,
     load_catalogue,
     open_columns,
     prepare,
-    shards_folder,
     write_picture,
 )
 from acutance.data.columns import columns_of, dataset_fingerprint
@@ -68,7 +68,8 @@ def made(
 ) -> tuple[Manifest, dict[str, np.memmap]]:
     mark = by.fingerprint if by else ""
     manifest = prepare(wanted, 1, catalogue, str(root), enlarge=by, enlarger=mark, alone=True)
-    return manifest, open_columns(shards_folder(str(root), manifest.fingerprint), manifest.columns, root / "scratch")
+    folder = str(found_shards(str(root), manifest.fingerprint))
+    return manifest, open_columns(folder, manifest.columns, root / "scratch")
 
 
 def test_each_sub_image_of_a_scored_picture_has_its_scores(tid: Path, catalogue: Catalogue, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from acutance.config.data import DataSettings, SubImages
 from acutance.config.schema import validate
 from acutance.data import (
     Manifest,
-    is_prepared,
+    found_shards,
     load_catalogue,
     open_columns,
     prepare,
@@ -51,7 +51,7 @@ def settings(folder: Path | str, **changes: object) -> DataSettings:
 
 
 def made(root: Path | str, manifest: Manifest) -> str:
-    return f"{root}/shards/{manifest.fingerprint}"
+    return str(found_shards(str(root), manifest.fingerprint))
 
 
 @pytest.fixture
@@ -223,7 +223,8 @@ def test_a_killed_run_resumes_and_ends_alike(tmp_path: Path, photograph: np.ndar
     command = [sys.executable, "-c", KILLED, chosen.model_dump_json(), CATALOGUE.file, str(root)]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     [folder] = (root / "shards").iterdir()
-    assert not is_prepared(str(root), folder.name)
+    assert folder.name.startswith("many-")
+    assert not (folder / "manifest.json").exists()
     with pytest.raises(DataError, match="no complete shard set"):
         open_columns(str(folder), ["hr"], tmp_path / "scratch")
     kept = {path: path.stat().st_mtime_ns for path in folder.glob("*.json") if path.stem.isdecimal()}

@@ -14,7 +14,7 @@ import torch
 
 from acutance.config.data import DataSettings
 from acutance.config.schema import validate
-from acutance.data import Catalogue, Manifest, open_columns, prepare, shard_task, write_picture
+from acutance.data import Catalogue, Manifest, found_shards, open_columns, prepare, shard_task, write_picture
 from acutance.data.columns import dataset_fingerprint
 from acutance.data.entries import Entry
 from acutance.data.inputs import contents
@@ -47,7 +47,7 @@ def prepared(pictures: Path, catalogue: Catalogue | None = None, *, scale: int =
 def columns(pictures: Path, manifest: Manifest, *names: str) -> dict[str, np.memmap]:
     scratch = pictures.parent / "scratch"
     scratch.mkdir(exist_ok=True)
-    return open_columns(f"{pictures.parent}/out/shards/{manifest.fingerprint}", names, scratch)
+    return open_columns(str(found_shards(f"{pictures.parent}/out", manifest.fingerprint)), names, scratch)
 
 
 def weight_map(alpha: float) -> dict[str, dict[str, object]]:
@@ -185,7 +185,7 @@ def test_a_picture_that_takes_its_worker_down_is_left_out_after_two_tries(pictur
     assert [(skipped.name, skipped.reason[:34]) for skipped in manifest.skipped] == [
         ("a", "it took its worker down 2 times: i")
     ]
-    folder = pictures.parent / "out" / "shards" / manifest.fingerprint
+    [folder] = (pictures.parent / "out" / "shards").iterdir()
     assert not list(folder.glob("*.tries.json"))
 
 

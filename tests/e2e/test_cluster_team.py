@@ -77,9 +77,9 @@ def test_the_quickstart_as_a_job_with_everything_on_s3(running: Team) -> None:
     done = submit(running, "run", "pipelines/quickstart.yaml", "--profile", "smoke")
     assert "models:/quickstart-x4-smoke/1" in done.stdout
     stored = keys(running, "acutance")
-    models = [key for key in stored if re.fullmatch(r"outputs/stages/\w+/model\.safetensors", key)]
+    models = [key for key in stored if re.fullmatch(r"outputs/quickstart/\w+-\w{8}/model\.safetensors", key)]
     assert len(models) == 3, stored
-    assert any(re.fullmatch(r"outputs/shards/\w+/manifest\.json", key) for key in stored), stored
+    assert any(re.fullmatch(r"outputs/shards/photographs-\w{8}/manifest\.json", key) for key in stored), stored
     assert not [key for key in stored if key.startswith("outputs/ray/train-")], "Ray's own files are gone with the run"
     assert any(key.endswith("model.safetensors") for key in keys(running, "mlflow")), "the package goes through MLflow"
     # whoever may read finds it: the run, the model, a second run with nothing to do
@@ -101,7 +101,7 @@ def test_a_campaign_of_six_trials_as_a_job(running: Team) -> None:
     assert {trial["state"] for trial in outcome["trials"]} <= {"complete", "stopped"}
     assert outcome["winner"] in outcome["front"]
     assert outcome["picture"].startswith("s3://acutance/outputs/campaigns/")
-    assert all(trial["model"].startswith("s3://acutance/outputs/stages/") for trial in outcome["trials"])
+    assert all(trial["model"].startswith("s3://acutance/outputs/campaigns/quickstart-") for trial in outcome["trials"])
     assert outcome["picture"].removeprefix("s3://acutance/") in keys(running, "acutance")
 
 

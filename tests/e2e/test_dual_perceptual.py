@@ -163,7 +163,7 @@ def test_the_papers_procedure_killed_in_the_middle_ends_as_an_undisturbed_one(
     scores = {row.name: row.cells[PSNR].measured for row in found.table.rows}
     assert max(scores, key=lambda row: scores[row].mean if scores[row] else 0.0) == whole.start.row
     # fire5, the pipeline's own tap, has been trained for the best mu already; the rest once each
-    assert len(list((tmp_path / "broken" / "stages").glob("*/done.json"))) == 3 + 1 + 1
+    assert len(list((tmp_path / "broken" / "campaigns").glob("*/trial-*/done.json"))) == 3 + 1 + 1
     assert "Not measured: psnr_y on Urban100" in whole.table.about
     again = tune.finished(tune.open_campaign(space, [], broken, "transfer"))
     assert again == resumed

@@ -82,7 +82,7 @@ def test_killed_at_three_random_moments_it_ends_with_the_same_weights(
     undisturbed: tuple[Path, dict[str, Path]], overrides: list[str], data_root: Path, tmp_path: Path
 ) -> None:
     _, models = undisturbed
-    folders = {name: tmp_path / "stages" / file.parent.name for name, file in models.items()}
+    folders = {name: tmp_path / "eusr_4pp" / file.parent.name for name, file in models.items()}
     seed = time.time_ns()
     # Of 26 steps in all, four of which are those of the last stage.
     moments = sorted(random.Random(seed).sample(range(22), 3))

@@ -34,8 +34,9 @@ def test_a_small_run_ends_with_a_registered_model(
     result = json.loads(done.stdout)
     assert result["model"] == f"models:/{name}-smoke/1"
     stages = STAGES + (["gan"] if "_sr" in pipeline else [])
-    assert sorted(json.loads(f.read_text())["stage"] for f in tmp_path.glob("stages/*/done.json")) == sorted(stages)
+    notes = (tmp_path / pipeline).glob("*/done.json")
+    assert sorted(json.loads(note.read_text())["stage"] for note in notes) == sorted(stages)
     means = {row["candidate"]: row["metrics"]["psnr_rgb"] for row in result["evaluation"]["rows"]}
     assert means[stages[-1]] > least
-    (found,) = tmp_path.glob("stages/*/validation.json")
+    (found,) = tmp_path.glob(f"{pipeline}/*/validation.json")
     assert json.loads(found.read_text())["4"]["psnr_highpass"] > 15

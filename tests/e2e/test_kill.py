@@ -57,7 +57,7 @@ def test_a_killed_worker_and_a_killed_driver_change_no_bit(tmp_path: Path) -> No
     done = acutance(*command, "--storage", str(whole))
     assert done.returncode == 0, done.stderr
     stages = json.loads(done.stdout)["stages"]
-    folders = {stage["name"]: disturbed / "stages" / stage["fingerprint"] for stage in stages}
+    folders = {stage["name"]: disturbed / Path(stage["model"]).parent.relative_to(whole) for stage in stages}
     shutil.copytree(whole / "shards", disturbed / "shards")
 
     mark = uuid.uuid4().hex

@@ -32,7 +32,7 @@ def test_a_training_outlives_an_outage_of_its_store(bucket: Bucket, tmp_path: Pa
     store = boto3.client("s3", region_name="us-east-1")
 
     def checkpoints() -> bool:
-        listed = store.list_objects_v2(Bucket=bucket.uri.removeprefix("s3://"), Prefix="out/stages/")
+        listed = store.list_objects_v2(Bucket=bucket.uri.removeprefix("s3://"), Prefix="out/quickstart/")
         return any("checkpoints/step" in item["Key"] for item in listed.get("Contents", []))
 
     with open(tmp_path / "log", "w+") as log:

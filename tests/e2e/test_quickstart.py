@@ -151,8 +151,9 @@ def test_a_campaign_shares_the_warm_start_and_ends_with_a_front(quickstart: Quic
     assert {run.info.status for run in [parent, *runs]} == {"FINISHED"}
     # of the trials only those that were not stopped have a model, and nothing that they share was trained again
     ended = [trial for trial in result["trials"] if trial["state"] == "complete"]
-    models = [json.loads(file.read_text())["stage"] for file in (quickstart.root / "stages").glob("*/done.json")]
-    assert sorted(models) == ["fidelity", *["gan"] * (1 + len(ended)), "highpass"]
+    models = [json.loads(file.read_text())["stage"] for file in (quickstart.root / "quickstart").glob("*/done.json")]
+    assert sorted(models) == ["fidelity", "gan", "highpass"]
+    assert len([*Path(result["report"]).parent.glob("trial-*/done.json")]) == len(ended)
     again = acutance("tune", "search_spaces/quickstart.yaml", *storage, "--json")
     assert "everything is done already" in again.stderr
     assert json.loads(again.stdout) == result

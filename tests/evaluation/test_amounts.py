@@ -11,7 +11,7 @@ from made_for_evaluation import picture
 
 from acutance.config.data import DataSettings, SubImages
 from acutance.config.metrics import AMOUNTS
-from acutance.data import Catalogue, prepare, write_picture
+from acutance.data import Catalogue, found_shards, prepare, write_picture
 from acutance.data.subimages import corners
 from acutance.evaluation.png_size import compressed_size
 from acutance.imaging import difference_statistics, weight_map
@@ -41,7 +41,7 @@ def amount(name: str, root: Path, **changes: object) -> float:
     content = {"train": str(root / "pictures"), "subimages": {"size": 32, "stride": 32}, "degradation": None, **changes}
     data = DataSettings.model_validate(content)
     made = prepare(data, 1, Catalogue({}, ""), str(root / "out"), alone=True)
-    return AMOUNTS[name].of(f"{root}/out/shards/{made.fingerprint}", data)
+    return AMOUNTS[name].of(str(found_shards(f"{root}/out", made.fingerprint)), data)
 
 
 @pytest.mark.parametrize("cuts", [(32, 32), (32, 16), (64, 32)])
@@ -75,7 +75,7 @@ def test_the_shares_of_bsd100(data_root: Path, tmp_path: Path, monkeypatch: pyte
     alphas, root = [1 / 7, 1 / 6, 1 / 5, 1 / 4, 1 / 3], str(tmp_path / "out")
     cut = [DataSettings(**content, degradation=None, derive=weighted(alpha)) for alpha in alphas]
     made = prepare(cut[0], 1, Catalogue({}, ""), root, alone=True)
-    shares = [AMOUNTS["selected_percent"].of(f"{root}/shards/{made.fingerprint}", data) for data in cut]
+    shares = [AMOUNTS["selected_percent"].of(str(found_shards(str(root), made.fingerprint)), data) for data in cut]
     assert [round(share, 2) for share in shares] == [78.80, 75.81, 71.83, 65.82, 57.82]
 
 

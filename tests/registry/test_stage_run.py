@@ -9,6 +9,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from acutance.registry import pipeline_run
+from acutance.registry.runs import linked, stage_run
 from acutance.registry.stage_run import StageRun
 
 
@@ -34,6 +35,7 @@ def test_a_run_begins_and_ends_with_the_training_of_its_stage(client: MlflowClie
     assert [run.info.run_name for run in (first, second)] == ["fidelity", "gan"]
     assert began[0] <= first.info.start_time <= first.info.end_time <= began[1] <= second.info.start_time
     assert (second.info.status, second.data.metrics["loss"], second.data.tags["note"]) == ("FINISHED", 1.0, "gan")
+    assert second.data.tags["acutance.folder"] == str(tmp_path)
 
 
 def test_a_run_that_was_cut_short_goes_on(client: MlflowClient, tmp_path: Path) -> None:
@@ -45,3 +47,19 @@ def test_a_run_that_was_cut_short_goes_on(client: MlflowClient, tmp_path: Path) 
     assert run.info.status == "RUNNING"
     again.close()
     assert client.get_run(run.info.run_id).info.status == "FINISHED"
+
+
+def test_a_run_leads_to_the_folder_of_its_outputs(client: MlflowClient) -> None:
+    parent = pipeline_run(client, "restorers", "quickstart", "a" * 16)
+    tags = linked("s3://key:hunter2@bucket/outputs/quickstart/gan-5d590f9a")
+    run_id = stage_run(client, parent, "gan", "b" * 16, tags=tags)
+    tags = client.get_run(run_id).data.tags
+    assert tags["acutance.folder"].endswith("bucket/outputs/quickstart/gan-5d590f9a")
+    assert tags["mlflow.note.content"] == f"Outputs: {tags['acutance.folder']}"
+    assert "hunter2" not in str(tags)
+    client.set_tag(run_id, "mlflow.note.content", "the one for the paper")
+    stage_run(client, parent, "gan", "b" * 16, tags=linked("/moved/outputs/quickstart/gan-5d590f9a"))
+    tags = client.get_run(run_id).data.tags
+    assert (tags["acutance.folder"], tags["mlflow.note.content"]) == (
+        "/moved/outputs/quickstart/gan-5d590f9a", "the one for the paper"
+    )  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from acutance import storage
-from acutance.errors import DamagedError
+from acutance.errors import DamagedError, UserError
 from acutance.storage import done
 from acutance.storage.done import Done
 
@@ -16,10 +16,12 @@ from acutance.storage.done import Done
 def test_what_is_noted_is_read(kind: done.Kind, tmp_path: Path) -> None:
     folder, noted = str(tmp_path / "work"), Done(kind, "0123456789abcdef", 3, {"steps": 7})
     note = done.note_of(kind, folder)
-    assert not done.is_done(kind, folder)
+    assert not done.is_done(kind, folder, "0123456789abcdef")
     assert done.read(note, kind) is None
     done.write(note, noted)
-    assert done.is_done(kind, folder)
+    assert done.is_done(kind, folder, "0123456789abcdef")
+    with pytest.raises(UserError, match=r"other work .* lies where this work"):
+        done.is_done(kind, folder, "01234567ffffffff")
     assert done.read(note, kind) == noted
 
 

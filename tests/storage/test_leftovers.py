@@ -15,20 +15,23 @@ from acutance.storage.leftovers import free_checkpoints, free_folders, free_uplo
 from made_buckets import Bucket
 
 
-def test_checkpoints_of_stages_that_were_finished_days_ago_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("group", ["quickstart", "campaigns/quickstart-b1624847"])
+def test_checkpoints_of_stages_that_were_finished_days_ago_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: str
+) -> None:
     for name in ("old", "new", "unfinished"):
-        (tmp_path / "stages" / name / "checkpoints").mkdir(parents=True)
-        (tmp_path / "stages" / name / "checkpoints" / "step-00000001.safetensors").write_bytes(b"1")
-        (tmp_path / "stages" / name / "model.safetensors").write_bytes(b"1")
+        (tmp_path / group / name / "checkpoints").mkdir(parents=True)
+        (tmp_path / group / name / "checkpoints" / "step-00000001.safetensors").write_bytes(b"1")
+        (tmp_path / group / name / "model.safetensors").write_bytes(b"1")
     for name in ("old", "new"):
-        (tmp_path / "stages" / name / "done.json").write_text("{}")
+        (tmp_path / group / name / "done.json").write_text("{}")
     later = time.time() + leftovers.KEPT_SECONDS + 60
-    os.utime(tmp_path / "stages" / "new" / "done.json", (later - 60, later - 60))
+    os.utime(tmp_path / group / "new" / "done.json", (later - 60, later - 60))
     monkeypatch.setattr(leftovers.time, "time", lambda: later)
     free_checkpoints(str(tmp_path))
-    kept = {path.parent.name for path in tmp_path.glob("stages/*/checkpoints")}
+    kept = {path.parent.name for path in (tmp_path / group).glob("*/checkpoints")}
     assert kept == {"new", "unfinished"}
-    assert (tmp_path / "stages" / "old" / "model.safetensors").exists()
+    assert (tmp_path / group / "old" / "model.safetensors").exists()
 
 
 def test_folders_of_dead_drivers_go(tmp_path: Path) -> None:

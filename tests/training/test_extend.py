@@ -12,7 +12,7 @@ from acutance import storage
 from acutance.models.model_file import load_model
 from acutance.training import loop
 from acutance.training.extend import going_on
-from acutance.training.plan import StagePlan
+from acutance.training.plan import StagePlan, lease_of
 
 HALVES = "stages.fidelity.optimiser.milestones=[8]"
 
@@ -79,5 +79,5 @@ def test_one_that_has_a_checkpoint_of_its_own_goes_on_from_that(
 
 def test_the_checkpoints_of_a_training_that_is_under_way_are_left_to_it(tmp_path: Path) -> None:
     job, _ = trained(tmp_path)
-    Path(job.lease).write_text("{}")
+    storage.write_json(lease_of(str(tmp_path), job.fingerprint), {})
     assert trained(tmp_path, "stages.fidelity.steps=20")[1].steps[0] == 1

@@ -62,7 +62,8 @@ def job_in(folder: Path, *overrides: str) -> StagePlan:
         if job.name == "fidelity"
     )
     sources = [PreparedSource(name=name, sha256="0", rows=10) for name in ("first.png", "second.png")]
-    about = {"version": SHARD_VERSION, "fingerprint": "0", "settings": {}, "columns": {}, "shards": [], "skipped": []}
+    mark = job.trained_on.fingerprint
+    about = {"version": SHARD_VERSION, "fingerprint": mark, "settings": {}, "columns": {}, "shards": [], "skipped": []}
     write_manifest(job.shards, Manifest(**about, rows=20, sources=sources))
     return job
 

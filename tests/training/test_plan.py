@@ -11,6 +11,8 @@ from acutance.config.pipeline import Pipeline, Stage
 from acutance.config.schema import validate
 from acutance.data import Content
 from acutance.errors import WeightsError
+from acutance.storage import done
+from acutance.storage.done import Done
 from acutance.training.plan import StagePlan, parameter_counts, plan_stages
 from command_line import REPOSITORY
 
@@ -109,7 +111,7 @@ def test_done_is_what_is_written_last(tmp_path: Path) -> None:
     job = plan(root=str(tmp_path))["fidelity"]
     storage.write_bytes(job.model, b"weights")
     assert not job.done()
-    storage.write_json(storage.join(job.folder, "done.json"), {})
+    done.write(done.note_of("stage", job.folder), Done("stage", job.fingerprint, 1, {}))
     assert job.done()
 
 

@@ -154,7 +154,9 @@ def test_a_journal_file_keeps_a_study_too(tmp_path: Path) -> None:
 
 
 def test_assignments_travel_as_text() -> None:
-    assignment = Assignment(3, {"a.b": [1, None]}, [10, 30], {10: {"x": 1.5}}, "s3://b/stages/f/model.safetensors")
+    assignment = Assignment(
+        3, {"a.b": [1, None]}, [10, 30], {10: {"x": 1.5}}, "campaigns/c/trial-1-0/model.safetensors"
+    )
     assert Assignment.from_json(assignment.to_json()) == assignment
 
 
@@ -166,7 +168,7 @@ def generations(storage: optuna.storages.BaseStorage, stop_after: int = 99) -> l
     ledger, study = ledger_of(campaign_of(**population()), storage=storage)
     while stop_after and (assignment := ledger.ask()) != "done":
         assert isinstance(assignment, Assignment)
-        ledger.note(assignment.number, model=f"stages/{assignment.number}/model.safetensors")
+        ledger.note(assignment.number, model=f"campaigns/c/trial-{assignment.number}-0/model.safetensors")
         rate = assignment.values["stages.gan.optimiser.learning_rate"]
         ledger.report(assignment.number, assignment.looks[-1], {SCORE: -abs(rate - 0.3)})
         ledger.end(assignment.number)

@@ -132,7 +132,7 @@ def test_what_trials_share_is_made_once_and_what_they_do_not_share_by_the_first(
     outcome = tune.run_campaign(work)
     assert [trial.state for trial in outcome.trials] == ["complete"] * 4
     assert len(list((tmp_path / "out" / "shards").iterdir())) == 2
-    stages = [json.loads(file.read_text())["stage"] for file in (tmp_path / "out" / "stages").glob("*/done.json")]
+    stages = [json.loads(file.read_text())["stage"] for file in (tmp_path / "out").glob("*/**/done.json")]
     # The two lengths of `fidelity`, and that of the file; one high-pass network; four trials.
     assert sorted(stages) == ["fidelity"] * 3 + ["gan"] * 4 + ["highpass"]
 
@@ -271,8 +271,7 @@ def test_killed_trials_workers_and_drivers_change_no_bit(
     ]  # fmt: skip
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     driver = subprocess.Popen(command, env=environment(ACUTANCE_TEST=mark), cwd=REPOSITORY, **quiet)
-    checkpoints = lambda: {file.parent.parent.name for file in (broken / "out" / "stages").glob("*/checkpoints/*")}  # noqa: E731
-    wait_for(checkpoints)
+    wait_for(lambda: [*(broken / "out" / "campaigns").glob("*/trial-*/checkpoints/*")])
     os.kill(wait_for(lambda: processes(victim, mark))[0], signal.SIGKILL)
     wait_for(lambda: any(attempt.state == "complete" for attempt in tune.trial_records(work.study())))
     driver.kill()

@@ -17,6 +17,7 @@ def setup_of(**changes: object) -> TrialSetup:
         catalogue=Catalogue({}, "a test"),
         contents={search.base.data.source: Content([("a", "0")])},
         root="/out",
+        group="campaigns/one",
         measured_on={},
         resources={"CPU": 1},
         open_tracker=lambda *_: None,

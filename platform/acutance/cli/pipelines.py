@@ -92,28 +92,27 @@ def prepare(
     """
     from acutance.commands import run as runs
     from acutance.commands.context import open_work, plan
-    from acutance.data import is_prepared, read_manifest
+    from acutance.data import read_manifest
     from acutance.training.shards import shard_sets
 
     work = open_work(pipeline, overrides or [], profile, storage)
     if dry_run or settings:
         show_plan(plan(work), as_json, settings)
         return
-    folders = [shards.folder for shards in shard_sets(work.jobs())]
-    if all(is_prepared(work.root, folder.rpartition("/")[2]) for folder in folders):
+    sets = shard_sets(work.jobs())
+    if all(shards.done() for shards in sets):
         say("everything is done already")
     else:
         with ray_at(address, work.root):
             runs.prepare_data(work)
-    done = [folder for folder in folders if is_prepared(work.root, folder.rpartition("/")[2])]
-    manifests = {folder: read_manifest(folder) for folder in done}
+    manifests = {shards.folder: read_manifest(shards.folder) for shards in sets if shards.done()}
     result = {"shards": [{"folder": folder, **m.model_dump(mode="json")} for folder, m in manifests.items()]}
     lines = [
         f"{made.rows} rows of {len(made.sources)} pictures in {len(made.shards)} shards\n{folder}"
         for folder, made in manifests.items()
     ]
     show(result, as_json, "\n".join(lines))
-    if waiting := len(folders) - len(done):
+    if waiting := len(sets) - len(manifests):
         say(f"{waiting} more sets are made of pictures that a stage enlarges, once it is trained")
 
 

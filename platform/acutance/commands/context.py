@@ -16,11 +16,12 @@ from acutance.config.data import DataSettings, reduction
 from acutance.config.metrics import PROTOCOLS
 from acutance.config.packaged import CATALOGUE, locate, packaged_catalogue
 from acutance.config.pipeline import Pipeline
-from acutance.data import Catalogue, Content, Contents, Source, is_prepared, load_catalogue
+from acutance.data import Catalogue, Content, Contents, Source, load_catalogue
 from acutance.data.dataset_record import Known, recall
 from acutance.data.inputs import Originals, content_of, listed, originals
 from acutance.errors import AbsentError, ConfigError, DataError, WeightsError
 from acutance.redact import redacted
+from acutance.storage.outputs import readable
 from acutance.training.plan import StagePlan, parameter_counts, plan_stages, weights_files
 from acutance.weights import require_weights
 
@@ -50,6 +51,11 @@ class PipelineContext:
     def name(self) -> str:
         """The pipeline's short name: its file's."""
         return self.file.stem
+
+    @property
+    def group(self) -> str:
+        """The folder below the storage root in which its stages lie."""
+        return readable(self.name)
 
     @property
     def title(self) -> str:
@@ -106,7 +112,7 @@ class PipelineContext:
 
     def jobs(self, only: str | None = None) -> list[StagePlan]:
         """Return the stage jobs in order."""
-        return plan_stages(self.pipeline, self.contents(only), self.root, only=only)
+        return plan_stages(self.pipeline, self.contents(only), self.root, group=self.group, only=only)
 
     def held_out(self) -> dict[str, list[Source]]:
         """Return the pictures of each data set that models are measured on, with the LR that is read."""
@@ -281,6 +287,6 @@ def _without_shards(work: PipelineContext, jobs: list[StagePlan]) -> list[str]:
         dict.fromkeys(
             f"{shards.settings.source}: neither its pictures are here nor complete shards of them"
             for shards in unread
-            if shards.settings.source not in work.found and not is_prepared(work.root, shards.fingerprint)
+            if shards.settings.source not in work.found and not shards.done()
         )
     )

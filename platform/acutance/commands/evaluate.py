@@ -38,6 +38,7 @@ from acutance.registry.promotion import find_subject
 from acutance.registry.resolve import CHAMPION
 from acutance.storage import done
 from acutance.storage.done import Done
+from acutance.storage.outputs import done_folder, folder_of
 from acutance.storage.scratch import working_folder
 from acutance.training.plan import StagePlan
 from acutance.weights import fetch_weights
@@ -47,6 +48,9 @@ EXAM = "acutance.exam"
 
 OVERLAP = "acutance.overlap"
 """The tag of a model version that was trained on pictures of its exam: what there is to say of it."""
+
+EVALUATIONS = "evaluations"
+"""The folder of evaluations below the storage root."""
 
 EVALUATION_VERSION = 5
 """Counts changes of the evaluation's code after which equal models give other numbers."""
@@ -72,6 +76,7 @@ def evaluate_models(work: PipelineContext, jobs: list[StagePlan]) -> tuple[Evalu
         scale=work.pipeline.scale,
         gpus=work.pipeline.compute.gpus,
         title=f"{work.pipeline.title}: x{work.pipeline.scale}",
+        name=work.name,
     )
 
 
@@ -85,12 +90,14 @@ def measure_models(
     scale: int,
     gpus: Asked = "auto",
     title: str,
+    name: str,
     sheets: bool = True,
     address: str | None = None,
 ) -> tuple[Evaluation, str, bool]:
     """Measure candidates on pictures, on Ray, or fetch what was measured before, without it.
 
     Args:
+        name: what the folder is called, before its fingerprint.
         sheets: show the pictures side by side too; without them, candidates that were each measured before in
             whatever company are not measured again.
         address: of a Ray cluster, see `connect`.
@@ -101,7 +108,7 @@ def measure_models(
     marks = {label: _mark(model) for label, model in candidates.items()} | {GROUND_TRUTH: GROUND_TRUTH}
     how = {
         "version": EVALUATION_VERSION,
-        "pictures": {name: picture_marks(sources, scale, root, name) for name, sources in pictures.items()},
+        "pictures": {on: picture_marks(sources, scale, root, on) for on, sources in pictures.items()},
         "protocol": protocol,
         "metrics": metrics,
         "unavailable": sorted(unavailable(metrics)),
@@ -109,12 +116,12 @@ def measure_models(
     }
     alone = {label: _single(root, how, mark) for label, mark in marks.items()}
     mark = fingerprint({**how, "candidates": marks})
-    folder = storage.join(root, "evaluations", mark)
-    if known := evaluation_in(folder):
+    folder = _folder(root, name, mark)
+    if known := _noted(done.note_of("evaluation", folder)):
         return known, folder, False
     if not sheets and (evaluation := _put_together(alone)):
         mark = fingerprint({**how, "candidates": marks, "sheets": False})
-        folder = storage.join(root, "evaluations", mark)
+        folder = _folder(root, name, mark)
         _write(evaluation, folder, mark)
         return evaluation, folder, False
     total = len(tasks_of(candidates, pictures))
@@ -140,9 +147,15 @@ def measure_models(
     return evaluation, folder, True
 
 
-def evaluation_in(folder: str) -> Evaluation | None:
-    """Return the evaluation of a folder, None where there is none."""
-    return _noted(done.note_of("evaluation", folder))
+def evaluation_of(root: str, mark: str) -> tuple[Evaluation, str] | None:
+    """Return the evaluation of this fingerprint and the URI of its folder; None where there is none."""
+    folder = done_folder("evaluation", [storage.join(root, EVALUATIONS)], mark)
+    found = _noted(done.note_of("evaluation", folder)) if folder else None
+    return (found, str(folder)) if found else None
+
+
+def _folder(root: str, name: str, mark: str) -> str:
+    return folder_of("evaluation", storage.join(root, EVALUATIONS), name, mark)
 
 
 def _noted(note: str) -> Evaluation | None:
@@ -161,7 +174,7 @@ def _write(evaluation: Evaluation, folder: str, mark: str) -> None:
 
 def _single(root: str, how: dict[str, Any], mark: str) -> str:
     """Return where a candidate's own values lie, whatever it was measured beside and called then."""
-    return storage.join(root, "evaluations", "single", f"{fingerprint({**how, 'candidate': mark})}.json")
+    return storage.join(root, EVALUATIONS, "single", f"{fingerprint({**how, 'candidate': mark})}.json")
 
 
 def _put_together(files: Mapping[str, str]) -> Evaluation | None:
@@ -254,6 +267,7 @@ def evaluate_model(
         metrics=metrics or _metrics_of(protocol),
         scale=scale,
         title=title,
+        name=reference,
         address=address,
     )
     return evaluation, folder
@@ -296,6 +310,7 @@ def promote_model(
             metrics=exam["metrics"],
             scale=exam["scale"],
             title=f"{version.name}: version {version.version} and the {to}",
+            name=f"{version.name}-{version.version}",
             sheets=champion is not None,
             address=address,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from acutance.data import Source, is_prepared, read_manifest, shards_folder
+from acutance.data import Source, found_shards, read_manifest
 from acutance.data.inventory import checksums
 
 
@@ -15,9 +15,8 @@ def trained_on(description: Mapping[str, Any], root: str) -> set[str]:
     Empty where they are not here, as for a model that comes from elsewhere.
     """
     mark = str(description.get("dataset") or "")
-    if not mark or not is_prepared(root, mark):
-        return set()
-    return {source.sha256 for source in read_manifest(shards_folder(root, mark)).sources}
+    shards = found_shards(root, mark) if mark else None
+    return {source.sha256 for source in read_manifest(shards).sources} if shards else set()
 
 
 def overlaps(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from acutance import storage
 from acutance.commands.context import PipelineContext
-from acutance.commands.evaluate import EVALUATION_VERSION, EXAM, OVERLAP, evaluate_models, evaluation_in
+from acutance.commands.evaluate import EVALUATION_VERSION, EXAM, OVERLAP, evaluate_models, evaluation_of
 from acutance.commands.held_out import require_measurable
 from acutance.console import Update, clock, progress, say
 from acutance.data import Manifest, read_manifest, read_picture
@@ -30,13 +30,14 @@ from acutance.storage import done
 from acutance.storage.done import Done
 from acutance.storage.lease import Lease, alone
 from acutance.storage.leftovers import free_checkpoints, free_uploads
+from acutance.storage.outputs import stage_is_done
 from acutance.storage.places import place
 from acutance.storage.scratch import working_folder
 from acutance.training.checkpoint import step_of
 from acutance.training.extend import going_on
 from acutance.training.launch import train
 from acutance.training.loop import Losses
-from acutance.training.plan import TRAINING_VERSION, ShardSpec, StagePlan
+from acutance.training.plan import TRAINING_VERSION, ShardSpec, StagePlan, lease_of
 from acutance.training.shards import make_shards, shard_sets
 from acutance.training.validate import require_accepted, validated
 
@@ -122,10 +123,15 @@ def train_stages(
     """
     free_uploads(work.root)
     free_checkpoints(work.root)
-    jobs = [job for job in work.jobs(only) if of is None or job.name in of]
+
+    def planned() -> list[StagePlan]:
+        return [job for job in work.jobs(only) if of is None or job.name in of]
+
+    jobs = planned()
     for job in jobs:
         tracking.record_kept(tracking.tracking_uri(work.root), job.folder)
-    with _alone_on(jobs) as leases:
+    with _alone_on(jobs, work.root) as leases:
+        jobs = planned()  # what was waited for lies where another pipeline has trained it
         todo = [job for job in jobs if not job.done()]
         for job in jobs:
             if job not in todo:
@@ -154,15 +160,18 @@ def _going_on(job: StagePlan, root: str) -> StagePlan:
 
 
 @contextmanager
-def _alone_on(jobs: list[StagePlan]) -> Iterator[list[Lease]]:
+def _alone_on(jobs: list[StagePlan], root: str) -> Iterator[list[Lease]]:
     """Train what is not done of some stages alone; what another process trains already is waited for."""
+
+    def alone_on(job: StagePlan) -> AbstractContextManager[Lease]:
+        where = lease_of(root, job.fingerprint)
+        done_anywhere = partial(stage_is_done, root, job.fingerprint)
+        return alone(place(where), f"the training of {job.name}", job.folder, until=done_anywhere)
+
     with ExitStack() as stack:
         # In one order for all pipelines that share stages, so that no two wait for each other.
-        yield [
-            stack.enter_context(alone(place(job.lease), f"the training of {job.name}", job.folder, until=job.done))
-            for job in sorted(jobs, key=lambda job: job.fingerprint)
-            if not job.done()
-        ]
+        todo = [job for job in sorted(jobs, key=lambda job: job.fingerprint) if not job.done()]
+        yield [stack.enter_context(alone_on(job)) for job in todo]
 
 
 def _waves(jobs: list[StagePlan]) -> list[list[StagePlan]]:
@@ -257,7 +266,7 @@ def open_run(work: PipelineContext, client: MlflowClient) -> str:
         work.name,
         work.title,
         mark,
-        {"acutance.pipeline": str(work.file), "acutance.storage": work.root},
+        {"acutance.pipeline": str(work.file), **tracking.linked(storage.join(work.root, work.group))},
     )
 
 
@@ -400,7 +409,8 @@ def _run(work: PipelineContext, client: MlflowClient, lease: Lease) -> Outcome:
     receipt = {"run": "", "model_version": "", "evaluation": ""}
     if work.pipeline.evaluate:
         evaluation, folder, measured = evaluate_models(work, jobs)
-        fresh, receipt["evaluation"] = fresh or measured, folder.rpartition("/")[2]
+        note = done.read(done.note_of("evaluation", folder), "evaluation")
+        fresh, receipt["evaluation"] = fresh or measured, note.fingerprint if note else ""
         if work.pipeline.registered:
             lease.require()
             with _ended(client, open_run(work, client)):
@@ -409,8 +419,8 @@ def _run(work: PipelineContext, client: MlflowClient, lease: Lease) -> Outcome:
     if not receipt["model_version"]:
         receipt["run"] = open_run(work, client)
         _close(client, receipt["run"])
-    note = _receipt(work)
-    done.write(note, Done("run", PurePosixPath(note).stem, EVALUATION_VERSION, receipt))
+    where = _receipt(work)
+    done.write(where, Done("run", PurePosixPath(where).stem, EVALUATION_VERSION, receipt))
     return _outcome(work, receipt, fresh)
 
 
@@ -426,21 +436,20 @@ def finished(work: PipelineContext) -> Outcome | None:
 
 def _is_there(work: PipelineContext, receipt: Mapping[str, str]) -> bool:
     """Tell whether a finished run's evaluation, and its run and model in MLflow, have not been lost since."""
-    evaluation, registered = receipt["evaluation"], work.pipeline.registered
-    if evaluation and not done.is_done("evaluation", storage.join(work.root, "evaluations", evaluation)):
+    registered = work.pipeline.registered
+    if receipt["evaluation"] and not evaluation_of(work.root, receipt["evaluation"]):
         return False
     version = (registered.name, receipt["model_version"]) if registered and receipt["model_version"] else None
     return is_recorded(tracking.connect(work.root), receipt["run"], version)
 
 
 def _outcome(work: PipelineContext, receipt: Mapping[str, str], fresh: bool) -> Outcome:
-    folder = storage.join(work.root, "evaluations", receipt["evaluation"])
-    found = evaluation_in(folder) if receipt["evaluation"] else None
+    found = evaluation_of(work.root, receipt["evaluation"]) if receipt["evaluation"] else None
     registered = work.pipeline.registered
     return Outcome(
         validations={job.name: rows for job in work.jobs() if (rows := validated(job))},
-        evaluation=found,
-        sheet=storage.join(folder, "sheet.png") if found else "",
+        evaluation=found[0] if found else None,
+        sheet=storage.join(found[1], "sheet.png") if found else "",
         run_id=receipt["run"],
         model=registered.name if registered else "",
         version=receipt["model_version"],

@@ -15,7 +15,7 @@ from acutance.data.datasets import Catalogue, Listed, Source, load_catalogue
 from acutance.data.inputs import contents
 from acutance.data.manifest import SHARD_VERSION, Manifest, read_manifest
 from acutance.data.pictures import PictureError, encode_png, read_picture, write_picture
-from acutance.data.prepare import is_prepared, prepare, shards_folder
+from acutance.data.prepare import found_shards, prepare, shards_folder
 from acutance.data.scored import Scored
 from acutance.data.shards import open_columns
 from acutance.data.stream import Stream
@@ -36,7 +36,7 @@ __all__ = [
     "contents",
     "dataset_fingerprint",
     "encode_png",
-    "is_prepared",
+    "found_shards",
     "load_catalogue",
     "open_columns",
     "prepare",

@@ -23,6 +23,7 @@ from acutance.data.shard_task import Enlarge, Part, Report, Task, run_task
 from acutance.errors import DataError
 from acutance.parts.sources import packed, sources_named
 from acutance.storage.done import is_done
+from acutance.storage.outputs import done_folder, folder_of
 
 GPU_SHARE = 0.125
 """Of a GPU for a task, which reads, cuts and writes most of its time."""
@@ -30,14 +31,14 @@ GPU_SHARE = 0.125
 OnProgress = Callable[[int, int, str], None]
 
 
-def shards_folder(root: str, dataset: str) -> str:
+def shards_folder(root: str, settings: DataSettings, dataset: str) -> str:
     """Return the URI of the folder of a shard set, given the storage root and the set's fingerprint."""
-    return storage.join(root, "shards", dataset)
+    return folder_of("shards", storage.join(root, "shards"), settings.train, dataset)
 
 
-def is_prepared(root: str, dataset: str) -> bool:
-    """Tell whether a shard set is complete."""
-    return is_done("shards", shards_folder(root, dataset))
+def found_shards(root: str, dataset: str) -> str | None:
+    """Return the URI of the folder of a complete shard set by its fingerprint; None where there is none."""
+    return done_folder("shards", [storage.join(root, "shards")], dataset)
 
 
 def prepare(
@@ -65,7 +66,7 @@ def prepare(
             the last bit of its float16.
         alone: do it all in this process, which holds what Ray Data would wait for; `gpus` is then what it was given.
         scale: how many times smaller LR is than HR.
-        root: a folder or s3:// prefix; the set is written to `shards/<fingerprint>/` in it.
+        root: a folder or s3:// prefix; the set is written to `shards/NAME-FINGERPRINT/` in it.
         on_progress: called with (originals done, originals in all, what was done).
 
     Returns:
@@ -79,11 +80,11 @@ def prepare(
     found = originals(settings, scale, catalogue, root) if found is None else found
     known = known_of(found, settings, catalogue)
     mark = dataset_fingerprint(settings, scale, known.originals, enlarger)
-    folder = shards_folder(root, mark)
-    if is_prepared(root, mark):
+    folder = shards_folder(root, settings, mark)
+    if is_done("shards", folder, mark):
         remember(known, settings, scale, catalogue, root)
         return read_manifest(folder)
-    tasks = _tasks(found, settings, scale, folder)
+    tasks = _tasks(found, settings, scale, folder, mark)
     reports = _done_here(tasks, enlarge, gpus) if alone else _reports(tasks, enlarge, _share(settings, gpus))
     try:
         parts = _parts(tasks, reports, on_progress or (lambda *_: None))
@@ -98,14 +99,18 @@ def prepare(
     return manifest.model_copy(update={"fresh": True})
 
 
-def _tasks(found: Originals, settings: DataSettings, scale: int, folder: str) -> list[Task]:
-    size, run = settings.pictures_per_shard, uuid.uuid4().hex
+def _tasks(found: Originals, settings: DataSettings, scale: int, folder: str, mark: str) -> list[Task]:
+    size = settings.pictures_per_shard
+    shared: dict[str, Any] = {
+        "settings": settings,
+        "scale": scale,
+        "folder": folder,
+        "dataset": mark,
+        "run": uuid.uuid4().hex,
+    }
     code = packed(sources_named(settings.model_dump(mode="json")))
     groups: list[Any] = [found[start : start + size] for start in range(0, len(found), size)]
-    return [
-        Task(code=code, number=number, originals=group, settings=settings, scale=scale, folder=folder, run=run)
-        for number, group in enumerate(groups)
-    ]
+    return [Task(code=code, number=number, originals=group, **shared) for number, group in enumerate(groups)]
 
 
 def _parts(tasks: list[Task], reports: Iterator[Report], on_progress: OnProgress) -> list[Part]:

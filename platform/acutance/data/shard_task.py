@@ -41,7 +41,7 @@ def _made_known(code: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 class Task(Strict):
-    """All that a node needs to make one shard; `run` tells one `prepare` from another.
+    """All that a node needs to make one shard of the set of a fingerprint; `run` tells one `prepare` from another.
 
     `code` is that of the parts that the settings name; it is made known before they are read.
     """
@@ -52,12 +52,14 @@ class Task(Strict):
     settings: DataSettings
     scale: int
     folder: str
+    dataset: str = ""
     run: str = ""
 
 
 class Part(Strict):
-    """What became of a task's pictures; stored beside the shard, after it."""
+    """What became of a task's pictures; stored beside the shard, after it, with the fingerprint of its set."""
 
+    dataset: str = ""
     sources: list[PreparedSource]
     skipped: list[Skipped]
     shard: Shard | None
@@ -115,7 +117,7 @@ def _make_shard(task: Task, enlarge: Enlarge | None, device: str) -> Report:
         tries.end(one.name)
     tries.forget()
     shard = writer.store(task.folder, file) if writer.rows else None
-    part = Part(sources=sources, skipped=skipped, shard=shard)
+    part = Part(dataset=task.dataset, sources=sources, skipped=skipped, shard=shard)
     storage.write_json(note, part.model_dump(mode="json"))
     return Report(number=task.number, part=part)
 
@@ -129,7 +131,8 @@ def _stored_part(task: Task, note: str) -> Part | None:
         part = Part.model_validate(storage.read_json(note))
     except (FileNotFoundError, DamagedError, ValueError):
         return None
-    return part if part.shard is None or is_intact(task.folder, part.shard) else None
+    intact = part.shard is None or is_intact(task.folder, part.shard)
+    return part if intact and part.dataset == task.dataset else None
 
 
 def _add_picture(writer: ShardWriter, picture: Picture, task: Task, device: str) -> int:

@@ -17,6 +17,7 @@ from mlflow.exceptions import MlflowException
 
 from acutance.errors import UserError
 from acutance.process import is_gone, this_process
+from acutance.redact import redacted
 from acutance.registry.address import sqlite_path, waited_for
 from acutance.registry.flatten import flatten
 from acutance.registry.moved import ARTIFACTS
@@ -27,6 +28,9 @@ FINGERPRINT = "acutance.fingerprint"
 KIND = "acutance.kind"
 GIT_COMMIT = "acutance.git_commit"
 OWNER = "acutance.process"
+FOLDER = "acutance.folder"
+NOTE = "mlflow.note.content"
+OUTPUTS = "Outputs: "
 PARENT = "mlflow.parentRunId"
 
 CHOSEN = "acutance.chosen"
@@ -180,6 +184,12 @@ def _settled(client: MlflowClient, run: Run, wish: str) -> str:
     return wish
 
 
+def linked(folder: str) -> dict[str, str]:
+    """Return tags that lead from a run to the folder of its outputs: one for programs, a description for people."""
+    where = redacted(folder)
+    return {FOLDER: where, NOTE: f"{OUTPUTS}{where}"}
+
+
 def _continued(
     client: MlflowClient, experiment: str, name: str, marks: Mapping[str, str], tags: Mapping[str, str]
 ) -> str:
@@ -187,6 +197,8 @@ def _continued(
     tags = {**tags, **({GIT_COMMIT: commit} if (commit := git_commit()) else {}), OWNER: this_process(), **marks}
     run = one_run(client, experiment, name, marks, tags)
     run_id = str(run.info.run_id)
+    if not run.data.tags.get(NOTE, OUTPUTS).startswith(OUTPUTS):
+        tags.pop(NOTE, None)  # somebody has written another description
     if run.info.status != "RUNNING" or any(run.data.tags.get(key) != value for key, value in tags.items()):
         client.update_run(run_id, status="RUNNING")
         client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])

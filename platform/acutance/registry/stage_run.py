@@ -8,7 +8,7 @@ from typing import Any
 
 from acutance.errors import UnreachableError
 from acutance.registry.address import client_of
-from acutance.registry.runs import finish, stage_run
+from acutance.registry.runs import finish, linked, stage_run
 from acutance.registry.spool import Spool
 from acutance.registry.tracker import StageTracker
 
@@ -38,8 +38,8 @@ class StageRun:
         Raises:
             UnreachableError: when the store does not answer as long as patience lasts.
         """
-        client = client_of(self.uri)
-        run = stage_run(client, self.parent, self.name, self.fingerprint, self.params, tags=self.tags)
+        client, tags = client_of(self.uri), {**self.tags, **linked(self.folder)}
+        run = stage_run(client, self.parent, self.name, self.fingerprint, self.params, tags=tags)
         self.spool = Spool(StageTracker(self.uri, run), self.folder)
 
     def metrics(self, rows: list[tuple[int, dict[str, float]]]) -> None:

@@ -15,6 +15,7 @@ from acutance.registry.runs import (
     Status,
     finish,
     finish_children,
+    linked,
     pipeline_run,
     stage_run,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "flatten",
     "git_commit",
     "last_steps",
+    "linked",
     "log_file",
     "log_json",
     "log_table",

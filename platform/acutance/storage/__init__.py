@@ -1,9 +1,9 @@
 """What lies in folders and object stores: written whole or not at all, checked, locked, waited for.
 
 `objects` reads and writes by URI, and this room's own names are its functions. `checksum` guards what was written,
-`done` notes that work is complete, `disk` and `patience` say what a full disk or an absent store means, `lock` and
-`lease` keep others away for a moment or for hours, `scratch` and `leftovers` free what killed processes left,
-`download` fetches published files.
+`done` notes that work is complete, `outputs` finds where it lies, `disk` and `patience` say what a full disk or an
+absent store means, `lock` and `lease` keep others away for a moment or for hours, `scratch` and `leftovers` free what
+killed processes left, `download` fetches published files.
 """
 
 from acutance.storage.objects import (
@@ -14,6 +14,7 @@ from acutance.storage.objects import (
     exists,
     files,
     filesystem,
+    folders,
     is_folder,
     is_remote,
     join,
@@ -37,6 +38,7 @@ __all__ = [
     "exists",
     "files",
     "filesystem",
+    "folders",
     "is_folder",
     "is_remote",
     "join",

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from acutance.storage.objects import exists, join, read_json, write_json
+from acutance.errors import UserError
+from acutance.storage.objects import join, read_json, write_json
 
 Kind = Literal["shards", "stage", "evaluation", "run", "campaign"]
 
@@ -46,9 +47,17 @@ def note_of(kind: Kind, folder: str) -> str:
     return join(folder, FILES[kind])
 
 
-def is_done(kind: Kind, folder: str) -> bool:
-    """Tell whether the work of a folder is complete."""
-    return exists(note_of(kind, folder))
+def is_done(kind: Kind, folder: str, fingerprint: str) -> bool:
+    """Tell whether some work is complete in a folder.
+
+    Raises:
+        UserError: when other work was done there. Folders are named by the first characters of fingerprints alone.
+    """
+    note = read(note_of(kind, folder), kind)
+    if note is not None and note.fingerprint != fingerprint:
+        what = f"other work ({note.fingerprint}) lies where this work ({fingerprint}) belongs"
+        raise UserError(what, where=folder, fix="move that folder elsewhere, or delete it")
+    return note is not None
 
 
 def write(note: str, done: Done) -> None:

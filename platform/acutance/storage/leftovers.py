@@ -11,6 +11,7 @@ from acutance import storage
 from acutance.errors import UserError
 from acutance.process import is_left, this_process
 from acutance.storage.done import FILES
+from acutance.storage.outputs import stage_groups
 
 KEPT_SECONDS = 7 * 24 * 3600.0
 """How long the last checkpoint of a finished training stays, from which a longer one can go on."""
@@ -24,14 +25,14 @@ PROCESS_SECONDS = 30 * 24 * 3600.0
 
 def free_checkpoints(root: str) -> None:
     """Delete the checkpoints of stages that were finished days ago."""
-    stages = storage.join(root, "stages")
-    found = storage.tree(stages)
     note = f"/{FILES['stage']}"
-    for uri, state in found.items():
-        if uri.endswith(note) and time.time() - state.modified > KEPT_SECONDS:
-            kept = storage.join(uri.removesuffix(note), "checkpoints")
-            if any(other.startswith(f"{kept}/") for other in found):
-                storage.delete(kept)
+    for group in stage_groups(root):
+        found = storage.tree(group)
+        for uri, state in found.items():
+            if uri.endswith(note) and time.time() - state.modified > KEPT_SECONDS:
+                kept = storage.join(uri.removesuffix(note), "checkpoints")
+                if any(other.startswith(f"{kept}/") for other in found):
+                    storage.delete(kept)
 
 
 def owned_name(what: str) -> str:

@@ -200,6 +200,13 @@ def names(uri: str) -> list[str]:
     return sorted(info.base_name for info in found if not info.base_name.endswith(".tmp"))
 
 
+def folders(uri: str) -> list[str]:
+    """Return the sorted names of the folders inside a folder; an absent folder holds none."""
+    fs, path = filesystem(uri)
+    found = _asked(uri, lambda: fs.get_file_info(pafs.FileSelector(path, allow_not_found=True)))
+    return sorted(info.base_name for info in found if info.type == pafs.FileType.Directory)
+
+
 def is_folder(uri: str) -> bool:
     """Tell whether there is a folder, or in an object store anything below a prefix."""
     if not is_remote(uri):

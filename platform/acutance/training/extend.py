@@ -15,7 +15,7 @@ from acutance.config.pipeline import Stage
 from acutance.config.pipeline.stage import Optimiser
 from acutance.errors import DamagedError
 from acutance.training import checkpoint
-from acutance.training.plan import StagePlan
+from acutance.training.plan import StagePlan, lease_of
 
 BEGINNINGS = "beginnings"
 """The folder, below the storage root, that names trainings by what they begin with."""
@@ -29,7 +29,8 @@ def going_on(job: StagePlan, root: str) -> StagePlan:
     """
     folder = storage.join(root, BEGINNINGS, job.beginning)
     found = None if storage.names(job.checkpoints) else max(_checkpoints(job, root, folder), default=None)
-    storage.write_json(storage.join(folder, f"{job.fingerprint}.json"), {"stage": job.stage.model_dump(mode="json")})
+    note = {"stage": job.stage.model_dump(mode="json"), "folder": job.folder.removeprefix(f"{root}/")}
+    storage.write_json(storage.join(folder, f"{job.fingerprint}.json"), note)
     return replace(job, begins_at=found[1]) if found else job
 
 
@@ -40,13 +41,15 @@ def _checkpoints(job: StagePlan, root: str, folder: str) -> Iterator[tuple[int, 
     """
     mine = job.stage
     for name in storage.names(folder):
-        other = replace(job, folder=storage.join(root, "stages", name.removesuffix(".json")))
-        steps = {checkpoint.step_of(file): file for file in storage.names(other.checkpoints)}
-        if other.folder == job.folder or not steps or storage.exists(other.lease):
-            continue
+        mark = name.removesuffix(".json")
         try:
-            theirs = Stage.model_validate(storage.read_json(storage.join(folder, name))["stage"])
-        except (DamagedError, ValueError):  # it was written by a program that knew other settings
+            note = storage.read_json(storage.join(folder, name))
+            theirs, other = Stage.model_validate(note["stage"]), replace(job, folder=storage.join(root, note["folder"]))
+        except (DamagedError, KeyError, ValueError):  # it was written by a program that knew other settings
+            continue
+        steps = {checkpoint.step_of(file): file for file in storage.names(other.checkpoints)}
+        under_way = mark != job.fingerprint and storage.exists(lease_of(root, mark))
+        if other.folder == job.folder or not steps or under_way:
             continue
         for step, file in steps.items():
             if step < mine.steps and all(_same_rates(*pair, step) for pair in _optimisers(mine, theirs)):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from acutance.models.model_file import describe_model
 from acutance.parts import origin
 from acutance.parts.sources import packed, sources_named
 from acutance.storage.done import is_done
+from acutance.storage.outputs import stage_folder
 from acutance.weights import find_weights, other_than_published, require_weights
 
 TRAINING_VERSION = 6
@@ -53,6 +54,10 @@ class ShardSpec:
     fingerprint: str
     folder: str
     enlarger: Enlarger | None = None
+
+    def done(self) -> bool:
+        """Tell whether the shard set is complete."""
+        return is_done("shards", self.folder, self.fingerprint)
 
 
 @dataclass(frozen=True)
@@ -110,23 +115,33 @@ class StagePlan:
         """URI of the finished model file."""
         return storage.join(self.folder, "model.safetensors")
 
-    @property
-    def lease(self) -> str:
-        """URI of the sign of who trains it."""
-        return storage.join(self.folder, "lease.json")
-
     def done(self) -> bool:
         """Tell whether this work is complete."""
-        return is_done("stage", self.folder)
+        return is_done("stage", self.folder, self.fingerprint)
 
 
-def plan_stages(pipeline: Pipeline, contents: Contents, root: str, *, only: str | None = None) -> list[StagePlan]:
+def lease_of(root: str, stage: str) -> str:
+    """Return the URI of the sign of who trains the stage of this fingerprint, for whatever pipeline."""
+    return storage.join(root, "leases", f"{stage}.json")
+
+
+def plan_stages(
+    pipeline: Pipeline,
+    contents: Contents,
+    root: str,
+    *,
+    group: str = "stages",
+    only: str | None = None,
+    trial: int | None = None,
+) -> list[StagePlan]:
     """Return the jobs of a pipeline in order.
 
     Args:
         contents: what the data sets consist of that these stages train on and are measured on.
         root: URI of the storage root.
+        group: the folder below it for stages that are not trained yet: the pipeline's name, or a campaign's folder.
         only: one stage; then it and what it needs.
+        trial: number of the trial that trains that one; its folder is named for it.
 
     Raises:
         WeightsError: when a file that a stage starts from or looks through is not there.
@@ -136,11 +151,26 @@ def plan_stages(pipeline: Pipeline, contents: Contents, root: str, *, only: str 
     jobs: dict[str, StagePlan] = {}
     for name in order:
         parameter_counts(pipeline.stages[name], name)  # a network that no machine could hold is found now
-        jobs[name] = _job(pipeline, name, contents, root, jobs)
+        called = trial_name(trial) if trial is not None and name == only else name
+        place = partial(stage_folder, root, group, called)
+        jobs[name] = _job(pipeline, name, contents, root, jobs, place)
     return list(jobs.values())
 
 
-def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: dict[str, StagePlan]) -> StagePlan:
+def trial_name(number: int) -> str:
+    """Return what the folder of the stage that a trial trains is called."""
+    return f"trial-{number}"
+
+
+def _job(
+    pipeline: Pipeline,
+    name: str,
+    contents: Contents,
+    root: str,
+    before: dict[str, StagePlan],
+    place: Callable[[str], str],
+) -> StagePlan:
+    """Return one stage's job; `place` returns its folder by its fingerprint."""
     stage, data, validation = as_trained(pipeline, name), pipeline.data_of(name), pipeline.validation_data(name)
     seed, scale = pipeline.seed_of(name), pipeline.scale_of(name)
     enlarger = _enlarger(data, name, before, root)
@@ -178,7 +208,7 @@ def _job(pipeline: Pipeline, name: str, contents: Contents, root: str, before: d
         workers=pipeline.workers_of(name),
         trained_on=trained_on,
         measured_on=measured_on,
-        folder=storage.join(root, "stages", mark),
+        folder=place(mark),
         fingerprint=mark,
         beginning=beginning,
         sources={source: before[source].model if source in before else source for source in stage.reads()},
@@ -216,7 +246,7 @@ def marks_of_settings(pipeline: Pipeline, only: str) -> dict[str, str]:
 
 def _shard_set(data: DataSettings, scale: int, contents: Contents, root: str, enlarger: Enlarger | None) -> ShardSpec:
     mark = dataset_fingerprint(data, scale, contents[data.source].originals, enlarger.fingerprint if enlarger else "")
-    return ShardSpec(data, scale, mark, shards_folder(root, mark), enlarger)
+    return ShardSpec(data, scale, mark, shards_folder(root, data, mark), enlarger)
 
 
 def _enlarger(data: DataSettings, stage: str, before: Mapping[str, StagePlan], root: str) -> Enlarger | None:
@@ -231,24 +261,19 @@ def _enlarger(data: DataSettings, stage: str, before: Mapping[str, StagePlan], r
     return Enlarger(_place(by), mark, scale)
 
 
-def found_in(root: str, model: str) -> str:
-    """Return where the model file of a stage lies in a storage root that was moved since it was noted."""
-    _, stages, below = model.rpartition("/stages/")
-    return storage.join(root, "stages", below) if stages else model
-
-
-def going_on_from(job: StagePlan, model: str, root: str) -> StagePlan:
+def going_on_from(job: StagePlan, model: str, place: Callable[[str], str]) -> StagePlan:
     """Return a job that takes up weights and optimisers where another one ended, with its own numbers.
 
     Args:
-        model: the other one's model file.
+        model: URI of the other one's model file.
+        place: returns the folder of a stage by its fingerprint.
     """
-    folder = found_in(root, model).rpartition("/")[0]
+    folder = model.rpartition("/")[0]
     mark = fingerprint({"job": job.fingerprint, "goes on from": folder.rpartition("/")[2]})
     return replace(
         job,
         fingerprint=mark,
-        folder=storage.join(root, "stages", mark),
+        folder=place(mark),
         description={**job.description, "fingerprint": mark},
         continues=storage.join(folder, "checkpoints"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from acutance.cluster.hardware import Asked
-from acutance.data import Catalogue, Manifest, is_prepared, prepare, read_manifest
+from acutance.data import Catalogue, Manifest, prepare, read_manifest
 from acutance.data.dataset_record import remember
 from acutance.data.inputs import Originals, known_of
 from acutance.data.prepare import OnProgress
@@ -29,7 +29,7 @@ def make_shards(
     alone: bool = False,
 ) -> Manifest:
     """Make a shard set, or return at once when it is there; arguments and errors as for `data.prepare`."""
-    if is_prepared(root, shards.fingerprint):
+    if shards.done():
         if found is not None:
             remember(known_of(found, shards.settings, catalogue), shards.settings, shards.scale, catalogue, root)
         return read_manifest(shards.folder)

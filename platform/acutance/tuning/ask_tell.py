@@ -36,7 +36,7 @@ class Assignment:
         values: dotted path inside the pipeline -> value.
         looks: the steps at which it is measured; the last is its end.
         history: step -> scores measured before it was interrupted.
-        parent: the model file of the trial whose last checkpoint it goes on from.
+        parent: the model file, below the storage root, of the trial whose last checkpoint it goes on from.
     """
 
     number: int

@@ -47,7 +47,7 @@ class TrialRecord:
         row, seed: of a table, which row with which seed.
         history: step -> objective -> value.
         spread: objective -> standard deviation over the seeds of this trial, where it has several.
-        model: URI of the model file of its first seed.
+        model: the model file of its first seed, by its path below the storage root.
         reason: why it was stopped or failed.
         parent: of population based training, the trial whose weights it went on from.
         seconds: it has taken, None while it runs.

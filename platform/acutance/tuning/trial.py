@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean, pstdev
 from typing import Any, Protocol
 
 from ray import tune
 from torch import nn
 
+from acutance import storage
 from acutance.config.metrics import AMOUNTS, METRICS
 from acutance.config.pipeline import Pipeline, resolve
 from acutance.config.search_space import Campaign, Goal
@@ -22,8 +24,9 @@ from acutance.evaluation.results import Evaluation
 from acutance.models.model_file import load_model
 from acutance.silence import silence_libraries
 from acutance.storage.disk import complaint_of
+from acutance.storage.outputs import stage_folder
 from acutance.training.loop import Losses, describe
-from acutance.training.plan import StagePlan, going_on_from, plan_stages
+from acutance.training.plan import StagePlan, going_on_from, plan_stages, trial_name
 from acutance.training.shards import make_shards, shard_sets
 from acutance.training.validate import device_of, validate
 from acutance.tuning.ask_tell import Assignment
@@ -60,6 +63,7 @@ class TrialSetup:
         pipeline: the pipeline's settings without any suggestion, at full length.
         contents: what the training sets consist of.
         root: URI of the storage root.
+        group: the folder below it in which trials keep what they train.
         measured_on: data set -> the pictures that objectives are measured on.
         resources: of each worker.
         board: where sentences of trials go, an actor as `open_board` returns it.
@@ -70,6 +74,7 @@ class TrialSetup:
     catalogue: Catalogue
     contents: Contents
     root: str
+    group: str
     measured_on: dict[str, list[Source]]
     resources: dict[str, float]
     open_tracker: OpenTracker
@@ -129,13 +134,13 @@ class StageTrial(tune.Trainable):
 
     def _begin(self) -> None:
         pipelines = [pipeline_of(self.shared, self.assignment, seed) for seed in range(self.campaign.seeds)]
-        for job in (job for pipeline in pipelines for job in _jobs(self.shared, pipeline)):
+        for job in (job for pipeline in pipelines for job in _jobs(self.shared, pipeline, self.assignment)):
             for shards in shard_sets([job]):
                 gpus = self.shared.resources.get("GPU", 0)
                 make_shards(shards, self.shared.catalogue, self.shared.root, gpus=gpus, alone=True)
             if job.name != self.campaign.stage:
                 self.workers.train(job)  # at its end at once where it is done
-        jobs = [_stage_job(self.shared, pipeline, self.assignment.parent) for pipeline in pipelines]
+        jobs = [_stage_job(self.shared, pipeline, self.assignment) for pipeline in pipelines]
         self.cleanup()  # of an attempt before, which lost a worker
         self.tracker = self.shared.open_tracker(self.assignment.number, self.assignment.values, jobs[0].folder)
         self.workers.begin(jobs, [self.assignment.looks] * len(jobs), self.tracker)
@@ -145,7 +150,8 @@ class StageTrial(tune.Trainable):
         assert self.tracker is not None  # every trial begins with one
         reports = [self.workers.advance(index) for index in range(len(self.jobs))]
         step = reports[0].step if reports[0] else self.assignment.looks[-1]
-        told: dict[str, Any] = {"step": step, "model": self.jobs[0].model, "run": self.tracker.run}
+        model = self.jobs[0].model.removeprefix(f"{self.shared.root}/")  # the root may be moved as a whole
+        told: dict[str, Any] = {"step": step, "model": model, "run": self.tracker.run}
         told |= {"checkpoints": [job.checkpoints for job in self.jobs]}
         told |= {"losses": reports[0].losses if reports[0] else {}, "scores": {}, "spread": {}}
         if step in self.assignment.looks and step not in self.assignment.history:
@@ -220,17 +226,21 @@ def with_values(content: Mapping[str, Any], stage: str, values: Mapping[str, Any
 def upstream_of(shared: TrialSetup, assignment: Assignment) -> set[str]:
     """Return the fingerprints of the stages that a trial would have to train first, with each of its seeds."""
     pipelines = [pipeline_of(shared, assignment, seed) for seed in range(shared.campaign["seeds"])]
-    jobs = [job for pipeline in pipelines for job in _jobs(shared, pipeline)]
+    jobs = [job for pipeline in pipelines for job in _jobs(shared, pipeline, assignment)]
     return {job.fingerprint for job in jobs if job.name != shared.campaign["stage"] and not job.done()}
 
 
-def _jobs(shared: TrialSetup, pipeline: Pipeline) -> list[StagePlan]:
-    return plan_stages(pipeline, shared.contents, shared.root, only=shared.campaign["stage"])
+def _jobs(shared: TrialSetup, pipeline: Pipeline, assignment: Assignment) -> list[StagePlan]:
+    only, trial = shared.campaign["stage"], assignment.number
+    return plan_stages(pipeline, shared.contents, shared.root, group=shared.group, only=only, trial=trial)
 
 
-def _stage_job(shared: TrialSetup, pipeline: Pipeline, parent: str | None) -> StagePlan:
-    job = next(job for job in _jobs(shared, pipeline) if job.name == shared.campaign["stage"])
-    return going_on_from(job, parent, shared.root) if parent else job
+def _stage_job(shared: TrialSetup, pipeline: Pipeline, assignment: Assignment) -> StagePlan:
+    job = next(job for job in _jobs(shared, pipeline, assignment) if job.name == shared.campaign["stage"])
+    if assignment.parent is None:
+        return job
+    place = partial(stage_folder, shared.root, shared.group, trial_name(assignment.number))
+    return going_on_from(job, storage.join(shared.root, assignment.parent), place)
 
 
 def _amount(goal: Goal, job: StagePlan) -> float:

@@ -93,7 +93,12 @@ def run_campaign(work: CampaignContext, *, resume: bool = False) -> CampaignOutc
         prepare_trials(work)
         train_stages(work.base, work.campaign.stage, of=shared_stages(work))
         stage = next(job for job in work.base.jobs(work.campaign.stage) if job.name == work.campaign.stage)
-        tags = {"acutance.kind": "campaign", "acutance.study": work.name, **marks(stage)}
+        tags = {
+            "acutance.kind": "campaign",
+            "acutance.study": work.name,
+            **marks(stage),
+            **tracking.linked(work.folder),
+        }
         name = called(work.file.stem, work.changes)
         run = tracking.pipeline_run(client, work.campaign.title, name, work.fingerprint, tags)
         study.set_user_attr(RUN, run)
@@ -131,6 +136,7 @@ def _search(work: CampaignContext, study: Study, client: Any, run: str, lease: L
         catalogue=base.catalogue,
         contents=base.contents(campaign.stage),
         root=base.root,
+        group=work.group,
         measured_on=judged_on(work),
         resources=resources,
         open_tracker=OpenTrialRun(client.tracking_uri, run, work.name),
@@ -153,11 +159,11 @@ def _search(work: CampaignContext, study: Study, client: Any, run: str, lease: L
 
 def _recorded(work: CampaignContext, client: Any, run: str, trials: list[TrialRecord]) -> CampaignOutcome:
     outcome = outcome_of(work, trials, run)
-    for trial in trials:
+    for trial in outcome.trials:
         if trial.model:
             tracking.record_kept(client.tracking_uri, trial.model.rpartition("/")[0])
     address, pictures = study_address(work.base.root), judged_on(work)
-    record = Record(work.name, work.base.root, work.search, trials, address, run, pictures, outcome.table)
+    record = Record(work.name, work.base.root, work.search, outcome.trials, address, run, pictures, outcome.table)
     with working_folder("report") as scratch:
         for file in write_report(record, scratch):
             storage.write_bytes(storage.join(work.folder, file.name), file.read_bytes())

@@ -26,6 +26,7 @@ from acutance.data import Source
 from acutance.errors import DataError
 from acutance.evaluation.metrics import unavailable
 from acutance.fingerprint import fingerprint
+from acutance.storage.outputs import CAMPAIGNS
 from acutance.training.plan import marks_of_settings
 from acutance.tuning.study import open_storage, open_study, study_address
 from acutance.tuning.trial import with_values
@@ -72,9 +73,14 @@ class CampaignContext:
         return f"{self.file.stem}{table}-{self.fingerprint[:8]}"
 
     @property
+    def group(self) -> str:
+        """The folder below the storage root of its report and of what its trials train."""
+        return f"{CAMPAIGNS}/{self.name}"
+
+    @property
     def folder(self) -> str:
-        """URI of the folder of reports."""
-        return storage.join(self.base.root, "campaigns", self.name)
+        """URI of that folder."""
+        return storage.join(self.base.root, self.group)
 
     @property
     def wanted(self) -> int:

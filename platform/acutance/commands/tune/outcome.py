@@ -24,6 +24,7 @@ class CampaignOutcome:
 
     Attributes:
         front: the numbers of the trials on the Pareto front; `winner` is one of them.
+        trials: with the URIs of their model files.
         table: of a table campaign, measured beside published.
         start: the row of another table that it started from.
         report: URI of the page, an HTML file.
@@ -43,11 +44,11 @@ class CampaignOutcome:
 
 def outcome_of(work: CampaignContext, trials: list[TrialRecord], run: str) -> CampaignOutcome:
     """Return what a campaign has come to with these trials, of the MLflow run of this id."""
-    goals = work.campaign.objectives
+    goals, root = work.campaign.objectives, work.base.root
     winner = best(trials, goals, work.campaign.judge)
     return CampaignOutcome(
         study=work.name,
-        trials=trials,
+        trials=[replace(trial, model=storage.join(root, trial.model)) if trial.model else trial for trial in trials],
         front=[attempt.number for attempt in pareto_front(trials, goals)],
         winner=winner.number if winner else None,
         table=_table(work, trials),

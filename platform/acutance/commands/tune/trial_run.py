@@ -21,7 +21,7 @@ class OpenTrialRun:
     def __call__(self, number: int, values: dict[str, Any], folder: str) -> TrialRun:
         client = tracking.client_of(self.uri)
         mark = fingerprint([self.study, number])
-        tags = {"acutance.trial": f"{self.study}/{number}"}
+        tags = {"acutance.trial": f"{self.study}/{number}", **tracking.linked(folder)}
         run = tracking.stage_run(client, self.parent, f"trial {number}", mark, values, tags=tags)
         return TrialRun(run, tracking.Spool(tracking.StageTracker(self.uri, run), folder))
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from acutance.errors import AcutanceError
 from acutance.evaluation.sheet import picture_sheet
-from acutance.training.plan import found_in
 from acutance.tuning.report.front import best, ranked
 from acutance.tuning.report.page import report_page
 from acutance.tuning.report.plots import (
@@ -86,7 +84,6 @@ def _sheet(record: Record, file: Path) -> Drawn:
         return Drawn(None, ["The stage makes no pictures to look at."])
     if not trials:
         return Drawn(None, ["No trial was trained to its end: there are no pictures to look at."])
-    trials = [replace(attempt, model=found_in(record.root, attempt.model)) for attempt in trials]
     try:
         strips = best_strips(trials, goal, record.pictures, protocol=base.evaluate.protocol, scale=base.scale)
     except AcutanceError as error:
