@@ -29,6 +29,12 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one Ray end before another starts: the shared one, that of a module, the head; idle they cost time, too."""
+    order = ("own_cluster", "head")
+    items.sort(key=lambda item: [name in getattr(item, "fixturenames", ()) for name in reversed(order)])
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was skipped, and why: a line a reason."""
     reasons = Counter(
@@ -106,7 +112,7 @@ def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture(scope="session")
 def shared_ray() -> Iterator[ExitStack]:
-    """Holds the connection to the Ray of `cluster`; a module that needs a Ray of its own closes it first."""
+    """Holds the connection to the Ray of `cluster`; a module with a Ray of its own (`own_cluster`) closes it first."""
     with ExitStack() as connection:
         yield connection
 

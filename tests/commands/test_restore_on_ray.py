@@ -49,7 +49,7 @@ def compute_on_the_cpu() -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster(shared_ray: ExitStack, album: str) -> Iterator[None]:
+def own_cluster(shared_ray: ExitStack, album: str) -> Iterator[None]:
     """One Ray with a GPU in name, so that actors take the pictures."""
     import ray
     from ray import cloudpickle

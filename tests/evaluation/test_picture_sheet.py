@@ -8,9 +8,10 @@ from made_for_evaluation import picture
 
 from acutance.data.pictures import read_picture, write_picture
 from acutance.errors import DataError
+from acutance.evaluation import sheet as sheets
 from acutance.evaluation.pictures import bicubic, picture_file, shown_detail
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation, Row
-from acutance.evaluation.sheet import GAP, LARGEST_FILE, LINE, MARGIN, picture_sheet, sharpest, strips_of
+from acutance.evaluation.sheet import GAP, LINE, MARGIN, picture_sheet, sharpest, strips_of
 from acutance.evaluation.spectrograms import WIDTH, spectrogram_sheet
 
 
@@ -66,18 +67,25 @@ def test_the_enlarged_part_shows_the_pixels_of_the_truth(tmp_path: Path) -> None
     assert (window == part).all(axis=(-1, -2, -3)).any()
 
 
-def test_noise_on_every_picture_does_not_make_the_file_large(tmp_path: Path) -> None:
+def test_a_sheet_whose_file_would_be_too_large_gets_narrower_panels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, generator = str(tmp_path), np.random.default_rng(0)
-    evaluation = kept(tmp_path, [(512, 512)] * 10)
-    for dataset, name in evaluation.pictures():
-        for file in ("bicubic", "gan", GROUND_TRUTH):
-            noise = generator.integers(0, 256, (512, 512, 3), dtype=np.uint8)
-            write_picture(picture_file(folder, dataset, name, file), noise)
+    evaluation = kept(tmp_path, [(120, 120)], detail=False)
+    for file in ("bicubic", "gan", GROUND_TRUTH):
+        noise = generator.integers(0, 256, (120, 120, 3), dtype=np.uint8)
+        write_picture(picture_file(folder, "made", "picture_0", file), noise)
     strips = strips_of(evaluation, folder)
-    assert 4 <= len(strips) <= 8
+    picture_sheet(str(tmp_path / "whole.png"), strips, title="Noise")
+    whole = (tmp_path / "whole.png").stat().st_size
+    monkeypatch.setattr(sheets, "LARGEST_FILE", whole - 1)
     picture_sheet(str(tmp_path / "sheet.png"), strips, title="Noise")
-    assert (tmp_path / "sheet.png").stat().st_size <= LARGEST_FILE
-    assert read_picture(tmp_path / "sheet.png").shape[1] < 5 * 240
+    assert (tmp_path / "sheet.png").stat().st_size < whole
+    assert read_picture(tmp_path / "sheet.png").shape[1] < read_picture(tmp_path / "whole.png").shape[1]
+
+
+def test_of_many_pictures_some_are_shown(tmp_path: Path) -> None:
+    assert 4 <= len(strips_of(kept(tmp_path, [(32, 32)] * 10, detail=False), str(tmp_path))) <= 8
 
 
 def test_the_enlarged_part_is_where_the_detail_is() -> None:
