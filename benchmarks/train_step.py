@@ -81,7 +81,7 @@ def compare(title: str, terms: list[str], arguments: argparse.Namespace) -> None
         "textbook": textbook(parts, fused=False),
         "textbook, fused Adam": textbook(parts, fused=True),
     }
-    ways |= {name: each.step for name, each in learners.items()}
+    ways |= {name: each.train_step for name, each in learners.items()}
     batches = shards(arguments)
     fixed = next(batches)
     first = {name: warmed_up(way, fixed) for name, way in ways.items()}
@@ -148,8 +148,8 @@ def learner(settings: dict[str, Any], parts: dict[str, nn.Module]) -> Learner:
 
 
 def unfused(taught: Learner) -> Learner:
-    for player in taught.players().values():
-        player.optimiser = torch.optim.Adam(player.network.parameters(), lr=1e-4)
+    for trained in taught.trained_modules().values():
+        trained.optimiser = torch.optim.Adam(trained.module.parameters(), lr=1e-4)
     return taught
 
 
@@ -236,7 +236,7 @@ def wait() -> None:
 def operations(taught: Learner, batch: Batch) -> float:
     """Floating point operations of a step that takes no pass twice, multiplications and additions."""
     with FlopCounterMode(display=False) as counter:
-        taught.step(batch)
+        taught.train_step(batch)
     return float(counter.get_total_flops())
 
 

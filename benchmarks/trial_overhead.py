@@ -188,11 +188,11 @@ def do_work(job: StagePlan, pictures: list[Source]) -> float:
     import torch
 
     from acutance.evaluation.evaluate import evaluate_one
-    from acutance.training.loop import describe, reports_of
+    from acutance.training.loop import describe, training_reports
 
     torch.set_num_threads(1)
-    reports = reports_of(job)
-    network = next(reports).learner.kept
+    reports = training_reports(job)
+    network = next(reports).learner.final_network
     measured = evaluate_one(
         network, describe(job), {"test": pictures}, scale=job.scale, protocol="y_crop4", metrics=["psnr_y"]
     )

@@ -73,7 +73,7 @@ def test_pruning_trains_a_point_of_the_real_stage_once(tmp_path: Path, monkeypat
     monkeypatch.setitem(stage.SMALL, "stages.fidelity.steps", 2)
 
     def asked(number: int, rate: float, looks: list[int]) -> Assignment:
-        others = {"batch": 2, "network.channels": 4, "optimiser.milestones": []}
+        others = {"batch": 2, "network.channels": 4, "optimiser.schedule.milestones": []}
         values = {f"stages.fidelity.{name}": value for name, value in {stage.RATE: rate, **others}.items()}
         return Assignment(number, values, looks)
 

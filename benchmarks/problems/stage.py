@@ -15,7 +15,7 @@ from acutance.config import pipeline as pipelines
 from acutance.config.pipeline import Pipeline, resolve
 from acutance.data import Catalogue, Contents, Source, contents, load_catalogue, prepare, read_picture, write_picture
 from acutance.evaluation.evaluate import evaluate_one
-from acutance.training.loop import Report, describe, reports_of
+from acutance.training.loop import Report, describe, training_reports
 from acutance.training.plan import StagePlan, plan_stages
 from acutance.tuning.ask_tell import Assignment
 from acutance.tuning.study import TrialRecord
@@ -38,7 +38,7 @@ SMALL: dict[str, Any] = {
 RATE = "optimiser.learning_rate"
 NUMBERS: dict[str, Any] = {
     RATE: {"float": [3e-4, 3e-2], "log": True},
-    "optimiser.milestones": {"choice": [[], [162], [81, 162]]},
+    "optimiser.schedule.milestones": {"choice": [[], [162], [81, 162]]},
     "batch": {"choice": [2, 4, 8]},
     "network.channels": {"choice": [4, 8]},
 }
@@ -98,7 +98,7 @@ class Stage:
         pipeline = resolve(self.settings, {**values, path: float(f"{10**exponent:.3g}")}, "a trial")
         job = plan_stages(pipeline, self.contents, self.root, only=STAGE)[-1]
         if job.fingerprint not in self.curves:
-            self.curves[job.fingerprint] = job, reports_of(job, at=self.looks), {}
+            self.curves[job.fingerprint] = job, training_reports(job, also_at=self.looks), {}
         return self.curves[job.fingerprint]
 
     def _advance(self, job: StagePlan, reports: Iterator[Report], scores: dict[int, dict[str, float]]) -> None:
@@ -107,7 +107,7 @@ class Stage:
         trained = time.perf_counter()
         self.training.add(trained - started, report.step - max(scores, default=0))
         evaluation = evaluate_one(
-            report.learner.kept,
+            report.learner.final_network,
             describe(job),
             self.measured_on,
             scale=job.scale,

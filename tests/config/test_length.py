@@ -62,8 +62,10 @@ def test_every_whole_number_of_a_stage_is_known_to_follow_its_length_or_not_to()
     """A new one fails here until it is marked `IN_STEPS`, or named above."""
     found = dict(pair for model in (Stage, Asha, Median, Pbt) for pair in numbers(model, set()))
     following = {name for name, follows in found.items() if follows}
-    assert following == {
-        "steps", "Optimiser.milestones", "Optimiser.every", "gms.ramp", "Asha.first_rung", "Median.every", "Pbt.every",
+    warmups = {f"{optimiser}.warmup" for optimiser in parts.names("optimiser")}
+    assert following == warmups | {
+        "steps", "multi_step.milestones", "step.every", "cosine_restarts.periods", "one_cycle.rise", "gms.ramp",
+        "Asha.first_rung", "Median.every", "Pbt.every",
     }  # fmt: skip
     others = {name for name in found.keys() - following if "." not in name or name.split(".")[0][0].isupper()}
     assert others <= NOT_THE_SCHEDULE
@@ -78,22 +80,25 @@ def test_the_rates_of_a_shortened_training_are_those_of_the_whole_one(factor: fl
             short = scaled(stage, factor)
             assert short.steps == round(stage.steps * factor)
             at = [share / 20 + 1e-3 for share in range(20)]
-            rates, whole = ([one.optimiser.rate(int(share * one.steps)) for share in at] for one in (short, stage))
+            rates, whole = (
+                [one.optimiser.rate(int(share * one.steps), one.steps) for share in at] for one in (short, stage)
+            )
             assert rates == pytest.approx(whole, rel=0.011)  # where the rate falls by a hundredth every 1,000 steps
 
 
 def test_steps_are_one_at_least_and_none_stay_none() -> None:
+    every = {"schedule": {"type": "step", "every": 10}}
     content = {
         "network": {"type": "highpass"},
         "objective": [{"type": "pixel", "mask": {"type": "gms", "ramp": 7}}, {"name": "b", "type": "pixel"}],
-        "optimiser": {"milestones": [3, 900], "every": 10},
-        "discriminators": {"image": {"network": {"type": "vgg"}, "optimiser": {"milestones": [500]}}},
+        "optimiser": {"schedule": {"type": "multi_step", "milestones": [3, 0.5, 900]}},
+        "discriminators": {"image": {"network": {"type": "vgg"}, "optimiser": every}},
         "steps": 1000, "ema": 0.999,
     }  # fmt: skip
     stage = scaled(Stage.model_validate(content), 0.01)
-    assert (stage.steps, stage.optimiser.milestones, stage.optimiser.every) == (10, [1, 9], 1)
+    assert (stage.steps, stage.optimiser.schedule.milestones) == (10, [1, 0.5, 9])
     assert (stage.objective[0].mask.ramp, stage.objective[1].mask) == (1, None)
-    assert stage.discriminators["image"].optimiser.milestones == [5]
+    assert stage.discriminators["image"].optimiser.schedule.every == 1
     assert stage.ema == pytest.approx(0.999**100)
     assert (stage.checkpoint_every, stage.report_every) == (1000, 50)
     assert scaled(Stage.model_validate({**content, "steps": 0, "ema": None}), 0.01).steps == 0
@@ -104,7 +109,7 @@ def test_a_campaigns_steps_shorten_all_that_its_stage_comes_from_and_its_schedul
     stages = {name: stage.steps for name, stage in found.shortened.stages.items()}
     assert stages == {"highpass": 2000, "l1": 4000, "large": 1600, "retrain": 1400}
     assert {term.mask.ramp for term in found.shortened.stages["retrain"].objective if term.mask} == {700}
-    assert found.shortened.stages["highpass"].optimiser.milestones == [1400, 1800]
+    assert found.shortened.stages["highpass"].optimiser.schedule.milestones == [1400, 1800]
     assert isinstance(found.campaign.scheduler, Asha)
     assert found.campaign.scheduler.first_rung == 200
     assert found.base.stages["l1"].steps == 40_000

@@ -94,7 +94,8 @@ def test_a_trials_values_come_after_the_profile_and_overrides_last() -> None:
         ("stages.gan.objective.feature.network={type: vgg91}", "unknown type 'vgg91'; did you mean 'vgg19'?"),
         ("stages.gan.objective.feature.network={type: vgg19, weight: none}", "did you mean 'weights'?"),
         ("evaluate.on=/folder", "evaluate.on: this must be a list, such as [/folder]"),
-        ("stages.gan.optimiser.type=adamw", "stages.gan.optimiser.type: 'adamw' is not taken; give 'adam' or 'sgd'"),
+        ("stages.gan.optimiser.type=addam", "stages.gan.optimiser: unknown type 'addam'; did you mean 'adam'?"),
+        ("stages.gan.optimiser.momentum=0.9", "stages.gan.optimiser.momentum: unknown key; valid are amsgrad, betas"),
         (
             "optimiser.type=adamw",
             "optimiser: unknown key; valid are budget, compute, data, evaluate, paper, prof",

@@ -20,7 +20,7 @@ def weights() -> dict[str, str]:
 SHORT = {
     "stages.highpass.steps": 20,
     "stages.fidelity.steps": 240,
-    "stages.fidelity.optimiser.milestones": [160, 210],
+    "stages.fidelity.optimiser.schedule.milestones": [160, 210],
     "stages.gan.steps": 20,
 }
 

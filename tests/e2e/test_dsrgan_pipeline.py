@@ -149,7 +149,7 @@ def test_the_gan_starts_from_all_702_tensors_of_the_public_file(tmp_path: Path) 
     file = tmp_path / "RRDB_PSNR_x4.pth"
     public = public_file(file)
     [job] = small(tmp_path, values={"stages.gan.network": {"type": "dsrgan", "init": {"main": str(file)}}})[0]
-    network = build_learner(job, "cpu").generator.network
+    network = build_learner(job, "cpu").generator.module
     started = network.main.state_dict()  # type: ignore[union-attr]
     assert len(started) == 702
     assert all(torch.equal(tensor, started[name]) for name, tensor in public.state_dict().items())

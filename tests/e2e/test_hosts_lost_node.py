@@ -32,7 +32,7 @@ COMMAND = (
     "--profile=smoke",
     "--stage=fidelity",
     "stages.fidelity.steps=200",
-    "stages.fidelity.optimiser.milestones=[150]",
+    "stages.fidelity.optimiser.schedule.milestones=[150]",
     "stages.fidelity.checkpoint_every=5",
     "stages.fidelity.report_every=5",
 )

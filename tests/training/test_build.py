@@ -36,7 +36,7 @@ def job(feature: str, folder: Path) -> StagePlan:
 def losses(learner: Learner) -> dict[str, float]:
     random = torch.Generator().manual_seed(0)
     batch = {"lr": torch.rand(2, 3, 16, 16, generator=random), "hr": torch.rand(2, 3, 64, 64, generator=random)}
-    return {name: value.item() for name, value in learner.step(batch).items()}
+    return {name: value.item() for name, value in learner.train_step(batch).items()}
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_an_untrained_one_is_a_function_of_the_seed(tmp_path: Path) -> None:
 def test_another_file_than_the_planned_one_is_refused(tmp_path: Path, squeezenet: Path) -> None:
     planned = job(DUAL, tmp_path)
     squeezenet.write_bytes(b"another")
-    with pytest.raises(WeightsError, match="another file"):
+    with pytest.raises(WeightsError, match="differs from the one"):
         build_learner(planned, "cpu")
 
 
@@ -102,9 +102,9 @@ def test_a_public_file_is_found_by_its_name_among_the_weights(tmp_path: Path, mo
     file.parent.mkdir()
     torch.save(public_state_dict(donor), file)
     job = planned("start.pth")
-    kept = build_learner(job, "cpu").kept.state_dict()
+    kept = build_learner(job, "cpu").final_network.state_dict()
     assert all(torch.equal(kept[name], value) for name, value in donor.state_dict().items())
     assert planned(str(file)).fingerprint == job.fingerprint, "where a file lies does not count"
     torch.save({name: 2 * value for name, value in donor.state_dict().items()}, file)
-    with pytest.raises(WeightsError, match="another file"):
+    with pytest.raises(WeightsError, match="differs from the one"):
         build_learner(job, "cpu")

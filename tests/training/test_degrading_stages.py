@@ -19,7 +19,7 @@ from acutance.errors import ConfigError
 from acutance.models.model_file import load_model
 from acutance.training.build import build_learner
 from acutance.training.derived import with_derived
-from acutance.training.loop import _stream, reports_of
+from acutance.training.loop import _stream, training_reports
 from acutance.training.plan import StagePlan, plan_stages
 
 NOISE_AND_REDUCTION = [{"type": "awgn", "sigma": [10, 30]}, {"type": "bicubic", "scale": 4}]
@@ -62,12 +62,12 @@ def job_of(folder: Path, out: Path, **changes: Any) -> StagePlan:
 def test_a_stage_learns_from_what_it_degrades_itself(tmp_path: Path) -> None:
     job = job_of(tmp_path / "pictures", tmp_path / "out")
     assert columns_read(job.stage) == {"hr"}
-    stream = _stream(job, job.stage, "cpu")
+    stream = _stream(job)
     whole = stream.batch(1)
     assert {name: tuple(tensor.shape) for name, tensor in whole.items()} == {"hr": (4, 3, 32, 32), "lr": (4, 3, 8, 8)}
-    shares = [_stream(job, job.stage, "cpu").batch(1, rank, 2)["lr"] for rank in (0, 1)]
+    shares = [_stream(job).batch(1, rank, 2)["lr"] for rank in (0, 1)]
     assert torch.equal(torch.cat(shares), whole["lr"])
-    losses = [report.losses["pixel"] for report in reports_of(job)]
+    losses = [report.losses["pixel"] for report in training_reports(job)]
     assert len(losses) == 3
     assert np.isfinite(losses).all()
     assert load_model(job.model)[1]["scale"] == 4
@@ -83,12 +83,12 @@ def test_what_is_drawn_is_part_of_what_a_stage_is(tmp_path: Path) -> None:
 def test_two_stages_see_other_crops_and_noise_and_start_from_other_weights(tmp_path: Path) -> None:
     job = job_of(tmp_path / "pictures", tmp_path / "out")
     one, same, two = job, replace(job), replace(job, name="two")
-    first, again, other = (_stream(j, j.stage, "cpu").batch(2) for j in (one, same, two))
+    first, again, other = (_stream(j).batch(2) for j in (one, same, two))
     assert torch.equal(first["lr"], again["lr"])
     assert not torch.equal(first["hr"], other["hr"])
     flat, spoiled = ({name: tensor.flatten(1).std(1) for name, tensor in batch.items()} for batch in (first, other))
     assert not set(flat["lr"].tolist()) & set(spoiled["lr"].tolist())
-    kernels = [next(build_learner(j, "cpu").generator.network.parameters()) for j in (one, same, two)]
+    kernels = [next(build_learner(j, "cpu").generator.module.parameters()) for j in (one, same, two)]
     assert torch.equal(kernels[0], kernels[1])
     assert not torch.equal(kernels[0], kernels[2])
 
@@ -103,17 +103,17 @@ def test_a_stage_learns_from_patches_of_two_sides(tmp_path: Path) -> None:
     }
     job = job_of(tmp_path / "pictures", tmp_path / "out", **cuts, **sides, **half)
     assert job.margin == 8
-    batch = with_derived(job.stage, job.margin, _stream(job, job.stage, "cpu").batch(0))
+    batch = with_derived(job.stage, job.margin, _stream(job).batch(0))
     shapes = {name: tuple(tensor.shape[2:]) for name, tensor in batch.items()}
     assert shapes == {"hr": (32, 64), "lr": (8, 16), "half": (16, 32)}
-    assert [report.step for report in reports_of(job)] == [1, 2, 3]
+    assert [report.step for report in training_reports(job)] == [1, 2, 3]
 
 
 def test_detail_layers_of_what_is_degraded_are_computed_in_the_step(tmp_path: Path) -> None:
     network = {"type": "dsrgan", "blocks": 1, "channels": 4, "growth": 2, "detail_blocks": 1}
     detail = {"data.derive": {"lr_detail": {"type": "lgs", "of": "lr", "margin": 1}}, "stages.one.network": network}
     job = job_of(tmp_path / "pictures", tmp_path / "out", **detail)
-    assert {report.step for report in reports_of(job)} == {1, 2, 3}
+    assert {report.step for report in training_reports(job)} == {1, 2, 3}
     detail["data.derive.lr_detail.stored"] = True
     with pytest.raises(ConfigError, match=r"stages.one.degrade: lr_detail is .* set data.derive.lr_detail.stored to"):
         validate(Pipeline, content(tmp_path, **detail), "a test")

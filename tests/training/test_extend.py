@@ -14,7 +14,8 @@ from acutance.training import loop
 from acutance.training.extend import going_on
 from acutance.training.plan import StagePlan, lease_of
 
-HALVES = "stages.fidelity.optimiser.milestones=[8]"
+EVERY_9 = "optimiser.schedule={type: step, every: 9}"
+HALVES = "stages.fidelity.optimiser.schedule.milestones=[8]"
 
 
 @pytest.fixture(autouse=True)
@@ -33,19 +34,19 @@ def trained(folder: Path, *overrides: str) -> tuple[StagePlan, Book]:
     ("shorter", "longer", "first"),
     [
         (["steps=12"], ["steps=20"], 13),
-        (["steps=12", "optimiser.milestones=[8]"], ["steps=20", "optimiser.milestones=[8,14]"], 13),
-        (["steps=12"], ["steps=20", "optimiser.milestones=[12]"], 13),
-        (["steps=7"], ["steps=20", "optimiser.milestones=[7]"], 8),
+        (["steps=12", "optimiser.schedule.milestones=[8]"], ["steps=20", "optimiser.schedule.milestones=[8,14]"], 13),
+        (["steps=12"], ["steps=20", "optimiser.schedule.milestones=[12]"], 13),
+        (["steps=7"], ["steps=20", "optimiser.schedule.milestones=[7]"], 8),
         (["steps=12"], ["steps=10"], 1),
-        (["steps=7", "optimiser.every=9"], ["steps=20", "optimiser.every=7"], 8),
-        (["steps=12"], ["steps=20", "optimiser.milestones=[5]"], 1),
+        (["steps=7", EVERY_9], ["steps=20", EVERY_9.replace("9", "7")], 8),
+        (["steps=12"], ["steps=20", "optimiser.schedule.milestones=[5]"], 1),
         (["steps=12"], ["steps=20", "batch=8"], 1),
         (["steps=12"], ["steps=20", "seed=2"], 1),
     ],
 )
 def test_it_begins_where_their_ways_part(tmp_path: Path, shorter: list[str], longer: list[str], first: int) -> None:
-    steady = [] if "milestones" in str(shorter) else ["optimiser.milestones=[]"]
-    more = [] if "milestones" in str(longer) else ["optimiser.milestones=[]"]
+    steady = [] if "schedule" in str(shorter) else ["optimiser.schedule.milestones=[]"]
+    more = [] if "schedule" in str(longer) else ["optimiser.schedule.milestones=[]"]
     before = [f"stages.fidelity.{change}" for change in [*steady, *shorter]]
     after = [f"stages.fidelity.{change}" for change in [*more, *longer]]
     trained(tmp_path / "both", *before)

@@ -36,7 +36,8 @@ def test_a_stage_starts_from_a_model_in_a_bucket(bucket: Bucket, tmp_path: Path)
     [job] = plan_stages(pipeline, work.contents(), work.root)
     learner = build_learner(job, "cpu")
     assert all(
-        torch.equal(ours, theirs) for ours, theirs in zip(learner.kept.parameters(), donor.parameters(), strict=True)
+        torch.equal(ours, theirs)
+        for ours, theirs in zip(learner.final_network.parameters(), donor.parameters(), strict=True)
     )
     assert model_file(file, work.root) == file
 

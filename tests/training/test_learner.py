@@ -9,10 +9,11 @@ import torch
 from made_for_training import learner_of
 from torch import Tensor, nn
 
-from acutance.config.pipeline import Optimiser
+from acutance import parts
 from acutance.errors import TrainingError
 from acutance.training import checkpoint
 from acutance.training.learner import Learner
+from acutance.training.state import state_of
 
 GAN: dict[str, Any] = {
     "network": {"type": "dsrgan", "blocks": 1, "channels": 8, "growth": 4, "detail_blocks": 1},
@@ -26,7 +27,7 @@ GAN: dict[str, Any] = {
         {"name": "detail_pixel", "type": "pixel", "on": "detail", "weight": 0.5},
         {"name": "detail_adversarial", "type": "adversarial", "on": "detail", "weight": 0.005},
     ],
-    "optimiser": {"learning_rate": 1e-3, "milestones": [3]},
+    "optimiser": {"learning_rate": 1e-3, "schedule": {"type": "multi_step", "milestones": [3]}},
     "steps": 6,
     "batch": 2,
     "patch": 32,
@@ -50,23 +51,23 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 def test_a_step_moves_the_generator_the_average_and_every_discriminator() -> None:
     learner = learner_of(GAN)
-    before = {name: weights(player.network) for name, player in learner.players().items()}
-    values = learner.step(batch_of(0))
+    before = {name: weights(trained.module) for name, trained in learner.trained_modules().items()}
+    values = learner.train_step(batch_of(0))
     assert values.keys() == {
         "pixel", "adversarial", "detail_pixel", "detail_adversarial",
         "discriminator_image", "discriminator_detail", "total",
     }  # fmt: skip
     assert all(torch.isfinite(value) and not value.requires_grad for value in values.values())
-    for name, player in learner.players().items():
-        assert not same(before[name], weights(player.network)), name
+    for name, trained in learner.trained_modules().items():
+        assert not same(before[name], weights(trained.module)), name
     # torch's AveragedModel takes over the weights at its first update and averages from the second on
-    learner.step(batch_of(1))
-    assert not same(weights(learner.kept), weights(learner.generator.network))
+    learner.train_step(batch_of(1))
+    assert not same(weights(learner.final_network), weights(learner.generator.module))
 
 
 def test_the_total_is_the_weighted_sum_of_the_terms() -> None:
     learner = learner_of(GAN)
-    values = learner.step(batch_of(0))
+    values = learner.train_step(batch_of(0))
     expected = sum(term["weight"] * values[term.get("name", term["type"])] for term in GAN["objective"])
     torch.testing.assert_close(values["total"], expected)
 
@@ -75,10 +76,10 @@ def test_the_generator_step_equals_the_plain_computation() -> None:
     """The same update as autograd of the written-out loss gives, with the discriminators left alone."""
     learner = learner_of(GAN)
     network, judge = (
-        copy.deepcopy(learner.generator.network),
-        copy.deepcopy(learner.adversaries["image"].network),
+        copy.deepcopy(learner.generator.module),
+        copy.deepcopy(learner.discriminators["image"].module),
     )
-    detail_judge = copy.deepcopy(learner.adversaries["detail"].network)
+    detail_judge = copy.deepcopy(learner.discriminators["detail"].module)
     batch = batch_of(0)
     out = network(batch["lr"], batch["lr_detail"])
 
@@ -95,14 +96,9 @@ def test_the_generator_step_equals_the_plain_computation() -> None:
     )
     loss.backward()
     torch.optim.Adam(network.parameters(), lr=1e-3).step()
-    learner.step(batch)
-    for mine, plain in zip(learner.generator.network.parameters(), network.parameters(), strict=True):
+    learner.train_step(batch)
+    for mine, plain in zip(learner.generator.module.parameters(), network.parameters(), strict=True):
         torch.testing.assert_close(mine, plain, rtol=1e-5, atol=1e-6)
-
-
-def test_the_learning_rate_falls_at_its_milestones() -> None:
-    settings = Optimiser(learning_rate=1.0, milestones=[2, 4], gamma=0.5)
-    assert [settings.rate(step) for step in range(6)] == [1, 1, 0.5, 0.5, 0.25, 0.25]
 
 
 def test_a_derived_column_is_the_target_of_an_output() -> None:
@@ -115,64 +111,72 @@ def test_a_derived_column_is_the_target_of_an_output() -> None:
             "optimiser": {"learning_rate": 2e-3},
         }
     )
-    losses = [float(learner.step(batch_of(0))["pixel"]) for _ in range(40)]
+    losses = [float(learner.train_step(batch_of(0))["pixel"]) for _ in range(40)]
     assert losses[-1] < 0.5 * losses[0]
 
 
-SGD = {**GAN["optimiser"], "type": "sgd", "weight_decay": 0.1, "every": 2}
+MOMENTUM = {"type": "sgd", "momentum": 0.9}
+
+OPTIMISERS: dict[str, dict[str, Any]] = {
+    **{name: {"type": name, "weight_decay": 0.1} for name in parts.names("optimiser")},
+    "momentum": {**MOMENTUM, "schedule": {"type": "step", "every": 2}},
+    "by its place": {"type": "torch.optim:ASGD", "warmup": 4},
+}
 
 
-@pytest.mark.parametrize("optimiser", [GAN["optimiser"], SGD], ids=["adam", "sgd"])
+@pytest.mark.parametrize("optimiser", OPTIMISERS.values(), ids=list(OPTIMISERS))
 def test_a_run_that_was_interrupted_ends_bit_for_bit_as_one_that_was_not(
     tmp_path: Path, optimiser: dict[str, Any]
 ) -> None:
-    settings = {**GAN, "optimiser": optimiser}
+    settings = {**GAN, "optimiser": {**GAN["optimiser"], **optimiser}}
     whole = learner_of(settings)
     for step in range(6):
-        whole.step(batch_of(step))
+        whole.train_step(batch_of(step))
 
     first = learner_of(settings)
     for step in range(3):
-        first.step(batch_of(step))
+        first.train_step(batch_of(step))
     checkpoint.write(str(tmp_path), first, "print")
     second = learner_of(settings)
-    second.step(batch_of(99))  # whatever it held before is replaced
-    assert checkpoint.resume(str(tmp_path), second, "print", "cpu")
-    assert second.taken == 3
+    second.train_step(batch_of(99))  # whatever it held before is replaced
+    assert checkpoint.load_newest(str(tmp_path), second, "print", "cpu")
+    assert second.steps_done == 3
     for step in range(3, 6):
-        second.step(batch_of(step))
+        second.train_step(batch_of(step))
 
-    for name, player in whole.players().items():
-        assert same(weights(player.network), weights(second.players()[name].network)), name
-    assert same(weights(whole.kept), weights(second.kept))
+    for name, trained in whole.trained_modules().items():
+        assert same(weights(trained.module), weights(second.trained_modules()[name].module)), name
+    assert same(weights(whole.final_network), weights(second.final_network))
 
 
-@pytest.mark.parametrize("before", ["adam", "sgd"])
-@pytest.mark.parametrize(("after", "moment"), [("adam", "exp_avg"), ("sgd", "momentum_buffer")])
+@pytest.mark.parametrize("before", [{"type": "adam"}, MOMENTUM], ids=["adam", "sgd"])
+@pytest.mark.parametrize(
+    ("after", "moment"), [({"type": "adam"}, "exp_avg"), (MOMENTUM, "momentum_buffer")], ids=["adam", "sgd"]
+)
 def test_what_goes_on_from_another_optimiser_takes_up_the_weights_alone(
-    tmp_path: Path, before: str, after: str, moment: str
+    tmp_path: Path, before: dict[str, Any], after: dict[str, Any], moment: str
 ) -> None:
-    first, second = (learner_of({**GAN, "optimiser": {"type": kind}}) for kind in (before, after))
-    first.step(batch_of(0))
+    first, second = (learner_of({**GAN, "optimiser": optimiser}) for optimiser in (before, after))
+    first.train_step(batch_of(0))
     checkpoint.write(str(tmp_path), first, "print")
-    checkpoint.go_on_from(str(tmp_path), second, "cpu")
-    assert same(weights(first.generator.network), weights(second.generator.network))
+    checkpoint.load_with_own_settings(str(tmp_path), second, "cpu")
+    assert same(weights(first.generator.module), weights(second.generator.module))
     assert bool(second.generator.optimiser.state) == (before == after)
-    second.step(batch_of(1))
+    second.train_step(batch_of(1))
     assert all(moment in state for state in second.generator.optimiser.state.values())
 
 
 def test_only_the_newest_checkpoints_stay_and_foreign_or_damaged_ones_are_refused(tmp_path: Path) -> None:
     learner = learner_of(GAN)
     for step in range(4):
-        learner.step(batch_of(step))
+        learner.train_step(batch_of(step))
         checkpoint.write(str(tmp_path), learner, "print")
     assert [file.name for file in sorted(tmp_path.iterdir())] == [
         "step-00000003.safetensors",
         "step-00000004.safetensors",
     ]
     with pytest.raises(TrainingError, match="other settings"):
-        checkpoint.resume(str(tmp_path), learner, "another", "cpu")
+        checkpoint.load_newest(str(tmp_path), learner, "another", "cpu")
     newest = tmp_path / "step-00000004.safetensors"
     whole = newest.read_bytes()
     header = 8 + int.from_bytes(whole[:8], "little")
@@ -184,42 +188,42 @@ def test_only_the_newest_checkpoints_stay_and_foreign_or_damaged_ones_are_refuse
     newest.write_bytes(whole[:1000])
     refused(learner, newest)
     newest.unlink()
-    assert checkpoint.resume(str(tmp_path), learner, "print", "cpu")
-    assert learner.taken == 3
+    assert checkpoint.load_newest(str(tmp_path), learner, "print", "cpu")
+    assert learner.steps_done == 3
 
 
 def refused(learner: Learner, newest: Path) -> None:
     """Wherever a bit was flipped, on the disk or on the way: the file and what can be done about it are named."""
     with pytest.raises(TrainingError, match="damaged") as caught:
-        checkpoint.resume(str(newest.parent), learner, "print", "cpu")
+        checkpoint.load_newest(str(newest.parent), learner, "print", "cpu")
     assert caught.value.where == str(newest)
     assert "delete it; training goes on from the one before" in str(caught.value.fix)
 
 
 def test_an_empty_folder_starts_from_the_beginning(tmp_path: Path) -> None:
-    assert not checkpoint.resume(str(tmp_path / "none"), learner_of(GAN), "print", "cpu")
+    assert not checkpoint.load_newest(str(tmp_path / "none"), learner_of(GAN), "print", "cpu")
 
 
 @pytest.mark.parametrize("broken", ["generator", "discriminator.detail"])
 def test_nothing_moves_where_a_gradient_is_not_finite(broken: str) -> None:
     learner = learner_of(GAN)
-    learner.step(batch_of(0))
-    tensors, _ = learner.state()
+    learner.train_step(batch_of(0))
+    tensors, _ = state_of(learner)
     before = {name: tensor.clone() for name, tensor in tensors.items()}
-    weight = list(learner.players()[broken].network.parameters())[-1]
+    weight = list(learner.trained_modules()[broken].module.parameters())[-1]
     hook = weight.register_hook(lambda gradient: gradient * torch.inf)
-    learner.step(batch_of(1))
-    assert learner.blamed == {0: [f"the gradient of {broken}"]}
-    assert same(before, learner.state()[0])
-    assert (learner.taken, learner.skipped, learner.in_a_row) == (2, 1, 1)
+    learner.train_step(batch_of(1))
+    assert learner.nonfinite == {0: [f"the gradient of {broken}"]}
+    assert same(before, state_of(learner)[0])
+    assert (learner.steps_done, learner.skipped_steps, learner.consecutive_skips) == (2, 1, 1)
     hook.remove()
-    learner.step(batch_of(2))
-    assert (learner.taken, learner.skipped, learner.in_a_row) == (3, 1, 0)
-    assert learner.blamed == {}
-    assert not same(before, learner.state()[0])
+    learner.train_step(batch_of(2))
+    assert (learner.steps_done, learner.skipped_steps, learner.consecutive_skips) == (3, 1, 0)
+    assert learner.nonfinite == {}
+    assert not same(before, state_of(learner)[0])
 
 
 def test_a_discriminators_loss_that_is_not_finite_is_named() -> None:
     learner = learner_of({**GAN, "objective": [{"type": "pixel"}]})
-    learner.step({**batch_of(0), "hr_detail": torch.full((2, 1, 32, 32), torch.nan)})
-    assert learner.blamed == {0: ["discriminator_detail", "the gradient of discriminator.detail"]}
+    learner.train_step({**batch_of(0), "hr_detail": torch.full((2, 1, 32, 32), torch.nan)})
+    assert learner.nonfinite == {0: ["discriminator_detail", "the gradient of discriminator.detail"]}

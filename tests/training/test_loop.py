@@ -16,8 +16,8 @@ from acutance.errors import TrainingError
 from acutance.models.model_file import load_model
 from acutance.training import loop
 from acutance.training.learner import Learner
-from acutance.training.optim import Player
 from acutance.training.plan import StagePlan, plan_stages
+from acutance.training.trained_module import TrainedModule
 from command_line import REPOSITORY
 
 SETTINGS = ("stages.fidelity.steps=12", "stages.fidelity.report_every=5", "stages.fidelity.checkpoint_every=7")
@@ -104,7 +104,7 @@ def test_what_a_stage_hands_on_is_the_average(tmp_path: Path) -> None:
     job, kept = job_in(tmp_path), {}
 
     def note(_: int, __: object, learner: Learner) -> None:
-        kept.update({name: tensor.clone() for name, tensor in learner.kept.state_dict().items()})
+        kept.update({name: tensor.clone() for name, tensor in learner.final_network.state_dict().items()})
 
     loop.train_stage(job, on_report=note)
     network, description = load_model(job.model)
@@ -133,7 +133,7 @@ def test_an_interrupted_stage_that_skipped_steps_and_went_back_ends_with_the_sam
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends_at: int
 ) -> None:
     """Steps 8 and 9 cannot be taken at the first learning rate; step 3 cannot be taken at all."""
-    monkeypatch.setattr(Learner, "_look", _fails_at((8, 9)))
+    monkeypatch.setattr(Learner, "train_step", _fails_at((8, 9)))
     whole, broken = (job_in(tmp_path / name, "stages.fidelity.skips=2") for name in ("whole", "broken"))
     said: list[str] = []
     monkeypatch.setattr(loop, "_stream", lambda *_: Noise(broken=(3,)))
@@ -155,8 +155,10 @@ def test_a_run_that_went_back_once_fails_the_second_time(
 ) -> None:
     job, rates = job_in(tmp_path, "stages.fidelity.skips=2"), []
     monkeypatch.setattr(loop, "_stream", lambda *_: Noise(broken=at))
-    move = Player.move
-    monkeypatch.setattr(Player, "move", lambda self, rate, length: rates.append(rate) or move(self, rate, length))
+    update = TrainedModule.update
+    monkeypatch.setattr(
+        TrainedModule, "update", lambda self, rate, norm: rates.append(rate) or update(self, rate, norm)
+    )
     for _ in range(2):  # and again when it is started again
         with pytest.raises(TrainingError, match=rf"2 steps in a row.*\n.*step {at[1] + 1} was skipped(.|\n)*pixel"):
             loop.train_stage(job, on_skip=lambda _: None)
@@ -166,10 +168,10 @@ def test_a_run_that_went_back_once_fails_the_second_time(
 
 
 def _fails_at(steps: tuple[int, ...]) -> Callable[..., dict[str, Tensor]]:
-    look = Learner._look
+    train_step = Learner.train_step
 
-    def fails(learner: Learner, batch: dict[str, Tensor], before: list[Tensor]) -> dict[str, Tensor]:
-        broken = learner.taken in steps and not learner.returns
-        return look(learner, {**batch, "hr": batch["hr"] * torch.nan} if broken else batch, before)
+    def fails(learner: Learner, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        broken = learner.steps_done in steps and not learner.rollbacks
+        return train_step(learner, {**batch, "hr": batch["hr"] * torch.nan} if broken else batch)
 
     return fails

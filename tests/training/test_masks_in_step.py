@@ -40,7 +40,7 @@ def batch(margin: int = 0) -> dict[str, Tensor]:
 
 def test_the_mask_takes_effect_with_the_steps() -> None:
     learner = learner_of(SETTINGS)
-    means = [float(learner.step(batch())["pixel.mask"]) for _ in range(3)]
+    means = [float(learner.train_step(batch())["pixel.mask"]) for _ in range(3)]
     assert means[0] == 1
     assert means[1] == pytest.approx((1 + means[2]) / 2, abs=0.02)
     assert 0.02 < means[2] < 0.9
@@ -57,7 +57,9 @@ def test_smaller_targets_lie_on_the_pixels_of_the_patch(margin: int) -> None:
     torch.testing.assert_close(
         made["half"], imresize(given["hr"], 1 / 2)[..., margin // 2 :, margin // 2 :][..., :12, :12]
     )
-    torch.testing.assert_close(learner.step(given)["half"], learner_of(SETTINGS, margin=margin).step(given)["half"])
+    torch.testing.assert_close(
+        learner.train_step(given)["half"], learner_of(SETTINGS, margin=margin).train_step(given)["half"]
+    )
 
 
 EIGHTH = [

@@ -57,7 +57,7 @@ def test_it_is_not_needed_where_all_of_the_network_comes_from_elsewhere() -> Non
 
 def test_the_trunk_starts_from_the_file_and_is_not_marked_as_untrained(published: dict[str, torch.Tensor]) -> None:
     planned = jobs(predictor("published"))
-    network = build_learner(planned["highpass"], "cpu").generator.network
+    network = build_learner(planned["highpass"], "cpu").generator.module
     name = "features.1.conv.0.0.weight"
     torch.testing.assert_close(network.trunk.get_parameter(name.removeprefix("features.")), published[name])
     made_up = "mobilenet_v2-b0353104.pth: another file than the one published under this name"
@@ -70,7 +70,7 @@ def test_another_file_is_another_training_and_is_refused_later(
     planned = jobs(predictor("published"))
     torch.save({name: tensor + 1 for name, tensor in published.items()}, tmp_path / NIMA.file)
     assert jobs(predictor("published"))["highpass"].fingerprint != planned["highpass"].fingerprint
-    with pytest.raises(WeightsError, match="another file"):
+    with pytest.raises(WeightsError, match="differs from the one"):
         build_learner(planned["highpass"], "cpu")
 
 

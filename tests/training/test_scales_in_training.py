@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from acutance.data.datasets import Catalogue
 from acutance.errors import ConfigError
 from acutance.imaging.resize import imresize_uint8
 from acutance.models.model_file import load_model
-from acutance.training.loop import _stream, reports_of
+from acutance.training.loop import _stream, training_reports
 from acutance.training.plan import StagePlan, plan_stages
 
 
@@ -64,11 +65,11 @@ def jobs(tmp_path: Path) -> list[StagePlan]:
 
 def test_from_pictures_to_weights(jobs: list[StagePlan]) -> None:
     scales, paths = jobs
-    losses = [report.losses["pixel"] for report in reports_of(scales)]
+    losses = [report.losses["pixel"] for report in training_reports(scales)]
     assert len(losses) == 6
     assert all(np.isfinite(losses))
     before, _ = load_model(scales.model)
-    last = [report.losses for report in reports_of(paths)][-1]
+    last = [report.losses for report in training_reports(paths)][-1]
     assert {"pixel", "adversarial", "discriminator_image"} <= last.keys()
     after, description = load_model(paths.model)
     assert description["scale"] == 4
@@ -77,7 +78,7 @@ def test_from_pictures_to_weights(jobs: list[StagePlan]) -> None:
 
 
 def test_shards_hold_lr_pictures_of_every_scale(jobs: list[StagePlan]) -> None:
-    stream = _stream(jobs[0], jobs[0].stage.model_copy(update={"augment": "none"}), "cpu")
+    stream = _stream(replace(jobs[0], stage=jobs[0].stage.model_copy(update={"augment": "none"})))
     for step in range(12):
         batch = stream.batch(step)
         scale = int(batch["scale"][0])

@@ -50,8 +50,8 @@ def _dtype(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def textbook(learner: Learner, batch: dict[str, Tensor]) -> dict[str, nn.Module]:
     """Copies of the learner's networks with the gradients of ESRGAN's two phases, four passes a discriminator."""
-    network = copy.deepcopy(learner.generator.network)
-    judges = {name: copy.deepcopy(adversary.network) for name, adversary in learner.adversaries.items()}
+    network = copy.deepcopy(learner.generator.module)
+    judges = {name: copy.deepcopy(trained.module) for name, trained in learner.discriminators.items()}
     made = network(batch["lr"], batch["lr_detail"])
     for judge in judges.values():
         judge.requires_grad_(False)
@@ -67,7 +67,7 @@ def textbook(learner: Learner, batch: dict[str, Tensor]) -> dict[str, nn.Module]
 def generators(learner: Learner, name: str, judge: nn.Module, made: dict, batch: dict) -> Tensor:
     r, f = judge(batch[JUDGES[name]]).detach(), judge(made[name])
     one, zero = torch.ones_like(r), torch.zeros_like(r)
-    if learner.adversaries[name].form == "vanilla":
+    if learner.stage.discriminators[name].form == "vanilla":
         return bce(f, one)
     return (bce(r - f.mean(), zero) + bce(f - r.mean(), one)) / 2
 
@@ -75,7 +75,7 @@ def generators(learner: Learner, name: str, judge: nn.Module, made: dict, batch:
 def discriminators(learner: Learner, name: str, judge: nn.Module, made: dict, batch: dict) -> Tensor:
     r, f = judge(batch[JUDGES[name]]), judge(made[name].detach())
     one, zero = torch.ones_like(r), torch.zeros_like(r)
-    if learner.adversaries[name].form == "vanilla":
+    if learner.stage.discriminators[name].form == "vanilla":
         return bce(r, one) + bce(f, zero)
     return (bce(r - f.mean().detach(), one) + bce(f - r.mean().detach(), zero)) / 2
 
@@ -86,9 +86,9 @@ def discriminators(learner: Learner, name: str, judge: nn.Module, made: dict, ba
 def test_gradients_are_those_of_two_phases_with_passes_of_their_own(form: str, norm: bool) -> None:
     learner, pictures = learner_of(settings(form, norm)), batch()
     plain = textbook(learner, pictures)
-    learner.step(pictures)
-    for name, player in learner.players().items():
-        mine = {key: weight.grad for key, weight in player.network.named_parameters()}
+    learner.train_step(pictures)
+    for name, trained in learner.trained_modules().items():
+        mine = {key: weight.grad for key, weight in trained.module.named_parameters()}
         wanted = {key: weight.grad for key, weight in plain[name].named_parameters()}
         assert any(gradient.abs().max() > 1e-4 for gradient in wanted.values()), f"{name} learns nothing here"
         torch.testing.assert_close(mine, wanted, rtol=1e-4, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
@@ -100,15 +100,15 @@ def test_a_discriminator_is_passed_through_twice_a_step_and_its_statistics_move_
     Nothing reads them: a discriminator is always in training mode.
     """
     learner, pictures = learner_of(settings("vanilla", norm=True)), batch()
-    judge = learner.adversaries["image"].network
+    judge = learner.discriminators["image"].module
     with torch.no_grad():
-        fake = learner.generator.network(pictures["lr"], pictures["lr_detail"])["image"]
+        fake = learner.generator.module(pictures["lr"], pictures["lr_detail"])["image"]
         wanted = copy.deepcopy(judge)
         wanted(pictures["hr"])
         wanted(fake)
     passes: list[nn.Module] = []
     judge.register_forward_hook(lambda module, *_: passes.append(module))
-    learner.step(pictures)
+    learner.train_step(pictures)
     assert len(passes) == 2
     for (name, mine), (_, plain) in zip(judge.named_buffers(), wanted.named_buffers(), strict=True):
         torch.testing.assert_close(mine, plain, msg=lambda text, name=name: f"{name}: {text}")
@@ -118,10 +118,10 @@ def test_a_discriminator_is_passed_through_twice_a_step_and_its_statistics_move_
 def test_no_gradient_by_a_discriminators_weights_is_taken_for_the_generator() -> None:
     learner, pictures = learner_of(settings("relativistic_average", norm=True)), batch()
     taken: list[str] = []
-    weight = learner.adversaries["image"].network.conv0_0.weight
+    weight = learner.discriminators["image"].module.conv0_0.weight
     weight.register_post_accumulate_grad_hook(lambda _: taken.append("discriminator"))
-    learner.generator.network.main.conv_last.weight.register_post_accumulate_grad_hook(
+    learner.generator.module.main.conv_last.weight.register_post_accumulate_grad_hook(
         lambda _: taken.append("generator")
     )
-    learner.step(pictures)
+    learner.train_step(pictures)
     assert taken == ["discriminator", "generator"]

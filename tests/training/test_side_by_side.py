@@ -76,7 +76,9 @@ def test_a_stage_is_trained_by_as_many_workers_as_it_asks_for(
     monkeypatch.setattr(launch, "capacity", lambda: Capacity((Kind({"CPU": 4}, 1),)))
     monkeypatch.setattr(launch, "_groups", lambda compute, gpus: asked.append(compute) or 1)
     monkeypatch.setattr(
-        launch, "_train_together", lambda jobs, compute, *_: groups.append(([j.name for j in jobs], compute.workers))
+        launch,
+        "_train_on_one_group",
+        lambda jobs, compute, *_: groups.append(([j.name for j in jobs], compute.workers)),
     )
     jobs = [replace(one, workers=workers) for one, workers in zip(graph, (4, 4, 2, 2, 2, 1), strict=True)]
     launch.train(jobs, Compute(workers=8), "/out")

@@ -11,11 +11,10 @@ import torch
 from made_for_training import learner_of
 from torch import Tensor, nn
 
-from acutance.config import pipeline as pipelines
-from acutance.config.pipeline import Optimiser, Stage
+from acutance.config.pipeline import OptimiserChoice, Stage
 from acutance.training.learner import Learner
-from acutance.training.optim import Player
-from command_line import REPOSITORY
+from acutance.training.state import state_of
+from acutance.training.trained_module import TrainedModule
 
 PLAIN: dict[str, Any] = {
     "network": {"type": "rrdbnet", "blocks": 1, "channels": 8, "growth": 4},
@@ -34,9 +33,11 @@ def batch(step: int = 0) -> dict[str, Tensor]:
 
 
 def gradients(learner: Learner) -> dict[str, Tensor]:
-    learner.step(batch())
-    players = learner.players().items()
-    return {f"{name}/{key}": weight.grad for name, p in players for key, weight in p.network.named_parameters()}
+    learner.train_step(batch())
+    modules = learner.trained_modules().items()
+    return {
+        f"{name}/{key}": weight.grad for name, trained in modules for key, weight in trained.module.named_parameters()
+    }
 
 
 def length(network: nn.Module) -> float:
@@ -61,7 +62,7 @@ def test_bf16_is_near_and_keeps_weights_and_losses_in_float32() -> None:
     for player in ("generator", "discriminator"):
         assert 1e-6 < apart(mine, plain, player) < 0.05, "8 bits of mantissa, and not by chance the very same"
     assert {gradient.dtype for gradient in mine.values()} == {torch.float32}
-    values, wanted = learner.step(batch(1)), learner_of(PLAIN).step(batch(1))
+    values, wanted = learner.train_step(batch(1)), learner_of(PLAIN).train_step(batch(1))
     assert {value.dtype for value in values.values()} == {torch.float32}
     assert values.keys() == wanted.keys()
 
@@ -70,7 +71,7 @@ def test_bf16_learns_as_float32_does() -> None:
     ends = []
     for precision in ("float32", "bf16"):
         learner = learner_of(PLAIN | {"precision": precision, "optimiser": {"learning_rate": 1e-3}})
-        losses = [float(learner.step(batch())["pixel"]) for _ in range(30)]
+        losses = [float(learner.train_step(batch())["pixel"]) for _ in range(30)]
         assert losses[-1] < 0.7 * losses[0]
         ends.append(losses[-1])
     assert ends[1] == pytest.approx(ends[0], rel=0.05)
@@ -81,9 +82,9 @@ def test_tf32_is_set_for_the_step_alone(monkeypatch: pytest.MonkeyPatch) -> None
     before, seen = [switch.allow_tf32 for switch in switches], []
     for allowed in (True, False):
         learner = learner_of(PLAIN | {"tf32": allowed})
-        weight = learner.generator.network.conv_last.weight
+        weight = learner.generator.module.conv_last.weight
         weight.register_hook(lambda _: seen.append([switch.allow_tf32 for switch in switches]))
-        learner.step(batch())
+        learner.train_step(batch())
     assert seen == [[True, True], [False, False]]
     assert [switch.allow_tf32 for switch in switches] == before
 
@@ -97,10 +98,10 @@ def test_compiled_networks_give_the_same_gradients_under_the_same_names() -> Non
         "ema": 0.9,
     }
     compiled, plain = learner_of(small | {"compile": True}), learner_of(small)
-    assert compiled.generator.call is not compiled.generator.network
+    assert compiled.generator.forward is not compiled.generator.module
     torch.testing.assert_close(gradients(compiled), gradients(plain), rtol=1e-4, atol=1e-6)
-    assert compiled.state()[0].keys() == plain.state()[0].keys()
-    assert compiled.kept.state_dict().keys() == plain.kept.state_dict().keys()
+    assert state_of(compiled)[0].keys() == state_of(plain)[0].keys()
+    assert compiled.final_network.state_dict().keys() == plain.final_network.state_dict().keys()
 
 
 def test_parts_give_the_gradients_of_the_whole() -> None:
@@ -109,30 +110,32 @@ def test_parts_give_the_gradients_of_the_whole() -> None:
     torch.testing.assert_close(
         gradients(learner_of(whole | {"accumulate": 2})), gradients(learner_of(whole)), rtol=1e-4, atol=1e-6
     )
-    values, wanted = learner_of(whole | {"accumulate": 4}).step(batch()), learner_of(whole).step(batch())
+    values, wanted = learner_of(whole | {"accumulate": 4}).train_step(batch()), learner_of(whole).train_step(batch())
     torch.testing.assert_close(values, wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_relativistic_means_are_those_of_a_part() -> None:
     halves = [{name: column[half] for name, column in batch().items()} for half in (slice(0, 2), slice(2, 4))]
-    each = [learner_of(PLAIN).step(half)["adversarial"] for half in halves]
-    found = learner_of(PLAIN | {"accumulate": 2}).step(batch())["adversarial"]
+    each = [learner_of(PLAIN).train_step(half)["adversarial"] for half in halves]
+    found = learner_of(PLAIN | {"accumulate": 2}).train_step(batch())["adversarial"]
     torch.testing.assert_close(found, (each[0] + each[1]) / 2)
-    assert not torch.equal(found, learner_of(PLAIN).step(batch())["adversarial"])
+    assert not torch.equal(found, learner_of(PLAIN).train_step(batch())["adversarial"])
 
 
 def test_long_gradients_are_cut_each_players_on_its_own() -> None:
     free = learner_of(PLAIN)
-    free.step(batch())
-    lengths = {name: length(player.network) for name, player in free.players().items()}
+    free.train_step(batch())
+    lengths = {name: length(trained.module) for name, trained in free.trained_modules().items()}
     limit = sum(lengths.values()) / 2
     cut = learner_of(PLAIN | {"optimiser": {"clip": limit}})
-    cut.step(batch())
+    cut.train_step(batch())
     assert min(lengths.values()) < limit < max(lengths.values())
-    for name, player in cut.players().items():
-        assert length(player.network) == pytest.approx(min(lengths[name], limit), rel=1e-4)
-        before = lengths[name] / length(player.network)
-        for mine, plain in zip(player.network.parameters(), free.players()[name].network.parameters(), strict=True):
+    for name, trained in cut.trained_modules().items():
+        assert length(trained.module) == pytest.approx(min(lengths[name], limit), rel=1e-4)
+        before = lengths[name] / length(trained.module)
+        for mine, plain in zip(
+            trained.module.parameters(), free.trained_modules()[name].module.parameters(), strict=True
+        ):
             torch.testing.assert_close(mine.grad * before, plain.grad, rtol=1e-4, atol=1e-7)
 
 
@@ -141,21 +144,21 @@ def test_averaged_weights_are_those_computed_by_hand() -> None:
     learner = learner_of(PLAIN | {"ema": 0.9, "optimiser": {"learning_rate": 1e-2}})
     wanted: dict[str, Tensor] = {}
     for step in range(4):
-        learner.step(batch(step))
-        now = copy.deepcopy(learner.generator.network.state_dict())
+        learner.train_step(batch(step))
+        now = copy.deepcopy(learner.generator.module.state_dict())
         wanted = {name: 0.9 * wanted[name] + 0.1 * now[name] for name in now} if wanted else now
-    torch.testing.assert_close(dict(learner.kept.state_dict()), wanted, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(dict(learner.final_network.state_dict()), wanted, rtol=1e-5, atol=1e-7)
 
 
 def moved(optimiser: dict[str, Any], steps: int = 3) -> Iterator[tuple[int, list[nn.Parameter], list[Tensor]]]:
     """Yield the weights and a copy of them, then of each step the gradients with a kernel's decay of 0.1."""
     learner = learner_of(PLAIN | {"optimiser": optimiser, "channels_last": True})
-    weights = list(learner.generator.network.parameters())
+    weights = list(learner.generator.module.parameters())
     before = [weight.detach().clone() for weight in weights]
     yield 0, weights, before
     for step in range(1, steps + 1):
         before = [weight.detach().clone() for weight in weights]
-        learner.step(batch(step))
+        learner.train_step(batch(step))
         yield step, weights, [w.grad + 0.1 * b if w.ndim >= 2 else w.grad for w, b in zip(weights, before, strict=True)]
 
 
@@ -189,29 +192,12 @@ def test_sgd_moves_by_its_velocity(momentum: float) -> None:
 
 def test_a_network_of_kernels_alone_and_its_opposite_learn() -> None:
     for network in (nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2)):
-        for settings in (Optimiser(), Optimiser(type="sgd")):
-            player = Player(network, settings)
-            before = [weight.detach().clone() for weight in player.weights]
+        for settings in map(OptimiserChoice.chosen, ({}, {"type": "sgd"})):
+            trained = TrainedModule(network, settings)
+            before = [weight.detach().clone() for weight in trained.weights]
             network(torch.rand(4, 2)).square().sum().backward()
-            player.move(1e-2, torch.tensor(1.0))
-            assert not any(torch.equal(a, b) for a, b in zip(before, player.weights, strict=True))
-
-
-def test_the_learning_rate_falls_by_a_factor_for_each_milestone() -> None:
-    """WDSR's, as in the authors' code: halved, a fifth, halved, a fifth."""
-    optimiser = pipelines.load(REPOSITORY / "pipelines" / "wdsr_weightmap.yaml").stages["wdsr"].optimiser
-    rates = [optimiser.rate(step) for step in (0, 114_286, 200_000, 257_143, 285_714)]
-    assert rates == pytest.approx([1e-3, 5e-4, 1e-4, 5e-5, 1e-5])
-    for wrong in ({"gamma": [0.5]}, {"gamma": [0.5, 0.2], "every": 3}, {"milestones": [4, 2]}):
-        with pytest.raises(ValueError, match=r"milestones"):
-            Optimiser.model_validate({"milestones": [2, 4], **wrong})
-
-
-def test_the_learning_rate_falls_at_milestones_and_every_so_often_to_its_floor() -> None:
-    falling = Optimiser(learning_rate=1.0, milestones=[3], every=2, gamma=0.5, floor=0.1)
-    assert [falling.rate(step) for step in range(9)] == [1, 1, 0.5, 0.25, 0.125, 0.125, 0.1, 0.1, 0.1]
-    with pytest.raises(ValueError, match=r"floor: 0\.1 is above the learning rate of 0\.01"):
-        Optimiser(learning_rate=1e-2, floor=0.1)
+            trained.update(1e-2, torch.tensor(1.0))
+            assert not any(torch.equal(a, b) for a, b in zip(before, trained.weights, strict=True))
 
 
 def test_impossible_settings_are_refused() -> None:

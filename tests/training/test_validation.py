@@ -21,7 +21,7 @@ from acutance.data import Catalogue, contents
 from acutance.errors import ConfigError, TrainingError
 from acutance.losses.adversarial import discriminator_loss, generator_loss
 from acutance.models.model_file import load_model
-from acutance.training.loop import reports_of, train_stage, validated
+from acutance.training.loop import train_stage, training_reports, validated
 from acutance.training.plan import StagePlan, plan_stages
 from acutance.training.shards import make_shards, shard_sets
 from acutance.training.validate import require_accepted
@@ -119,7 +119,7 @@ def test_a_stage_that_was_killed_is_measured_as_one_that_was_not(tmp_path: Path)
     train_stage(whole)
     for killed_at in (1, 2, 3):  # before the first checkpoint, at it, behind it
         [job] = jobs_in(tmp_path / "data", str(tmp_path / f"killed at {killed_at}"), report_every=1)
-        next(report for report in reports_of(job) if report.step == killed_at)
+        next(report for report in training_reports(job) if report.step == killed_at)
         train_stage(job)
         assert validated(job) == validated(whole)
 
@@ -176,12 +176,12 @@ FROZEN: dict[str, Any] = {
 
 def test_frozen_parts_stay_as_they_are_statistics_included() -> None:
     learner = learner_of(FROZEN)
-    parts = [name for name, _ in learner.generator.network.named_children()]
+    parts = [name for name, _ in learner.generator.module.named_children()]
     first, last = parts[1], parts[-1]
     learner = learner_of({**FROZEN, "frozen": [first]}, frozen=[first])
-    before = {name: tensor.clone() for name, tensor in learner.generator.network.state_dict().items()}
-    learner.step({"hr": torch.rand(4, 3, 32, 32), "class": torch.tensor([[0], [1], [0], [1]])})
-    moved = {name for name, tensor in learner.generator.network.state_dict().items() if not tensor.equal(before[name])}
+    before = {name: tensor.clone() for name, tensor in learner.generator.module.state_dict().items()}
+    learner.train_step({"hr": torch.rand(4, 3, 32, 32), "class": torch.tensor([[0], [1], [0], [1]])})
+    moved = {name for name, tensor in learner.generator.module.state_dict().items() if not tensor.equal(before[name])}
     assert not any(name.startswith(f"{first}.") for name in moved)
     assert any(name.startswith(f"{last}.") for name in moved)
 
@@ -199,33 +199,33 @@ def test_the_generator_is_judged_by_the_discriminator_as_it_is_after_its_step(fo
     settings = {**GAN, "discriminators": {"image": {**GAN["discriminators"]["image"], "form": form}}}
     learner, plain = learner_of(settings), learner_of(settings)
     batch = {"hr": torch.rand(2, 3, 32, 32), "lr": torch.rand(2, 3, 8, 8)}
-    values = learner.step(batch)
+    values = learner.train_step(batch)
 
-    network, judge = plain.generator.network, plain.adversaries["image"].network
+    network, judge = plain.generator.module, plain.discriminators["image"].module
     fake = network(batch["lr"])["image"]
     loss = discriminator_loss(form, judge(batch["hr"]), judge(fake.detach()))
     loss.backward()
-    plain.adversaries["image"].optimiser.step()
+    plain.discriminators["image"].optimiser.step()
     told = generator_loss(form, judge(batch["hr"]), judge(fake))
     (0.2 * (fake - batch["hr"]).abs().mean() + 0.5 * told).backward()
     plain.generator.optimiser.step()
 
     assert values["adversarial"] == pytest.approx(told.item(), rel=1e-5)
     assert values["discriminator_image"] == pytest.approx(loss.item(), rel=1e-5)
-    for mine, theirs in ((learner.generator, network), (learner.adversaries["image"], judge)):
-        for a, b in zip(mine.network.parameters(), theirs.parameters(), strict=True):  # type: ignore[attr-defined]
+    for mine, theirs in ((learner.generator, network), (learner.discriminators["image"], judge)):
+        for a, b in zip(mine.module.parameters(), theirs.parameters(), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=2e-5)
 
 
 def test_a_generator_that_cannot_move_is_counted_though_its_judge_moved() -> None:
     learner = learner_of(GAN)
     batch: dict[str, Tensor] = {"hr": torch.rand(2, 3, 32, 32), "lr": torch.rand(2, 3, 8, 8)}
-    before = {name: tensor.clone() for name, tensor in learner.generator.network.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in learner.generator.module.state_dict().items()}
     learner.objective.terms = tuple(term._replace(weight=math.inf) for term in learner.objective.terms)
     for step in (1, 2):
-        learner.step(batch)
-        assert (learner.in_a_row, learner.skipped) == (step, step)
-    assert all(torch.equal(before[name], t) for name, t in learner.generator.network.state_dict().items())
+        learner.train_step(batch)
+        assert (learner.consecutive_skips, learner.skipped_steps) == (step, step)
+    assert all(torch.equal(before[name], t) for name, t in learner.generator.module.state_dict().items())
 
 
 def test_parts_cannot_be_looked_at_twice() -> None:

@@ -50,8 +50,8 @@ def made(settings: dict[str, Any]) -> Learner:
     """A learner whose discriminators tell pictures apart from the start."""
     learner = learner_of(settings)
     with torch.no_grad():
-        for adversary in learner.adversaries.values():
-            for weight in adversary.network.parameters():
+        for trained in learner.discriminators.values():
+            for weight in trained.module.parameters():
                 weight.mul_(3)
     return learner
 
@@ -59,16 +59,16 @@ def made(settings: dict[str, Any]) -> Learner:
 def weights(taken: Learner) -> dict[str, Tensor]:
     return {
         f"{name}/{key}": tensor.clone(memory_format=torch.contiguous_format)
-        for name, player in taken.players().items()
-        for key, tensor in player.network.state_dict().items()
+        for name, trained in taken.trained_modules().items()
+        for key, tensor in trained.module.state_dict().items()
     }
 
 
 def gradients(taken: Learner) -> dict[str, Tensor]:
     return {
         f"{name}/{key}": weight.grad.clone(memory_format=torch.contiguous_format)
-        for name, player in taken.players().items()
-        for key, weight in player.network.named_parameters()
+        for name, trained in taken.trained_modules().items()
+        for key, weight in trained.module.named_parameters()
     }
 
 
@@ -86,16 +86,16 @@ def work(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     mine, local = made(SETTINGS), made(LOCAL_MEANS)
     for step in range(3):
-        mine.step({name: tensor[rank * 2 : rank * 2 + 2] for name, tensor in batch(step).items()})
+        mine.train_step({name: tensor[rank * 2 : rank * 2 + 2] for name, tensor in batch(step).items()})
     save_file(weights(mine), Path(folder) / f"{rank}.safetensors")
-    local.step({name: tensor[rank * 2 : rank * 2 + 2] for name, tensor in batch(0).items()})
+    local.train_step({name: tensor[rank * 2 : rank * 2 + 2] for name, tensor in batch(0).items()})
     save_file(gradients(local), Path(folder) / f"local-{rank}.safetensors")
 
     broken = batch(3)
     broken["hr"][3] = torch.nan
-    mine.step({name: tensor[rank * 2 : rank * 2 + 2] for name, tensor in broken.items()})
-    assert {"pixel", "plain"} & set(mine.blamed[0]) == set(), "what has a mean over both is not finite on both"
-    assert {"pixel", "plain", "relative"} - set(mine.blamed[1]) == {"plain"}, "the picture is of worker 1"
+    mine.train_step({name: tensor[rank * 2 : rank * 2 + 2] for name, tensor in broken.items()})
+    assert {"pixel", "plain"} & set(mine.nonfinite[0]) == set(), "what has a mean over both is not finite on both"
+    assert {"pixel", "plain", "relative"} - set(mine.nonfinite[1]) == {"plain"}, "the picture is of worker 1"
     after = weights(mine)
     assert all(
         torch.equal(tensor, after[name]) for name, tensor in load_file(Path(folder) / f"{rank}.safetensors").items()
@@ -108,10 +108,10 @@ def test_two_workers_equal_one_with_the_joint_batch(tmp_path: Path) -> None:
     """With relativistic means over both, for three steps; and they skip a step together."""
     mp.spawn(work, (str(tmp_path),), nprocs=2)
     alone = made(SETTINGS)
-    alone.step(batch(0))
+    alone.train_step(batch(0))
     joint = gradients(alone)
     for step in range(1, 3):
-        alone.step(batch(step))
+        alone.train_step(batch(step))
     first, second = (load_file(tmp_path / f"{rank}.safetensors") for rank in range(2))
     torch.testing.assert_close(first, second, rtol=0, atol=0)
     torch.testing.assert_close(first, weights(alone), rtol=0, atol=1e-9)

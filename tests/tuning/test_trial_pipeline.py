@@ -37,9 +37,9 @@ def test_every_seed_of_a_trial_is_one_of_all_that_it_comes_from() -> None:
 def test_a_trial_is_as_long_as_its_campaign_in_all_stages() -> None:
     shared = setup_of()
     shared.pipeline["budget"]["scale"] = 0.5
-    own = Assignment(0, {"stages.gan.steps": 100, "stages.fidelity.optimiser.milestones": [40]}, [200])
+    own = Assignment(0, {"stages.gan.steps": 100, "stages.fidelity.optimiser.schedule.milestones": [40]}, [200])
     pipeline = pipeline_of(shared, own)
-    assert (pipeline.stages["fidelity"].steps, pipeline.stages["fidelity"].optimiser.milestones) == (300, [20])
+    assert (pipeline.stages["fidelity"].steps, pipeline.stages["fidelity"].optimiser.schedule.milestones) == (300, [20])
     assert pipeline.stages["gan"].steps == 50  # half of the row's own
     assert pipeline_of(shared, Assignment(1, {}, [200])).stages["gan"].steps == 200
 

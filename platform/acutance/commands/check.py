@@ -6,7 +6,9 @@ Each check is a function of a part and its settings that returns what is wrong, 
 
 from __future__ import annotations
 
+import copy
 import inspect
+import math
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,12 +25,15 @@ from acutance.config.pipeline.stage import (
     FeatureChoice,
     MaskChoice,
     NetworkChoice,
+    OptimiserChoice,
+    ScheduleChoice,
     TermChoice,
 )
 from acutance.config.schema import Choice
 from acutance.errors import AcutanceError, ConfigError
 from acutance.evaluation.metrics import Metric
 from acutance.models.model_file import load_model, save_model
+from acutance.training.trained_module import TrainedModule
 
 SIZE = (24, 32)
 OTHER_SIZE = (35, 43)
@@ -42,6 +47,8 @@ CHOICES: Mapping[str, type[Choice]] = {
     "mask": MaskChoice,
     "degradation": DegradationChoice,
     "derivation": DerivedColumn,
+    "optimiser": OptimiserChoice,
+    "schedule": ScheduleChoice,
 }
 
 
@@ -108,6 +115,10 @@ def kind_of(part: Any) -> str:
     """
     if isinstance(part, Metric):
         return "metric"
+    if inspect.isclass(part) and issubclass(part, torch.optim.Optimizer):
+        return "optimiser"
+    if inspect.isclass(part) and issubclass(part, torch.optim.lr_scheduler.LRScheduler):
+        return "schedule"
     if inspect.isclass(part) and issubclass(part, nn.Module):
         if hasattr(part, "inputs"):
             return "network"
@@ -116,6 +127,8 @@ def kind_of(part: Any) -> str:
         return "loss" if hasattr(part, "reads") else "discriminator"
     if inspect.isclass(part) and "step" in inspect.signature(part.__call__).parameters:
         return "mask"
+    if callable(part) and {"step", "learning_rate"} <= inspect.signature(part).parameters.keys():
+        return "schedule"
     if callable(part):
         return "degradation" if "seed" in inspect.signature(part).parameters else "derivation"
     raise ConfigError("this is no part that Acutance knows", fix="give --kind; see docs/parts.md")
@@ -332,6 +345,40 @@ def _is_a_column(column: DerivedColumn) -> str:
     return "" if bool(torch.isfinite(both).all()) else "it holds values that are not finite"
 
 
+def _lowers_a_loss(choice: OptimiserChoice) -> str:
+    """It lowers a loss, and goes on from its saved state as if it had not stopped."""
+
+    def steps(trained: TrainedModule, count: int) -> float:
+        loss = torch.zeros(())
+        for _ in range(count):
+            trained.optimiser.zero_grad()
+            loss = (trained.module(picture) - picture.mean()).square().mean()
+            loss.backward()
+            trained.update(choice.learning_rate, torch.ones(()))
+        return float(loss.detach())
+
+    picture = _pictures()
+    layer = nn.Conv2d(3, 1, 3)
+    whole, stopped, resumed = (TrainedModule(copy.deepcopy(layer), choice) for _ in range(3))
+    first, last = steps(whole, 1), steps(whole, 9)
+    steps(stopped, 5)
+    resumed.module.load_state_dict(stopped.module.state_dict())
+    resumed.optimiser.load_state_dict(copy.deepcopy(stopped.optimiser.state_dict()))
+    steps(resumed, 5)
+    if not all(torch.equal(a, b) for a, b in zip(whole.weights, resumed.weights, strict=True)):
+        return "after its state was saved and loaded, it takes other steps"
+    return "" if last < first else f"ten steps at {choice.learning_rate:g} change the loss from {first:g} to {last:g}"
+
+
+def _is_a_schedule(choice: ScheduleChoice) -> str:
+    """It returns a learning rate of 0 or more for every step, whatever was asked before."""
+    rates = [choice.rate(step, 1e-3, 100) for step in range(100)]
+    if bad := [step for step, rate in enumerate(rates) if not (math.isfinite(rate) and rate >= 0)]:
+        return f"the learning rate of step {bad[0]} is {rates[bad[0]]:g}"
+    again = [choice.rate(step, 1e-3, 100) for step in reversed(range(100))]
+    return "" if again[::-1] == rates else "asked again, it returns another learning rate"
+
+
 def _positional(function: Callable[..., Any]) -> list[str]:
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return [name for name, one in inspect.signature(function).parameters.items() if one.kind in kinds]
@@ -361,5 +408,7 @@ CHECKS: Mapping[str, tuple[Callable[[Any], str], ...]] = {
     "mask": (_is_a_share,),
     "degradation": (_is_of_its_seed, _degrades_pictures),
     "derivation": (_is_a_column,),
+    "optimiser": (_lowers_a_loss,),
+    "schedule": (_is_a_schedule,),
     "metric": (_measures,),
 }  # fmt: skip

@@ -26,8 +26,10 @@ class Follows:
     scaled: Callable[[Any, float], Any]
 
 
-IN_STEPS = Follows(lambda steps, factor: max(1, round(steps * factor)) if steps else 0)
-"""Of a number of steps; 1 at least where there was any."""
+IN_STEPS = Follows(
+    lambda steps, factor: steps if isinstance(steps, float) else max(1, round(steps * factor)) if steps else 0
+)
+"""Of a number of steps; at least 1 unless it was 0. A share of all steps, such as 0.5, stays as it is."""
 
 PER_STEP = Follows(lambda share, factor: share ** (1 / factor))
 """Of the share that is left after a step: after `factor` times as many steps there is as much left."""

@@ -6,6 +6,7 @@ callable's own parameters. Nothing is described twice: the constructor's signatu
 
 from __future__ import annotations
 
+import collections.abc
 import copy
 import inspect
 import types
@@ -57,7 +58,9 @@ class Choice(Strict):
     kind: ClassVar[str] = ""
     """The kind of part, of `parts.names.PARTS`."""
     given: ClassVar[tuple[str, ...]] = ()
-    """Keyword-only parameters that whoever calls the part gives, not the file."""
+    """Parameters that whoever calls the part gives, not the file."""
+    positional: ClassVar[bool] = False
+    """Whether parameters that are not keyword-only are settings as well; in torch's classes they are."""
     module: ClassVar[Any] = str
     """How a file gives a parameter that is a network."""
     parameters: ClassVar[tuple[str, ...]] = ()
@@ -135,9 +138,15 @@ def _unpickled(base: type[Choice], content: Any, _: tuple[Any, ...]) -> Choice:
 @cache
 def _settings_of(base: type[Choice], name: str, part: Any) -> Any:
     function = part.__init__ if inspect.isclass(part) else part
-    hints = typing.get_type_hints(function, include_extras=True)
-    keywords = [p for p in inspect.signature(part).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    parameters = [p for p in keywords if p.name not in base.given]
+    # Torch imports the names of some types for type checkers alone.
+    known = vars(collections.abc) | getattr(inspect.unwrap(function), "__globals__", {})
+    hints = typing.get_type_hints(function, known, include_extras=True)
+    taken_kinds = {inspect.Parameter.KEYWORD_ONLY} | (
+        {inspect.Parameter.POSITIONAL_OR_KEYWORD} if base.positional else set()
+    )
+    parameters = [
+        p for p in inspect.signature(part).parameters.values() if p.kind in taken_kinds and p.name not in base.given
+    ]
     if untyped := [p.name for p in parameters if p.name not in hints]:
         raise ConfigError(
             f"{name}: its parameter {untyped[0]!r} has no type", fix="annotate it, such as `width: int = 64`"
@@ -155,11 +164,16 @@ def _settings_of(base: type[Choice], name: str, part: Any) -> Any:
 
 
 def _settings_type(hint: Any, module: Any) -> Any:
+    """Return the type of a setting: networks as `module`; numbers only, where a tensor would be taken, too."""
+    origin, inside = typing.get_origin(hint), typing.get_args(hint)
     if inspect.isclass(hint) and "torch.nn.modules.module" in (one.__module__ for one in hint.__mro__):
         return module
-    if typing.get_origin(hint) in (Union, types.UnionType):
-        return Union[tuple(_settings_type(part, module) for part in typing.get_args(hint))]  # noqa: UP007
-    return hint
+    if origin in (Union, types.UnionType):
+        kept = [_settings_type(part, module) for part in inside if getattr(part, "__module__", "") != "torch"]
+        return Union[tuple(kept)]  # noqa: UP007
+    if origin is tuple and Ellipsis not in inside:
+        return tuple[tuple(_settings_type(part, module) for part in inside)]  # type: ignore[misc]
+    return list[inside[0]] if origin is collections.abc.Iterable else hint  # type: ignore[valid-type]
 
 
 def _with_nearest_keys(error: pydantic.ValidationError, settings: type[BaseModel]) -> pydantic.ValidationError:

@@ -95,6 +95,29 @@ class Derivation(Protocol):
         ...
 
 
+class Optimiser(Protocol):
+    """A class that is used as those of `torch.optim`: a `torch.optim.Optimizer` whose settings have types.
+
+    Its `state_dict` holds tensors, or None, for each parameter; a resumed run goes on from it bit by bit.
+    """
+
+    def __init__(self, params: Any, lr: float, **settings: Any) -> None:
+        """Take parameter groups, the learning rate, and the settings of the file."""
+        ...
+
+    def step(self) -> Any:
+        """Change the parameters by their gradients and by `lr` of their groups."""
+        ...
+
+
+class Schedule(Protocol):
+    """A pure function of the step; or a class that is used as those of `torch.optim.lr_scheduler`."""
+
+    def __call__(self, step: int, learning_rate: float, steps: int, **settings: Any) -> float:
+        """Return the learning rate of a step, counted from 0, in a training of so many steps."""
+        ...
+
+
 PROTOCOLS: Mapping[str, type] = {
     "network": Network,
     "discriminator": Discriminator,
@@ -103,5 +126,7 @@ PROTOCOLS: Mapping[str, type] = {
     "mask": Mask,
     "degradation": Degradation,
     "derivation": Derivation,
+    "optimiser": Optimiser,
+    "schedule": Schedule,
 }
 """By kind of part. A metric is a record: `evaluation.metrics.Metric`."""

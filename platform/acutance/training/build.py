@@ -1,4 +1,4 @@
-"""From a stage job to a learner: networks, warm starts, feature networks, objective."""
+"""From a stage's plan to a learner: networks, the weights they start from, feature networks, objective."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ from acutance.training.plan import StagePlan, checksum, trunk_file
 from acutance.weights import find_weights
 
 
-def build_learner(job: StagePlan, device: str) -> Learner:
-    """Return a learner at step 0; the same job gives the same weights in every process.
+def build_learner(plan: StagePlan, device: str) -> Learner:
+    """Return a learner at step 0; the same plan gives the same weights in every process.
 
     Raises:
-        ConfigError: when a warm start names a part the network does not have, or nothing here can compile.
-        ModelError: when a warm start's weights do not fit.
-        WeightsError: when published weights are not here, or are not those of the machine that planned it.
+        ConfigError: when `init` or `frozen` names a part that the network does not have, or no compiler is installed.
+        ModelError: when weights to start from do not fit.
+        WeightsError: when published weights are missing, or differ from those of the machine that made the plan.
     """
-    stage = job.stage
+    stage = plan.stage
     if stage.compile and (lacking := missing_compiler(device)):
         raise ConfigError(
             f"compile: true needs a compiler, and {lacking}",
-            where=f"stages.{job.name}.compile",
+            where=f"stages.{plan.name}.compile",
             fix="install one on every node (Debian: apt-get install g++), or set it to false",
         )
-    seed_everything(job.key, 0)
+    seed_everything(plan.key, 0)
     network: nn.Module = stage.network.part(**stage.network.arguments())
     if file := trunk_file(stage):
-        network.fill(_as_planned(file, job))  # type: ignore[operator]
+        network.fill(_as_planned(file, plan))  # type: ignore[operator]
     for part, source in stage.network.init.items():
-        start_from(network, part, _located(source, job), job.name)
+        start_from(network, part, _located(source, plan), plan.name)
     for part in stage.frozen:
-        _part_of(network, part, f"stages.{job.name}.frozen").requires_grad_(False)
+        _part_of(network, part, f"stages.{plan.name}.frozen").requires_grad_(False)
     discriminators = {
         name: d.network.part(**d.network.arguments()).to(device) for name, d in stage.discriminators.items()
     }
-    return Learner(stage, network.to(device), _objective(stage, job).to(device), discriminators, margin=job.margin)
+    return Learner(stage, network.to(device), _objective(stage, plan).to(device), discriminators, margin=plan.margin)
 
 
 def start_from(network: nn.Module, part: str, source: str, stage: str) -> None:
@@ -86,39 +86,44 @@ def seed_everything(seed: int, *more: int) -> None:
     torch.manual_seed(mixed)
 
 
-def _objective(stage: Stage, job: StagePlan) -> Objective:
+def _objective(stage: Stage, plan: StagePlan) -> Objective:
     terms = []
     for settings in stage.objective:
-        looked = {argument: _looked_through(network, job) for argument, (network, _) in settings.feature_taps().items()}
-        term = settings.part(**settings.arguments() | looked)
+        frozen = {
+            argument: _feature_network(network, plan) for argument, (network, _) in settings.feature_taps().items()
+        }
+        term = settings.part(**settings.arguments() | frozen)
         mask = settings.mask.part(**settings.mask.arguments()) if settings.mask else None
         terms.append((settings.name, term, settings.on, settings.weight, mask))
     return Objective(terms)
 
 
-def _looked_through(network: Choice | str, job: StagePlan) -> nn.Module:
-    """Return the network of a finished stage, or a feature network; of one without weights the seed decides."""
+def _feature_network(network: Choice | str, plan: StagePlan) -> nn.Module:
+    """Return the network whose features a term compares: that of a finished stage, or a feature network.
+
+    One without published weights is drawn from the seed.
+    """
     if isinstance(network, str):
-        features, _ = load_model(_located(network, job))
+        features, _ = load_model(_located(network, plan))
         return features
     built = network.part(**network.arguments())
     if network.weights == "published":  # type: ignore[attr-defined]
-        built.fill(_as_planned(built.file, job))
+        built.fill(_as_planned(built.file, plan))
     return built
 
 
-def _located(source: str, job: StagePlan) -> str:
-    """Return where what a stage starts from or looks through lies: a model, or a file among the weights."""
-    return str(_as_planned(source, job)) if source in job.weights else job.sources[source]
+def _located(source: str, plan: StagePlan) -> str:
+    """Return the path of a model file, or of a file in the weights folder, by the name that the stage gives it."""
+    return str(_as_planned(source, plan)) if source in plan.weights else plan.sources[source]
 
 
-def _as_planned(file: str, job: StagePlan) -> Path:
-    """Return where a file among the weights lies, when it is the one of the machine that planned the job."""
+def _as_planned(file: str, plan: StagePlan) -> Path:
+    """Return where a file among the weights lies, when it is the one of the machine that planned the plan."""
     path = find_weights(file)
-    if checksum(path) != job.weights[file]:
+    if checksum(path) != plan.weights[file]:
         raise WeightsError(
-            "this is another file than the one that this stage was planned with",
+            "this file differs from the one that this stage was planned with",
             where=str(path),
-            fix="have the same file on all machines",
+            fix="put the same file on all machines",
         )
     return path

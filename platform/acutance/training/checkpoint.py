@@ -1,43 +1,50 @@
-"""Checkpoints: one safetensors file with everything a run needs to go on exactly; nothing pickled.
+"""Checkpoints: one safetensors file with everything a run needs to go on exactly; nothing is pickled.
 
 Names are `step-00000100.safetensors`. A file is written whole or not at all, with the check sum of its bytes, so the
-newest one is always good; a damaged one (a disk's fault) is an error, not a silent return to an older state.
+newest one is always good. A damaged one (a disk's fault) is an error, not a silent return to an older state.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor
 
 from acutance import storage
 from acutance.errors import DamagedError, TrainingError
 from acutance.storage.checksum import described, description_of, sealed
 from acutance.training.learner import Learner
 from acutance.training.plan import StagePlan
+from acutance.training.state import State, load_state, state_of
 
-KEPT = 2
-"""How many of the newest checkpoints stay."""
+NEWEST = 2
+"""How many of the newest checkpoints are kept."""
 
 
-def write(folder: str, learner: Learner, fingerprint: str) -> str:
-    """Write a checkpoint and delete all but the newest; return its URI."""
-    tensors, values = learner.state()
+def write(folder: str, learner: Learner, fingerprint: str) -> None:
+    """Write a checkpoint, and delete all but the newest."""
+    tensors, values = state_of(learner)
     content = save(
         {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()},
         metadata=described({"fingerprint": fingerprint, **values}),
     )
-    uri = storage.join(folder, f"step-{learner.taken:08d}.safetensors")
+    uri = storage.join(folder, f"step-{learner.steps_done:08d}.safetensors")
     storage.write_bytes(uri, sealed(content))
-    for name in storage.names(folder)[:-KEPT]:
+    keep_newest(folder, NEWEST)
+
+
+def keep_newest(folder: str, count: int) -> None:
+    """Delete all checkpoints but the newest `count`."""
+    for name in storage.names(folder)[:-count]:
         storage.delete(storage.join(folder, name))
-    return uri
 
 
-def resume(folder: str, learner: Learner, fingerprint: str, device: str) -> bool:
-    """Load the newest checkpoint, where there is one; tell whether there was.
+def step_of(name: str) -> int:
+    """Return how many steps had been taken when a checkpoint was written, from its file's name."""
+    return int(name.removeprefix("step-").removesuffix(".safetensors"))
+
+
+def load_newest(folder: str, learner: Learner, fingerprint: str, device: str) -> bool:
+    """Load the newest checkpoint of a folder; return whether there is one.
 
     Raises:
         TrainingError: when it is damaged or belongs to other settings.
@@ -46,39 +53,29 @@ def resume(folder: str, learner: Learner, fingerprint: str, device: str) -> bool
     if not names:
         return False
     uri = storage.join(folder, names[-1])
-    tensors, values = _read(uri, device)
-    if values["fingerprint"] != fingerprint:
+    state = _read(uri, device)
+    if state[1]["fingerprint"] != fingerprint:
         raise TrainingError("this checkpoint belongs to other settings", where=uri, fix="delete its folder")
-    learner.load_state(tensors, values)
+    load_state(learner, state)
     return True
 
 
-def begin(job: StagePlan, learner: Learner, device: str) -> None:
-    """Bring a fresh learner to where its training begins: to its first step, or to where another one came."""
-    if job.begins_at:
-        take_up(job.begins_at, learner, device)
-    elif job.continues:
-        go_on_from(job.continues, learner, device)
-
-
-def take_up(uri: str, learner: Learner, device: str) -> None:
-    """Load a checkpoint of another training whose steps so far were the same.
+def load_origin(plan: StagePlan, learner: Learner, device: str) -> None:
+    """Load the checkpoint of another training into a fresh learner, if the plan says that it goes on from one.
 
     Raises:
-        TrainingError: when it is damaged.
+        TrainingError: when that checkpoint is missing or damaged.
     """
-    learner.load_state(*_read(uri, device))
+    if plan.begins_at:
+        load_state(learner, _read(plan.begins_at, device))
+    elif plan.continues:
+        load_with_own_settings(plan.continues, learner, device)
 
 
-def step_of(name: str) -> int:
-    """Return at which step a checkpoint was written, from its file's name."""
-    return int(name.removeprefix("step-").removesuffix(".safetensors"))
+def load_with_own_settings(folder: str, learner: Learner, device: str) -> None:
+    """Load the newest checkpoint of another training of the same networks; optimisers keep their own settings.
 
-
-def go_on_from(folder: str, learner: Learner, device: str) -> None:
-    """Load the newest checkpoint of another job with the same networks; the optimisers keep their own settings.
-
-    One that was of another type there begins afresh.
+    An optimiser that was of another type there starts without a state.
 
     Raises:
         TrainingError: when there is none, or it is damaged.
@@ -86,15 +83,17 @@ def go_on_from(folder: str, learner: Learner, device: str) -> None:
     names = storage.names(folder)
     if not names:
         raise TrainingError("there is no checkpoint to go on from", where=folder, fix="train that one again")
-    own = {name: player.optimiser.state_dict()["param_groups"] for name, player in learner.players().items()}
+    groups = {
+        name: trained.optimiser.state_dict()["param_groups"] for name, trained in learner.trained_modules().items()
+    }
     tensors, values = _read(storage.join(folder, names[-1]), device)
-    for name, (group, *_) in own.items():
+    for name, (group, *_) in groups.items():
         if group.keys() != values["optimisers"][name][0].keys():
             tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(f"{name}/optimiser/")}
-    learner.load_state(tensors, {**values, "optimisers": own, "in_a_row": 0, "returns": 0})
+    load_state(learner, (tensors, {**values, "optimisers": groups, "consecutive_skips": 0, "rollbacks": 0}))
 
 
-def _read(uri: str, device: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read(uri: str, device: str) -> State:
     content = storage.read_bytes(uri)
     try:
         values = description_of(content, uri)

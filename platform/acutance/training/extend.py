@@ -12,7 +12,6 @@ from dataclasses import replace
 
 from acutance import storage
 from acutance.config.pipeline import Stage
-from acutance.config.pipeline.stage import Optimiser
 from acutance.errors import DamagedError
 from acutance.training import checkpoint
 from acutance.training.plan import StagePlan, lease_of
@@ -52,18 +51,15 @@ def _checkpoints(job: StagePlan, root: str, folder: str) -> Iterator[tuple[int, 
         if other.folder == job.folder or not steps or under_way:
             continue
         for step, file in steps.items():
-            if step < mine.steps and all(_same_rates(*pair, step) for pair in _optimisers(mine, theirs)):
+            if step < mine.steps and _same_rates(mine, theirs, step):
                 yield step, storage.join(other.checkpoints, file)
 
 
-def _optimisers(one: Stage, other: Stage) -> list[tuple[Optimiser, Optimiser]]:
-    judges = [(one.discriminators[name].optimiser, other.discriminators[name].optimiser) for name in one.discriminators]
-    return [(one.optimiser, other.optimiser), *((a or one.optimiser, b or other.optimiser) for a, b in judges)]
-
-
-def _same_rates(one: Optimiser, other: Optimiser, steps: int) -> bool:
-    """Tell whether two learning rates are the same in each of the first steps; they change at few of them."""
-    changes = {0, *one.milestones, *other.milestones}
-    for every in filter(None, (one.every, other.every)):
-        changes |= set(range(0, steps, every))
-    return all(one.rate(step) == other.rate(step) for step in changes if step < steps)
+def _same_rates(one: Stage, other: Stage, steps: int) -> bool:
+    """Return whether all learning rates of two trainings are the same in each of the first steps."""
+    pairs = zip(one.optimisers().values(), other.optimisers().values(), strict=True)
+    return all(
+        (a == b and one.steps == other.steps)
+        or all(a.rate(step, one.steps) == b.rate(step, other.steps) for step in range(steps))
+        for a, b in pairs
+    )

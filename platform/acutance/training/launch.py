@@ -1,4 +1,4 @@
-"""Stages under Ray Train: groups of workers train them, and start again when one of them dies."""
+"""Trains stages under Ray Train: groups of workers, which start again when one of them dies."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ from acutance.storage.leftovers import free_folders, owned_name
 from acutance.training import process_group
 from acutance.training.learner import Learner
 from acutance.training.loop import Losses, Tracker, train_stage
-from acutance.training.messages import OnProgress, open_board, relayed
+from acutance.training.messages import OnProgress, open_messages, shown
 from acutance.training.plan import StagePlan
 
 RESTARTS = 5
-"""How many times in a row workers may start again without having reached another checkpoint."""
+"""How often in a row workers may start again without reaching another checkpoint."""
 
 
 class StageRun(Tracker, Protocol):
-    """Where a stage's losses go, from the beginning of its training to its end."""
+    """Records a stage's losses from the start of its training to its end."""
 
     def begin(self) -> None:
-        """Take note that the training begins."""
+        """Record that the training starts."""
 
 
 class _Backend(_TorchBackend):
-    """Ray's own, but workers enter their process group as those of trials do: by `process_group.enter`."""
+    """Ray's backend, but workers join their process group as those of trials do: by `process_group.enter`."""
 
     def on_start(self, worker_group: Any, backend_config: Any) -> None:
-        """Leave it to `_work`, whose errors reach the user."""
+        """Do nothing: `_work` joins the group, and its errors reach the user."""
 
 
 class _Distributed(TorchConfig):
@@ -59,141 +59,143 @@ class _Distributed(TorchConfig):
 
 
 def train(
-    jobs: list[StagePlan],
+    plans: list[StagePlan],
     compute: Compute,
     root: str,
     *,
     trackers: Mapping[str, StageRun] | None = None,
     on_progress: OnProgress | None = None,
 ) -> None:
-    """Train stages on groups of Ray Train workers; finished ones are passed over.
+    """Train stages on groups of Ray Train workers; finished stages are skipped.
 
-    The caller has connected to Ray. Where the cluster has room for several groups, stages that do not wait for one
-    another train at the same time; otherwise they are trained in order, by one group where it is as large for all. A
-    worker that is killed makes its group start again, and the stage goes on from its newest checkpoint with the very
-    batches it would have seen.
+    The caller has connected to Ray. If the cluster has room for several groups, stages that do not depend on each other
+    are trained at the same time. Otherwise they are trained in order; stages with equally many workers in a row share
+    one group. When a worker is killed, its group starts again, and the stage goes on from its newest checkpoint with
+    exactly the batches that it would have seen.
 
     Args:
         root: URI of the storage root, the same on every node.
-        trackers: stage name -> where its losses go, of worker 0 alone.
+        trackers: stage name -> records its losses; worker 0 uses it.
         on_progress: called in this process with (stage, step, newest losses).
 
     Raises:
         AcutanceError: the error of a worker, as it was raised there.
-        ConfigError: when the cluster has no room for the workers and their GPUs, and cannot get it.
+        ConfigError: when the cluster has no room for the workers and their GPUs, and cannot grow.
         TrainingError: when workers keep dying.
     """
-    jobs = [job for job in jobs if not job.done()]
-    if not jobs:
+    plans = [plan for plan in plans if not plan.done()]
+    if not plans:
         return
-    jobs, gpus = _placed(jobs, compute)
+    plans, gpus = _placed(plans, compute)
 
-    def together(group: list[StagePlan]) -> None:
-        for workers, alike in groupby(group, key=lambda job: job.workers):
-            _train_together(list(alike), _of(compute, workers), gpus, root, trackers or {}, on_progress)
+    def train_in_order(group: list[StagePlan]) -> None:
+        for workers, same_size in groupby(group, key=lambda plan: plan.workers):
+            _train_on_one_group(
+                list(same_size), _with_workers(compute, workers), gpus, root, trackers or {}, on_progress
+            )
 
-    at_once = _groups(_of(compute, max(job.workers for job in jobs)), gpus)
-    if at_once > 1 and any(not upstream_of(job, jobs) for job in jobs[1:]):
-        _side_by_side(jobs, at_once, lambda job: together([job]))
+    groups = _groups(_with_workers(compute, max(plan.workers for plan in plans)), gpus)
+    if groups > 1 and any(not upstream_of(plan, plans) for plan in plans[1:]):
+        _side_by_side(plans, groups, lambda plan: train_in_order([plan]))
     else:
-        together(jobs)
+        train_in_order(plans)
 
 
-def _placed(jobs: list[StagePlan], compute: Compute) -> tuple[list[StagePlan], float]:
-    """Return the jobs with as many workers as the cluster can come to have room for, and the GPUs of each worker.
+def _placed(plans: list[StagePlan], compute: Compute) -> tuple[list[StagePlan], float]:
+    """Return the plans with as many workers as the cluster has, or can get, room for; and the GPUs of each worker.
 
-    `compute.workers` is the most that train a stage. With `gpus: auto` a stage that does not say its own number takes
-    fewer where there are fewer GPUs, or CPUs; that is said.
+    `compute.workers` is the largest number of workers. With `gpus: auto` a stage without a number of its own gets fewer
+    workers when the cluster has fewer GPUs or CPUs; a message says so.
 
     Raises:
-        ConfigError: when there is no room for what was asked for.
+        ConfigError: when there is no room for the workers.
     """
-    there = capacity()
-    room = there.room({"CPU": compute.cpus_per_worker, "GPU": wanted(compute.gpus, there)})
+    cluster = capacity()
+    room = cluster.room({"CPU": compute.cpus_per_worker, "GPU": wanted(compute.gpus, cluster)})
     if compute.gpus == "auto" and room:
-        jobs = [_within(job, room) for job in jobs]
+        plans = [_within(plan, room) for plan in plans]
     gpus = gpus_for(
         compute.gpus,
-        workers=max(job.workers for job in jobs),
+        workers=max(plan.workers for plan in plans),
         cpus=compute.cpus_per_worker,
         setting="compute.gpus",
         what="training",
-        there=there,
+        there=cluster,
     )
-    return jobs, gpus
+    return plans, gpus
 
 
-def _within(job: StagePlan, room: int) -> StagePlan:
-    if job.workers <= room or job.stage.workers:
-        return job
-    workers = max(n for n in job.stage.shares() if n <= room)
-    say(f"{job.name} is trained by {workers} of {job.workers} workers: the cluster has no room for more")
-    return replace(job, workers=workers)
+def _within(plan: StagePlan, room: int) -> StagePlan:
+    if plan.workers <= room or plan.stage.workers:
+        return plan
+    workers = max(n for n in plan.stage.shares() if n <= room)
+    say(f"{plan.name} is trained by {workers} of {plan.workers} workers: the cluster has no room for more")
+    return replace(plan, workers=workers)
 
 
-def _of(compute: Compute, workers: int) -> Compute:
+def _with_workers(compute: Compute, workers: int) -> Compute:
     return compute.model_copy(update={"workers": workers})
 
 
-def upstream_of(job: StagePlan, jobs: Iterable[StagePlan]) -> set[str]:
-    """Return which of the jobs a stage waits for."""
-    needed = {other.name for other in jobs if other.model in job.sources.values()}
-    return needed | {other.name for other in jobs if other.name in job.stage.needs}
+def upstream_of(plan: StagePlan, plans: Iterable[StagePlan]) -> set[str]:
+    """Return the names of the stages that must be finished before this one."""
+    needed = {other.name for other in plans if other.model in plan.sources.values()}
+    return needed | {other.name for other in plans if other.name in plan.stage.needs}
 
 
-def _side_by_side(jobs: list[StagePlan], at_once: int, train_one: Callable[[StagePlan], None]) -> None:
-    """Train each stage in a thread as soon as those it waits for are done; the first error ends it all.
+def _side_by_side(plans: list[StagePlan], groups: int, train_one: Callable[[StagePlan], None]) -> None:
+    """Train each stage in a thread as soon as the stages that it depends on are done; the first error ends all.
 
-    The threads end with the connection to Ray, so that neither an error nor Ctrl-C waits for the others.
+    The threads end with the connection to Ray, so neither an error nor Ctrl-C waits for the other stages.
     """
     ended: queue.SimpleQueue[tuple[StagePlan, BaseException | None]] = queue.SimpleQueue()
 
-    def work(job: StagePlan) -> None:
+    def work(plan: StagePlan) -> None:
         try:
-            train_one(job)
+            train_one(plan)
         except BaseException as error:
-            ended.put((job, error))
+            ended.put((plan, error))
         else:
-            ended.put((job, None))
+            ended.put((plan, None))
 
-    waiting, running = list(jobs), 0
+    waiting, running = list(plans), 0
     while waiting or running:
-        left = [*waiting, *(job for job in jobs if job not in waiting and not job.done())]
-        for job in [job for job in waiting if not upstream_of(job, left)][: at_once - running]:
-            waiting.remove(job)
+        unfinished = [*waiting, *(plan for plan in plans if plan not in waiting and not plan.done())]
+        for plan in [plan for plan in waiting if not upstream_of(plan, unfinished)][: groups - running]:
+            waiting.remove(plan)
             running += 1
-            threading.Thread(target=work, args=(job,), name=f"train {job.name}", daemon=True).start()
+            threading.Thread(target=work, args=(plan,), name=f"train {plan.name}", daemon=True).start()
         _, error = ended.get()
         running -= 1
         if error:
             raise error
 
 
-def _train_together(
-    jobs: list[StagePlan],
+def _train_on_one_group(
+    plans: list[StagePlan],
     compute: Compute,
     gpus: float,
     root: str,
     trackers: Mapping[str, StageRun],
     on_progress: OnProgress | None,
 ) -> None:
-    """Train stages in order on one group of workers; where Ray loses the process that leads them, it gets another."""
-    board = open_board()
+    """Train stages in order on one group of workers; if Ray loses its controller process, start another one."""
+    messages = open_messages()
     threads = compute.cpus_per_worker
-    settings = {"jobs": jobs, "trackers": dict(trackers), "board": board, "gpus": gpus, "threads": threads}
-    with relayed(board, on_progress):
+    settings = {"plans": plans, "trackers": dict(trackers), "messages": messages, "gpus": gpus, "threads": threads}
+    with shown(messages, on_progress):
         for lost in range(RESTARTS + 1):
             try:
                 _fit(settings, compute, gpus, root)
                 break
             except RayActorError as error:
                 if lost == RESTARTS:
-                    raise _reason(board, error) from error
-                reason = process_group.last_words(error)
-                say(f"Ray lost the process that leads the training; another one goes on: {reason}")
+                    raise _reason(messages, error) from error
+                reason = process_group.last_line(error)
+                say(f"Ray lost the process that controls the training; another one goes on: {reason}")
             except Exception as error:
-                raise _reason(board, error) from error
-    failure = ray.get(board.why.remote())
+                raise _reason(messages, error) from error
+    failure = ray.get(messages.get_error.remote())
     if failure is not None:
         raise failure
 
@@ -211,8 +213,8 @@ def _fit(settings: dict[str, Any], compute: Compute, gpus: float, root: str) -> 
         scaling_config=ray.train.ScalingConfig(
             num_workers=compute.workers, use_gpu=bool(gpus), resources_per_worker=resources
         ),
-        # Checkpoints are ours: Ray would count one only some time after it was reported. The run's name is new each
-        # time, because Ray takes up an old run of the same name by itself. Starts are counted by the board.
+        # Checkpoints are ours: Ray counts one only some time after it was reported. The run's name is new each time,
+        # because Ray resumes an old run of the same name by itself. `Messages` counts the starts.
         run_config=ray.train.RunConfig(
             name=name,
             storage_path=scratch if storage.is_remote(scratch) else str(Path(scratch).absolute()),
@@ -226,83 +228,83 @@ def _fit(settings: dict[str, Any], compute: Compute, gpus: float, root: str) -> 
 
 
 def _work(config: dict[str, Any]) -> None:
-    """What each worker does."""
+    """Runs in each worker."""
     torch.set_num_threads(config["threads"])
-    board = config["board"]
-    say_through(board.note.remote)
-    if ray.get(board.why.remote()) is not None:
-        return  # the group was started again after an error that would come again
+    messages = config["messages"]
+    say_through(messages.add_text.remote)
+    if ray.get(messages.get_error.remote()) is not None:
+        return  # the group was started again after an error that a restart does not cure
     try:
-        _train_all(config, board)
+        _train_all(config, messages)
     except Exception as error:
         known = complaint_of(error) if isinstance(error, OSError) else error
         if isinstance(known, AcutanceError):
-            # Raised as well as posted: the other workers wait for this one and must be ended.
-            ray.get(board.fail.remote(known))
+            # Raised as well as sent: the other workers wait for this one, and Ray must end them.
+            ray.get(messages.set_error.remote(known))
             raise known from error
         if not process_group.is_loss(error):
-            ray.get(board.stumbled.remote(process_group.last_words(error)))
+            ray.get(messages.set_restart_reason.remote(process_group.last_line(error)))
         raise
 
 
-def _train_all(config: dict[str, Any], board: Any) -> None:
+def _train_all(config: dict[str, Any], messages: Any) -> None:
     silence_libraries()
     context, gpus = ray.train.get_context(), config["gpus"]
     rank, world = context.get_world_rank(), context.get_world_size()
     if rank == 0:
-        _count_starts(config["jobs"], board)
+        _count_starts(config["plans"], messages)
     address = broadcast_from_rank_zero(process_group.open_address() if rank == 0 else None)
     device = process_group.enter(address, rank, world, gpus)
     devices = process_group.device_names(gpus, world)
     if rank == 0:
-        board.note.remote(f"training: {process_group.described(devices, gpus)}")
-    for job in config["jobs"]:
+        messages.add_text.remote(f"training: {process_group.described(devices, gpus)}")
+    for plan in config["plans"]:
 
-        def report(step: int, losses: Losses, _: Learner, name: str = job.name) -> None:
+        def report(step: int, losses: Losses, _: Learner, name: str = plan.name) -> None:
             if rank == 0:
-                board.post.remote(name, step, losses)
+                messages.add_progress.remote(name, step, losses)
 
-        tracker = config["trackers"].get(job.name) if rank == 0 and not job.done() else None
+        tracker = config["trackers"].get(plan.name) if rank == 0 and not plan.done() else None
         if tracker:
             tracker.begin()
-        train_stage(job, tracker=tracker, device=device, on_report=report, on_skip=board.note.remote)
+        train_stage(plan, tracker=tracker, device=device, on_report=report, on_skip=messages.add_text.remote)
         if tracker:
             tracker.close()
 
 
-def _count_starts(jobs: list[StagePlan], board: Any) -> None:
-    """Give up where workers start again and again and reach no checkpoint; what is reached in between is not counted.
+def _count_starts(plans: list[StagePlan], messages: Any) -> None:
+    """Give up when workers start again and again without reaching another checkpoint.
 
     Raises:
-        TrainingError: saying why they started again the last time.
+        TrainingError: with the reason of the last restart.
     """
-    kept = [("done" if job.done() else "".join(storage.names(job.checkpoints)[-1:])) for job in jobs]
-    starts, why = ray.get(board.begun.remote("/".join(kept)))
+    reached = [("done" if plan.done() else "".join(storage.names(plan.checkpoints)[-1:])) for plan in plans]
+    starts, reason = ray.get(messages.count_start.remote("/".join(reached)))
     if starts > RESTARTS:
         raise TrainingError(
-            f"workers failed {starts} times in a row before the next checkpoint: {why or 'they were lost'}",
+            f"workers failed {starts} times in a row before the next checkpoint: {reason or 'they were lost'}",
             fix="run the same command again to go on from the last checkpoint; ACUTANCE_DEBUG=1 shows Ray's logs",
         )
 
 
-def _reason(board: Any, error: Exception) -> AcutanceError:
-    """Return what ended a training in our words: the first error of a worker, or what of Ray was lost."""
+def _reason(messages: Any, error: Exception) -> AcutanceError:
+    """Return the error for the user: the first error of a worker, or which process Ray lost."""
     with contextlib.suppress(Exception):
-        failure = ray.get(board.why.remote(), timeout=5)
+        failure = ray.get(messages.get_error.remote(), timeout=5)
         if failure is not None:
             return failure
     found = process_group.cause(error.worker_failures.values()) if isinstance(error, WorkerGroupError) else error
     if isinstance(found, AcutanceError):
         return found
-    what = f"training stopped: {process_group.last_words(found)}"
+    what = f"training stopped: {process_group.last_line(found)}"
     if isinstance(found, RayActorError):
-        what = f"training stopped: Ray lost the process that led it: {process_group.last_words(found)}"
+        what = f"training stopped: Ray lost the process that controlled it: {process_group.last_line(found)}"
     return TrainingError(
         what, fix="run the same command again to go on from the last checkpoint; ACUTANCE_DEBUG=1 shows Ray's logs"
     )
 
 
 def _groups(compute: Compute, gpus: float) -> int:
-    """Return how many groups of workers the nodes that are alive have room for; at least one, which is waited for."""
+    """Return how many groups of workers fit on the nodes that are alive; at least 1, since Ray waits for room."""
     bundle = {"CPU": compute.cpus_per_worker, "GPU": gpus}
     return max(1, Capacity(alive()).room_now(bundle) // compute.workers)

@@ -1,14 +1,23 @@
-"""The one training step: five papers, one function.
+"""The training step. Every stage of every paper is trained by this one.
 
-A learner holds a network, its averaged copy, its discriminators and one optimiser each. All gradients of a step are
-taken before anything moves: the generator and a discriminator look at the same pictures through the same weights, so
-they share the two passes of the discriminator. Gradients are averaged over the workers by one all-reduce instead of by
-DistributedDataParallel, whose hooks allow neither several passes through a network nor gradients of a part of the
-graph; a fixed order of summation keeps a resumed run equal to an undisturbed one bit by bit. The transfer is small
-beside the step (67 MB for RRDBNet-23).
+A learner holds the generator, its averaged weights, and the discriminators, each with its optimiser. `train_step` reads
+from the batch to the optimisers:
 
-Where a loss or a gradient is not finite on any worker, no worker moves: the step is skipped and says why. Where the
-discriminators are to move first, their half of the step stands even if the generator's is skipped.
+1. derived columns are made (`with_derived`);
+2. the generator makes its outputs, the discriminators judge real and restored pictures, the losses are taken;
+3. backward passes: the discriminators' losses into their weights, the generator's loss into its outputs and from there
+   into its weights;
+4. gradients are averaged over the workers, checked, clipped, and every optimiser takes its step.
+
+Generator and discriminators share the passes of step 2: all gradients are taken before any weight changes. With
+`first: discriminator` the discriminators take their steps first, and judge the same pictures again.
+
+Gradients are averaged by one all-reduce of our own. DistributedDataParallel's hooks allow neither several passes
+through a network nor gradients of a part of the graph, and a fixed order of summation keeps a resumed run equal to an
+undisturbed one bit by bit. The transfer is small beside the step (67 MB for RRDBNet-23).
+
+When a loss or a gradient is not finite on any worker, no worker changes its weights: the step is skipped, and
+`nonfinite` says why.
 """
 
 from __future__ import annotations
@@ -28,16 +37,31 @@ from acutance.losses.adversarial import discriminator_loss, means_of_logits
 from acutance.losses.objective import Logits, Objective
 from acutance.training import distributed
 from acutance.training.derived import Batch, with_derived
-from acutance.training.optim import Adversary, Player
+from acutance.training.trained_module import TrainedModule
 
-COUNTED = ("taken", "skipped", "in_a_row", "returns")
+Losses = dict[str, Tensor]
 
-BACK_OFF = 0.5
-"""The learning rate is multiplied by it each time a run goes back."""
+ROLLBACK_FACTOR = 0.5
+"""The learning rates are multiplied by it at each rollback."""
 
 
 class Learner:
-    """Everything that changes during a stage; `step` changes it."""
+    """All that changes while a stage is trained.
+
+    Args:
+        stage: its settings.
+        network: the generator, classifier or predictor, on its device.
+        objective: the generator's loss, on the same device.
+        discriminators: name -> network; the names of `stage.discriminators`.
+        margin: HR pixels around the patches that derived columns need.
+
+    Attributes:
+        steps_done: how many steps were taken, skipped ones included.
+        skipped_steps: how many of them were skipped.
+        consecutive_skips: how many of the newest steps were skipped without a good one between them.
+        rollbacks: how often the run went back to a checkpoint.
+        nonfinite: of the newest step: worker -> the losses and gradients that were not finite; empty for a good step.
+    """
 
     def __init__(
         self,
@@ -48,240 +72,202 @@ class Learner:
         *,
         margin: int = 0,
     ) -> None:
-        self.stage, self.margin = stage, margin
-        self.objective = objective
+        self.stage, self.objective, self.margin = stage, objective, margin
         if stage.channels_last:
             for module in (network, objective, *discriminators.values()):
                 module.to(memory_format=torch.channels_last)
-        self.generator = Player(network, stage.optimiser)
-        self.adversaries = {
-            name: Adversary(discriminators[name], d.optimiser or stage.optimiser, d.on, d.form, d.sync_mean)
-            for name, d in stage.discriminators.items()
+        self.generator = TrainedModule(network, stage.optimiser)
+        self.discriminators = {
+            name: TrainedModule(discriminators[name], settings.optimiser or stage.optimiser)
+            for name, settings in stage.discriminators.items()
         }
         if stage.compile:
-            # Of a discriminator parts of the gradient are taken at a time; a compiled graph only gives all of it.
-            self.generator.call = torch.compile(network)
+            # Discriminators stay as they are: their gradients are taken in parts, and a compiled graph gives only all.
+            self.generator.forward = torch.compile(network)
         average = get_ema_multi_avg_fn(stage.ema) if stage.ema else None
         self.ema = AveragedModel(network, multi_avg_fn=average, use_buffers=True) if average else None
-        self.taken = 0
-        """Steps taken so far, skipped ones included."""
-        self.skipped = 0
-        """Steps skipped so far."""
-        self.in_a_row = 0
-        """How many of the newest steps were skipped, without one between them."""
-        self.returns = 0
-        """How often the run went back to a checkpoint."""
-        self.blamed: dict[int, list[str]] = {}
-        """Of the newest step: by worker, which losses and gradients were not finite; empty when it was taken."""
+        self.steps_done = self.skipped_steps = self.consecutive_skips = self.rollbacks = 0
+        self.nonfinite: dict[int, list[str]] = {}
 
     @property
-    def kept(self) -> nn.Module:
-        """The network a finished stage hands on: the averaged one where there is one."""
-        return self.ema.module if self.ema else self.generator.network
+    def final_network(self) -> nn.Module:
+        """The network that the stage's model file gets: the averaged one, if the stage averages."""
+        return self.ema.module if self.ema else self.generator.module
 
-    def step(self, batch: Batch) -> dict[str, Tensor]:
-        """Take one step of the generator and of each discriminator, or skip it (see `blamed`).
+    def trained_modules(self) -> dict[str, TrainedModule]:
+        """Return the generator and all discriminators by name."""
+        return {"generator": self.generator, **{f"discriminator.{k}": v for k, v in self.discriminators.items()}}
+
+    def train_step(self, batch: Batch) -> Losses:
+        """Take one step of the generator and of each discriminator, or skip it (see `nonfinite`).
 
         Args:
-            batch: column -> (B, C, H, W) on the device; this worker's share.
+            batch: this worker's share: column -> (B, C, H, W) on the device, labels (B, n).
 
         Returns:
-            Each term's value, unweighted, the generator's total, and each discriminator's loss; scalars without
-            gradient, left on the device.
+            Each term's value before weighting, the generator's total, and each discriminator's loss; scalars without
+            gradient, on the device.
         """
-        before = [buffer.clone() for buffer in self._buffers()]
-        self.blamed = {}
-        with _tf32(self.stage.tf32):
-            values = self._look(with_derived(self.stage, self.margin, batch), before)
-        self.in_a_row = self.in_a_row + 1 if self.blamed else 0
-        self.taken += 1
-        return values
-
-    def _look(self, batch: Batch, before: list[Tensor]) -> dict[str, Tensor]:
-        """Take every player's gradient on this worker's share of the batch, and move; return the losses."""
-        for player in self.players().values():
-            player.network.train()
-            player.optimiser.zero_grad(set_to_none=True)
+        self.nonfinite = {}
+        buffers_before = [buffer.clone() for buffer in self._buffers()]
+        for trained in self.trained_modules().values():
+            trained.module.train()
+            trained.optimiser.zero_grad(set_to_none=True)
         for part in self.stage.frozen:
-            self.generator.network.get_submodule(part).eval()
-        return (self._in_turn if self.stage.first == "discriminator" else self._together)(batch, before)
+            self.generator.module.get_submodule(part).eval()
+        with _tf32(self.stage.tf32):
+            batch = with_derived(self.stage, self.margin, batch)
+            if self.stage.first == "discriminator":
+                losses = self._discriminators_first(batch, buffers_before)
+            else:
+                losses = self._all_at_once(batch, buffers_before)
+        self.consecutive_skips = self.consecutive_skips + 1 if self.nonfinite else 0
+        self.steps_done += 1
+        return losses
 
-    def _together(self, batch: Batch, before: list[Tensor]) -> dict[str, Tensor]:
-        """Take all gradients, then move."""
-        count = self.stage.accumulate
-        parts = [
-            dict(zip(batch, part, strict=True)) for part in zip(*(t.chunk(count) for t in batch.values()), strict=True)
-        ]
-        losses = []
-        for part in parts:
-            outputs, seen = self._generated(part)
-            losses.append(self._judge(seen, part, 1 / count))
-            _walk_on(outputs, seen)
-        values = {name: torch.stack([each[name] for each in losses]).mean() for name in losses[0]}
-        self._move_if_finite(values, self.players(), before)
-        return values
+    def _all_at_once(self, batch: Batch, buffers_before: list[Tensor]) -> Losses:
+        """Take all gradients with the same weights, then change all weights."""
+        share = 1 / self.stage.accumulate
+        each: list[Losses] = []
+        for chunk in zip(*(tensor.chunk(self.stage.accumulate) for tensor in batch.values()), strict=True):
+            part = dict(zip(batch, chunk, strict=True))
+            outputs, leaves = self._generate(part)
+            with self._autocast(part):
+                logits = {name: self._judge(name, leaves, part) for name in self.discriminators}
+                total, values = self.objective(leaves, part, logits, self.steps_done)
+            values |= self._backward_discriminators(logits, share)
+            torch.autograd.backward(share * total, inputs=list(leaves.values()))
+            _backward_generator(outputs, leaves)
+            each.append({**values, "total": total.detach()})
+        losses = {name: torch.stack([one[name] for one in each]).mean() for name in each[0]}
+        self._update_if_finite(losses, self.trained_modules(), buffers_before)
+        return losses
 
-    def _in_turn(self, batch: Batch, before: list[Tensor]) -> dict[str, Tensor]:
-        """Move the discriminators, then the generator by what they say of the same pictures now."""
-        outputs, seen = self._generated(batch)
-        verdicts = self._verdicts({name: picture.detach() for name, picture in seen.items()}, batch)
-        judged = self._teach(verdicts, 1.0)
-        rivals = {name: player for name, player in self.players().items() if name != "generator"}
-        self._move_if_finite(judged, rivals, before)
-        with self._precision(batch):
-            again = {name: _again(self.adversaries[name], verdict, seen, batch) for name, verdict in verdicts.items()}
-            total, values = self.objective(seen, batch, again, self.taken)
-        torch.autograd.backward(total, inputs=list(seen.values()))
-        _walk_on(outputs, seen)
-        values |= {**judged, "total": total.detach()}
-        if not self.blamed:
-            self._move_if_finite(values, {"generator": self.generator}, before)
-        return values
+    def _discriminators_first(self, batch: Batch, buffers_before: list[Tensor]) -> Losses:
+        """Update the discriminators, then the generator by what they then say of the same pictures.
 
-    def _generated(self, batch: Batch) -> tuple[Batch, Batch]:
-        """Return the generator's outputs, and them as the judges see them.
-
-        The graph is cut there, so that the judges' part of it is gone before the generator's is walked.
+        When the generator's half is skipped, the discriminators' half stands.
         """
-        network = self.generator.network
-        with self._precision(batch):
-            outputs = self.generator.call(*(batch[name] for name in network.inputs), **_options(network, batch))  # type: ignore[union-attr]
-        seen = {name: output.detach().to(_full(output.dtype)).requires_grad_() for name, output in outputs.items()}
-        return outputs, seen
+        outputs, leaves = self._generate(batch)
+        with self._autocast(batch):
+            fakes = {name: leaf.detach() for name, leaf in leaves.items()}
+            logits = {name: self._judge(name, fakes, batch) for name in self.discriminators}
+        discriminator_losses = self._backward_discriminators(logits)
+        discriminators = {name: m for name, m in self.trained_modules().items() if m is not self.generator}
+        self._update_if_finite(discriminator_losses, discriminators, buffers_before)
+        with self._autocast(batch):
+            logits = {name: self._judge_again(name, before, leaves, batch) for name, before in logits.items()}
+            total, losses = self.objective(leaves, batch, logits, self.steps_done)
+        torch.autograd.backward(total, inputs=list(leaves.values()))
+        _backward_generator(outputs, leaves)
+        losses |= {**discriminator_losses, "total": total.detach()}
+        if not self.nonfinite:
+            self._update_if_finite(losses, {"generator": self.generator}, buffers_before)
+        return losses
 
-    def _verdicts(self, seen: Batch, batch: Batch) -> dict[str, Logits]:
-        with self._precision(batch):
-            return {name: _verdict(adversary, seen, batch) for name, adversary in self.adversaries.items()}
+    def _generate(self, batch: Batch) -> tuple[Batch, Batch]:
+        """Return the generator's outputs, and the same as leaves of a new graph for losses and discriminators.
 
-    def _judge(self, seen: Batch, batch: Batch, share: float) -> dict[str, Tensor]:
-        """Leave the gradients of the objective by the pictures, and those of the discriminators by their weights."""
-        verdicts = self._verdicts(seen, batch)
-        with self._precision(batch):
-            total, values = self.objective(seen, batch, verdicts, self.taken)
-        values |= self._teach(verdicts, share)
-        torch.autograd.backward(share * total, inputs=list(seen.values()))
-        return {**values, "total": total.detach()}
+        With the graph cut here, the discriminators' part of it is freed before the generator's backward pass.
+        """
+        network = self.generator.module
+        optional = {name: batch[name] for name in getattr(network, "options", ()) if name in batch}
+        with self._autocast(batch):
+            outputs = self.generator.forward(*(batch[name] for name in network.inputs), **optional)  # type: ignore[union-attr]
+        leaves = {name: _in_full_precision(output.detach()).requires_grad_() for name, output in outputs.items()}
+        return outputs, leaves
 
-    def _teach(self, verdicts: dict[str, Logits], share: float) -> dict[str, Tensor]:
-        """Leave the gradients of the discriminators by their weights; return their losses."""
+    def _judge(self, name: str, outputs: Batch, batch: Batch) -> Logits:
+        """Return a discriminator's logits of real and restored pictures; its running statistics see both."""
+        settings, forward = self.stage.discriminators[name], self.discriminators[name].forward
+        real, fake = forward(batch[target_of(settings.on)]), forward(outputs[settings.on])
+        return Logits(real, fake, settings.form, means_of_logits(real, fake) if settings.sync_mean else None)
+
+    def _judge_again(self, name: str, before: Logits, outputs: Batch, batch: Batch) -> Logits:
+        """Return the logits of a discriminator after its update; the vanilla form needs those of fakes alone."""
+        settings = self.stage.discriminators[name]
+        if settings.form == "vanilla":
+            fake = self.discriminators[name].forward(outputs[settings.on])
+            return Logits(before.real.detach(), fake, settings.form)
+        return self._judge(name, outputs, batch)
+
+    def _backward_discriminators(self, logits: dict[str, Logits], share: float = 1.0) -> Losses:
+        """Add `share` of the gradients of each discriminator's loss to its weights; return the losses."""
         losses = {}
-        for name, verdict in verdicts.items():
-            loss = discriminator_loss(verdict.form, verdict.real, verdict.fake, verdict.means)
-            weights = self.adversaries[name].weights
-            torch.autograd.backward(share * loss, inputs=weights, retain_graph=True)
+        for name, said in logits.items():
+            loss = discriminator_loss(said.form, said.real, said.fake, said.means)
+            # The generator's loss needs the same graph afterwards.
+            torch.autograd.backward(share * loss, inputs=self.discriminators[name].weights, retain_graph=True)
             losses[f"discriminator_{name}"] = loss.detach()
         return losses
 
-    def _precision(self, batch: Batch) -> torch.autocast:
+    @torch.no_grad()
+    def _update_if_finite(
+        self, losses: Losses, modules: dict[str, TrainedModule], buffers_before: list[Tensor]
+    ) -> None:
+        """Average the gradients over the workers and take the optimisers' steps, or skip them on every worker.
+
+        Buffers (running statistics) are averaged as well. A skipped step gives them back as they were.
+        """
+        gradients = {name: trained.gradients for name, trained in modules.items()}
+        statistics = [buffer for buffer in self._buffers() if buffer.is_floating_point()]
+        values = torch.stack([value.float() for value in losses.values()])
+        own = [*(g for each in gradients.values() for g in each), *statistics, values]
+        means = distributed.all_reduce_mean(own)
+        rest = iter(means)
+        norms = {name: get_total_norm([next(rest) for _ in each]) for name, each in gradients.items()}
+        # A mean over the workers is finite only where each worker's value is, so that all workers decide alike.
+        finite = torch.cat([means[-1], torch.stack(list(norms.values())).float()]).isfinite().all()
+        if bool(finite):  # the only place in a step where the host waits for the device
+            if means is not own:
+                torch._foreach_copy_(own[:-1], means[:-1])
+            for name, trained in modules.items():
+                rate = trained.settings.rate(self.steps_done, self.stage.steps) * ROLLBACK_FACTOR**self.rollbacks
+                trained.update(rate, norms[name])
+            if self.ema and "generator" in modules:
+                self.ema.update_parameters(self.generator.module)
+        else:
+            for buffer, before in zip(self._buffers(), buffers_before, strict=True):
+                buffer.copy_(before)
+            self.skipped_steps += 1
+            self.nonfinite = _nonfinite(losses, values, gradients)
+
+    def _autocast(self, batch: Batch) -> torch.autocast:
         device = next(iter(batch.values())).device.type
         return torch.autocast(device, dtype=torch.bfloat16, enabled=self.stage.precision == "bf16")
 
-    @torch.no_grad()
-    def _move_if_finite(self, values: dict[str, Tensor], players: dict[str, Player], before: list[Tensor]) -> None:
-        gradients = {name: player.gradients for name, player in players.items()}
-        statistics = [buffer for buffer in self._buffers() if buffer.is_floating_point()]
-        losses = torch.stack([value.float() for value in values.values()])
-        mine = [*(g for each in gradients.values() for g in each), *statistics, losses]
-        means = distributed.all_reduce_mean(mine)
-        parts = iter(means)
-        lengths = {name: get_total_norm([next(parts) for _ in each]) for name, each in gradients.items()}
-        told = torch.cat([means[-1], torch.stack(list(lengths.values())).float()])
-        if bool(told.isfinite().all()):  # the one word that the host waits for in a step
-            if means is not mine:
-                torch._foreach_copy_(mine[:-1], means[:-1])
-            self._move(players, lengths)
-        else:
-            for buffer, old in zip(self._buffers(), before, strict=True):
-                buffer.copy_(old)
-            self._blame(losses, values, gradients)
-
-    def _move(self, players: dict[str, Player], lengths: dict[str, Tensor]) -> None:
-        for name, player in players.items():
-            player.move(player.settings.rate(self.taken) * BACK_OFF**self.returns, lengths[name])
-        if self.ema and "generator" in players:
-            self.ema.update_parameters(self.generator.network)
-
-    def _blame(self, losses: Tensor, values: dict[str, Tensor], gradients: dict[str, list[Tensor]]) -> None:
-        names = [*values, *(f"the gradient of {player}" for player in gradients)]
-        lengths = torch.stack([get_total_norm(each).float() for each in gradients.values()])
-        finite = torch.cat([losses, lengths]).isfinite().float()
-        rows = enumerate(distributed.all_gather_rows(finite))
-        blamed = {rank: [n for n, good in zip(names, row, strict=True) if not good] for rank, row in rows}
-        self.blamed = {rank: bad for rank, bad in blamed.items() if bad}
-        self.skipped += 1
-
     def _buffers(self) -> list[Tensor]:
-        return [buffer for player in self.players().values() for buffer in player.network.buffers()]
-
-    def players(self) -> dict[str, Player]:
-        """Return all that learns, by name."""
-        return {"generator": self.generator, **{f"discriminator.{k}": v for k, v in self.adversaries.items()}}
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return all that changes as named tensors and plain values."""
-        tensors: dict[str, Tensor] = {}
-        groups: dict[str, Any] = {}
-        for name, player in self.players().items():
-            tensors |= _prefixed(f"{name}/weights", player.network.state_dict())
-            state = player.optimiser.state_dict()
-            for index, entry in state["state"].items():
-                tensors |= _prefixed(f"{name}/optimiser/{index}", entry)
-            groups[name] = state["param_groups"]
-        if self.ema:
-            tensors |= _prefixed("ema/weights", self.ema.state_dict())
-        counted = {name: getattr(self, name) for name in COUNTED}
-        return tensors, {**counted, "optimisers": groups}
-
-    @torch.no_grad()
-    def load_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Take up where `state` was taken."""
-        for name, player in self.players().items():
-            player.network.load_state_dict(_under(f"{name}/weights", tensors))
-            entries: dict[int, dict[str, Tensor]] = {}
-            for key, tensor in _under(f"{name}/optimiser", tensors).items():
-                index, entry = key.split("/")
-                entries.setdefault(int(index), {})[entry] = _laid_out_as(player.weights[int(index)], tensor)
-            player.optimiser.load_state_dict({"state": entries, "param_groups": values["optimisers"][name]})
-        if self.ema:
-            self.ema.load_state_dict(_under("ema/weights", tensors))
-        for name in COUNTED:
-            setattr(self, name, values[name])
+        return [buffer for trained in self.trained_modules().values() for buffer in trained.module.buffers()]
 
 
-def _walk_on(outputs: Batch, seen: Batch) -> None:
-    """Carry the gradients by the pictures on to the generator's weights."""
-    read = [name for name, picture in seen.items() if picture.grad is not None]
+def _backward_generator(outputs: Batch, leaves: Batch) -> None:
+    """Carry the gradients of the leaves on, from the generator's outputs into its weights."""
+    used = [name for name, leaf in leaves.items() if leaf.grad is not None]
     torch.autograd.backward(
-        [outputs[name] for name in read],
-        [seen[name].grad.to(outputs[name].dtype) for name in read],  # type: ignore[union-attr]
+        [outputs[name] for name in used],
+        [leaves[name].grad.to(outputs[name].dtype) for name in used],  # type: ignore[union-attr]
     )
 
 
-def _options(network: nn.Module, batch: Batch) -> Batch:
-    """Return what the batch holds of the columns that the network can do without."""
-    return {name: batch[name] for name in getattr(network, "options", ()) if name in batch}
+def _in_full_precision(tensor: Tensor) -> Tensor:
+    """Losses are taken in float32, also of outputs that were made under autocast."""
+    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
 
 
-def _verdict(adversary: Adversary, seen: Batch, batch: Batch) -> Logits:
-    """Return a discriminator's logits; its running statistics move with both passes."""
-    real, fake = adversary.call(batch[target_of(adversary.on)]), adversary.call(seen[adversary.on])
-    return Logits(real, fake, adversary.form, means_of_logits(real, fake) if adversary.sync_mean else None)
-
-
-def _again(adversary: Adversary, before: Logits, seen: Batch, batch: Batch) -> Logits:
-    """Return the verdict of a discriminator that has moved; the vanilla form asks it of fakes alone."""
-    if adversary.form == "vanilla":
-        return Logits(before.real.detach(), adversary.call(seen[adversary.on]), adversary.form)
-    return _verdict(adversary, seen, batch)
-
-
-def _full(dtype: torch.dtype) -> torch.dtype:
-    return torch.float32 if dtype == torch.bfloat16 else dtype
+def _nonfinite(losses: Losses, values: Tensor, gradients: dict[str, list[Tensor]]) -> dict[int, list[str]]:
+    """Return worker -> the names of its losses and gradients that are not finite; the same on every worker."""
+    names = [*losses, *(f"the gradient of {name}" for name in gradients)]
+    norms = torch.stack([get_total_norm(each).float() for each in gradients.values()])
+    rows = distributed.all_gather_rows(torch.cat([values, norms]).isfinite().float())
+    found = {
+        rank: [name for name, finite in zip(names, row, strict=True) if not finite] for rank, row in enumerate(rows)
+    }
+    return {rank: names for rank, names in found.items() if names}
 
 
 @contextmanager
 def _tf32(allowed: bool) -> Iterator[None]:
-    """Set, for a block, whether products of float32 may be rounded to TF32, forwards and backwards."""
+    """Allow, or forbid, that products of float32 are rounded to TF32 in this block, forward and backward."""
     switches: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
     before = [switch.allow_tf32 for switch in switches]
     try:
@@ -291,17 +277,3 @@ def _tf32(allowed: bool) -> Iterator[None]:
     finally:
         for switch, was in zip(switches, before, strict=True):
             switch.allow_tf32 = was
-
-
-def _laid_out_as(weight: Tensor, tensor: Tensor) -> Tensor:
-    """Bring an optimiser's state to its weight's order in memory: a fused optimiser walks through both side by side."""
-    return torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor
-
-
-def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    start = len(prefix) + 1
-    return {name[start:]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}/")}

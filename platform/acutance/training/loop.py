@@ -1,4 +1,4 @@
-"""Trains one stage in this process, alone or as one worker of a group, resuming where it was left."""
+"""Trains one stage in this process, alone or as one worker of a group; it resumes where it was left."""
 
 from __future__ import annotations
 
@@ -28,29 +28,30 @@ from acutance.inference.restore import context_of
 from acutance.models.model_file import save_model
 from acutance.storage import done
 from acutance.storage.done import Done
-from acutance.training import checkpoint, recovery
+from acutance.training import checkpoint
 from acutance.training.build import build_learner, seed_everything
 from acutance.training.distributed import rank_and_world_size
 from acutance.training.learner import Learner
 from acutance.training.plan import TRAINING_VERSION, StagePlan
+from acutance.training.recovery import roll_back, skip_message
 from acutance.training.validate import VALIDATION, require_accepted, validate, validated
 
 Losses = dict[str, float]
 
 
 class Tracker(Protocol):
-    """Where per-step losses go."""
+    """Records the losses of each step."""
 
     def metrics(self, rows: list[tuple[int, Losses]]) -> None:
-        """Record (step, losses) rows, without making training wait."""
+        """Record (step, losses) rows; training does not wait for it."""
 
     def close(self) -> None:
-        """See to it that all is recorded: no more will come."""
+        """Wait until all rows are recorded; no more will come."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a training says of itself now and then: steps taken, the newest losses, and the learner as it is."""
+    """The state of a training at one step: steps done, the newest losses, and the learner."""
 
     step: int
     losses: Losses
@@ -58,131 +59,133 @@ class Report:
 
 
 def train_stage(
-    job: StagePlan,
+    plan: StagePlan,
     *,
     tracker: Tracker | None = None,
     device: str | None = None,
     on_report: Callable[[int, Losses, Learner], None] | None = None,
     on_skip: Callable[[str], None] = say,
 ) -> None:
-    """Train a stage to its end and write its model file; do nothing when that is done.
+    """Train a stage to its end and write its model file; do nothing if that is done.
 
     Args:
-        tracker: receives each step's losses, averaged over the workers (worker 0 only).
-        device: where to train; None is the GPU where there is one.
-        on_report: called by every worker every `report_every` steps and at the end.
-        on_skip: receives what there is to say of a step that was skipped (worker 0 only).
+        tracker: records each step's losses, averaged over the workers (worker 0 only).
+        device: where to train; None is the GPU if there is one.
+        on_report: every worker calls it every `report_every` steps and at the end.
+        on_skip: receives a message about each skipped step (worker 0 only).
     """
-    for report in reports_of(job, tracker=tracker, device=device, on_skip=on_skip):
+    for report in training_reports(plan, tracker=tracker, device=device, on_skip=on_skip):
         if on_report:
             on_report(report.step, report.losses, report.learner)
 
 
-def reports_of(
-    job: StagePlan,
+def training_reports(
+    plan: StagePlan,
     *,
     tracker: Tracker | None = None,
     device: str | None = None,
-    at: Collection[int] = (),
+    also_at: Collection[int] = (),
     on_skip: Callable[[str], None] = say,
 ) -> Iterator[Report]:
-    """Train a stage as it is iterated over: every `report_every` steps, and at the end, it stops for its listener.
+    """Train a stage while the caller iterates: yield a report every `report_every` steps and at the end.
 
-    Every worker of a process group iterates over the same job; worker 0 writes. The batches, the random numbers and
-    hence the weights of step s are a function of the job and s, so a run that was killed ends as one that was not.
-    Who stops listening stops the training. The model file is written after the last report. A step whose losses or
-    gradients are not finite is skipped; after `skips` in a row the run goes back to its newest checkpoint, once.
+    A caller that stops iterating stops the training. The model file is written after the last report. Every worker of a
+    process group iterates over the same plan; worker 0 writes. The batches, random numbers and weights of step s are
+    a function of the plan and s, so a run that was killed and resumed ends with the same weights as one that was not.
+
+    A step whose losses or gradients are not finite is skipped. After `skips` in a row the run goes back to its newest
+    checkpoint, once.
 
     Args:
         tracker, device, on_skip: as for `train_stage`.
-        at: further steps to report at.
+        also_at: further steps to report at.
 
     Raises:
-        TrainingError: when going back did not help, or the stage is not what it accepts.
+        TrainingError: when steps are skipped again after the rollback, or when the stage is worse than its `accept`.
     """
-    if job.done():
-        require_accepted(job)
+    if plan.done():
+        require_accepted(plan)
         return
-    rank, world = rank_and_world_size()
+    stage = plan.stage
+    rank, world_size = rank_and_world_size()
     device = device or device_of(float(torch.cuda.is_available()))
-    stage = job.stage
-    learner = build_learner(job, device)
-    if not checkpoint.resume(job.checkpoints, learner, job.fingerprint, device):
-        checkpoint.begin(job, learner, device)
-    given = _stream(job, stage, device)
-    stream = given if device == "cpu" else Prefetcher(given)  # the step itself needs a CPU's cores
-    started, losses, reported = time.perf_counter(), _LossLog(rank, tracker), learner.taken
-    while learner.taken < stage.steps:
-        seed_everything(job.key, learner.taken, rank)
-        batch = {name: t.to(device, non_blocking=True) for name, t in stream.batch(learner.taken, rank, world).items()}
-        losses.add(learner.step(batch), learner.skipped if learner.in_a_row else 0)
-        if learner.in_a_row:
-            said = recovery.told(job, stream, learner, world)
+    learner = build_learner(plan, device)
+    if not checkpoint.load_newest(plan.checkpoints, learner, plan.fingerprint, device):
+        checkpoint.load_origin(plan, learner, device)
+    batches = _stream(plan)
+    stream = batches if device == "cpu" else Prefetcher(batches)  # on a CPU the step itself needs all cores
+    losses, started, reported = _LossLog(rank, tracker), time.perf_counter(), learner.steps_done
+
+    while learner.steps_done < stage.steps:
+        step = learner.steps_done
+        seed_everything(plan.key, step, rank)
+        batch = {name: t.to(device, non_blocking=True) for name, t in stream.batch(step, rank, world_size).items()}
+        values = learner.train_step(batch)
+        step, skips = learner.steps_done, learner.consecutive_skips
+        losses.add(values, learner.skipped_steps if skips else 0)
+        if skips:
+            message = skip_message(plan, stream, learner)
             if rank == 0:
-                on_skip(said)
-            if learner.in_a_row == stage.skips:
-                losses.flush(learner.taken)
-                recovery.go_back(job, learner, device, said)
+                on_skip(message)
+            if skips == stage.skips:
+                losses.flush(step)
+                roll_back(plan, learner, device, message)
                 continue
-        last = learner.taken == stage.steps
-        reports = last or learner.taken % stage.report_every == 0 or learner.taken in at
-        # Amid steps that are skipped nothing is kept: a run that goes back is to see other weights when it meets them.
-        keeps = last or (learner.taken % stage.checkpoint_every == 0 and not learner.in_a_row)
-        if reports or keeps or _is_due(stage, learner.taken):
-            newest = losses.flush(learner.taken)  # before a checkpoint: steps behind it are not taken again
-        if rank == 0 and job.measured_on and (last or _is_due(stage, learner.taken)):
-            _validate(job, learner, device, tracker)
-        if reports and learner.taken > reported:  # not again what was reported before going back
-            reported = learner.taken
-            yield Report(learner.taken, newest, learner)
-        if keeps and rank == 0:
-            checkpoint.write(job.checkpoints, learner, job.fingerprint)
+        last = step == stage.steps
+        report_now = last or step % stage.report_every == 0 or step in also_at
+        validate_now = plan.measured_on is not None and (last or _validation_is_due(stage, step))
+        # No checkpoint between skipped steps: after a rollback, other weights are to meet the same samples.
+        save_now = last or (step % stage.checkpoint_every == 0 and not skips)
+        if report_now or save_now or validate_now:
+            newest = losses.flush(step)  # before the checkpoint: the steps before it are not taken again
+        if validate_now and rank == 0:
+            _validate(plan, learner, device, tracker)
+        if report_now and step > reported:  # after a rollback, steps are not reported again
+            reported = step
+            yield Report(step, newest, learner)
+        if save_now and rank == 0:
+            checkpoint.write(plan.checkpoints, learner, plan.fingerprint)
     if rank == 0:
-        _finish(job, learner, time.perf_counter() - started)
-    _wait_for_all()
-    require_accepted(job)
+        _finish(plan, learner, time.perf_counter() - started)
+    if dist.is_initialized():
+        dist.barrier()  # no worker goes on before the model file is there
+    require_accepted(plan)
 
 
-def _is_due(stage: Stage, step: int) -> bool:
+def _validation_is_due(stage: Stage, step: int) -> bool:
     return bool(stage.validation and stage.validation.every and step % stage.validation.every == 0)
 
 
-def _validate(job: StagePlan, learner: Learner, device: str, tracker: Tracker | None) -> None:
-    values = validate(job, learner.kept, device)
-    rows = validated(job) | {learner.taken: values}
-    told = {step: {name: None if math.isnan(v) else v for name, v in row.items()} for step, row in rows.items()}
-    storage.write_json(storage.join(job.folder, VALIDATION), told)
+def _validate(plan: StagePlan, learner: Learner, device: str, tracker: Tracker | None) -> None:
+    values = validate(plan, learner.final_network, device)
+    rows = validated(plan) | {learner.steps_done: values}
+    content = {step: {name: None if math.isnan(v) else v for name, v in row.items()} for step, row in rows.items()}
+    storage.write_json(storage.join(plan.folder, VALIDATION), content)
     if tracker:
-        tracker.metrics([(learner.taken, {f"validation.{name}": value for name, value in values.items()})])
+        tracker.metrics([(learner.steps_done, {f"validation.{name}": value for name, value in values.items()})])
 
 
-def describe(job: StagePlan) -> dict[str, Any]:
-    """Return what the stage's model file says of itself."""
-    network = job.stage.network.model_dump(mode="json", exclude={"init"})
-    scale = job.scale if "lr" in job.stage.network.part.inputs else 1
-    return {"network": network, "scale": scale, **job.description}
+def describe(plan: StagePlan) -> dict[str, Any]:
+    """Return the description that the stage's model file holds."""
+    network = plan.stage.network.model_dump(mode="json", exclude={"init"})
+    scale = plan.scale if "lr" in plan.stage.network.part.inputs else 1
+    return {"network": network, "scale": scale, **plan.description}
 
 
-def _finish(job: StagePlan, learner: Learner, seconds: float) -> None:
-    description = describe(job)
-    with suppress(ModelError):  # what a picture alone cannot feed restores none, and needs no context
-        description["context"] = context_of(learner.kept, description)
-    save_model(job.model, learner.kept, description)
-    content = {"stage": job.name, "steps": learner.taken, "seconds": round(seconds, 1)}
-    done.write(done.note_of("stage", job.folder), Done("stage", job.fingerprint, TRAINING_VERSION, content))
-    _keep_last_checkpoint(job)
+def _finish(plan: StagePlan, learner: Learner, seconds: float) -> None:
+    description = describe(plan)
+    with suppress(ModelError):  # a network that needs more than a picture restores none, and has no context
+        description["context"] = context_of(learner.final_network, description)
+    save_model(plan.model, learner.final_network, description)
+    content = {"stage": plan.name, "steps": learner.steps_done, "seconds": round(seconds, 1)}
+    done.write(done.note_of("stage", plan.folder), Done("stage", plan.fingerprint, TRAINING_VERSION, content))
+    checkpoint.keep_newest(plan.checkpoints, 1)  # a longer training goes on from it
 
 
-def _keep_last_checkpoint(job: StagePlan) -> None:
-    """Delete the checkpoints of a finished training but the last, from which a longer one goes on."""
-    for name in storage.names(job.checkpoints)[:-1]:
-        storage.delete(storage.join(job.checkpoints, name))
-
-
-def _stream(job: StagePlan, stage: Stage, device: str) -> Stream | MultiScaleStream:
-    manifest = read_manifest(job.shards)
-    columns = open_columns(job.shards, sorted(columns_read(stage)))
-    _require_classes(job, stage, columns)
+def _stream(plan: StagePlan) -> Stream | MultiScaleStream:
+    stage, manifest = plan.stage, read_manifest(plan.shards)
+    columns = open_columns(plan.shards, sorted(columns_read(stage)))
+    _require_classes(plan, columns)
 
     def stream_of(named: dict[str, str], patch: tuple[int, int]) -> Stream:
         return Stream(
@@ -191,32 +194,32 @@ def _stream(job: StagePlan, stage: Stage, device: str) -> Stream | MultiScaleStr
             codings={name: manifest.columns[stored].coding for name, stored in named.items()},
             patch=patch,
             batch=stage.batch,
-            key=job.key,
+            key=plan.key,
             augment=stage.augment,
             pad=stage.pad,
             degrade=plain(stage.degrade),
         )
 
     if not stage.scales:
-        return stream_of({name: name for name in columns}, grown(stage.patch, job.margin))
-    height, width = (side // job.scale for side in sides(stage.patch))
+        return stream_of({name: name for name in columns}, grown(stage.patch, plan.margin))
+    height, width = (side // plan.scale for side in sides(stage.patch))
     streams = {s: stream_of({"hr": "hr", "lr": f"lr_x{s}"}, (height * s, width * s)) for s in stage.scales}
-    return MultiScaleStream(streams, job.key)
+    return MultiScaleStream(streams, plan.key)
 
 
-def _require_classes(job: StagePlan, stage: Stage, columns: Mapping[str, np.ndarray]) -> None:
-    """Refuse pictures of more classes than the network tells apart; on a GPU the loss itself would end the process."""
-    told_apart = getattr(stage.network, "classes", None)
-    if told_apart is None or "class" not in columns:
+def _require_classes(plan: StagePlan, columns: Mapping[str, np.ndarray]) -> None:
+    """Refuse labels beyond the network's classes; on a GPU the loss itself would end the process without a message."""
+    classes = getattr(plan.stage.network, "classes", None)
+    if classes is None or "class" not in columns:
         return
-    there = int(columns["class"].max()) + 1
-    if there > told_apart:
-        what = f"the pictures are of {there} classes, the network tells {told_apart} apart"
-        raise ConfigError(what, where=f"stages.{job.name}.network.classes", fix=f"set it to {there}")
+    labels = int(columns["class"].max()) + 1
+    if labels > classes:
+        what = f"the pictures are of {labels} classes, the network tells {classes} apart"
+        raise ConfigError(what, where=f"stages.{plan.name}.network.classes", fix=f"set it to {labels}")
 
 
 class _LossLog:
-    """Keeps each step's losses on the device and fetches them together: one synchronisation a report."""
+    """Collects each step's losses on the device and fetches them together: one synchronisation per report."""
 
     def __init__(self, rank: int, tracker: Tracker | None) -> None:
         self.rank, self.tracker = rank, tracker
@@ -224,33 +227,30 @@ class _LossLog:
         self.skipped: list[int] = []
         self.newest: Losses = {}
 
-    def add(self, losses: dict[str, torch.Tensor], skipped: int) -> None:
-        """Add a step's losses; or, where it was skipped, how many have been by now."""
+    def add(self, losses: dict[str, torch.Tensor], skipped_steps: int) -> None:
+        """Add a step's losses; for a skipped step, how many steps have been skipped so far (else 0)."""
         self.rows.append(losses)
-        self.skipped.append(skipped)
+        self.skipped.append(skipped_steps)
 
-    def flush(self, taken: int) -> Losses:
-        """Hand the rows to the tracker; return the newest of a step that was taken, averaged over the workers."""
+    def flush(self, step: int) -> Losses:
+        """Give the rows to the tracker; return the losses of the newest good step, averaged over the workers.
+
+        Args:
+            step: steps done.
+        """
         names = list(self.rows[-1])
         table = torch.stack([torch.stack([row[name].float() for name in names]) for row in self.rows])
         if dist.is_initialized() and dist.get_world_size() > 1:
             dist.all_reduce(table)
             table /= dist.get_world_size()
-        first = taken - len(self.rows) + 1
+        first = step - len(self.rows) + 1
         values = [dict(zip(names, row, strict=True)) for row in table.tolist()]
-        taken_ones = [row for row, skipped in zip(values, self.skipped, strict=True) if not skipped]
-        self.newest = taken_ones[-1] if taken_ones else self.newest
+        good = [row for row, skipped in zip(values, self.skipped, strict=True) if not skipped]
+        self.newest = good[-1] if good else self.newest
         if self.rank == 0 and self.tracker:
-            rows = [
-                {"skipped": float(skipped)} if skipped else row
-                for row, skipped in zip(values, self.skipped, strict=True)
-            ]
+            pairs = zip(values, self.skipped, strict=True)
+            rows = [{"skipped": float(skipped)} if skipped else row for row, skipped in pairs]
             self.tracker.metrics([(first + index, row) for index, row in enumerate(rows)])
         self.rows.clear()
         self.skipped.clear()
         return self.newest or values[-1]
-
-
-def _wait_for_all() -> None:
-    if dist.is_initialized():
-        dist.barrier()

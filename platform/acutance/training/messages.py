@@ -1,4 +1,4 @@
-"""Where workers post what the driver shows: their progress, their sentences, the error that ends them."""
+"""What workers send to the driver: progress, messages for the screen, and the error that ends a training."""
 
 from __future__ import annotations
 
@@ -16,94 +16,98 @@ from acutance.errors import AcutanceError
 
 POLL_SECONDS = 0.5
 
-SAME_SECONDS = 30.0
-"""What was said so recently is not said again."""
+REPEAT_SECONDS = 30.0
+"""The same message is shown again only after this time: all workers send it at about the same moment."""
 
 Losses = dict[str, float]
 
 OnProgress = Callable[[str, int, Losses], None]
 
 
-class Board:
-    """What workers have posted, and how it stands with their starts."""
+class Messages:
+    """Collects what workers send; an actor. It also counts how often the workers were started."""
 
     def __init__(self) -> None:
-        self.posts: list[tuple[str, int, Losses]] = []
-        self.notes: list[str] = []
-        self.said: dict[str, float] = {}
-        self.failure: AcutanceError | None = None
-        self.mark: str | None = None
+        self.progress: list[tuple[str, int, Losses]] = []
+        self.texts: list[str] = []
+        self.sent: dict[str, float] = {}
+        self.error: AcutanceError | None = None
+        self.checkpoint: str | None = None
         self.starts = 0
-        self.stumble = ""
+        self.restart_reason = ""
 
-    def post(self, stage: str, step: int, losses: Losses) -> None:
-        """Take progress."""
-        self.posts.append((stage, step, losses))
+    def add_progress(self, stage: str, step: int, losses: Losses) -> None:
+        """Add how far a stage has come."""
+        self.progress.append((stage, step, losses))
 
-    def note(self, text: str) -> None:
-        """Take a sentence; when all workers say the same at about the same time, it is said once."""
+    def add_text(self, text: str) -> None:
+        """Add a message for the screen, unless the same one was sent within `REPEAT_SECONDS`."""
         now = time.monotonic()
-        if now - self.said.get(text, -SAME_SECONDS) >= SAME_SECONDS:
-            self.notes.append(text)
-        self.said[text] = now
+        if now - self.sent.get(text, -REPEAT_SECONDS) >= REPEAT_SECONDS:
+            self.texts.append(text)
+        self.sent[text] = now
 
-    def fail(self, error: AcutanceError) -> None:
-        """Take an error that would come again."""
-        self.failure = self.failure or error
+    def set_error(self, error: AcutanceError) -> None:
+        """Keep an error that a restart would not cure; the first one counts."""
+        self.error = self.error or error
 
-    def stumbled(self, what: str) -> None:
-        """Take why workers will have to start again; the first to say so knows."""
-        self.stumble = self.stumble or what
+    def set_restart_reason(self, reason: str) -> None:
+        """Keep why the workers will have to start again; the first reason counts, the others follow from it."""
+        self.restart_reason = self.restart_reason or reason
 
-    def begun(self, mark: str) -> tuple[int, str]:
-        """Take a start from `mark`; return how many there were from it before, and why there is another one."""
-        why, self.stumble = self.stumble, ""
-        again = self.mark is not None
-        self.mark, self.starts = mark, self.starts + 1 if mark == self.mark else 0
-        if again:
-            self.note(f"training starts again from its last checkpoint: {why or 'a worker was lost'}")
-        return self.starts, why
+    def count_start(self, checkpoint: str) -> tuple[int, str]:
+        """Count a start of the workers from a checkpoint.
+
+        Returns:
+            How many starts from this checkpoint came before, and the reason of this one.
+        """
+        reason, self.restart_reason = self.restart_reason, ""
+        if self.checkpoint is not None:
+            self.add_text(f"training starts again from its last checkpoint: {reason or 'a worker was lost'}")
+        self.starts = self.starts + 1 if checkpoint == self.checkpoint else 0
+        self.checkpoint = checkpoint
+        return self.starts, reason
 
     def take(self) -> tuple[list[tuple[str, int, Losses]], list[str]]:
-        """Give what was posted since the last time."""
-        taken = self.posts, self.notes
-        self.posts, self.notes = [], []
+        """Return progress and messages since the last call."""
+        taken = self.progress, self.texts
+        self.progress, self.texts = [], []
         return taken
 
-    def why(self) -> AcutanceError | None:
-        """Give the first error that would come again."""
-        return self.failure
+    def get_error(self) -> AcutanceError | None:
+        """Return the first error that a restart would not cure."""
+        return self.error
 
 
-def open_board() -> Any:
-    """Return a board as an actor on the driver's node, with which alone it can be lost."""
+def open_messages() -> Any:
+    """Return a `Messages` actor on the driver's node: it is lost only together with the driver."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(num_cpus=0)(Board).options(scheduling_strategy=here).remote()
+    return ray.remote(num_cpus=0)(Messages).options(scheduling_strategy=here).remote()
 
 
 @contextlib.contextmanager
-def relayed(board: Any, on_progress: OnProgress | None = None) -> Iterator[None]:
-    """Show what is on a board while the block runs: sentences on the screen, progress by `on_progress`."""
+def shown(messages: Any, on_progress: OnProgress | None = None) -> Iterator[None]:
+    """While the block runs, show the workers' messages on the screen and pass their progress to `on_progress`."""
     ended = threading.Event()
 
-    def relay() -> None:
-        posts, notes = ray.get(board.take.remote())
-        for note in notes:
-            say(note)
-        for post in posts:
+    def show() -> None:
+        progress, texts = ray.get(messages.take.remote())
+        for text in texts:
+            say(text)
+        for one in progress:
             if on_progress:
-                on_progress(*post)
+                on_progress(*one)
 
-    def watch() -> None:
+    def poll() -> None:
         while not ended.wait(POLL_SECONDS):
             with contextlib.suppress(Exception):
-                relay()
+                show()
 
-    thread = threading.Thread(target=watch, daemon=True)
+    thread = threading.Thread(target=poll, daemon=True)
     thread.start()
     try:
         yield
-        relay()
+        show()
     finally:
         ended.set()
         thread.join()

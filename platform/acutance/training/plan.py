@@ -29,7 +29,7 @@ from acutance.storage.done import is_done
 from acutance.storage.outputs import stage_folder
 from acutance.weights import find_weights, other_than_published, require_weights
 
-TRAINING_VERSION = 6
+TRAINING_VERSION = 7
 """Counts changes of the training code after which equal settings give other weights."""
 
 _NOT_DETERMINING = {
@@ -331,17 +331,16 @@ def _parts_of_the_network(pipeline: Pipeline, name: str) -> dict[str, Any]:
 
 
 def _without_what_lies_ahead(stage: dict[str, Any]) -> dict[str, Any]:
-    """Return a stage's settings without its length and how its rates fall, in which trainings may differ later on."""
-    ahead = ("milestones", "every", "gamma", "floor")
+    """Return a stage's settings without its length and its schedules, in which trainings may differ later on."""
 
     def early(optimiser: dict[str, Any] | None) -> dict[str, Any] | None:
-        return optimiser and {key: value for key, value in optimiser.items() if key not in ahead}
+        return optimiser and {key: value for key, value in optimiser.items() if key not in ("schedule", "warmup")}
 
-    judges = {
-        name: {**judge, "optimiser": early(judge["optimiser"])} for name, judge in stage["discriminators"].items()
+    discriminators = {
+        name: {**one, "optimiser": early(one["optimiser"])} for name, one in stage["discriminators"].items()
     }
     rest = {key: value for key, value in stage.items() if key != "steps"}
-    return {**rest, "optimiser": early(stage["optimiser"]), "discriminators": judges}
+    return {**rest, "optimiser": early(stage["optimiser"]), "discriminators": discriminators}
 
 
 def _without_paths(content: Any, files: Collection[str]) -> Any:

@@ -1,4 +1,4 @@
-"""Steps that were skipped: what the log says of them, and the way back when there were too many in a row."""
+"""Skipped steps: the message about one, and the rollback after too many in a row."""
 
 from __future__ import annotations
 
@@ -15,50 +15,55 @@ from acutance.training.build import build_learner
 from acutance.training.distributed import rank_and_world_size
 from acutance.training.learner import Learner
 from acutance.training.plan import StagePlan
+from acutance.training.state import load_state, state_of
 
-RETURNS = 1
-"""How often a run goes back before it gives up."""
+ROLLBACKS = 1
+"""How often a run goes back to a checkpoint before it gives up."""
 
 
-def told(job: StagePlan, stream: Stream | MultiScaleStream | Prefetcher, learner: Learner, world: int) -> str:
-    """Return what there is to say of the step that was skipped just now: what was not finite, and for which samples."""
-    manifest = read_manifest(job.shards)
-    lines = [f"{job.name}: step {learner.taken} was skipped, {learner.in_a_row} in a row, {learner.skipped} in all"]
-    for rank, names in learner.blamed.items():
-        rows = stream.samples(learner.taken - 1, rank, world)
-        samples = ", ".join(_name(manifest, row) for row in rows)
+def skip_message(plan: StagePlan, stream: Stream | MultiScaleStream | Prefetcher, learner: Learner) -> str:
+    """Return a message about the newest step, which was skipped: what was not finite, and for which samples."""
+    manifest, world_size = read_manifest(plan.shards), rank_and_world_size()[1]
+    lines = [
+        f"{plan.name}: step {learner.steps_done} was skipped, {learner.consecutive_skips} in a row, "
+        f"{learner.skipped_steps} in all"
+    ]
+    for rank, names in learner.nonfinite.items():
+        rows = stream.samples(learner.steps_done - 1, rank, world_size)
+        samples = ", ".join(_sample_name(manifest, row) for row in rows)
         lines.append(f"  worker {rank}: not finite: {', '.join(names)}; samples: {samples}")
     return "\n".join(lines)
 
 
-def go_back(job: StagePlan, learner: Learner, device: str, said: str) -> None:
-    """Bring the learner to its newest checkpoint, or to its start, with a lower learning rate from there on.
+def roll_back(plan: StagePlan, learner: Learner, device: str, message: str) -> None:
+    """Bring the learner back to its newest checkpoint, or to its start, and lower the learning rates from there on.
 
     Args:
-        said: what was told of the step that was skipped last.
+        message: about the step that was skipped last; part of the error.
 
     Raises:
-        TrainingError: when it had gone back before.
+        TrainingError: when it has already gone back `ROLLBACKS` times.
     """
-    if learner.returns == RETURNS:
+    if learner.rollbacks == ROLLBACKS:
         raise TrainingError(
-            f"{learner.in_a_row} steps in a row could not be taken, also after going back to a checkpoint with a "
-            f"lower learning rate\n{said}",
-            where=f"stages.{job.name}",
+            f"{learner.consecutive_skips} steps in a row were skipped, also after going back to a checkpoint with a "
+            f"lower learning rate\n{message}",
+            where=f"stages.{plan.name}",
             fix="look at these samples; lower the learning rate, set optimiser.clip, or use precision: float32",
         )
-    returns, skipped = learner.returns + 1, learner.skipped
-    if not checkpoint.resume(job.checkpoints, learner, job.fingerprint, device):
-        learner.load_state(*build_learner(job, device).state())
-        checkpoint.begin(job, learner, device)
-    learner.returns, learner.skipped, learner.in_a_row = returns, skipped, 0
+    rollbacks, skipped_steps = learner.rollbacks + 1, learner.skipped_steps
+    if not checkpoint.load_newest(plan.checkpoints, learner, plan.fingerprint, device):
+        load_state(learner, state_of(build_learner(plan, device)))
+        checkpoint.load_origin(plan, learner, device)
+    learner.rollbacks, learner.skipped_steps, learner.consecutive_skips = rollbacks, skipped_steps, 0
     if rank_and_world_size()[0] == 0:
-        checkpoint.write(job.checkpoints, learner, job.fingerprint)  # a run that is killed now keeps the lower rate
+        # A run that is killed from now on resumes with the lower learning rates.
+        checkpoint.write(plan.checkpoints, learner, plan.fingerprint)
 
 
-def _name(manifest: Manifest, row: int) -> str:
-    """Say which sub-image of which picture a row is; pictures lie one after another."""
-    ends = list(accumulate(source.rows for source in manifest.sources))
+def _sample_name(manifest: Manifest, row: int) -> str:
+    """Return the picture that a row of the shards comes from, and which of its sub-images it is."""
+    ends = list(accumulate(source.rows for source in manifest.sources))  # the rows of a picture are consecutive
     index = bisect_right(ends, row)
     source = manifest.sources[index]
     return f"{source.name} {row - ends[index] + source.rows + 1}/{source.rows} (row {row})"

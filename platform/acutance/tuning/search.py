@@ -22,8 +22,8 @@ from acutance.console import say
 from acutance.errors import AcutanceError, LostError, TrainingError
 from acutance.storage.lease import Lease
 from acutance.storage.scratch import working_folder
-from acutance.training.messages import open_board, relayed
-from acutance.training.process_group import is_node_loss, last_words
+from acutance.training.messages import open_messages, shown
+from acutance.training.process_group import is_node_loss, last_line
 from acutance.tuning.ask_tell import AskTell, Assignment
 from acutance.tuning.study import TrialRecord
 from acutance.tuning.trial import STOPS, StageTrial, TrialSetup, upstream_of
@@ -58,8 +58,8 @@ def search(ledger: AskTell, plan: Search, setup: TrialSetup, listener: Listener,
         LostError: when nodes were lost again and again.
         TrainingError: when Ray gave up.
     """
-    board = open_board()
-    setup = replace(setup, board=board)
+    messages = open_messages()
+    setup = replace(setup, messages=messages)
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # its own CSV, JSON and TensorBoard files
     campaign = plan.campaign
     conductor = _Conductor(ledger, setup, listener, lease)
@@ -85,12 +85,12 @@ def search(ledger: AskTell, plan: Search, setup: TrialSetup, listener: Listener,
             ),
         )
         try:
-            with relayed(board):
+            with shown(messages):
                 tuner.fit()
         except AcutanceError:  # of the database of studies, say
             raise
         except Exception as error:
-            raise TrainingError(f"the search stopped: {last_words(error)}", fix="go on with --resume") from error
+            raise TrainingError(f"the search stopped: {last_line(error)}", fix="go on with --resume") from error
     if conductor.interruption is not None:
         raise conductor.interruption
 
@@ -186,7 +186,7 @@ class _Conductor:
             return
         cause = self.causes.get(number)
         what = f"it failed {RETRIES + 1} times in a row without coming further" + (
-            f": {last_words(cause)}" if cause else ""
+            f": {last_line(cause)}" if cause else ""
         )
         if cause is not None and is_node_loss(cause):
             self._interrupt(number, LostError(f"trial {number}: {what}", fix="go on with --resume"))

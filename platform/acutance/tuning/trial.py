@@ -66,7 +66,7 @@ class TrialSetup:
         group: the folder below it in which trials keep what they train.
         measured_on: data set -> the pictures that objectives are measured on.
         resources: of each worker.
-        board: where sentences of trials go, an actor as `open_board` returns it.
+        messages: the actor from `open_messages`, which shows the trials' messages.
     """
 
     campaign: dict[str, Any]
@@ -78,7 +78,7 @@ class TrialSetup:
     measured_on: dict[str, list[Source]]
     resources: dict[str, float]
     open_tracker: OpenTracker
-    board: Any = None
+    messages: Any = None
 
 
 STOPS = (FullError, RefusedError, UnreachableError)
@@ -91,7 +91,7 @@ class StageTrial(tune.Trainable):
     def setup(self, config: dict[str, Any], setup: TrialSetup) -> None:  # type: ignore[override]
         """Bring up the workers."""
         silence_libraries()
-        say_through(setup.board.note.remote)
+        say_through(setup.messages.add_text.remote)
         self.shared, self.campaign = setup, Campaign.model_validate(setup.campaign)
         self.workers = Workers(self.campaign.resources.workers, setup.resources)
         self.tracker: TrialTracker | None = None
@@ -157,7 +157,9 @@ class StageTrial(tune.Trainable):
         if step in self.assignment.looks and step not in self.assignment.history:
             # Without a report the stage was trained to its end before this trial began.
             learners = zip(reports, self.jobs, strict=True)
-            told |= self._measured(step, [r.learner.kept if r else load_model(job.model)[0] for r, job in learners])
+            told |= self._measured(
+                step, [r.learner.final_network if r else load_model(job.model)[0] for r, job in learners]
+            )
         ended = reports[0] is None and not told["scores"]
         if ended:
             self.tracker.close()

@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from acutance.console import say
 from acutance.silence import silence_libraries
 from acutance.training import process_group
-from acutance.training.loop import Report, Tracker, reports_of
+from acutance.training.loop import Report, Tracker, training_reports
 from acutance.training.plan import StagePlan
 
 NOTICE_SECONDS = 20
@@ -39,7 +39,9 @@ class Peer:
 
     def begin(self, jobs: list[StagePlan], at: list[Collection[int]]) -> None:
         """Take up trainings, and let go of those before."""
-        self.trainings = [reports_of(job, at=steps, device=self.device) for job, steps in zip(jobs, at, strict=True)]
+        self.trainings = [
+            training_reports(job, also_at=steps, device=self.device) for job, steps in zip(jobs, at, strict=True)
+        ]
 
     def advance(self, index: int) -> None:
         """Train to the next report."""
@@ -70,7 +72,8 @@ class Workers:
         self._assemble()
         trackers = [tracker, *[None] * len(jobs)]
         self.trainings = [
-            reports_of(j, at=a, tracker=t, device=self.device) for j, a, t in zip(jobs, at, trackers, strict=False)
+            training_reports(j, also_at=a, tracker=t, device=self.device)
+            for j, a, t in zip(jobs, at, trackers, strict=False)
         ]
         with self._together([peer.begin.remote(jobs, at) for peer in self.peers]):
             pass

@@ -7,6 +7,6 @@ Each number of a pipeline is reachable by a dotted path; a term of an objective 
 from acutance.config.pipeline.load import load, resolve
 from acutance.config.pipeline.sections import Compute, Length
 from acutance.config.pipeline.settings import Pipeline
-from acutance.config.pipeline.stage import Optimiser, Stage, columns_read
+from acutance.config.pipeline.stage import OptimiserChoice, Stage, columns_read
 
-__all__ = ["Compute", "Length", "Optimiser", "Pipeline", "Stage", "columns_read", "load", "resolve"]
+__all__ = ["Compute", "Length", "OptimiserChoice", "Pipeline", "Stage", "columns_read", "load", "resolve"]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Literal
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 from pydantic import (
     Field,
-    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     Tag,
+    model_serializer,
     model_validator,
 )
 
@@ -31,6 +32,7 @@ from acutance.config.data import (
 )
 from acutance.config.length import IN_STEPS, PER_STEP
 from acutance.config.pipeline.columns import columns_needed
+from acutance.config.schedules import StepCount, in_steps, torch_rate
 from acutance.config.schema import Choice, Seed, Strict
 from acutance.config.size import Size, sides
 from acutance.errors import nearest
@@ -115,51 +117,71 @@ def feature_network(named: Choice | str | None) -> Any:
     return named
 
 
-class Optimiser(Strict):
-    """Adam (Kingma and Ba) or SGD with momentum, and how the learning rate falls."""
+class ScheduleChoice(Choice):
+    """How the learning rate changes: one of ours, or a class of `torch.optim.lr_scheduler` by its dotted name."""
 
-    type: Literal["adam", "sgd"] = "adam"
+    kind: ClassVar[str] = "schedule"
+    given: ClassVar[tuple[str, ...]] = ("step", "learning_rate", "steps", "optimizer", "last_epoch")
+    positional: ClassVar[bool] = True
+
+    def rate(self, step: int, learning_rate: float, steps: int) -> float:
+        """Return the learning rate of a step.
+
+        Raises:
+            ValueError: when its settings do not fit together.
+        """
+        if inspect.isclass(self.part):
+            return torch_rate(self.part, self.arguments(), step, learning_rate)
+        return float(self.part(step, learning_rate, steps, **self.arguments()))
+
+
+class OptimiserChoice(Choice):
+    """An optimiser of `torch.optim`, or of an installed package by its dotted name, and its learning rate.
+
+    Where an optimiser has a weight decay, it acts on kernels alone: on parameters of 2 or more dimensions.
+    """
+
+    kind: ClassVar[str] = "optimiser"
+    given: ClassVar[tuple[str, ...]] = ("params", "lr", "foreach", "fused", "capturable", "differentiable")
+    positional: ClassVar[bool] = True
+
     learning_rate: PositiveFloat = 1e-4
-    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="of adam alone")
-    eps: PositiveFloat = Field(default=1e-8, description="of adam alone")
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd alone; not Nesterov's")
-    weight_decay: NonNegativeFloat = Field(
-        default=0.0, description="of kernels alone: parameters of 2 or more dimensions; added to the gradient"
+    schedule: ScheduleChoice = Field(
+        default_factory=lambda: ScheduleChoice.chosen({"type": "constant"}),
+        description="how the learning rate changes; it stays the same where left out",
     )
-    milestones: list[Annotated[PositiveInt, IN_STEPS]] = Field(
-        default_factory=list, description="steps at which the rate falls"
+    warmup: StepCount | None = Field(
+        default=None, description="steps, or their share, in which the learning rate rises from 0 to the schedule's"
     )
-    every: Annotated[PositiveInt, IN_STEPS] | None = Field(
-        default=None, description="the rate falls every so many steps, too"
-    )
-    gamma: float | list[float] = Field(
-        default=0.5, description="what the rate is multiplied by where it falls; or a list, one for each milestone"
-    )
-    floor: NonNegativeFloat = Field(default=0.0, description="the rate falls no lower")
     clip: PositiveFloat | None = Field(default=None, description="longer gradients are cut to this norm")
 
-    def rate(self, step: int) -> float:
-        """Return the learning rate of a step (counted from 0)."""
-        passed = sum(step >= milestone for milestone in self.milestones)
-        if isinstance(self.gamma, list):
-            left = math.prod(self.gamma[:passed])
-        else:
-            left = self.gamma ** (passed + (step // self.every if self.every else 0))
-        return float(max(self.floor, self.learning_rate * left))
+    @classmethod
+    def chosen(cls, content: Any) -> Self:
+        """Return the choice that a mapping makes; Adam where it names no type."""
+        if isinstance(content, Mapping) and "type" not in content:
+            content = {"type": "adam", **content}
+        return super().chosen(content)
 
-    @model_validator(mode="after")
-    def _falls_by_as_many(self) -> Optimiser:
-        if self.milestones != sorted(self.milestones):
-            raise ValueError("milestones: give them in their order")
-        if isinstance(self.gamma, list) and (self.every or len(self.gamma) != len(self.milestones)):
-            raise ValueError("gamma: a list has a factor for each of the milestones, and none for `every`")
-        return self
+    def rate(self, step: int, steps: int) -> float:
+        """Return the learning rate of a step.
 
-    @model_validator(mode="after")
-    def _starts_above_the_floor(self) -> Optimiser:
-        if self.floor > self.learning_rate:
-            raise ValueError(f"floor: {self.floor:g} is above the learning rate of {self.learning_rate:g}")
-        return self
+        Args:
+            step: counted from 0.
+            steps: of the whole training.
+
+        Raises:
+            ValueError: when the schedule's settings do not fit together.
+        """
+        rate = self.schedule.rate(step, self.learning_rate, steps)
+        return rate if self.warmup is None else rate * min(1.0, (step + 1) / in_steps(self.warmup, steps))
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the optimiser's own defaults: a later version of a library may have further parameters."""
+        fields = type(self).model_fields
+        dumped: dict[str, Any] = handler(self)
+        idle = {name for name in self.parameters if getattr(self, name) == fields[name].default}
+        return {name: value for name, value in dumped.items() if name not in idle}
 
 
 class Discriminator(Strict):
@@ -169,7 +191,7 @@ class Discriminator(Strict):
     on: str = Field(default="", description="the output it judges; its own name where left out")
     form: Form = "relativistic_average"
     sync_mean: bool = Field(default=False, description="relativistic means are over all workers, not each one's own")
-    optimiser: Optimiser | None = Field(default=None, description="the stage's own where left out")
+    optimiser: OptimiserChoice | None = Field(default=None, description="the stage's own where left out")
 
     @model_validator(mode="after")
     def _has_means(self) -> Discriminator:
@@ -219,7 +241,7 @@ class Stage(Strict):
     )
     objective: list[TermChoice] = Field(min_length=1)
     discriminators: dict[str, Discriminator] = Field(default_factory=dict)
-    optimiser: Optimiser = Optimiser()
+    optimiser: OptimiserChoice = Field(default_factory=lambda: OptimiserChoice.chosen({}))
     steps: Annotated[NonNegativeInt, IN_STEPS] = Field(
         description="0 trains nothing: the network as it starts, which may take its pictures another way"
     )
@@ -274,6 +296,16 @@ class Stage(Strict):
     report_every: PositiveInt = 50
 
     @model_validator(mode="after")
+    def _has_learning_rates(self) -> Stage:
+        for name, optimiser in self.optimisers().items() if self.steps else ():
+            try:
+                optimiser.rate(1, self.steps)
+            except (ValueError, TypeError) as error:
+                place = "optimiser" if name == "generator" else f"discriminators.{name}.optimiser"
+                raise ValueError(f"{place}.schedule: {error}") from None
+        return self
+
+    @model_validator(mode="after")
     def _stores_nothing(self) -> Stage:
         if stored := [name for name, column in self.derive.items() if column.stored]:
             raise ValueError(f"derive.{stored[0]}: what is stored is for all stages; put it into data.derive")
@@ -306,6 +338,13 @@ class Stage(Strict):
             named = {k: {"on": k, **v} if isinstance(v, dict) else v for k, v in content["discriminators"].items()}
             return {**content, "discriminators": named}
         return content
+
+    def optimisers(self) -> dict[str, OptimiserChoice]:
+        """Return the optimisers of the generator and of each discriminator, by name."""
+        return {
+            "generator": self.optimiser,
+            **{n: d.optimiser or self.optimiser for n, d in self.discriminators.items()},
+        }
 
     def shares(self) -> list[int]:
         """Return the numbers of workers that its batch can be shared by, in equal parts."""
