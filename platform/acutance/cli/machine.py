@@ -60,7 +60,8 @@ def check(
     if as_json:
         show({"part": part, "kind": kind, "checks": [result._asdict() for result in results]}, True, None)
     else:
-        say(f"{part} as a {kind.replace('_', ' ')}:")
+        article = "an" if kind[0] in "aeiou" else "a"
+        say(f"{part} as {article} {kind.replace('_', ' ')}:")
         for result in results:
             state, colour = ("failed", "red") if result.problem else ("ok", "green")
             print_row((8, state, colour), (None, result.check + (f": {result.problem}" if result.problem else ""), ""))
