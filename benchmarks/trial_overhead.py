@@ -40,7 +40,7 @@ from acutance.commands import tune
 from acutance.commands.tune import CampaignContext
 from acutance.data import Source, prepare, write_picture
 from acutance.fingerprint import fingerprint
-from acutance.training.plan import StagePlan
+from acutance.training.stage_plan import StagePlan
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SLOTS = 2

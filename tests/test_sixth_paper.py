@@ -30,7 +30,8 @@ from acutance.parts.sources import CONSENT, unpacked
 from acutance.registry.card import Facts, model_card
 from acutance.registry.export import export_model
 from acutance.training.loop import train_stage
-from acutance.training.plan import StagePlan, plan_stages
+from acutance.training.plan import plan_stages
+from acutance.training.stage_plan import StagePlan
 
 HERE = Path(__file__).with_name("sixth_paper")
 LOADS = "import sys; from acutance.models.model_file import load_model; load_model(sys.argv[1])"

@@ -16,7 +16,8 @@ from acutance.config.pipeline import Pipeline, resolve
 from acutance.data import Catalogue, Contents, Source, contents, load_catalogue, prepare, read_picture, write_picture
 from acutance.evaluation.evaluate import evaluate_one
 from acutance.training.loop import Report, describe, training_reports
-from acutance.training.plan import StagePlan, plan_stages
+from acutance.training.plan import plan_stages
+from acutance.training.stage_plan import StagePlan
 from acutance.tuning.ask_tell import Assignment
 from acutance.tuning.study import TrialRecord
 

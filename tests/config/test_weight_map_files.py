@@ -7,7 +7,7 @@ import pytest
 from acutance.config import pipeline as pipelines
 from acutance.config import search_space as campaigns
 from acutance.config.size import sides
-from acutance.training.plan import parameter_counts
+from acutance.training.parameter_counts import parameter_counts
 from command_line import REPOSITORY
 
 FOLDER = REPOSITORY / "pipelines"

@@ -26,7 +26,9 @@ from acutance.models.public_weights import public_state_dict
 from acutance.models.rrdbnet import RRDBNet
 from acutance.training.build import build_learner
 from acutance.training.loop import train_stage
-from acutance.training.plan import StagePlan, parameter_counts, plan_stages
+from acutance.training.parameter_counts import parameter_counts
+from acutance.training.plan import plan_stages
+from acutance.training.stage_plan import StagePlan
 from command_line import REPOSITORY, acutance
 
 FILE = REPOSITORY / "pipelines" / "dsrgan.yaml"

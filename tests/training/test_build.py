@@ -16,7 +16,8 @@ from acutance.models.public_weights import public_state_dict
 from acutance.models.rrdbnet import RRDBNet
 from acutance.training.build import build_learner
 from acutance.training.learner import Learner
-from acutance.training.plan import StagePlan, plan_stages
+from acutance.training.plan import plan_stages
+from acutance.training.stage_plan import StagePlan
 from command_line import REPOSITORY
 
 QUICKSTART = REPOSITORY / "pipelines" / "quickstart.yaml"

@@ -20,7 +20,8 @@ from acutance.models.model_file import load_model
 from acutance.training.build import build_learner
 from acutance.training.derived import with_derived
 from acutance.training.loop import _stream, training_reports
-from acutance.training.plan import StagePlan, plan_stages
+from acutance.training.plan import plan_stages
+from acutance.training.stage_plan import StagePlan
 
 NOISE_AND_REDUCTION = [{"type": "awgn", "sigma": [10, 30]}, {"type": "bicubic", "scale": 4}]
 

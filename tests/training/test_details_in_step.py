@@ -20,7 +20,8 @@ from acutance.inference.restore import restore
 from acutance.models.model_file import load_model
 from acutance.training.derived import with_derived
 from acutance.training.loop import train_stage
-from acutance.training.plan import StagePlan, plan_stages
+from acutance.training.plan import plan_stages
+from acutance.training.stage_plan import StagePlan
 from command_line import REPOSITORY
 
 QUICKSTART = REPOSITORY / "pipelines" / "quickstart.yaml"

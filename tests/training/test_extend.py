@@ -12,7 +12,7 @@ from acutance import storage
 from acutance.models.model_file import load_model
 from acutance.training import loop
 from acutance.training.extend import going_on
-from acutance.training.plan import StagePlan, lease_of
+from acutance.training.stage_plan import StagePlan, lease_of
 
 EVERY_9 = "optimiser.schedule={type: step, every: 9}"
 HALVES = "stages.fidelity.optimiser.schedule.milestones=[8]"

@@ -16,7 +16,8 @@ from acutance.errors import TrainingError
 from acutance.models.model_file import load_model
 from acutance.training import loop
 from acutance.training.learner import Learner
-from acutance.training.plan import StagePlan, plan_stages
+from acutance.training.plan import plan_stages
+from acutance.training.stage_plan import StagePlan
 from acutance.training.trained_module import TrainedModule
 from command_line import REPOSITORY
 

@@ -12,7 +12,8 @@ from acutance.data.columns import Content
 from acutance.models.eusr import EUSR
 from acutance.models.model_file import load_model, save_model
 from acutance.training import loop
-from acutance.training.plan import StagePlan, plan_stages
+from acutance.training.plan import plan_stages
+from acutance.training.stage_plan import StagePlan
 from command_line import REPOSITORY
 
 SIZE = {"blocks": 1, "channels": 4}

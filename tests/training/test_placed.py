@@ -11,7 +11,8 @@ from acutance.config import pipeline as pipelines
 from acutance.data import Content
 from acutance.errors import ConfigError
 from acutance.training import launch
-from acutance.training.plan import StagePlan, plan_stages
+from acutance.training.plan import plan_stages
+from acutance.training.stage_plan import StagePlan
 from command_line import REPOSITORY
 
 GPU_NODE = Kind({"CPU": 8, "GPU": 1}, 1)

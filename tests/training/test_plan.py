@@ -13,7 +13,9 @@ from acutance.data import Content
 from acutance.errors import WeightsError
 from acutance.storage import done
 from acutance.storage.done import Done
-from acutance.training.plan import StagePlan, parameter_counts, plan_stages
+from acutance.training.parameter_counts import parameter_counts
+from acutance.training.plan import plan_stages
+from acutance.training.stage_plan import StagePlan
 from command_line import REPOSITORY
 
 QUICKSTART = REPOSITORY / "pipelines" / "quickstart.yaml"

@@ -15,7 +15,9 @@ from acutance.errors import WeightsError
 from acutance.models.model_file import save_model
 from acutance.models.nima import NIMA
 from acutance.training.build import build_learner
-from acutance.training.plan import StagePlan, plan_stages, weights_files
+from acutance.training.plan import plan_stages
+from acutance.training.source_weights import weights_files
+from acutance.training.stage_plan import StagePlan
 from command_line import REPOSITORY
 
 

@@ -18,7 +18,8 @@ from acutance.errors import ConfigError
 from acutance.imaging.resize import imresize_uint8
 from acutance.models.model_file import load_model
 from acutance.training.loop import _stream, training_reports
-from acutance.training.plan import StagePlan, plan_stages
+from acutance.training.plan import plan_stages
+from acutance.training.stage_plan import StagePlan
 
 
 def content(folder: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from acutance.config.pipeline import Compute, Stage
 from acutance.errors import TrainingError
 from acutance.training import launch
 from acutance.training.launch import _side_by_side, upstream_of
-from acutance.training.plan import StagePlan
+from acutance.training.stage_plan import StagePlan
 
 
 def job(folder: Path, name: str, *sources: str, needs: tuple[str, ...] = ()) -> StagePlan:

@@ -22,8 +22,9 @@ from acutance.errors import ConfigError, TrainingError
 from acutance.losses.adversarial import discriminator_loss, generator_loss
 from acutance.models.model_file import load_model
 from acutance.training.loop import train_stage, training_reports, validated
-from acutance.training.plan import StagePlan, plan_stages
+from acutance.training.plan import plan_stages
 from acutance.training.shards import make_shards, shard_sets
+from acutance.training.stage_plan import StagePlan
 from acutance.training.validate import require_accepted
 from acutance.training.validate import validate as measured
 

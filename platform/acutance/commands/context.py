@@ -22,7 +22,10 @@ from acutance.data.inputs import Originals, content_of, listed, originals
 from acutance.errors import AbsentError, ConfigError, DataError, WeightsError
 from acutance.redact import redacted
 from acutance.storage.outputs import readable
-from acutance.training.plan import StagePlan, parameter_counts, plan_stages, weights_files
+from acutance.training.parameter_counts import parameter_counts
+from acutance.training.plan import plan_stages
+from acutance.training.source_weights import weights_files
+from acutance.training.stage_plan import StagePlan
 from acutance.weights import require_weights
 
 DEFAULT_STORAGE = "outputs"

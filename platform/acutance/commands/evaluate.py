@@ -40,7 +40,7 @@ from acutance.storage import done
 from acutance.storage.done import Done
 from acutance.storage.outputs import done_folder, folder_of
 from acutance.storage.scratch import working_folder
-from acutance.training.plan import StagePlan
+from acutance.training.stage_plan import StagePlan
 from acutance.weights import fetch_weights
 
 EXAM = "acutance.exam"

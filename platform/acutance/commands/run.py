@@ -37,8 +37,8 @@ from acutance.training.checkpoint import step_of
 from acutance.training.extend import going_on
 from acutance.training.launch import train
 from acutance.training.loop import Losses
-from acutance.training.plan import TRAINING_VERSION, ShardSpec, StagePlan, lease_of
 from acutance.training.shards import make_shards, shard_sets
+from acutance.training.stage_plan import TRAINING_VERSION, ShardSpec, StagePlan, lease_of
 from acutance.training.validate import require_accepted, validated
 
 

@@ -1,7 +1,6 @@
 """Training: one step for every stage of every paper, checkpoints that resume exactly, and Ray Train around both.
 
-`plan` turns a pipeline into jobs with fingerprints, `build` a job into a learner, `learner` is what learns and takes
-the step, of `player`s that agree `together` with those of other workers. `checkpoint` freezes and thaws it, `trouble`
-sees to steps that cannot be taken, `loop` trains one stage in this process, `launch` trains stages under Ray Train:
-workers enter their `group`, and post on a `board` what the driver shows.
+`plan` turns a pipeline into plans of stages, `build` a plan into a learner. `learner` takes the steps; `state` and
+`checkpoint` save and load it; `recovery` handles steps that are not finite. `loop` trains one stage in this process.
+`launch` trains stages under Ray Train: workers join their `process_group` and send `messages` to the driver.
 """

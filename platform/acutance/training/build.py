@@ -19,7 +19,8 @@ from acutance.models.msrresnet import MSRResNet
 from acutance.models.public_weights import load_public_weights
 from acutance.models.rrdbnet import RRDBNet
 from acutance.training.learner import Learner
-from acutance.training.plan import StagePlan, checksum, trunk_file
+from acutance.training.source_weights import checksum, trunk_file
+from acutance.training.stage_plan import StagePlan
 from acutance.weights import find_weights
 
 

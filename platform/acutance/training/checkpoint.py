@@ -13,7 +13,7 @@ from acutance import storage
 from acutance.errors import DamagedError, TrainingError
 from acutance.storage.checksum import described, description_of, sealed
 from acutance.training.learner import Learner
-from acutance.training.plan import StagePlan
+from acutance.training.stage_plan import StagePlan
 from acutance.training.state import State, load_state, state_of
 
 NEWEST = 2

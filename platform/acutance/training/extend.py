@@ -1,8 +1,7 @@
-"""A training that is to be longer than one before it, or to end otherwise, goes on from where their ways part.
+"""A longer training starts from a checkpoint of a shorter one, if both are the same up to there.
 
-What step s does to the weights follows from settings that are the same for all steps and from the learning rates up to
-s. So a training whose settings differ in its length and in later rates alone ends with the same weights from a
-checkpoint of the other one as from its own first step.
+The weights after step s depend on the stage's settings and on the learning rates up to s. Two trainings that differ
+only in their length and in later learning rates have the same weights until then: the second one need not repeat them.
 """
 
 from __future__ import annotations
@@ -14,44 +13,47 @@ from acutance import storage
 from acutance.config.pipeline import Stage
 from acutance.errors import DamagedError
 from acutance.training import checkpoint
-from acutance.training.plan import StagePlan, lease_of
+from acutance.training.stage_plan import StagePlan, lease_of
 
 BEGINNINGS = "beginnings"
-"""The folder, below the storage root, that names trainings by what they begin with."""
+"""The folder, below the storage root, that lists trainings by the fingerprint of their beginning."""
 
 
-def going_on(job: StagePlan, root: str) -> StagePlan:
-    """Note a training for those that come later; return it as going on from one before it, where there is such a one.
+def going_on(plan: StagePlan, root: str) -> StagePlan:
+    """Return the plan, with `begins_at` if an earlier training has a checkpoint for it; list it for later trainings.
 
     Args:
         root: URI of the storage root.
     """
-    folder = storage.join(root, BEGINNINGS, job.beginning)
-    found = None if storage.names(job.checkpoints) else max(_checkpoints(job, root, folder), default=None)
-    note = {"stage": job.stage.model_dump(mode="json"), "folder": job.folder.removeprefix(f"{root}/")}
-    storage.write_json(storage.join(folder, f"{job.fingerprint}.json"), note)
-    return replace(job, begins_at=found[1]) if found else job
+    folder = storage.join(root, BEGINNINGS, plan.beginning)
+    found = None if storage.names(plan.checkpoints) else max(_checkpoints(plan, root, folder), default=None)
+    note = {"stage": plan.stage.model_dump(mode="json"), "folder": plan.folder.removeprefix(f"{root}/")}
+    storage.write_json(storage.join(folder, f"{plan.fingerprint}.json"), note)
+    return replace(plan, begins_at=found[1]) if found else plan
 
 
-def _checkpoints(job: StagePlan, root: str, folder: str) -> Iterator[tuple[int, str]]:
-    """Yield step and URI of those checkpoints of other trainings that lie on this one's way.
+def _checkpoints(plan: StagePlan, root: str, folder: str) -> Iterator[tuple[int, str]]:
+    """Yield step and URI of the checkpoints of other trainings that are also checkpoints of this one.
 
-    Those of a training that is under way are left alone: it deletes all but its newest ones.
+    Trainings that are still running are left out: they delete all but their newest checkpoints.
     """
-    mine = job.stage
+    stage = plan.stage
     for name in storage.names(folder):
         mark = name.removesuffix(".json")
         try:
             note = storage.read_json(storage.join(folder, name))
-            theirs, other = Stage.model_validate(note["stage"]), replace(job, folder=storage.join(root, note["folder"]))
-        except (DamagedError, KeyError, ValueError):  # it was written by a program that knew other settings
+            others, other = (
+                Stage.model_validate(note["stage"]),
+                replace(plan, folder=storage.join(root, note["folder"])),
+            )
+        except (DamagedError, KeyError, ValueError):  # another version wrote it, with other settings
             continue
         steps = {checkpoint.step_of(file): file for file in storage.names(other.checkpoints)}
-        under_way = mark != job.fingerprint and storage.exists(lease_of(root, mark))
-        if other.folder == job.folder or not steps or under_way:
+        running = mark != plan.fingerprint and storage.exists(lease_of(root, mark))
+        if other.folder == plan.folder or not steps or running:
             continue
         for step, file in steps.items():
-            if step < mine.steps and _same_rates(mine, theirs, step):
+            if step < stage.steps and _same_rates(stage, others, step):
                 yield step, storage.join(other.checkpoints, file)
 
 

@@ -32,7 +32,7 @@ from acutance.training import process_group
 from acutance.training.learner import Learner
 from acutance.training.loop import Losses, Tracker, train_stage
 from acutance.training.messages import OnProgress, open_messages, shown
-from acutance.training.plan import StagePlan
+from acutance.training.stage_plan import StagePlan
 
 RESTARTS = 5
 """How often in a row workers may start again without reaching another checkpoint."""

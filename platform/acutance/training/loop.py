@@ -32,8 +32,8 @@ from acutance.training import checkpoint
 from acutance.training.build import build_learner, seed_everything
 from acutance.training.distributed import rank_and_world_size
 from acutance.training.learner import Learner
-from acutance.training.plan import TRAINING_VERSION, StagePlan
 from acutance.training.recovery import roll_back, skip_message
+from acutance.training.stage_plan import TRAINING_VERSION, StagePlan
 from acutance.training.validate import VALIDATION, require_accepted, validate, validated
 
 Losses = dict[str, float]

@@ -14,7 +14,7 @@ from acutance.training import checkpoint
 from acutance.training.build import build_learner
 from acutance.training.distributed import rank_and_world_size
 from acutance.training.learner import Learner
-from acutance.training.plan import StagePlan
+from acutance.training.stage_plan import StagePlan
 from acutance.training.state import load_state, state_of
 
 ROLLBACKS = 1

@@ -1,4 +1,4 @@
-"""The shards that a stage reads: what it trains on, and what it is measured on."""
+"""The shard sets that stages read: for training and for validation."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from acutance.data import Catalogue, Manifest, prepare, read_manifest
 from acutance.data.dataset_record import remember
 from acutance.data.inputs import Originals, known_of
 from acutance.data.prepare import OnProgress
-from acutance.training.plan import ShardSpec, StagePlan
+from acutance.training.stage_plan import ShardSpec, StagePlan
 
 
-def shard_sets(jobs: Iterable[StagePlan]) -> list[ShardSpec]:
-    """Return the shard sets that stages read, each once."""
-    sets = [shards for job in jobs for shards in (job.trained_on, job.measured_on) if shards]
+def shard_sets(plans: Iterable[StagePlan]) -> list[ShardSpec]:
+    """Return the shard sets that stages read, without repetition."""
+    sets = [shards for plan in plans for shards in (plan.trained_on, plan.measured_on) if shards]
     return list({shards.fingerprint: shards for shards in sets}.values())
 
 

@@ -26,8 +26,9 @@ from acutance.silence import silence_libraries
 from acutance.storage.disk import complaint_of
 from acutance.storage.outputs import stage_folder
 from acutance.training.loop import Losses, describe
-from acutance.training.plan import StagePlan, going_on_from, plan_stages, trial_name
+from acutance.training.plan import going_on_from, plan_stages, trial_name
 from acutance.training.shards import make_shards, shard_sets
+from acutance.training.stage_plan import StagePlan
 from acutance.training.validate import device_of, validate
 from acutance.tuning.ask_tell import Assignment
 from acutance.tuning.workers import Workers

@@ -17,7 +17,7 @@ from acutance.console import say
 from acutance.silence import silence_libraries
 from acutance.training import process_group
 from acutance.training.loop import Report, Tracker, training_reports
-from acutance.training.plan import StagePlan
+from acutance.training.stage_plan import StagePlan
 
 NOTICE_SECONDS = 20
 """How long Ray may take to find out that a process died, after its partner has lost the connection to it."""

@@ -26,7 +26,7 @@ from acutance.storage import done
 from acutance.storage.done import Done
 from acutance.storage.lease import Lease
 from acutance.storage.scratch import working_folder
-from acutance.training.plan import TRAINING_VERSION
+from acutance.training.stage_plan import TRAINING_VERSION
 from acutance.tuning.ask_tell import AskTell
 from acutance.tuning.live_table import Board
 from acutance.tuning.report.record import Record

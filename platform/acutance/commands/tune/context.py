@@ -27,7 +27,7 @@ from acutance.errors import DataError
 from acutance.evaluation.metrics import unavailable
 from acutance.fingerprint import fingerprint
 from acutance.storage.outputs import CAMPAIGNS
-from acutance.training.plan import marks_of_settings
+from acutance.training.plan import settings_fingerprints
 from acutance.tuning.study import open_storage, open_study, study_address
 from acutance.tuning.trial import with_values
 
@@ -175,8 +175,8 @@ def shared_stages(work: CampaignContext) -> set[str]:
     if work.search.points is None:
         return before
     rows = [pipeline for point in work.search.points for pipeline in _pipelines(work, point)]
-    trained = {mark for row in rows for mark in marks_of_settings(row, stage).values()}
-    return {name for name, mark in marks_of_settings(base, stage).items() if name in before and mark in trained}
+    trained = {mark for row in rows for mark in settings_fingerprints(row, stage).values()}
+    return {name for name, mark in settings_fingerprints(base, stage).items() if name in before and mark in trained}
 
 
 def plan_campaign(work: CampaignContext) -> dict[str, Any]:
@@ -209,7 +209,7 @@ def _planned_rows(work: CampaignContext) -> tuple[list[dict[str, Any]], dict[str
     for point in work.search.points or []:
         steps = {}
         for pipeline in _pipelines(work, point):
-            marks = marks_of_settings(pipeline, work.campaign.stage)
+            marks = settings_fingerprints(pipeline, work.campaign.stage)
             steps = {name: pipeline.stages[name].steps for name in marks}
             trainings |= {mark: steps[name] for name, mark in marks.items()}
         told = {"row": point.row, "seed": point.seed, "values": point.values, "steps": steps}
