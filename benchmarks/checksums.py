@@ -1,6 +1,6 @@
-"""What do check sums cost, as a share of the work that they guard?
+"""What do checksums cost, as a share of the work that they guard?
 
-A checkpoint of DSRGAN's size is written (to disk, with fsync) and read back into tensors, with its check sum and
+A checkpoint of DSRGAN's size is written (to disk, with fsync) and read back into tensors, with its checksum and
 without; a decoded column is read as each process reads it when it opens the shards. The ways take turns; medians, one
 core. The page cache holds what is read, so that the shares are the largest there can be: a disk or a network is slower.
 """
@@ -27,7 +27,13 @@ from machine import cpu
 from safetensors.torch import load, save
 
 from acutance import storage
-from acutance.storage.checksum import checksum, described, description_of, file_checksum, sealed
+from acutance.storage.checksum import (
+    checksum,
+    file_checksum,
+    metadata_with_checksum,
+    verified_metadata,
+    with_file_checksum,
+)
 
 Way = Callable[[], object]
 
@@ -48,27 +54,29 @@ def main() -> None:
 
 
 def groups(folder: Path, megabytes: int) -> dict[str, dict[str, Way]]:
-    """Return the work by title, each the way without a check sum first."""
+    """Return the work by title, each the way without a checksum first."""
     tensors = {str(n): torch.randn(megabytes * 2500) for n in range(100)}
     file, column = str(folder / "step.safetensors"), folder / "hr.bin"
-    metadata = described({"fingerprint": "0123456789abcdef"})
-    kept = bytes(sealed(save(tensors, metadata=metadata)))
+    metadata = metadata_with_checksum({"fingerprint": "0123456789abcdef"})
+    kept = bytes(with_file_checksum(save(tensors, metadata=metadata)))
     storage.write_bytes(file, kept)
     column.write_bytes(kept)
 
     def read_and_checked() -> object:
         content = storage.read_bytes(file)
-        description_of(content, file)
+        verified_metadata(content, file)
         return load(content)
 
     return {
         "a checkpoint is written": {
             "without": lambda: storage.write_bytes(file, save(tensors, metadata=metadata)),
-            "with its check sum": lambda: storage.write_bytes(file, sealed(save(tensors, metadata=metadata))),
+            "with its checksum": lambda: storage.write_bytes(
+                file, with_file_checksum(save(tensors, metadata=metadata))
+            ),
         },
         "a checkpoint is read": {
             "without": lambda: load(storage.read_bytes(file)),
-            "with its check sum": read_and_checked,
+            "with its checksum": read_and_checked,
         },
         "a decoded column is opened": {
             "read": lambda: read(column),
@@ -83,7 +91,7 @@ def groups(folder: Path, megabytes: int) -> dict[str, dict[str, Way]]:
 
 
 def read(file: Path) -> None:
-    """Read a file in the pieces in which its check sum is taken."""
+    """Read a file in the pieces in which its checksum is taken."""
     with open(file, "rb", buffering=0) as opened:
         while opened.read(1 << 22):
             pass

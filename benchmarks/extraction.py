@@ -33,8 +33,7 @@ from machine import cpu
 from acutance.config import pipeline as pipelines
 from acutance.config.data import DataSettings
 from acutance.data import Manifest, Stream, found_shards, load_catalogue, open_columns, prepare, read_picture
-from acutance.imaging.derivations import derive_columns
-from acutance.imaging.detail import detail_of
+from acutance.imaging.derivations import derive_columns, lgs
 from acutance.losses.pixel import inside
 
 PIPELINES = Path(__file__).resolve().parent.parent / "pipelines"
@@ -87,7 +86,7 @@ def changed(data: DataSettings, **numbers: float) -> DataSettings:
 def made(data: DataSettings, root: str) -> tuple[float, Manifest, dict[str, Any]]:
     """Return the seconds from new numbers to the first batch, the shard set and its columns."""
     started = time.process_time()
-    manifest = prepare(data, SCALE, load_catalogue(PIPELINES / "datasets.yaml"), root, alone=True)
+    manifest = prepare(data, SCALE, load_catalogue(PIPELINES / "datasets.yaml"), root, in_process=True)
     columns = open_columns(str(found_shards(root, manifest.fingerprint)), manifest.columns, Path(root) / "scratch")
     return time.process_time() - started, manifest, dict(columns)
 
@@ -144,8 +143,8 @@ def errors(data: DataSettings, margin: int) -> None:
         worst = []
         for source in pictures:
             lr = torch.from_numpy(read_picture(source.path)[::SCALE, ::SCALE].copy()).permute(2, 0, 1)
-            whole = detail_of(lr, **numbers)[:, 16 + margin : 64 - margin, 16 + margin : 64 - margin]
-            worst.append(float((inside(detail_of(lr[:, 16:64, 16:64], **numbers), margin) - whole).abs().max()))
+            whole = lgs(lr, **numbers)[:, 16 + margin : 64 - margin, 16 + margin : 64 - margin]
+            worst.append(float((inside(lgs(lr[:, 16:64, 16:64], **numbers), margin) - whole).abs().max()))
         print(f"  {name:28} median picture {statistics.median(worst):.1e}, worst {max(worst):.1e}")
 
 

@@ -1,6 +1,6 @@
 """What does stopping trials early save, when the sampler is told the truth about it?
 
-Campaigns by random search, by TPE that stops nothing, and by TPE with ASHA, played against the ledger of real
+Campaigns by random search, by TPE that stops nothing, and by TPE with ASHA, with the `AskTell` of real
 campaigns, one trial at a time and without Ray: ask, train to the next look, report, go on or end. Counted are the
 training steps of all trials, stopped ones included. What a campaign has found is judged by the trials that were
 trained to their end. The problems:
@@ -46,7 +46,7 @@ from acutance.config.pipeline import Pipeline
 from acutance.config.schema import validate
 from acutance.config.search_space import DOMINANCE, Asha, Campaign, Goal, Search
 from acutance.tuning.ask_tell import AskTell, Assignment
-from acutance.tuning.pruners import judged, looks
+from acutance.tuning.pruners import measurement_steps, ranking_losses
 from acutance.tuning.study import TrialRecord, open_study
 
 RANDOM, TPE, ASHA, TOLD = WAYS = ("random", "TPE", "TPE, ASHA", "as complete")
@@ -73,7 +73,7 @@ class Outcome:
 
     def counts(self) -> tuple[float, float]:
         """Return how many trials a campaign began, and how many of them were trained to their end; means."""
-        whole = [sum(attempt.step == STEPS for _, attempt in campaign) for campaign in self.campaigns]
+        whole = [sum(trial.step == STEPS for _, trial in campaign) for campaign in self.campaigns]
         return float(np.mean([len(campaign) for campaign in self.campaigns])), float(np.mean(whole))
 
 
@@ -90,7 +90,7 @@ def main() -> None:
     problems, results = [] if arguments.only == "real" else known_problems(), []
     with tempfile.TemporaryDirectory() as folder:
         if arguments.only != "synthetic":
-            stage = stage_in(Path(folder), looks(STOPPING, STEPS))
+            stage = stage_in(Path(folder), measurement_steps(STOPPING, STEPS))
             problems.append(real_stage("Quickstart's fidelity stage", stage, WAYS[:3]))
         for problem in problems:
             results.append((problem, compared(problem, arguments.seeds, arguments.budget)))
@@ -115,7 +115,7 @@ def known_problems() -> list[Problem]:
 
 
 class ToldAsComplete(AskTell):
-    """A ledger that tells Optuna of every trial that it is complete."""
+    """An `AskTell` that tells Optuna of every trial that it is complete."""
 
     def end(self, number: int, reason: str | None = None) -> TrialRecord:
         """Tell Optuna so, whatever the reason."""
@@ -133,23 +133,23 @@ def compared(problem: Problem, seeds: int, budget: int) -> dict[str, Outcome]:
 
 def played(problem: Problem, way: str, seed: int, budget: int) -> Ended:
     """Play one campaign until its steps are spent."""
-    ledger, spent, ended = ledger_for(problem, way, seed), 0, []
+    ask_tell, spent, ended = ask_tell_for(problem, way, seed), 0, []
     while spent < budget:
-        assignment = ledger.ask()
+        assignment = ask_tell.ask()
         assert isinstance(assignment, Assignment)
         before, reason = 0, None
         for step, scores in problem.train(assignment, seed):
             spent, before = spent + step - before, step
-            reason = ledger.report(assignment.number, step, scores)
+            reason = ask_tell.report(assignment.number, step, scores)
             if reason is not None:
                 break
-        ended.append((spent, ledger.end(assignment.number, reason)))
+        ended.append((spent, ask_tell.end(assignment.number, reason)))
     return ended
 
 
-def ledger_for(problem: Problem, way: str, seed: int) -> AskTell:
-    """Return the ledger of a campaign that has not begun."""
-    judge = DOMINANCE if len(problem.goals) > 1 else ""
+def ask_tell_for(problem: Problem, way: str, seed: int) -> AskTell:
+    """Return the `AskTell` of a campaign that has not begun."""
+    objective = DOMINANCE if len(problem.goals) > 1 else ""
     content = {
         "title": problem.title,
         "pipeline": str(QUICKSTART),
@@ -157,7 +157,7 @@ def ledger_for(problem: Problem, way: str, seed: int) -> AskTell:
         "parameters": problem.parameters,
         "objectives": problem.goals,
         "sampler": {"type": "random" if way == RANDOM else "tpe", "seed": seed},
-        "scheduler": {**STOPPING.model_dump(), "judge": judge} if way in (ASHA, TOLD) else None,
+        "scheduler": {**STOPPING.model_dump(), "objective": objective} if way in (ASHA, TOLD) else None,
         "budget": {"trials": 2**31 - 1},
     }
     campaign = validate(Campaign, content, "the benchmark")
@@ -168,14 +168,14 @@ def ledger_for(problem: Problem, way: str, seed: int) -> AskTell:
 
 @cache
 def quickstart() -> Pipeline:
-    """Return the pipeline that campaigns name; their ledgers do not look into it."""
+    """Return the pipeline that campaigns name; which is not read."""
     return pipelines.load(QUICKSTART)
 
 
 def followed(problem: Problem, campaign: Ended, budget: int) -> list[float]:
     """Return the loss at each notch. No campaign stops its first trial, so from one training on there is one."""
-    ends = [(spent, attempt) for spent, attempt in campaign if attempt.step == STEPS]
-    losses = [problem.loss([attempt for _, attempt in ends[:count]]) for count in range(1, len(ends) + 1)]
+    ends = [(spent, trial) for spent, trial in campaign if trial.step == STEPS]
+    losses = [problem.loss([trial for _, trial in ends[:count]]) for count in range(1, len(ends) + 1)]
     notches = np.arange(STEPS, budget * STEPS + 1, STEPS // NOTCHES)
     return [losses[count - 1] for count in np.searchsorted([spent for spent, _ in ends], notches, side="right")]
 
@@ -207,15 +207,19 @@ def foretold(problem: Problem, campaigns: list[Ended]) -> tuple[float, float]:
     Args:
         campaigns: whose trials are trained once more, with all looks.
     """
-    rungs, goals = looks(STOPPING, STEPS), [Goal(**goal) for goal in problem.goals]
-    judge = DOMINANCE if len(goals) > 1 else goals[0].name
+    rungs, goals = measurement_steps(STOPPING, STEPS), [Goal(**goal) for goal in problem.goals]
+    objective = DOMINANCE if len(goals) > 1 else goals[0].name
     curves = [
-        dict(problem.train(Assignment(attempt.number, attempt.values, rungs), seed))
+        dict(problem.train(Assignment(trial.number, trial.values, rungs), seed))
         for seed, campaign in enumerate(campaigns)
-        for _, attempt in campaign
+        for _, trial in campaign
     ]
     early, late = (
-        np.array(list(judged(judge, goals, {number: curve[step] for number, curve in enumerate(curves)}).values()))
+        np.array(
+            list(
+                ranking_losses(objective, goals, {number: curve[step] for number, curve in enumerate(curves)}).values()
+            )
+        )
         for step in (rungs[0], rungs[-1])
     )
     best = late <= np.quantile(late, 0.2)
@@ -224,7 +228,7 @@ def foretold(problem: Problem, campaigns: list[Ended]) -> tuple[float, float]:
 
 def heading(seeds: int, budget: int) -> None:
     """Print what made the figures, and how to read them."""
-    *rungs, last = looks(STOPPING, STEPS)
+    *rungs, last = measurement_steps(STOPPING, STEPS)
     print(f"$ python {' '.join([str(Path('benchmarks') / Path(sys.argv[0]).name), *sys.argv[1:]])}")
     print(f"{cpu()}, one core, {platform.system()}, Python {platform.python_version()}")
     print(", ".join(f"{name} {version(name)}" for name in ("numpy", "optuna", "torch")))
@@ -275,7 +279,7 @@ def misled(problem: Problem, outcomes: dict[str, Outcome]) -> list[str]:
         return []
     name = Goal(**problem.goals[0]).name
     best = [max((a for _, a in campaign), key=lambda a: a.scores[name]) for campaign in outcomes[TOLD].campaigns]
-    stopped = sum(attempt.step < STEPS for attempt in best)
+    stopped = sum(trial.step < STEPS for trial in best)
     return [f"{TOLD}: Optuna takes a stopped trial for the best in {stopped} of {len(best)} studies"]
 
 

@@ -112,7 +112,7 @@ def campaign(folder: Path, pictures: Path, trials: int) -> CampaignContext:
     with open(folder / "trivial.yaml", "w") as file:
         YAML().dump(content, file)
     work = tune.open_campaign(str(folder / "trivial.yaml"), [], str(folder / "outputs"))
-    prepare(work.base.pipeline.data, work.base.pipeline.scale, work.base.catalogue, work.base.root, alone=True)
+    prepare(work.base.pipeline.data, work.base.pipeline.scale, work.base.catalogue, work.base.root, in_process=True)
     return work
 
 
@@ -202,7 +202,7 @@ def do_work(job: StagePlan, pictures: list[Source]) -> float:
 
 def first_job(work: CampaignContext) -> StagePlan:
     """Return the job that every trial varies."""
-    return work.base.jobs("fidelity")[-1]
+    return work.base.plans("fidelity")[-1]
 
 
 def measured_on(work: CampaignContext) -> list[Source]:

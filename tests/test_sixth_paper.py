@@ -45,7 +45,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[PipelineContext, 
     [plan] = plan_stages(work.pipeline, work.contents(), work.root)
     sent = pickle.loads(pickle.dumps(plan))  # as to a worker
     spec = sent.trained_on
-    prepare(spec.settings, spec.scale, work.catalogue, work.root, alone=True)
+    prepare(spec.settings, spec.scale, work.catalogue, work.root, in_process=True)
     train_stage(sent, device="cpu")
     return work, plan
 
@@ -121,7 +121,7 @@ def test_the_card_names_whose_code_it_is(trained: tuple[PipelineContext, StagePl
 def test_code_that_was_changed_in_a_model_file_is_refused(trained: tuple[PipelineContext, StagePlan]) -> None:
     _, plan = trained
     [source] = describe_model(plan.model)["code"]
-    with pytest.raises(ConfigError, match="not that of its check sum"):
+    with pytest.raises(ConfigError, match="not that of its checksum"):
         unpacked([{**source, "text": source["text"] + "\n"}], plan.model)
     other = parts.Source("other.py", "x = 1\n")
     with pytest.raises(ModelError, match="its author wrote"):

@@ -10,7 +10,7 @@ from acutance.table import Number, Row, Table
 HOSTILE = "a|b\n[red]<i>"
 TABLE = Table(
     ["name", Number("PSNR", "dB ↑")],
-    [Row([HOSTILE, "27.10"], marks={1: "best"}), Row(["truth", None], "aside", last=True)],
+    [Row([HOSTILE, "27.10"], cell_styles={1: "best"}), Row(["truth", None], "aside", last=True)],
 )
 
 

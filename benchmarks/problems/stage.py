@@ -77,7 +77,7 @@ class Stage:
     contents: Contents
     measured_on: dict[str, list[Source]]
     root: str
-    looks: list[int]
+    measured_at: list[int]
     curves: dict[str, Curve] = field(default_factory=dict)
     training: Spent = field(default_factory=Spent)
     measuring: Spent = field(default_factory=Spent)
@@ -88,7 +88,7 @@ class Stage:
     def train(self, assignment: Assignment, seed: int) -> Training:
         """Yield the scores at an assignment's looks; a point is trained on from where an earlier campaign left it."""
         curve = self._curve(assignment.values)
-        for step in assignment.looks:
+        for step in assignment.measured_at:
             while step not in curve[2]:
                 self._advance(*curve)
             yield step, curve[2][step]
@@ -97,21 +97,21 @@ class Stage:
         path = f"stages.{STAGE}.{RATE}"
         exponent = round(math.log10(values[path]) * PLACES_A_DECADE) / PLACES_A_DECADE
         pipeline = resolve(self.settings, {**values, path: float(f"{10**exponent:.3g}")}, "a trial")
-        job = plan_stages(pipeline, self.contents, self.root, only=STAGE)[-1]
-        if job.fingerprint not in self.curves:
-            self.curves[job.fingerprint] = job, training_reports(job, also_at=self.looks), {}
-        return self.curves[job.fingerprint]
+        plan = plan_stages(pipeline, self.contents, self.root, only=STAGE)[-1]
+        if plan.fingerprint not in self.curves:
+            self.curves[plan.fingerprint] = plan, training_reports(plan, also_at=self.measured_at), {}
+        return self.curves[plan.fingerprint]
 
-    def _advance(self, job: StagePlan, reports: Iterator[Report], scores: dict[int, dict[str, float]]) -> None:
+    def _advance(self, plan: StagePlan, reports: Iterator[Report], scores: dict[int, dict[str, float]]) -> None:
         started = time.perf_counter()
         report = next(reports)
         trained = time.perf_counter()
         self.training.add(trained - started, report.step - max(scores, default=0))
         evaluation = evaluate_one(
             report.learner.final_network,
-            describe(job),
+            describe(plan),
             self.measured_on,
-            scale=job.scale,
+            scale=plan.scale,
             protocol=self.pipeline.evaluate.protocol,
             metrics=["psnr_y"],
         )
@@ -119,19 +119,19 @@ class Stage:
         self.measuring.add(time.perf_counter() - trained, 1)
 
 
-def stage_in(folder: Path, looks: list[int]) -> Stage:
+def stage_in(folder: Path, measured_at: list[int]) -> Stage:
     """Make the shards of the packaged photographs, and two crops of each held-out one."""
     catalogue, pipeline = load_catalogue(PIPELINES / "datasets.yaml"), pipelines.load(QUICKSTART, values=SMALL)
-    prepare(pipeline.data, pipeline.scale, catalogue, str(folder), alone=True)
+    prepare(pipeline.data, pipeline.scale, catalogue, str(folder), in_process=True)
     consists_of = contents([pipeline.data], pipeline.scale, catalogue, str(folder))
-    return Stage(pipeline, consists_of, {"test": _crops(catalogue, folder / "crops")}, str(folder), looks)
+    return Stage(pipeline, consists_of, {"test": _crops(catalogue, folder / "crops")}, str(folder), measured_at)
 
 
 def real_stage(title: str, stage: Stage, ways: tuple[str, ...]) -> Problem:
     """Return the problem of finding the highest PSNR."""
 
-    def loss(attempts: list[TrialRecord]) -> float:
-        return -max(attempt.scores[PSNR_NAME] for attempt in attempts)
+    def loss(trials: list[TrialRecord]) -> float:
+        return -max(trial.scores[PSNR_NAME] for trial in trials)
 
     return Problem(title, STAGE, NUMBERS, [PSNR], stage.train, loss, "PSNR-Y in dB", False, ways)
 

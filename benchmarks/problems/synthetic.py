@@ -54,8 +54,8 @@ def one_objective(title: str, start: float, spread: float, ways: tuple[str, ...]
     def train(assignment: Assignment, seed: int) -> Training:
         return _noisy(assignment, seed, lambda step, v: {PSNR_NAME: curve(step, v, start, BEST - lost(v), spread)})
 
-    def loss(attempts: list[TrialRecord]) -> float:
-        return lost(_numbers(max(attempts, key=lambda attempt: attempt.scores[PSNR_NAME]).values))
+    def loss(trials: list[TrialRecord]) -> float:
+        return lost(_numbers(max(trials, key=lambda trial: trial.scores[PSNR_NAME]).values))
 
     return Problem(title, "gan", NUMBERS, [PSNR], train, loss, "dB below the optimum", True, ways, NOISE)
 
@@ -72,8 +72,8 @@ def two_objectives(title: str, spread: float, ways: tuple[str, ...]) -> Problem:
     def train(assignment: Assignment, seed: int) -> Training:
         return _noisy(assignment, seed, at)
 
-    def loss(attempts: list[TrialRecord]) -> float:
-        return 1 - hypervolume([_ends(_numbers(attempt.values)) for attempt in attempts]) / whole
+    def loss(trials: list[TrialRecord]) -> float:
+        return 1 - hypervolume([_ends(_numbers(trial.values)) for trial in trials]) / whole
 
     return Problem(title, "gan", NUMBERS, [PSNR, NIQE], train, loss, "share of hypervolume missing", True, ways)
 
@@ -95,7 +95,7 @@ def _ends(values: Values) -> tuple[float, float]:
 
 def _noisy(assignment: Assignment, seed: int, at: Callable[[int, Values], dict[str, float]]) -> Training:
     values, draw = _numbers(assignment.values), np.random.default_rng([seed, assignment.number])
-    for step in assignment.looks:
+    for step in assignment.measured_at:
         yield step, {name: score + NOISE * draw.normal() for name, score in at(step, values).items()}
 
 

@@ -1,4 +1,4 @@
-"""What the user sees while work goes on: sentences and progress bars, on standard error."""
+"""Messages and progress bars on standard error."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from acutance.redact import redacted
 
 QUIET_SECONDS = 10.0
-"""Where there is no terminal (a job's log), a progress line at most this often."""
+"""Without a terminal (in a job's log), the least time between two progress lines."""
 
-# Without emoji, which would make a tram of the end of `CIFAR10:train:`.
+# Without emoji: rich would print one in place of `:train:` in `CIFAR10:train:`.
 stderr = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 _WIDTH = None if sys.stdout and sys.stdout.isatty() else 110
 stdout = Console(highlight=False, soft_wrap=True, emoji=False, width=_WIDTH)
 
 Update = Callable[[int, str], None]
-"""Called with what is done so far and a word about it."""
+"""Called with the number of items done and a note about the last one."""
 
 
 _sink: Callable[[str], object] = stderr.print
 
 
 def say(text: str) -> None:
-    """Print a sentence about the work, without the passwords that it may hold."""
+    """Print a message, without any passwords in it."""
     _sink(redacted(text))
 
 
 def say_through(sink: Callable[[str], object]) -> None:
-    """Have this process's sentences go elsewhere: nobody sees what a worker prints."""
-    global _sink  # noqa: PLW0603 - a process has one voice
+    """Send this process's messages to a function: what a worker prints is not shown."""
+    global _sink  # noqa: PLW0603 - one sink for each process
     _sink = sink
 
 
@@ -43,7 +43,7 @@ def progress(title: str, total: int, *, alike: bool = True) -> Iterator[Update]:
     """Show progress; yields `update(done, note)`.
 
     Args:
-        alike: what is counted takes equally long, so that the time left can be told from what is done.
+        alike: whether all items take equally long, so that the time left can be estimated.
     """
     if stderr.is_terminal:
         with _bar(alike) as bar:

@@ -1,4 +1,4 @@
-"""The one exception tree: every failure says what happened, where, and what to do."""
+"""The exceptions of this package: each says what happened, where, and what to do."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from acutance.redact import redacted
 
 
 def readable(text: str) -> str:
-    """Return a text with its bytes that are no UTF-8 written out: names of files may hold any, as lone surrogates."""
+    """Return a text with bytes that are not UTF-8 written as \\x..; file names hold them as lone surrogates."""
     written = re.sub("[\udc80-\udcff]", lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", text)
     return written.encode("utf-8", "backslashreplace").decode()
 
 
 class AcutanceError(Exception):
-    """A failure of ours, with its place and remedy; whatever these hold of passwords is taken out.
+    """An error of this package; passwords in its texts are replaced.
 
     Args:
         what: what happened, in one sentence.
@@ -50,7 +50,7 @@ def _rebuild(kind: type[AcutanceError], what: str, where: str | None, fix: str |
 
 
 class UserError(AcutanceError):
-    """Something only the user can mend; exit code 2, never a traceback."""
+    """An error that the user can correct; exit code 2, never a traceback."""
 
     exit_code = 2
 
@@ -64,7 +64,7 @@ class DataError(UserError):
 
 
 class AbsentError(DataError):
-    """A data set none of which is here; complete shards of it may be."""
+    """A data set of which nothing is on this machine; its complete shards may be."""
 
 
 class WeightsError(UserError):
@@ -80,15 +80,15 @@ class UnreachableError(UserError):
 
 
 class RefusedError(UserError):
-    """A server or a storage location that answers, and refuses: it will again, until the user mends something."""
+    """A server or a storage location that refuses: trying again is useless until the user changes something."""
 
 
 class FullError(UserError):
-    """A disk or a store without room. When there is some, the same work can be gone on with."""
+    """A disk or a store without free space. The same command continues once there is some."""
 
 
 class LostError(AcutanceError):
-    """A process or a node that is gone; what it did can be done again."""
+    """A process or a node that is gone; its work can be done again."""
 
 
 class TrainingError(AcutanceError):

@@ -1,4 +1,4 @@
-"""Fingerprints: a hash of everything that determines a piece of work, and of nothing else."""
+"""Fingerprints: hashes of all that determines the result of a piece of work."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def fingerprint(content: Any) -> str:
         content: JSON-like values (dict, list, tuple, str, int, float, bool, None); key order does not matter.
 
     Raises:
-        TypeError: for a value JSON cannot hold, so that nothing is hashed by its address.
+        TypeError: for a value JSON cannot hold, so that no object is hashed by its address.
     """
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:LENGTH]
 
 
 def short_name(text: str) -> str:
-    """Return the name of a file for whatever has this name: ASCII, at most 49 characters, another one for another text.
+    """Return a file name for a text: ASCII, at most 49 characters, different for different texts.
 
-    Its first part is for people.
+    It begins with a readable part of the text and ends with a fingerprint.
     """
     called = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")[-40:]
     return f"{called}-{fingerprint(text)[:8]}"

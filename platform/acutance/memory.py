@@ -1,4 +1,4 @@
-"""The memory that this process may use: the machine's, or the container's around it where that is less."""
+"""The memory that this process may use: that of the machine, or of its container where that is less."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def free_memory() -> int:
 def _limits() -> Iterator[tuple[int, int]]:
     """Yield limit and use in bytes of each control group around this process that has a limit.
 
-    Where a container sees its own group alone, that is mounted as the root, whatever /proc says of its path.
+    Inside a container its own group may be mounted as the root, although /proc gives a longer path.
     """
     for folder, names in _groups():
         limit, used, cached = (folder / names[0], folder / names[1], names[2])
         try:
-            # Files that were read and are not in use are given back at once. Of version 1 no limit is 2^63 in pages.
+            # Cached files are freed at once, so they do not count as used. In version 1, no limit is written as 2^63.
             yield int(limit.read_text()), int(used.read_text()) - _statistic(folder / "memory.stat", cached)
         except (OSError, ValueError):
             continue  # "max", or the root group, which has no limit

@@ -1,4 +1,4 @@
-"""Which process has a run open, and whether it is still there: a killed one cannot end its runs."""
+"""Identifies processes, and tells whether one still runs: a killed process leaves runs, folders and leases behind."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ PROC = Path("/proc")
 
 
 def this_process() -> str:
-    """Return a mark of this process: its machine, its number and when it started; empty where that is not known."""
+    """Return the key of this process: machine, process id and start time; empty where the start is unknown."""
     started = _started(os.getpid())
     return f"{_machine()} {os.getpid()} {started}" if started else ""
 
 
-def is_gone(mark: str) -> bool:
-    """Tell whether the process of a mark has ended; of another machine's, nobody knows from here."""
-    machine, _, process = mark.partition(" ")
+def is_gone(process_key: str) -> bool:
+    """Return whether the process of a key has ended; False for one of another machine, of which nothing is known."""
+    machine, _, process = process_key.partition(" ")
     if not process or machine != _machine():
         return False
     number, _, started = process.partition(" ")
     return _started(int(number)) != started
 
 
-def is_left(mark: str, begun: float, most: float) -> bool:
-    """Tell whether what a process made at a time is nobody's: it is gone, or, of another machine's, too long ago.
+def is_abandoned(process_key: str, begun: float, most: float) -> bool:
+    """Return whether what a process made is abandoned: the process has ended or, on another machine, it was long ago.
 
     Args:
         begun: as `time.time()`.
         most: seconds after which another machine's process is taken for dead.
     """
-    if mark.partition(" ")[0] == _machine():
-        return is_gone(mark)
+    if process_key.partition(" ")[0] == _machine():
+        return is_gone(process_key)
     return time.time() - begun > most
 
 
 def _started(number: int) -> str:
-    """Return when a process started, in hundredths of a second since boot; empty where there is none.
+    """Return when a process started, in hundredths of a second since boot; empty where there is no such process.
 
-    Counted from the boot, since the time of day may be set while it runs.
+    From the boot, since the time of day may be changed while it runs.
     """
     try:
         process = psutil.Process(number)
@@ -58,7 +58,7 @@ def _started(number: int) -> str:
 
 @functools.cache
 def _machine() -> str:
-    """Return a mark of this boot of this machine, or of this container: process numbers mean nothing outside."""
+    """Return the key of this boot of this machine or container: process ids are unique within it only."""
     try:
         boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
         return fingerprint([socket.gethostname(), boot, os.readlink(PROC / "self/ns/pid")])

@@ -1,7 +1,7 @@
-"""Takes passwords, keys and tokens out of whatever people, logs, reports and job lists may show.
+"""Replaces passwords, keys and tokens in all that messages, logs, reports and job lists show.
 
-Two ways together: what the environment says is secret goes wherever it stands, and what looks like a password in an
-address or a field goes wherever it comes from. Where the two readings of a text differ, the one that hides more counts.
+Two ways together: the values of secret environment variables are replaced wherever they occur, and what looks like a
+password in an address or a field is replaced wherever it comes from. In doubt, more is hidden.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ADDRESSES = (
 """Variables that are an address, which may hold a password."""
 
 SHORTEST = 6
-"""Shorter pieces of a secret are left: they stand in ordinary words, too, and give nothing away."""
+"""Shorter parts of a secret are kept: they also occur in ordinary words, and reveal nothing."""
 
 _FIELD = r"[\w.-]*(?:passw(?:or)?d|pwd|secret|token|signature|credential|(?:api|access|secret)_?key)(?:_?id)?"
 _QUERY = re.compile(rf"\?[^\s'\"]*?\b{_FIELD}=[^\s'\"]*", re.IGNORECASE)
@@ -52,13 +52,13 @@ def redacted(text: str) -> str:
     """Return a text without the passwords, keys and tokens in it; what holds none stays as it is."""
     for secret in sorted(set(_known()), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
-    text = _QUERY.sub(f"?{HIDDEN}", text)  # whole: where one value ends is for the server to say
+    text = _QUERY.sub(f"?{HIDDEN}", text)  # all of it: only the server knows where a value ends
     text = _SETTING.sub(rf"\1\2{HIDDEN}", text)
     return _WORD.sub(lambda word: _without_userinfo(word[0]), text)
 
 
 def holds_secret(text: str) -> bool:
-    """Tell whether there is something in a text that `redacted` takes out."""
+    """Return whether `redacted` would change a text."""
     return redacted(text) != text
 
 
@@ -74,9 +74,9 @@ def _without_userinfo(word: str) -> str:
 
 
 def _has_password(userinfo: str, scheme: str) -> bool:
-    """Tell whether what stands before an @ is a user with a password; of the web a user alone may be a token.
+    """Return whether the text before an @ is a user with a password; of a web address a user alone may be a token.
 
-    A password of a database may have a slash in it. On the web HOST:PORT/PATH@VERSION is more likely.
+    A password of a database may contain a slash. In a web address HOST:PORT/PATH@VERSION is more likely.
     """
     user, colon, password = userinfo.partition(":")
     if scheme.lower().startswith(("http", "s3", "ray")):
@@ -87,7 +87,7 @@ def _has_password(userinfo: str, scheme: str) -> bool:
 def _known() -> Iterator[str]:
     """Yield the secrets of the environment, as they are and as addresses write them; all parts of a password, too.
 
-    Who takes an address apart at the wrong place complains of a part of its password.
+    A library that splits an address at the wrong character quotes a part of its password in its error.
     """
     found = [os.environ.get(name, "").strip() for name in SECRETS]
     for name in ADDRESSES:
@@ -107,4 +107,6 @@ def _passwords(address: str) -> Iterator[str]:
         user, colon, password = userinfo.partition(":")
         yield password if colon else user
     for value in re.findall(rf"[?&;\s]{_FIELD}=(.*)", address, re.IGNORECASE):
-        yield from (value[: end.start()] for end in re.finditer(r"[&;\s]|$", value))  # it may hold such a sign itself
+        yield from (
+            value[: end.start()] for end in re.finditer(r"[&;\s]|$", value)
+        )  # the value may contain the separator

@@ -1,4 +1,4 @@
-"""Keeps third parties quiet and private: no usage statistics, no telemetry, no warning floods."""
+"""Switches off usage statistics, telemetry and most warnings of third-party libraries."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _silenced = False
 
 
 def silence_libraries() -> None:
-    """Set the quiet environment; a value the user has set already stays as it is.
+    """Set the quiet environment; values that the user has set stay.
 
-    The command line calls this, and what runs in processes that it starts: such a process is ours. Who imports this
-    package keeps warnings, logs and environment as they were.
+    Called by the command line and in the processes that it starts. A program that imports this package keeps its
+    warnings, logs and environment.
     """
     global _silenced  # noqa: PLW0603
     _silenced = True
@@ -40,11 +40,11 @@ def silence_libraries() -> None:
     warnings.filterwarnings("ignore")
     for name in ("ray", "ray.data", "ray.train", "ray.tune", "mlflow", "alembic", "optuna", "matplotlib"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    # It prints the whole statement and a traceback of each write that a database refuses; we say which and why.
+    # It prints the statement and a traceback for each write that a database refuses; our error says which and why.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def stay_silent() -> None:
-    """Silence once more where this process is ours: MLflow and Ray set their loggers when they come in."""
+    """Repeat `silence_libraries` where it was called before: MLflow and Ray set log levels when they are imported."""
     if _silenced:
         silence_libraries()

@@ -17,7 +17,7 @@ STYLES = {"": "", "best": "bold", "aside": "dim", "good": "green", "bad": "bold 
 
 
 class Number(NamedTuple):
-    """A column whose cells stand at the right; `unit` is written below its title, or behind it."""
+    """A right-aligned column; `unit` is written below its title or after it."""
 
     title: str
     unit: str = ""
@@ -29,13 +29,13 @@ class Row:
 
     Attributes:
         style: `best`, `aside` or nothing, for the whole row.
-        marks: index of a column -> `best`, `good` or `bad`, for a single cell.
-        last: of a block; the terminal leaves a line free below it.
+        cell_styles: index of a column -> `best`, `good` or `bad`, for a single cell.
+        last: whether it is the last row of a block; the terminal prints an empty line below it.
     """
 
     cells: Sequence[object]
     style: str = ""
-    marks: Mapping[int, str] = field(default_factory=dict)
+    cell_styles: Mapping[int, str] = field(default_factory=dict)
     last: bool = False
 
     @property
@@ -63,7 +63,7 @@ class Table:
         for column in self.columns:
             grid.add_column(Text(_headed(column, "\n")), justify=_side(column), overflow="fold")  # type: ignore[arg-type]
         for row in self.rows:
-            cells = [Text(text, STYLES[row.marks.get(i, "")]) for i, text in enumerate(row.texts)]
+            cells = [Text(text, STYLES[row.cell_styles.get(i, "")]) for i, text in enumerate(row.texts)]
             grid.add_row(*cells, style=STYLES[row.style])
             if row.last:
                 grid.add_row()
@@ -74,7 +74,7 @@ class Table:
         rules = ["---:" if isinstance(column, Number) else "---" for column in self.columns]
         rows = [[_headed(column, " ") for column in self.columns], rules]
         for row in self.rows:
-            best = [row.marks.get(index) == "best" and bool(text) for index, text in enumerate(row.texts)]
+            best = [row.cell_styles.get(index) == "best" and bool(text) for index, text in enumerate(row.texts)]
             rows.append([f"**{text}**" if b else text for text, b in zip(row.texts, best, strict=True)])
         return "\n".join("| " + " | ".join(map(plain, row)) + " |" for row in rows) + "\n"
 
@@ -87,7 +87,7 @@ class Table:
         return file.getvalue()
 
     def html(self) -> str:
-        """Return the table as HTML, its classes the styles and marks."""
+        """Return the table as HTML, its classes the styles of rows and cells."""
         heads = [(_headed(column, "\n"), "" if isinstance(column, Number) else "text") for column in self.columns]
         return filled_in("table.html.j2", heads=heads, rows=self.rows)
 

@@ -1,4 +1,4 @@
-"""Pages and texts from the templates of this package, which lie beside the modules that fill them in."""
+"""Fills in the Jinja templates of this package, which lie beside the modules that use them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def filled_in(template: str, **values: Any) -> str:
-    """Return a template with its values; in HTML they are escaped, in Markdown they stand as they are.
+    """Return a template filled in; values are escaped in HTML, not in Markdown.
 
     Args:
-        template: its path inside the package, `room/name.html.j2` or `room/name.md.j2`.
+        template: its path inside the package, such as `registry/card.md.j2`.
     """
     return _environment().get_template(template).render(**values)
 

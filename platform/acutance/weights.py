@@ -1,7 +1,7 @@
-"""Finds parameter and weight files that are published elsewhere; downloads one only when asked to.
+"""Finds published parameter and weights files; downloads one only on request.
 
-Files in an object store are copied once a machine into our own cache, where the name of a copy says which state of the
-object it is of; a copy whose check sum is not the one it was made with is made again.
+Files in an object store are copied into our own cache, once for each machine and state of the object; a copy whose
+checksum is wrong is made again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from acutance.storage.download import CHUNK, checksum_of, download_with_progress
 
 @dataclass(frozen=True)
 class Published:
-    """Where a file is published; of its checksum the first digits may do, as in torch hub's file names."""
+    """Where a file is published; `checksum` may hold the first digits only, as torch hub's file names do."""
 
     about: str
     url: str
@@ -84,7 +84,7 @@ def _own_cache() -> Path:
 def find_weights(name: str) -> Path:
     """Return the path of a parameter or weights file, looked for in `folders()` and their direct subfolders.
 
-    One that is another than the file published under its name is taken; that is said.
+    A file that differs from the one published under its name is used, and a message says so.
 
     Raises:
         WeightsError: when it is nowhere; names the file, where to put it and where it is published.
@@ -100,7 +100,7 @@ def find_weights(name: str) -> Path:
 
 
 def other_than_published(path: Path) -> str:
-    """Return that a file is not the one published under its name; empty where it is, or nothing is known of it."""
+    """Return a message where a file is not the one published under its name; else an empty text."""
     if path.name not in KNOWN:
         return ""
     state = path.stat()
@@ -120,10 +120,10 @@ def _say_once(text: str) -> None:
 
 
 def require_weights(names: Iterable[str]) -> None:
-    """Check that files are there.
+    """Check that files are present.
 
     Raises:
-        WeightsError: naming all that are not, where to put them and where they are published.
+        WeightsError: naming all that are missing, where to put them and where they are published.
     """
     missing = sorted({name for name in names if not _found(name)})
     if not missing:
@@ -140,7 +140,7 @@ def require_weights(names: Iterable[str]) -> None:
 
 
 def fetch_weights(name: str) -> Path:
-    """Return the path of a file of `KNOWN`; one that is nowhere is downloaded into our own cache.
+    """Return the path of a file of `KNOWN`; download it into our own cache where it is nowhere.
 
     Raises:
         WeightsError: for a file that is not in `KNOWN`, or when the download fails; names the file, where to put
@@ -173,7 +173,7 @@ def _places(folder: str, name: str) -> Iterator[str]:
 
 @cache
 def _here(uri: str, state: storage.State) -> Path:
-    """Return a copy of one state of an object; a process makes sure of it once."""
+    """Return a local copy of one state of an object; its checksum is verified once for each process."""
     name = uri.rpartition("/")[2]
     of = _own_cache() / "remote" / fingerprint([uri, state.size, state.stamp])
     made = [copy for copy in of.glob(f"*/{name}") if checksum_of(copy, "sha256") == copy.parent.name]

@@ -79,7 +79,7 @@ def test_a_training_alone_goes_on_without_the_pictures_to_be_measured_on_and_say
 def test_an_evaluation_set_that_is_not_here_is_missed_before_training(here: Here, tmp_path: Path) -> None:
     done = here("run", QUICKSTART, "evaluate.on=[Urban100]", "--storage", str(tmp_path / "out"))
     refused(done, "ACUTANCE_DATA")
-    assert [file.name for file in (tmp_path / "out").iterdir()] == ["inventory"]  # the check sums of the others
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["inventory"]  # the checksums of the others
 
 
 @pytest.mark.e2e

@@ -228,7 +228,7 @@ def test_sigterm_while_ray_starts_is_ours_to_answer() -> None:
         raise KeyboardInterrupt
 
     def start() -> None:
-        with connect._asked_to_end_as_before():
+        with connect._same_sigterm_handler():
             raise SystemExit(signal.SIGTERM)  # as Ray's own handler does
 
     before = signal.signal(signal.SIGTERM, answer)

@@ -12,17 +12,17 @@ import yaml
 
 from acutance.cluster import hardware
 from acutance.cluster.compilers import missing_compiler
-from acutance.cluster.hardware import Capacity, Kind, decide, device_of, node_kinds
+from acutance.cluster.hardware import Capacity, NodeType, device_of, gpus_per_worker, node_types
 from acutance.errors import ConfigError, TrainingError
 from command_line import REPOSITORY
 
-HEAD = Kind({"CPU": 0}, 1)
-CPUS, GPU_NODE = Kind({"CPU": 8}, 1), Kind({"CPU": 2, "GPU": 1}, 1)
-FROM_ZERO = Capacity((HEAD,), (Kind({"CPU": 2, "GPU": 1}, 4),))
+HEAD = NodeType({"CPU": 0}, 1)
+CPUS, GPU_NODE = NodeType({"CPU": 8}, 1), NodeType({"CPU": 2, "GPU": 1}, 1)
+FROM_ZERO = Capacity((HEAD,), (NodeType({"CPU": 2, "GPU": 1}, 4),))
 
 
-def decided(asked: Any, there: Capacity, workers: int = 1, cpus: int = 1) -> float:
-    return decide(asked, there, workers=workers, cpus=cpus, setting="compute.gpus")
+def decided(requested: Any, cluster: Capacity, workers: int = 1, cpus: int = 1) -> float:
+    return gpus_per_worker(requested, cluster, workers=workers, cpus=cpus, setting="compute.gpus")
 
 
 def test_auto_counts_gpus_that_can_be_started() -> None:
@@ -40,18 +40,18 @@ def test_what_asks_for_nothing_has_room_on_any_node() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "there", "workers", "said"),
+    ("requested", "cluster", "workers", "said"),
     [
         (1, Capacity((CPUS,)), 1, "1 worker with 1 CPU and 1 GPU: the cluster has 1 node of 8 CPU"),
         ("auto", Capacity((GPU_NODE, CPUS)), 8, "8 workers with 1 CPU and 1 GPU each"),
         ("auto", FROM_ZERO, 5, "its autoscaler can add 4 nodes of 2 CPU, 1 GPU"),
         (2, FROM_ZERO, 1, "compute.gpus=0"),
-        ("auto", Capacity((Kind({"CPU": 1}, 1),)), 2, "ask for 1 worker or less"),
+        ("auto", Capacity((NodeType({"CPU": 1}, 1),)), 2, "ask for 1 worker or less"),
     ],
 )
-def test_what_no_node_can_give_is_an_error(asked: Any, there: Capacity, workers: int, said: str) -> None:
+def test_what_no_node_can_give_is_an_error(requested: Any, cluster: Capacity, workers: int, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        decided(asked, there, workers)
+        decided(requested, cluster, workers)
     assert said in str(caught.value)
     assert caught.value.exit_code == 2
 
@@ -60,7 +60,7 @@ def test_the_cloud_file_starts_up_to_four_workers() -> None:
     with open(REPOSITORY / "infra" / "aws.yaml") as file:
         content = yaml.safe_load(file)
     content["available_node_types"]["worker"]["resources"] = {"CPU": 8, "GPU": 1}  # as `ray up` fills it in
-    assert node_kinds(content) == [Kind({"CPU": 8.0, "GPU": 1.0}, 4)]
+    assert node_types(content) == [NodeType({"CPU": 8.0, "GPU": 1.0}, 4)]
 
 
 def test_the_configuration_is_that_of_this_clusters_autoscaler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_a_kuberay_cluster_that_grows_is_asked_for_its_groups(tmp_path: Path, mo
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setattr(KubernetesHttpApiClient, "__init__", lambda self, namespace: None)
     monkeypatch.setattr(KubernetesHttpApiClient, "get", lambda self, path: cluster)
-    (kind,) = node_kinds(hardware._of_kuberay() or {})
+    (kind,) = node_types(hardware._of_kuberay() or {})
     assert (kind.resources["CPU"], kind.resources["GPU"], kind.count) == (4, 1, 3)
     spec["enableInTreeAutoscaling"] = False
     assert hardware._of_kuberay() is None

@@ -69,7 +69,7 @@ def test_what_is_no_address_is_told_how_to_write_one(address: str) -> None:
 def test_a_cluster_of_ipv6_answers_to_whoever_asks(dashboard: str) -> None:
     probe.check_port(dashboard)
     assert probe.dashboard_answers(f"http://{dashboard}")
-    assert client._door(dashboard) == f"http://{dashboard}"
+    assert client._client_address(dashboard) == f"http://{dashboard}"
     with pytest.raises(UnreachableError):
         probe.check_port("[::1]:1")
 

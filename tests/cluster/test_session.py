@@ -58,7 +58,7 @@ def test_what_a_killed_process_left_is_deleted() -> None:
 
 def test_the_folder_of_a_process_of_the_same_number_in_another_container_stays() -> None:
     with session_folder() as first:
-        (first / session.OWNER).write_text(f"another-machine {os.getpid()} 1")
+        (first / session.PROCESS_FILE).write_text(f"another-machine {os.getpid()} 1")
         with session_folder() as second:
             assert first.is_dir()
             assert second != first

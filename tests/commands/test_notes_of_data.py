@@ -29,7 +29,7 @@ def notes(scored: Path, root: Path) -> list[list[str]]:
     keys = ("data.train", "stages.subjective_head.validation.on", "stages.subjective.validation.on")
     overrides = [f"{key}={scored}" for key in keys]
     work = open_work(str(REPOSITORY / "pipelines" / "nima_tid2013.yaml"), overrides, "smoke", str(root))
-    return [job.description["notes"] for job in work.jobs()]
+    return [plan.description["notes"] for plan in work.plans()]
 
 
 def test_scores_that_are_no_peoples(scored: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from acutance.storage.outputs import stage_folder
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     told: list[str] = []
     monkeypatch.setattr(lease, "say", told.append)
-    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(lease, "POLL_SECONDS", 0.01)
     return told
 
 
@@ -36,7 +36,7 @@ def test_two_identical_runs_do_the_work_once(tmp_path: Path, monkeypatch: pytest
         return "made"
 
     monkeypatch.setattr(run, "_run", slowly)
-    monkeypatch.setattr(run, "_receipt", lambda _: note)
+    monkeypatch.setattr(run, "_receipt_file", lambda _: note)
     monkeypatch.setattr(run, "finished", lambda _: "found" if storage.exists(note) else None)
     monkeypatch.setattr(run.tracking, "connect", lambda _: None)
     outcomes: list[Any] = []
@@ -71,7 +71,7 @@ def test_a_stage_that_another_pipeline_trains_is_not_trained_beside_it(
     monkeypatch.setattr(run, "require_accepted", lambda _: None)
     monkeypatch.setattr(run.tracking, "record_kept", lambda *_: None)
     works: list[Any] = [
-        SimpleNamespace(root=str(tmp_path), jobs=lambda _, group=group: [planned(group)])
+        SimpleNamespace(root=str(tmp_path), plans=lambda _, group=group: [planned(group)])
         for group in ("srgan", "esrgan")
     ]
     ended: list[Any] = []

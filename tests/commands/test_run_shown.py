@@ -25,10 +25,10 @@ def test_the_time_left_is_that_of_the_stage_and_what_follows_is_named(
 ) -> None:
     now = [0.0]
     monkeypatch.setattr(run.time, "monotonic", lambda: now[0])
-    jobs = [
+    plans = [
         SimpleNamespace(name=name, stage=SimpleNamespace(steps=steps)) for name, steps in (("cheap", 100), ("dear", 10))
     ]
-    with run._shown(jobs) as on_progress:
+    with run._shown(plans) as on_progress:
         for stage, step, seconds in (("cheap", 20, 50.0), ("cheap", 60, 54.0), ("dear", 2, 100.0), ("dear", 4, 200.0)):
             now[0] = seconds
             on_progress(stage, step, {"total": 0.25})

@@ -72,7 +72,7 @@ def test_every_search_space_and_table_fits_its_pipeline(file: Path) -> None:
         ("overrides={stages.gan.stpes: 3}", "did you mean 'steps'?"),
         ("sampler.type=magic", "'tpe'"),
         ("sampler.type=cmaes", "one objective"),
-        ("scheduler.judge=psnr", "there is no objective 'psnr'; valid are dominance"),
+        ("scheduler.objective=psnr", "there is no objective 'psnr'; valid are dominance"),
         ("scheduler={type: pbt, every: 10, population: 2}", None),
         ("resources={workers: 2, gpus: 0.5}", "a GPU each"),
         ("resources.workers=3", "cannot be shared by 3 workers\n"),

@@ -40,7 +40,9 @@ def scored(tmp_path: Path) -> str:
 def made(train: str, **changes: object) -> tuple[Manifest, dict[str, Any]]:
     content = {"train": train, "label": "distribution", "subimages": {"size": PATCH, "stride": "anywhere"}, **changes}
     root = Path(train).parent
-    manifest = prepare(validate(DataSettings, content, "a test"), 1, Catalogue({}, ""), str(root / "out"), alone=True)
+    manifest = prepare(
+        validate(DataSettings, content, "a test"), 1, Catalogue({}, ""), str(root / "out"), in_process=True
+    )
     return manifest, open_columns(str(found_shards(str(root / "out"), manifest.fingerprint)), manifest.columns, root)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from acutance import storage
-from acutance.commands.context import PipelineContext, plan
+from acutance.commands.context import PipelineContext, plan_summary
 from acutance.commands.run import prepare_data
 from acutance.config.data import DataSettings
 from acutance.config.pipeline import Pipeline
@@ -20,7 +20,7 @@ from acutance.config.schema import validate
 from acutance.data import Catalogue, Manifest, load_catalogue, prepare, write_picture
 from acutance.data import inventory as inventories
 from acutance.data.entries import Entry
-from acutance.data.inputs import originals
+from acutance.data.inputs import find_inputs
 from acutance.data.inventory import checksums
 from acutance.errors import AbsentError, DataError
 from acutance.training.loop import train_stage
@@ -92,8 +92,8 @@ def work_on(pictures: str | Path, **data: object) -> PipelineContext:
 def shards_of(work: PipelineContext) -> list[Manifest]:
     """As `prepare_data` does, in this process."""
     return [
-        make_shards(s, work.catalogue, work.root, found=work.found.get(s.settings.source), alone=True)
-        for s in shard_sets(work.jobs())
+        make_shards(s, work.catalogue, work.root, inputs=work.inputs.get(s.settings.source), in_process=True)
+        for s in shard_sets(work.plans())
     ]
 
 
@@ -105,10 +105,10 @@ def test_a_picture_is_read_once_for_its_check_sum_and_once_for_its_shard(picture
     opened.clear()
     work = work_on(pictures)
     assert [manifest.fresh for manifest in shards_of(work)] == [False]
-    assert plan(work)["missing"] == []
+    assert plan_summary(work)["missing"] == []
     assert opened == {}
     shutil.copyfile(pictures / "b.png", pictures / "c.png")
-    assert work_on(pictures).jobs()[0].trained_on.fingerprint != made.fingerprint
+    assert work_on(pictures).plans()[0].trained_on.fingerprint != made.fingerprint
     assert opened.keys() == {"b.png", "c.png"}
 
 
@@ -127,9 +127,9 @@ def test_classified_pictures_are_not_read_again_either(tmp_path: Path, opened: O
         Catalogue({}, ""),
         str(tmp_path / "out"),
     )
-    prepare(wanted, 1, catalogue, root, alone=True)
+    prepare(wanted, 1, catalogue, root, in_process=True)
     opened.clear()
-    assert not prepare(wanted, 1, catalogue, root, alone=True).fresh
+    assert not prepare(wanted, 1, catalogue, root, in_process=True).fresh
     assert opened == {}
 
 
@@ -188,30 +188,30 @@ def test_complete_shards_are_enough_where_the_pictures_are_gone(
     pictures.rename(pictures.with_name("elsewhere"))
     capsys.readouterr()
     work = work_on(pictures)
-    assert plan(work)["missing"] == []
+    assert plan_summary(work)["missing"] == []
     assert [manifest.fingerprint for manifest in prepare_data(work)] == [made.fingerprint]
     assert f"the pictures of {pictures} are not here (they were {pictures}); its 1 shards" in capsys.readouterr().err
 
-    [job] = work.jobs()
-    train_stage(job)
-    assert job.done()
+    [plan] = work.plans()
+    train_stage(plan)
+    assert plan.done()
 
     other = work_on(pictures, subimages={"size": 48, "stride": 48})
-    assert plan(other)["missing"] == [f"{pictures}: neither its pictures are here nor complete shards of them"]
+    assert plan_summary(other)["missing"] == [f"{pictures}: neither its pictures are here nor complete shards of them"]
     with pytest.raises(AbsentError, match="no such folder"):
         prepare_data(other)
     with pytest.raises(AbsentError, match="no such folder"):
-        work_on(pictures.with_name("never")).jobs()
+        work_on(pictures.with_name("never")).plans()
 
 
 @pytest.mark.usefixtures("sure")
 def test_pictures_that_are_here_and_differ_win(pictures: Path) -> None:
     [made] = shards_of(work_on(pictures))
     (pictures / "c.png").unlink()
-    assert work_on(pictures).jobs()[0].trained_on.fingerprint != made.fingerprint
+    assert work_on(pictures).plans()[0].trained_on.fingerprint != made.fingerprint
     for file in pictures.iterdir():
         file.unlink()  # as where a disk is not mounted
-    assert work_on(pictures).jobs()[0].trained_on.fingerprint == made.fingerprint
+    assert work_on(pictures).plans()[0].trained_on.fingerprint == made.fingerprint
 
 
 def test_a_data_set_that_is_here_in_part_is_an_error(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,10 +220,10 @@ def test_a_data_set_that_is_here_in_part_is_an_error(pictures: Path, monkeypatch
     entry = Entry(about="", source="a page", licence="free", folder=".", hr="pictures", lr={1: "noisy"})
     catalogue, wanted = Catalogue({"pairs": entry}, ""), settings("pairs", degradation={"type": "paired"})
     root = str(pictures.parent / "out")
-    prepare(wanted, 1, catalogue, root, alone=True)
+    prepare(wanted, 1, catalogue, root, in_process=True)
     shutil.rmtree(pictures.with_name("noisy"))
     with pytest.raises(DataError, match="no such folder") as caught:
-        originals(wanted, 1, catalogue, root)
+        find_inputs(wanted, 1, catalogue, root)
     assert not isinstance(caught.value, AbsentError)
 
 

@@ -22,7 +22,7 @@ from acutance.data import (
     write_picture,
 )
 from acutance.data.columns import columns_of, dataset_fingerprint
-from acutance.data.inputs import originals
+from acutance.data.inputs import find_inputs
 from acutance.errors import ConfigError, DataError
 from acutance.imaging.resize import imresize_uint8
 from acutance.inference.enlarger import Enlarger
@@ -67,7 +67,7 @@ def made(
     wanted: DataSettings, catalogue: Catalogue, root: Path, by: Enlarger | None = None
 ) -> tuple[Manifest, dict[str, np.memmap]]:
     mark = by.fingerprint if by else ""
-    manifest = prepare(wanted, 1, catalogue, str(root), enlarge=by, enlarger=mark, alone=True)
+    manifest = prepare(wanted, 1, catalogue, str(root), enlarge=by, enlarger=mark, in_process=True)
     folder = str(found_shards(str(root), manifest.fingerprint))
     return manifest, open_columns(folder, manifest.columns, root / "scratch")
 
@@ -98,7 +98,7 @@ def test_other_scores_make_another_shard_set(tid: Path, catalogue: Catalogue, tm
 
     def mark() -> str:
         known = contents([wanted], 1, catalogue, str(tmp_path))
-        return dataset_fingerprint(wanted, 1, known[wanted.source].originals)
+        return dataset_fingerprint(wanted, 1, known[wanted.source].inputs)
 
     before = mark()
     (tid / "mos_std.txt").write_text("0.7\n" * 6)
@@ -128,7 +128,7 @@ def test_what_enlarges_is_part_of_the_fingerprint_and_where_it_lies_is_not(
     cifar: Path, catalogue: Catalogue, tmp_path: Path
 ) -> None:
     here, there = (settings(train=str(cifar), label="class", enlarge={"by": by}) for by in ("one", "another"))
-    known = contents([here], 2, catalogue, str(tmp_path))[here.source].originals
+    known = contents([here], 2, catalogue, str(tmp_path))[here.source].inputs
     assert dataset_fingerprint(here, 2, known, "x") == dataset_fingerprint(there, 2, known, "x")
     assert dataset_fingerprint(here, 2, known, "x") != dataset_fingerprint(here, 2, known, "y")
 
@@ -136,7 +136,7 @@ def test_what_enlarges_is_part_of_the_fingerprint_and_where_it_lies_is_not(
 def test_classified_pictures_that_change_on_the_way_are_noticed(
     cifar: Path, catalogue: Catalogue, tmp_path: Path
 ) -> None:
-    [excerpt] = originals(settings(train=str(cifar), label="class"), 1, catalogue, str(tmp_path))
+    [excerpt] = find_inputs(settings(train=str(cifar), label="class"), 1, catalogue, str(tmp_path))
     with np.load(cifar) as arrays:
         changed = {name: arrays[name].copy() for name in arrays}
     changed["x_train"][0, 0, 0, 0] ^= 1
@@ -203,6 +203,6 @@ def test_what_does_not_go_together_is_refused(content: dict[str, object], said: 
 def test_a_data_set_of_another_kind_or_split_is_refused(tid: Path, catalogue: Catalogue, tmp_path: Path) -> None:
     cuts, root = {"size": 32, "stride": 32}, str(tmp_path)
     with pytest.raises(ConfigError, match="no pictures of the split 'test'"):
-        originals(settings(train=str(tid), label="distribution", split="test", subimages=cuts), 1, catalogue, root)
+        find_inputs(settings(train=str(tid), label="distribution", split="test", subimages=cuts), 1, catalogue, root)
     with pytest.raises(ConfigError, match="not of scored"):
-        originals(settings(train="BSD100", label="distribution", subimages=cuts), 1, catalogue, root)
+        find_inputs(settings(train="BSD100", label="distribution", subimages=cuts), 1, catalogue, root)

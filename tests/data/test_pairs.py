@@ -12,7 +12,7 @@ from acutance.config.data import DataSettings
 from acutance.config.schema import validate
 from acutance.data import Catalogue, load_catalogue
 from acutance.data.columns import dataset_fingerprint
-from acutance.data.inputs import listed
+from acutance.data.inputs import list_pictures
 from acutance.errors import ConfigError, DataError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -174,7 +174,7 @@ def test_two_folders_are_a_data_set(tmp_path: Path) -> None:
         data = {"train": folders, "subimages": {"size": 8, "stride": 8}}
         settings = validate(DataSettings, data, "a test")
         assert settings == validate(DataSettings, settings.model_dump(mode="json"), "a test")
-        return {one.name: one.lr_paths[4] for one in listed(settings, 4, Catalogue({}, ""))}
+        return {one.name: one.lr_paths[4] for one in list_pictures(settings, 4, Catalogue({}, ""))}
 
     hr, lr = (str(tmp_path / name) for name in ("hr", "lr"))
     for name, shrunk in (("a", "a"), ("b/c", "b/cx4")):

@@ -155,7 +155,7 @@ REASONS = {
 
 
 def test_bad_pictures_are_skipped_and_reported(mixed: Path, tmp_path: Path) -> None:
-    manifest = prepare(settings(mixed, pictures_per_shard=3), 4, CATALOGUE, str(tmp_path), alone=True)
+    manifest = prepare(settings(mixed, pictures_per_shard=3), 4, CATALOGUE, str(tmp_path), in_process=True)
     assert [source.name for source in manifest.sources] == ["cmyk", "deep", "good", "grey", "rgba"]
     assert [skipped.name for skipped in manifest.skipped] == list(REASONS)
     for skipped in manifest.skipped:
@@ -182,7 +182,7 @@ def test_without_a_usable_picture_there_is_no_set(mixed: Path, tmp_path: Path) -
     for name in ("good.png", "grey.png", "rgba.png", "deep.png", "cmyk.jpg"):
         (mixed / name).unlink()
     with pytest.raises(DataError, match=r"no usable picture:\n  corrupt: .*\n(  .*\n){4}  ... and 2 more"):
-        prepare(settings(mixed), 4, CATALOGUE, str(tmp_path), alone=True)
+        prepare(settings(mixed), 4, CATALOGUE, str(tmp_path), in_process=True)
     assert not list(tmp_path.rglob("manifest.json"))
     assert not list(tmp_path.rglob("*.parquet"))
 
@@ -190,11 +190,11 @@ def test_without_a_usable_picture_there_is_no_set(mixed: Path, tmp_path: Path) -
 def test_mistakes_are_found_before_anything_is_written(good: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
     with pytest.raises(ConfigError, match="no multiple of the scale"):
-        prepare(settings(good, subimages={"size": 50, "stride": 32}), 4, CATALOGUE, str(root), alone=True)
+        prepare(settings(good, subimages={"size": 50, "stride": 32}), 4, CATALOGUE, str(root), in_process=True)
     with pytest.raises(ConfigError, match=r"derive.hr_detail.iterations: .*greater than 0"):
-        prepare(settings(good, derive=details(iterations=0)), 4, CATALOGUE, str(root), alone=True)
+        prepare(settings(good, derive=details(iterations=0)), 4, CATALOGUE, str(root), in_process=True)
     with pytest.raises(DataError, match="no such folder"):
-        prepare(settings(tmp_path / "absent"), 4, CATALOGUE, str(root), alone=True)
+        prepare(settings(tmp_path / "absent"), 4, CATALOGUE, str(root), in_process=True)
     assert not list(tmp_path.rglob("manifest.json"))
 
 
@@ -263,7 +263,7 @@ def test_two_runs_at_once_do_not_disturb_each_other(good: Path, tmp_path: Path) 
 @pytest.mark.usefixtures("cluster")
 def test_shards_may_live_on_s3(good: Path, tmp_path: Path, bucket: Bucket) -> None:
     remote = prepare(settings(good), 4, CATALOGUE, f"{bucket.uri}/root")
-    local = prepare(settings(good), 4, CATALOGUE, str(tmp_path), alone=True)
+    local = prepare(settings(good), 4, CATALOGUE, str(tmp_path), in_process=True)
     assert remote == local
     folder = made(f"{bucket.uri}/root", remote)
     assert storage.names(folder) == sorted(os.listdir(made(tmp_path, local)))
@@ -274,7 +274,7 @@ def test_shards_may_live_on_s3(good: Path, tmp_path: Path, bucket: Bucket) -> No
 
 
 def test_the_packaged_photographs_can_be_prepared(tmp_path: Path) -> None:
-    manifest = prepare(settings("photographs_heldout", derive={}), 4, CATALOGUE, str(tmp_path), alone=True)
+    manifest = prepare(settings("photographs_heldout", derive={}), 4, CATALOGUE, str(tmp_path), in_process=True)
     assert [source.name for source in manifest.sources] == ["chelsea", "china", "coffee"]
     assert manifest.skipped == []
     assert set(manifest.columns) == {"hr", "lr"}

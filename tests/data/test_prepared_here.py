@@ -41,7 +41,7 @@ def pictures(tmp_path: Path) -> Path:
 def prepared(pictures: Path, catalogue: Catalogue | None = None, *, scale: int = 2, **changes: object) -> Manifest:
     content = {"train": str(pictures), "subimages": {"size": 32, "stride": 16}, **changes}
     settings = validate(DataSettings, content, "a test")
-    return prepare(settings, scale, catalogue or Catalogue({}, ""), str(pictures.parent / "out"), alone=True)
+    return prepare(settings, scale, catalogue or Catalogue({}, ""), str(pictures.parent / "out"), in_process=True)
 
 
 def columns(pictures: Path, manifest: Manifest, *names: str) -> dict[str, np.memmap]:
@@ -119,7 +119,7 @@ def test_an_lr_that_changes_makes_another_shard_set(pictures: Path, pairs: Catal
     def marks() -> list[str]:
         settings = validate(DataSettings, {**PAIRS, "subimages": {"size": 32, "stride": 16}}, "a test")
         found = [contents([settings], at, pairs, str(pictures.parent / "out"))[settings.source] for at in (1, 2)]
-        return [dataset_fingerprint(settings, at, one.originals) for at, one in zip((1, 2), found, strict=True)]
+        return [dataset_fingerprint(settings, at, one.inputs) for at, one in zip((1, 2), found, strict=True)]
 
     before = marks()
     assert prepared(pictures, pairs, scale=1, **PAIRS).fingerprint == before[0]
@@ -183,10 +183,10 @@ def test_a_picture_that_takes_its_worker_down_is_left_out_after_two_tries(pictur
     assert deadly == ["a", "a", "b"]
     assert [source.name for source in manifest.sources] == ["b"]
     assert [(skipped.name, skipped.reason[:34]) for skipped in manifest.skipped] == [
-        ("a", "it took its worker down 2 times: i")
+        ("a", "its worker died 2 times: it needs ")
     ]
     [folder] = (pictures.parent / "out" / "shards").iterdir()
-    assert not list(folder.glob("*.tries.json"))
+    assert not list(folder.glob("*.attempts.json"))
 
 
 def test_a_driver_that_was_killed_says_nothing_of_its_pictures(
@@ -203,5 +203,5 @@ def test_one_that_may_not_be_left_out_ends_the_run(pictures: Path, deadly: list[
     for _ in range(2):
         with pytest.raises(Died):
             prepared(pictures, bad_pictures="stop")
-    with pytest.raises(DataError, match="it took its worker down 2 times"):
+    with pytest.raises(DataError, match="its worker died 2 times"):
         prepared(pictures, bad_pictures="stop")

@@ -107,7 +107,7 @@ def test_a_damaged_shard_is_named(stored: tuple[str, dict[str, np.ndarray]], tmp
     path = Path(folder) / "00001.parquet"
     whole = path.read_bytes()
     damages = {
-        "check sum": bytes([*whole[:500], whole[500] ^ 1, *whole[501:]]),
+        "checksum": bytes([*whole[:500], whole[500] ^ 1, *whole[501:]]),
         "bytes, not": whole[:-100],
         "missing": None,
     }

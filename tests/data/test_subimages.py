@@ -16,7 +16,7 @@ from acutance.data.columns import columns_of
 from acutance.data.subimages import corners, crop_to_multiple, cut, layers, starts
 from acutance.errors import ConfigError
 from acutance.fingerprint import file_sha256
-from acutance.imaging import detail_of, guided_filter_detail, least_squares_detail
+from acutance.imaging import guided_filter_detail, least_squares_detail, lgs
 from acutance.imaging.resize import imresize_uint8
 
 DIFFERENCES = {"type": "difference_statistics", "of": "hr", "stored": True}
@@ -113,7 +113,7 @@ def test_detail_layers_are_the_extractors_own(photograph: np.ndarray) -> None:
     made = layers(hr, settings(derive=details(alpha=2.0)), 4)
     for name in ("hr", "lr"):
         picture = torch.from_numpy(made[name]).permute(2, 0, 1)
-        expected = detail_of(picture, alpha=2.0)[0].numpy()
+        expected = lgs(picture, alpha=2.0)[0].numpy()
         error = np.abs(made[f"{name}_detail"][..., 0].astype(np.float32) - expected)
         assert error.max() <= np.abs(expected).max() * 2**-11
         assert expected.std() > 0.01

@@ -13,7 +13,7 @@ import skimage.data
 import torch
 
 from acutance.cli import main
-from acutance.commands.context import catalogue_for, open_work, plan
+from acutance.commands.context import catalogue_for, open_work, plan_summary
 from acutance.config import pipeline as pipelines
 from acutance.config import search_space as campaigns
 from acutance.config.schema import load_yaml
@@ -94,7 +94,7 @@ def test_a_dry_run_needs_neither_pictures_nor_weights(monkeypatch: pytest.Monkey
     for name in ("ACUTANCE_DATA", "ACUTANCE_WEIGHTS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    planned = plan(open_work(str(FILE), [], None, str(tmp_path)))
+    planned = plan_summary(open_work(str(FILE), [], None, str(tmp_path)))
     assert [stage["parameters"]["network"] for stage in planned["stages"]] == [16_697_987, 23_228_677]
     missing = " ".join(planned["missing"])
     assert all(name in missing for name in ("DIV2K_train", "Set5", "Set14", "BSD100", "vgg19-dcbb9e9d.pth"))
@@ -105,21 +105,21 @@ def small(folder: Path, *overrides: str, values: dict[str, Any] | None = None) -
     write_picture(folder / "pictures" / "one.png", skimage.data.coffee()[:128, :160])
     chosen = (*FEATURES, f"data.train={folder / 'pictures'}", "compute.workers=1", *overrides)
     pipeline = pipelines.load(FILE, chosen, profile="smoke", values=values)
-    manifest = prepare(pipeline.data, 4, catalogue_for(str(FILE)), str(folder), alone=True)
+    manifest = prepare(pipeline.data, 4, catalogue_for(str(FILE)), str(folder), in_process=True)
     sums = [(source.name, source.sha256) for source in manifest.sources]
-    jobs = plan_stages(pipeline, {pipeline.data.source: Content(sums)}, str(folder), only="gan")
-    return jobs, jobs[-1].shards
+    plans = plan_stages(pipeline, {pipeline.data.source: Content(sums)}, str(folder), only="gan")
+    return plans, plans[-1].shards
 
 
 @pytest.mark.parametrize("profile", ["gif", "msdm"])
 def test_an_extractor_takes_the_place_of_another(tmp_path: Path, profile: str) -> None:
-    jobs, shards = small(tmp_path, values=PROFILES[profile] | {"stages.gan.batch": 2, "stages.fidelity.batch": 2})
+    plans, shards = small(tmp_path, values=PROFILES[profile] | {"stages.gan.batch": 2, "stages.fidelity.batch": 2})
     stored = open_columns(shards, ["hr_detail", "lr_detail"], tmp_path / "scratch")
     assert {column.shape[-1] for column in stored.values()} == {3}
     assert stored["hr_detail"].min() < 0 < stored["hr_detail"].max()
-    for job in jobs:
-        train_stage(job)
-    network, description = load_model(jobs[-1].model)
+    for plan in plans:
+        train_stage(plan)
+    network, description = load_model(plans[-1].model)
     assert description["derive"]["lr_detail"]["type"] == PROFILES[profile]["data.derive.lr_detail"]["type"]
     made = restore(network, description, skimage.data.coffee()[100:124, 100:132])
     assert (made["image"].shape, made["detail"].shape) == ((96, 128, 3), (96, 128, 3))
@@ -150,8 +150,8 @@ def public_file(path: Path, **size: int) -> RRDBNet:
 def test_the_gan_starts_from_all_702_tensors_of_the_public_file(tmp_path: Path) -> None:
     file = tmp_path / "RRDB_PSNR_x4.pth"
     public = public_file(file)
-    [job] = small(tmp_path, values={"stages.gan.network": {"type": "dsrgan", "init": {"main": str(file)}}})[0]
-    network = build_learner(job, "cpu").generator.module
+    [plan] = small(tmp_path, values={"stages.gan.network": {"type": "dsrgan", "init": {"main": str(file)}}})[0]
+    network = build_learner(plan, "cpu").generator.module
     started = network.main.state_dict()  # type: ignore[union-attr]
     assert len(started) == 702
     assert all(torch.equal(tensor, started[name]) for name, tensor in public.state_dict().items())
@@ -162,16 +162,16 @@ def test_the_gan_starts_from_all_702_tensors_of_the_public_file(tmp_path: Path) 
     content.popitem()
     torch.save(content, file)
     with pytest.raises(WeightsError, match="701 tensors do not fit the network's 702; missing: "):
-        build_learner(job, "cpu")
+        build_learner(plan, "cpu")
 
 
 def test_the_gan_trains_from_a_public_file_without_the_fidelity_stage(tmp_path: Path) -> None:
     file = tmp_path / "small.pth"
     public_file(file, blocks=2, channels=16, growth=8)
-    jobs, _ = small(tmp_path, f"stages.gan.network.init.main={file}", "stages.gan.batch=2")
-    assert [job.name for job in jobs] == ["gan"]
-    train_stage(jobs[0])
-    assert load_model(jobs[0].model)[1]["stage"] == "gan"
+    plans, _ = small(tmp_path, f"stages.gan.network.init.main={file}", "stages.gan.batch=2")
+    assert [plan.name for plan in plans] == ["gan"]
+    train_stage(plans[0])
+    assert load_model(plans[0].model)[1]["stage"] == "gan"
 
 
 @pytest.mark.e2e

@@ -73,7 +73,12 @@ def test_every_stage_has_a_run_with_its_settings_and_each_term_by_step(quickstar
 def test_the_model_is_registered_as_candidate_with_its_origin(quickstart: Quickstart) -> None:
     client = MlflowClient(f"sqlite:///{quickstart.root}/mlflow.db")
     version = client.get_model_version_by_alias("quickstart-x4", "candidate")
-    assert {"acutance.fingerprint", "acutance.dataset", "acutance.sha256", "acutance.exam"} <= version.tags.keys()
+    assert {
+        "acutance.fingerprint",
+        "acutance.dataset",
+        "acutance.sha256",
+        "acutance.evaluation_spec",
+    } <= version.tags.keys()
     assert version.run_id == quickstart.result["mlflow_run"]
 
 

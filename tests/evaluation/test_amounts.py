@@ -40,7 +40,7 @@ def weighted(alpha: float) -> dict[str, dict[str, object]]:
 def amount(name: str, root: Path, **changes: object) -> float:
     content = {"train": str(root / "pictures"), "subimages": {"size": 32, "stride": 32}, "degradation": None, **changes}
     data = DataSettings.model_validate(content)
-    made = prepare(data, 1, Catalogue({}, ""), str(root / "out"), alone=True)
+    made = prepare(data, 1, Catalogue({}, ""), str(root / "out"), in_process=True)
     return AMOUNTS[name].of(str(found_shards(f"{root}/out", made.fingerprint)), data)
 
 
@@ -74,7 +74,7 @@ def test_the_shares_of_bsd100(data_root: Path, tmp_path: Path, monkeypatch: pyte
     content = {"train": str(data_root / "benchmarks" / "BSD100" / "HR"), "subimages": {"size": 120, "stride": 60}}
     alphas, root = [1 / 7, 1 / 6, 1 / 5, 1 / 4, 1 / 3], str(tmp_path / "out")
     cut = [DataSettings(**content, degradation=None, derive=weighted(alpha)) for alpha in alphas]
-    made = prepare(cut[0], 1, Catalogue({}, ""), root, alone=True)
+    made = prepare(cut[0], 1, Catalogue({}, ""), root, in_process=True)
     shares = [AMOUNTS["selected_percent"].of(str(found_shards(str(root), made.fingerprint)), data) for data in cut]
     assert [round(share, 2) for share in shares] == [78.80, 75.81, 71.83, 65.82, 57.82]
 

@@ -14,14 +14,14 @@ from made_for_evaluation import made_sources, picture
 from torch import Tensor, nn
 
 from acutance.commands.context import open_work
-from acutance.commands.evaluate import evaluate_model, picture_marks
+from acutance.commands.evaluate import evaluate_model, picture_checksums
 from acutance.commands.tune.context import open_campaign
 from acutance.config.metrics import PROTOCOLS
 from acutance.config.schema import load_yaml
 from acutance.data import Catalogue, Source, load_catalogue, write_picture
 from acutance.data.entries import Entry
 from acutance.errors import ConfigError, DataError
-from acutance.evaluation.evaluate import BICUBIC, INPUT, Task, _perform, _yardstick, evaluate_one, unrestored
+from acutance.evaluation.evaluate import BICUBIC, INPUT, Task, _perform, _spec_of, evaluate_one, unrestored
 from acutance.evaluation.metrics import measure
 from acutance.evaluation.pictures import bicubic_for, pair_for, picture_file, read_pair, shown
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation
@@ -139,16 +139,16 @@ def test_networks_see_what_was_neither_clipped_nor_rounded_and_protocols_alone_r
 def test_the_input_is_called_so_and_shown_in_place_of_the_lr(tmp_path: Path) -> None:
     assert (unrestored(1), unrestored(4)) == (INPUT, BICUBIC)
     (plain,) = made_sources(tmp_path, [(40, 48)])
-    source, yardstick = degraded(plain, *NOISE), _yardstick(1, "hfa", ["psnr_y", "ssim_rgb"])
+    source, spec = degraded(plain, *NOISE), _spec_of(1, "hfa", ["psnr_y", "ssim_rgb"])
     rows = []
     for candidate, model in ((INPUT, BICUBIC), (GROUND_TRUTH, None)):
-        row, _, kept, _ = _perform(Task("made", source, candidate, model), yardstick, "once", keep=True, gpus=0)
+        row, _, kept, _ = _perform(Task("made", source, candidate, model), spec, "once", keep=True, gpus=0)
         rows.append(row)
         for name, pixels in kept.items():
             assert pixels.dtype == np.uint8
             write_picture(picture_file(str(tmp_path), "made", plain.name, name), pixels)
     assert rows[0].metrics["psnr_y"] == pytest.approx(23.41, abs=0.3)
-    (strip,) = strips_of(Evaluation("hfa", 1, yardstick.metrics, tuple(rows)), str(tmp_path))
+    (strip,) = strips_of(Evaluation("hfa", 1, spec.metrics, tuple(rows)), str(tmp_path))
     assert [panel.heading for panel in strip.panels] == [INPUT, GROUND_TRUTH]
     assert np.array_equal(strip.panels[0].pixels, shown(read_pair(source, 1)[0]))
 
@@ -157,9 +157,9 @@ def test_what_degrades_a_picture_is_part_of_what_an_evaluation_is_known_by(tmp_p
     (plain,) = made_sources(tmp_path, [(16, 16)])
     sources = [plain, degraded(plain, *NOISE), degraded(plain, {"type": "awgn", "sigma": 10.0})]
     sources += [Source("another", plain.path, degrade=NOISE)]
-    marks = picture_marks(sources, 1, str(tmp_path / "out"), "made")
-    assert len({str(mark) for mark in marks}) == 4
-    assert picture_marks(sources[1:2], 1, str(tmp_path / "out"), "made") == marks[1:2]
+    checksums = picture_checksums(sources, 1, str(tmp_path / "out"), "made")
+    assert len({str(one) for one in checksums}) == 4
+    assert picture_checksums(sources[1:2], 1, str(tmp_path / "out"), "made") == checksums[1:2]
 
 
 def test_an_entry_has_the_pictures_of_another_and_needs_not_its_lr(

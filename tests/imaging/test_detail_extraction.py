@@ -14,7 +14,7 @@ from numba.core import caching
 from torch import Tensor
 
 from acutance.errors import ConfigError
-from acutance.imaging import derivations, detail, detail_compiled, detail_of, exact_detail, extract_detail, rgb_to_y
+from acutance.imaging import derivations, detail, detail_compiled, exact_detail, extract_detail, lgs, rgb_to_y
 from acutance.imaging.detail import edge_weights, lambda_schedule, separable_detail, solve_lines, vector_field
 from free_pictures import PICTURES, tensor
 
@@ -140,15 +140,15 @@ def test_flips_commute(cat: Tensor) -> None:
         torch.testing.assert_close(flipped, extract_detail(luma), atol=1e-5, rtol=0)
 
 
-def test_detail_of_takes_uint8_and_either_luma(cat: Tensor) -> None:
-    assert torch.equal(detail_of(cat), extract_detail(rgb_to_y(cat, studio=False)))
-    assert torch.equal(detail_of(cat, luma="studio"), extract_detail(rgb_to_y(cat)))
-    torch.testing.assert_close(detail_of(cat.double()), detail_of(cat), atol=1e-5, rtol=0)
-    assert detail_of(cat, luma="studio").std() < detail_of(cat).std()
+def test_lgs_takes_uint8_and_either_luma(cat: Tensor) -> None:
+    assert torch.equal(lgs(cat), extract_detail(rgb_to_y(cat, studio=False)))
+    assert torch.equal(lgs(cat, luma="studio"), extract_detail(rgb_to_y(cat)))
+    torch.testing.assert_close(lgs(cat.double()), lgs(cat), atol=1e-5, rtol=0)
+    assert lgs(cat, luma="studio").std() < lgs(cat).std()
 
 
 def test_settings_are_keywords_with_defaults() -> None:
-    for extractor in (detail_of, derivations.lgs, derivations.gif, derivations.wls):
+    for extractor in (lgs, derivations.gif, derivations.wls):
         _, *choices = inspect.signature(extractor).parameters.values()
         assert all(p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in choices)
 

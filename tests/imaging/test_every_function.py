@@ -136,19 +136,21 @@ CASES = {
     "degradations.jpeg": Case(
         lambda p: degradations.jpeg(p, quality=50), 0, 255, top=1, gives=None, same=False, devices=ON_METAL
     ),
-    "derivations.as_seen": Case(lambda p: derivations.as_seen(LGS, p / 255), 1, 2, takes=FLOATS, exact=False),
+    "derivations.decoded_values": Case(
+        lambda p: derivations.decoded_values(LGS, p / 255), 1, 2, takes=FLOATS, exact=False
+    ),
     "derivations.bicubic": Case(
         lambda p: derivations.bicubic(p, scale=3), -80 / 255, 335 / 255, top=1, takes=FLOATS, size=scaled(1 / 3)
     ),
-    "derivations.counted": Case(
-        lambda p: derivations.counted(p, weightmap.difference_statistics(255 * p), alpha=0.25),
+    "derivations.patch_weight_map": Case(
+        lambda p: derivations.patch_weight_map(p, weightmap.difference_statistics(255 * p), alpha=0.25),
         0,
         1,
         top=1,
         takes=FLOATS,
     ),
-    "derivations.differences": Case(
-        derivations.differences,
+    "derivations.picture_statistics": Case(
+        derivations.picture_statistics,
         -255,
         255,
         top=1,
@@ -158,11 +160,14 @@ CASES = {
         exact=False,
     ),
     "derivations.gif": Case(derivations.gif, -1, 1, top=1, takes=FLOATS),
-    "derivations.kept": Case(lambda p: derivations.kept(LGS, [p]), -20, 20, top=1, takes=FLOATS, size=one),
+    "derivations.stored_values": Case(
+        lambda p: derivations.stored_values(LGS, [p]), -20, 20, top=1, takes=FLOATS, size=one
+    ),
     "derivations.lgs": Case(derivations.lgs, -20, 20, top=1, takes=FLOATS, size=one),
-    "derivations.seen": Case(lambda p: derivations.seen(LGS, [p]), 0, 1e4, top=1, takes=FLOATS, size=one, exact=False),
+    "derivations.derived_values": Case(
+        lambda p: derivations.derived_values(LGS, [p]), 0, 1e4, top=1, takes=FLOATS, size=one, exact=False
+    ),
     "derivations.wls": Case(derivations.wls, -1, 1, top=1, takes=FLOATS, exact=False, devices=ON_METAL),
-    "detail.detail_of": Case(detail.detail_of, -20, 20, size=one),
     "detail.edge_weights": Case(lambda v: detail.edge_weights(v, 0.75, 2.0), 0, 0.5, takes=FLOATS, exact=False),
     "detail.exact_detail": Case(detail.exact_detail, -20, 20, 1, gives=torch.float64, exact=False, devices=ON_METAL),
     "detail.extract_detail": Case(detail.extract_detail, -20, 20, 1),
@@ -206,7 +211,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
         derivations.derive_columns({"hr": torch.full((1, 3, 8, 8), 0.5)}, {"d": LGS}).values()
     ),
     "draws.bits": lambda: torch.from_numpy(draws.bits(1, 2, 0).random_raw(3).astype("int64")),
-    "derivations.kept_shape": lambda: derivations.kept_shape(LGS, [3]),
+    "derivations.stored_shape": lambda: derivations.stored_shape(LGS, [3]),
     "detail.lambda_schedule": lambda: detail.lambda_schedule(1.0, 4),
     "detail_gpu.reach": lambda: importlib.import_module("acutance.imaging.detail_gpu").reach(0.4, 2.0),
     "detail_gpu.traffic": lambda: importlib.import_module("acutance.imaging.detail_gpu").traffic(4),

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acutance.errors import ConfigError, DataError, ModelError
-from acutance.imaging import detail_of, guided_filter_detail, least_squares_detail
+from acutance.imaging import guided_filter_detail, least_squares_detail, lgs
 from acutance.inference import restore as room
 from acutance.inference.restore import Tiles, restore, restore_bands, restore_tensors
 from acutance.models.dsrgan import DSRGAN
@@ -166,7 +166,7 @@ def test_the_whole_is_what_the_network_gives() -> None:
     picture = photograph(20, 30)
     pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
     with torch.no_grad():
-        expected = network(pixels / 255, torch.exp2(detail_of(pixels, alpha=4.0)))
+        expected = network(pixels / 255, torch.exp2(lgs(pixels / 255, alpha=4.0)))
     found = restore(network, DETAIL, picture)
     image = np.floor(expected["image"][0].permute(1, 2, 0).numpy() * 255 + 0.5).clip(0, 255)
     assert np.array_equal(found["image"], image.astype(np.uint8))
@@ -178,7 +178,7 @@ def test_detail_is_that_of_the_whole_picture() -> None:
     picture = photograph(60, 90)
     found = restore(Echo(), DETAIL, picture, tiles=Tiles(40, 16))["detail"]
     pixels = torch.from_numpy(picture).permute(2, 0, 1).float()
-    expected = torch.exp2(detail_of(pixels, alpha=4.0))[0].numpy()
+    expected = torch.exp2(lgs(pixels / 255, alpha=4.0))[0].numpy()
     np.testing.assert_allclose(found, enlarged(expected, 4), rtol=1e-5)
 
 

@@ -185,7 +185,7 @@ def test_targets_and_maps_are_repeated_for_outputs_that_lie_one_after_another() 
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ConfigError, match="the mask reads the column 'hr_weight', which there is not"):
+    with pytest.raises(ConfigError, match="the mask reads the column 'hr_weight', which the batch does not have"):
         value(weighted())
     with pytest.raises(ConfigError, match="meets a target of shape"):
         value(weighted(), hr_weight=torch.ones(2, 3, 8, 8))

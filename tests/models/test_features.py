@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,11 @@ def test_features_are_those_that_torchvision_finds(name: str, tmp_path: Path) ->
 
 def test_vgg19_looks_where_torchvision_has_its_layers() -> None:
     network = VGG19()
-    there = {layer: network.classifier.get_submodule(node) for layer, node in NODES["vgg19"].items()}
-    assert {layer: network.row[layer] for layer in there} == there
+    assert NODES["vgg19"].items() <= VGG19.nodes.items()
     assert len(network.layers) == 32
-    assert isinstance(network.row["conv5_4"], torch.nn.Conv2d)
+    for layer, node in VGG19.nodes.items():
+        kind = torch.nn.Conv2d if layer.startswith("conv") else torch.nn.ReLU
+        assert isinstance(network.classifier.get_submodule(node), kind)
 
 
 @pytest.mark.parametrize(
@@ -81,8 +83,17 @@ def test_maps_of_128_pixels(name: str, shapes: dict[str, tuple[int, ...]]) -> No
 
 def test_what_lies_behind_the_last_layer_is_not_computed() -> None:
     network = SqueezeNet(weights="none")
-    network.row["fire5"].register_forward_hook(lambda *_: pytest.fail("fire5 was computed"))
     assert set(network.features(picture(), ("fire3", "conv1"))) == {"conv1", "fire3"}
+    fire4 = network.classifier.get_submodule(f"{SqueezeNet.nodes['fire4']}.squeeze")
+    fire4.register_forward_hook(lambda *_: pytest.fail("fire4 was computed"))
+    assert set(network.features(picture(), ("fire3", "conv1"))) == {"conv1", "fire3"}
+
+
+def test_a_copy_has_the_same_features() -> None:
+    network = ResNet50(weights="none").eval()
+    before = network.features(picture(), ("b11",))["b11"]
+    assert torch.equal(copy.deepcopy(network).features(picture(), ("b11",))["b11"], before)
+    assert not any(module.training for module in network.modules()), "looking into it leaves its mode as it was"
 
 
 def test_an_activation_does_not_overwrite_the_layer_before_it() -> None:

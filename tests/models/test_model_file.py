@@ -16,7 +16,7 @@ import torch
 from acutance import parts
 from acutance.errors import ConfigError, ModelError
 from acutance.models.model_file import build_network, load_model, save_model
-from acutance.storage.checksum import described, sealed
+from acutance.storage.checksum import metadata_with_checksum, with_file_checksum
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "rrdbnet": {"type": "rrdbnet", "blocks": 1, "channels": 6, "growth": 3, "skip": "bicubic"},
@@ -138,9 +138,9 @@ def test_a_description_that_does_not_fit_is_refused(saved: Path, change: dict[st
 
 
 def says(saved: Path, values: dict[str, Any]) -> None:
-    """Give a model file another description, and the check sum that goes with it."""
+    """Give a model file another description, and the checksum that goes with it."""
     tensors = safetensors.torch.load(saved.read_bytes())
-    saved.write_bytes(sealed(safetensors.torch.save(tensors, metadata=described(values))))
+    saved.write_bytes(with_file_checksum(safetensors.torch.save(tensors, metadata=metadata_with_checksum(values))))
 
 
 @pytest.mark.parametrize(
@@ -202,10 +202,10 @@ def test_a_header_that_lies_about_its_length_is_refused(saved: Path, size: int) 
     ],
 )
 def test_tensors_that_lie_are_refused(tmp_path: Path, tensor: Any) -> None:
-    metadata = described({"format": 3, **describe(SETTINGS["rrdbnet"])})
+    metadata = metadata_with_checksum({"format": 3, **describe(SETTINGS["rrdbnet"])})
     header = json.dumps({"__metadata__": metadata, "conv_first.weight": tensor}).encode()
     path = tmp_path / "m.safetensors"
-    path.write_bytes(sealed(len(header).to_bytes(8, "little") + header + bytes(4)))
+    path.write_bytes(with_file_checksum(len(header).to_bytes(8, "little") + header + bytes(4)))
     with pytest.raises(ModelError, match=r"damaged or does not fit[\s\S]*m\.safetensors"):
         load_model(str(path))
 

@@ -46,7 +46,7 @@ def client(storage: str) -> MlflowClient:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is on its way here: whoever left something undone is dead."""
-    monkeypatch.setattr("acutance.registry.reconcile.LOOK_SECONDS", 0.001)
+    monkeypatch.setattr("acutance.registry.reconcile.POLL_SECONDS", 0.001)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from made_for_registry import NAME, judge
+from made_for_registry import NAME, measure
 from mlflow import MlflowClient
 
 from acutance.registry import StageTracker, connect, finish, log_file, log_table, pipeline_run, promote, stage_run
@@ -98,7 +98,7 @@ def _write(number: int, storage: str, told: Any) -> None:
 
 def _promote(number: int, storage: str, told: Any) -> None:
     """Two processes try each version: a candidate may find that it is the champion already."""
-    decision = promote(connect(storage), f"{NAME}/{number // 2 + 1}", judge=judge, who=f"process {number}")
+    decision = promote(connect(storage), f"{NAME}/{number // 2 + 1}", measure=measure, who=f"process {number}")
     told.put(decision.to_json())
 
 

@@ -31,9 +31,11 @@ def version(client: MlflowClient, run_id: str, db: float, name: str = NAME) -> s
     return number
 
 
-def judge(new: Path, old: Path | None) -> Measurements:
+def measure(new: Path, old: Path | None) -> Measurements:
     """Find on two pictures what the files say."""
-    return Measurements(scores(new), scores(old) if old else None, GATE, exam={"protocol": "y_crop4"}, evidence="there")
+    return Measurements(
+        scores(new), scores(old) if old else None, GATE, evaluation_spec={"protocol": "y_crop4"}, evidence="there"
+    )
 
 
 def scores(path: Path) -> dict[str, dict[str, float | None]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_for_registry import NAME, Killed, Mortal, held, judge, never, one_story, told, version
+from made_for_registry import NAME, Killed, Mortal, held, measure, never, one_story, told, version
 from mlflow import MlflowClient
 
 from acutance.errors import ModelError, UserError
@@ -36,7 +36,7 @@ def promoted(client: MlflowClient, register: Register) -> MlflowClient:
     """A registry whose version 1 is the champion; 2 is better, 3 the best."""
     for db in (27.0, 27.5, 28.0):
         register(db)
-    promote(client, f"{NAME}/1", judge=judge, who="ada")
+    promote(client, f"{NAME}/1", measure=measure, who="ada")
     return client
 
 
@@ -47,10 +47,10 @@ def test_who_was_slower_is_judged_against_the_new_champion(promoted: MlflowClien
         assert old is not None
         rivals.append(float(old.read_text()))
         if len(rivals) == 1:
-            promote(promoted, f"{NAME}/3", judge=judge, who="bob")
-        return judge(new, old)
+            promote(promoted, f"{NAME}/3", measure=measure, who="bob")
+        return measure(new, old)
 
-    decision = promote(promoted, f"{NAME}/2", judge=slow, who="ada")
+    decision = promote(promoted, f"{NAME}/2", measure=slow, who="ada")
     assert rivals == [27.0, 28.0]
     assert (decision.outcome, decision.before) == ("refused", "3")
     assert told(promoted)[1:] == [("accepted", "3", "1", "3"), ("refused", "2", "3", "3")]
@@ -62,10 +62,10 @@ def test_a_decision_that_left_the_champion_in_place_needs_no_second_exam(promote
 
     def slow(new: Path, old: Path | None) -> Measurements:
         exams.append(new)
-        promote(promoted, f"{NAME}/2", judge=judge, who="bob", to="shadow")
-        return judge(new, old)
+        promote(promoted, f"{NAME}/2", measure=measure, who="bob", to="shadow")
+        return measure(new, old)
 
-    assert promote(promoted, f"{NAME}/3", judge=slow, who="ada").number == 3
+    assert promote(promoted, f"{NAME}/3", measure=slow, who="ada").number == 3
     assert len(exams) == 1
     one_story(promoted)
 
@@ -84,18 +84,18 @@ class Slow(Mortal):
 
 
 def test_who_moves_an_alias_too_late_moves_it_back(promoted: MlflowClient) -> None:
-    slow = Slow(promoted, lambda: promote(promoted, f"{NAME}/3", judge=judge, who="bob"))
-    assert promote(slow, f"{NAME}/2", judge=judge, who="ada").outcome == "accepted"
+    slow = Slow(promoted, lambda: promote(promoted, f"{NAME}/3", measure=measure, who="bob"))
+    assert promote(slow, f"{NAME}/2", measure=measure, who="ada").outcome == "accepted"
     assert told(promoted)[1:] == [("accepted", "2", "1", "2"), ("accepted", "3", "2", "3")]
     assert held(promoted) == "3"
     one_story(promoted)
 
 
 def test_a_rollback_that_comes_too_late_says_so(promoted: MlflowClient) -> None:
-    promote(promoted, f"{NAME}/2", judge=judge, who="ada")
+    promote(promoted, f"{NAME}/2", measure=measure, who="ada")
     slow = Slow(promoted, lambda: None)
     slow.get_run = lambda run_id: (slow.once(), promoted.get_run(run_id))[1]  # type: ignore[attr-defined]
-    waiting = [lambda: promote(promoted, f"{NAME}/3", judge=judge, who="bob")]
+    waiting = [lambda: promote(promoted, f"{NAME}/3", measure=measure, who="bob")]
     slow.once = lambda: waiting and waiting.pop()()  # type: ignore[attr-defined]
     with pytest.raises(ModelError, match="meanwhile the champion of 'sr-x2-test' is version 3 instead of 2"):
         rollback(slow, NAME, who="ada")
@@ -117,16 +117,16 @@ def test_a_promotion_killed_before_any_of_its_writes_is_gone_on_with(client: Mlf
         number = register(20.0 + 2 * writes)
         before = held(client)
         mortal = Mortal(client, writes)
-        if lives(lambda mortal=mortal: promote(mortal, NAME, judge=judge, who="ada")):  # type: ignore[misc]
+        if lives(lambda mortal=mortal: promote(mortal, NAME, measure=measure, who="ada")):  # type: ignore[misc]
             break
         assert held(client) in (before, number)
         if writes % 2:  # the same command again
-            assert promote(client, NAME, judge=judge, who="ada").accepted
+            assert promote(client, NAME, measure=measure, who="ada").accepted
             assert [d.version for d in history(client, NAME)].count(number) == 1
         else:  # a command about another version
             decided = any(decision.version == number for decision in history(client, NAME))
             register(21.0 + 2 * writes)
-            assert promote(client, NAME, judge=judge, who="bob").before == (number if decided else before)
+            assert promote(client, NAME, measure=measure, who="bob").before == (number if decided else before)
         one_story(client)
     assert writes > 3, "it was killed at several places"
 
@@ -136,8 +136,8 @@ def test_a_trail_whose_making_was_killed_is_made_by_the_next_one(client: MlflowC
         name = f"new-{writes}"
         register(27.0, name)
         mortal = Mortal(client, writes)
-        assert not lives(lambda mortal=mortal, name=name: promote(mortal, name, judge=judge, who="ada"))  # type: ignore[misc]
-        assert promote(client, name, judge=judge, who="ada").accepted
+        assert not lives(lambda mortal=mortal, name=name: promote(mortal, name, measure=measure, who="ada"))  # type: ignore[misc]
+        assert promote(client, name, measure=measure, who="ada").accepted
         assert len(one_story(client, name)) == 1
         place = client.get_experiment_by_name("acutance.decisions")
         assert place is not None
@@ -147,16 +147,16 @@ def test_a_trail_whose_making_was_killed_is_made_by_the_next_one(client: MlflowC
 
 def test_a_rollback_killed_before_any_of_its_writes_is_gone_on_with(client: MlflowClient, register: Register) -> None:
     register(27.0)
-    promote(client, NAME, judge=judge, who="ada")
+    promote(client, NAME, measure=measure, who="ada")
     for writes in count():
         before = held(client)
         number = register(28.0 + writes)
-        promote(client, NAME, judge=judge, who="ada")
+        promote(client, NAME, measure=measure, who="ada")
         mortal = Mortal(client, writes)
         if lives(lambda mortal=mortal: rollback(mortal, NAME, who="ada")):  # type: ignore[misc]
             break
         decided = history(client, NAME)[-1].outcome == "rolled back"
-        again = promote(client, NAME, judge=never, who="cron")
+        again = promote(client, NAME, measure=never, who="cron")
         expected = ("refused", before) if decided else ("unchanged", number)
         assert (again.outcome, held(client)) == expected
         one_story(client)
@@ -169,7 +169,7 @@ def test_what_was_recorded_but_not_carried_out_is_shown_so(promoted: MlflowClien
             raise Killed
 
     with pytest.raises(Killed):
-        promote(NoAlias(promoted, -1), f"{NAME}/2", judge=judge, who="ada")
+        promote(NoAlias(promoted, -1), f"{NAME}/2", measure=measure, who="ada")
     assert [decision.carried_out for decision in history(promoted, NAME)] == [True, False]
     with pytest.raises(ModelError, match="meanwhile the champion"):
         rollback(promoted, NAME, who="ada")  # who saw version 1 may not want to go back from version 2
@@ -220,7 +220,7 @@ def test_the_past_of_an_alias_follows_from_its_decisions() -> None:
 
 
 def test_decisions_survive_as_they_were_made(promoted: MlflowClient) -> None:
-    made = promote(promoted, f"{NAME}/2", judge=judge, who="ada")
+    made = promote(promoted, f"{NAME}/2", measure=measure, who="ada")
     kept = history(promoted, NAME)[1]
     assert {**vars(kept), "carried_out": False} == vars(made)
-    assert json.loads(json.dumps(kept.to_json()))["exam"] == {"protocol": "y_crop4"}
+    assert json.loads(json.dumps(kept.to_json()))["evaluation_spec"] == {"protocol": "y_crop4"}

@@ -115,7 +115,7 @@ def test_an_improvement_must_be_more_than_chance_and_a_loss_that_is_allowed_need
     refused = better(ERRATIC, {"psnr_y": {"improve_by": 0}})
     assert not refused.accepted
     assert refused.numbers["psnr_y"]["difference"] == pytest.approx(0.25)
-    assert refused.reason.startswith("psnr_y is better: 27.500 -> 27.750 (better is asked; 95 % interval")
+    assert refused.reason.startswith("psnr_y is better: 27.500 -> 27.750 (must be better; 95 % interval")
     assert refused.numbers["psnr_y"]["low"] < 0 < refused.numbers["psnr_y"]["high"]
     assert better(ERRATIC, {"psnr_y": 0.0}).accepted
 
@@ -135,7 +135,7 @@ def test_one_metric_must_improve_while_another_may_lose_a_little() -> None:
 def test_one_picture_shows_no_improvement() -> None:
     ruling = decide({"a": {"psnr_y": 30.0}}, {"a": {"psnr_y": 20.0}}, {"psnr_y": {"improve_by": 0.5}})
     assert not ruling.accepted
-    assert "0.5 better is asked, and one picture cannot show it" in ruling.reason
+    assert "must be 0.5 better; one picture cannot show it" in ruling.reason
     assert "low" not in ruling.numbers["psnr_y"]
 
 

@@ -73,12 +73,12 @@ def test_everything_over_a_server_and_served(
 
     seen: list[list[str]] = []
 
-    def judge(*files: Path | None) -> Measurements:
+    def measure(*files: Path | None) -> Measurements:
         seen.append([file_sha256(file) for file in files if file])
         return Measurements({"a": {"psnr_y": 27.0}}, {"a": {"psnr_y": 27.0}}, {"psnr_y": 0.0})
 
     client.set_registered_model_alias(NAME, "champion", "1")
-    decision = promote(client, NAME, judge=judge, who="ada")
+    decision = promote(client, NAME, measure=measure, who="ada")
     assert (decision.accepted, decision.before) == (True, "1")
     assert seen == [[file_sha256(model_file(2)), file_sha256(model_file(1))]]
     assert listing(client)[0].aliases == {"candidate": "2", "champion": "2"}

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from acutance.errors import ConfigError, ModelError
-from acutance.imaging import detail_of
+from acutance.imaging import lgs
 from acutance.models.model_file import build_network, load_model, save_model
 from acutance.models.public_weights import load_public_weights
 from acutance.models.rrdbnet import RRDBNet
@@ -120,7 +120,7 @@ def test_onnx_is_the_network_at_every_size(tmp_path: Path, settings: dict[str, A
     for size in ((8, 8), (19, 26), (40, 33)):
         picture = torch.rand(1, 3, *size)
         found = session.run(None, {"picture": picture.numpy()})
-        detail = [torch.exp2(detail_of(255 * picture))] if "lr_detail" in network.inputs else []
+        detail = [torch.exp2(lgs(picture))] if "lr_detail" in network.inputs else []
         expected = network(picture, *detail)
         assert [output.name for output in session.get_outputs()] == list(expected)
         for ours, theirs in zip(expected.values(), found, strict=True):

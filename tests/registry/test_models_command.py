@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from made_for_registry import NAME, held, judge, version
+from made_for_registry import NAME, held, measure, version
 from mlflow import MlflowClient
 
 from acutance.cli import main
@@ -22,7 +22,7 @@ def typed(shared: MlflowClient, capsys: pytest.CaptureFixture[str], monkeypatch:
     """Runs a command over the module's store; a promotion is judged by what the tests' models say of themselves."""
 
     def promoted(reference: str, root: str, *, to: str, force: str, address: str | None) -> object:
-        return promote(shared, reference, judge=judge, who="ada", to=to, force=force)
+        return promote(shared, reference, measure=measure, who="ada", to=to, force=force)
 
     monkeypatch.setattr("acutance.commands.evaluate.promote_model", promoted)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", shared.tracking_uri)
@@ -44,7 +44,7 @@ def registry(shared: MlflowClient, shared_run: str) -> MlflowClient:
     """A champion, version 2, that followed version 1; and a candidate that is worse."""
     for db in (27.0, 28.0):
         version(shared, shared_run, db)
-        promote(shared, NAME, judge=judge, who="ada")
+        promote(shared, NAME, measure=measure, who="ada")
     version(shared, shared_run, 26.0)
     return shared
 

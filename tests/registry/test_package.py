@@ -177,7 +177,7 @@ def test_champion_does_not_become_a_candidate_again(
     client: MlflowClient, run_id: str, model_file: ModelFile, picture: np.ndarray
 ) -> None:
     log_model(client, run_id, model_file(1), NAME, picture)
-    promote(client, NAME, judge=lambda *_: Measurements({}, None, {}), who="a test")
+    promote(client, NAME, measure=lambda *_: Measurements({}, None, {}), who="a test")
     log_model(client, run_id, model_file(2), NAME, picture)
     assert log_model(client, run_id, model_file(1), NAME, picture).aliases == ["champion"]
     assert str(client.get_model_version_by_alias(NAME, "candidate").version) == "2"

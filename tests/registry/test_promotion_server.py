@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from made_at_once import at_once
-from made_for_registry import NAME, held, judge, one_story, version
+from made_for_registry import NAME, held, measure, one_story, version
 from made_for_servers import Server
 
 from acutance.registry import connect, history, pipeline_run, promote, rollback
@@ -29,7 +29,7 @@ def test_twelve_promotions_at_once_tell_one_story(
     for db in qualities:
         version(client, run, float(db))
     worst = str(qualities.index(min(qualities)) + 1)
-    promote(client, f"{NAME}/{worst}", judge=judge, who="cron")  # so that there is one to go back to
+    promote(client, f"{NAME}/{worst}", measure=measure, who="cron")  # so that there is one to go back to
     said = at_once("promote", PROMOTIONS, str(tmp_path))
     assert len(said) == PROMOTIONS
 
@@ -48,5 +48,5 @@ def test_twelve_promotions_at_once_tell_one_story(
     assert {d["outcome"] for d in said if not d["number"]} <= {"unchanged"}
 
     assert rollback(client, NAME, who="ada").after == str(champions[-2])
-    assert promote(client, f"{NAME}/{best}", judge=judge, who="cron").outcome == "refused"
+    assert promote(client, f"{NAME}/{best}", measure=measure, who="cron").outcome == "refused"
     assert len(history(client, NAME)) == len(decisions) + 2

@@ -28,24 +28,24 @@ def test_of_runs_made_at_once_all_processes_choose_the_same(module_client: Mlflo
     place = client.get_run(shared_run).info.experiment_id
 
     def found(server: Any) -> str:
-        return str(one_run(server, place, "found", marks).info.run_id)
+        return str(one_run(server, place, "found", key_tags).info.run_id)
 
     def left() -> list[str]:
-        runs = client.search_runs([place], f"tags.`acutance.fingerprint` = '{marks['acutance.fingerprint']}'")
+        runs = client.search_runs([place], f"tags.`acutance.fingerprint` = '{key_tags['acutance.fingerprint']}'")
         return [run.info.run_id for run in runs]
 
     chosen: list[str] = []
-    marks = {"acutance.fingerprint": "neither saw what the other made"}
+    key_tags = {"acutance.fingerprint": "neither saw what the other made"}
     second = Server(client, create_run=lambda: chosen.append(found(Server(client))))
     assert [found(second)] == chosen == left()
 
-    marks = {"acutance.fingerprint": "an older one that the other did not see"}
+    key_tags = {"acutance.fingerprint": "an older one that the other did not see"}
     chosen = [found(Server(client))]
-    client.create_run(place, start_time=1, tags=marks)
+    client.create_run(place, start_time=1, tags=key_tags)
     assert [found(Server(client))] == chosen == left()
 
-    marks = {"acutance.fingerprint": "the other chose while this one was about to rule it out"}
-    client.create_run(place, start_time=1, tags=marks)
-    chosen = [client.create_run(place, tags=marks).info.run_id]
+    key_tags = {"acutance.fingerprint": "the other chose while this one was about to rule it out"}
+    client.create_run(place, start_time=1, tags=key_tags)
+    chosen = [client.create_run(place, tags=key_tags).info.run_id]
     third = Server(client, log_param=lambda: client.log_param(chosen[0], "acutance.chosen", "yes"))
     assert [found(third)] == chosen == left()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from made_for_registry import NAME, judge, version
+from made_for_registry import NAME, measure, version
 from mlflow import MlflowClient
 
 from acutance.errors import UnreachableError
@@ -53,10 +53,10 @@ def test_promotion_and_rollback_wait_for_the_registry(
 ) -> None:
     connect(shared.tracking_uri.removeprefix("sqlite:///").removesuffix("/mlflow.db"))  # it has answered before
     version(shared, shared_run, 27.0)
-    promote(shared, NAME, judge=judge, who="ada")
+    promote(shared, NAME, measure=measure, who="ada")
     version(shared, shared_run, 28.0)
     asked = flaky()
-    assert promote(shared, NAME, judge=judge, who="ada").accepted
+    assert promote(shared, NAME, measure=measure, who="ada").accepted
     assert asked["log_param"] > 2
     assert asked["set_registered_model_alias"] == 2  # carried out, though that was not answered
     rollback(shared, NAME, who="eve")

@@ -1,4 +1,4 @@
-"""Check sums of notes and of safetensors files: what was written is what is read, or it is said."""
+"""Checksums of notes and of safetensors files: what was written is what is read, or it is said."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from acutance import storage
 from acutance.errors import DamagedError
-from acutance.storage.checksum import checksum, described, description_of, file_checksum, noted, of_note, sealed
+from acutance.storage.checksum import (
+    checksum,
+    file_checksum,
+    metadata_with_checksum,
+    verified_metadata,
+    verified_note,
+    with_checksum,
+    with_file_checksum,
+)
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -35,18 +43,18 @@ def flipped(content: bytes, bit: int) -> bytes:
 @given(content=CONTENTS, bit=st.integers(0, 2**20))
 @settings(max_examples=300, deadline=None)
 def test_a_note_says_what_was_written_or_that_it_is_damaged(content: dict[str, Any], bit: int) -> None:
-    text = json.dumps(noted(content), indent=2, sort_keys=True).encode() + b"\n"
-    assert of_note(text, "a note") == content
+    text = json.dumps(with_checksum(content), indent=2, sort_keys=True).encode() + b"\n"
+    assert verified_note(text, "a note") == content
     altered = flipped(text, bit)
     try:
         means_the_same = json.loads(altered) == json.loads(text)  # a bit of white space, say
     except (ValueError, RecursionError):
         means_the_same = False
     if means_the_same:
-        assert of_note(altered, "a note") == content
+        assert verified_note(altered, "a note") == content
     else:
         with pytest.raises(DamagedError, match="a note"):
-            of_note(altered, "a note")
+            verified_note(altered, "a note")
 
 
 def test_a_note_is_plain_json_and_one_without_check_sum_is_not_believed(tmp_path: Path) -> None:
@@ -62,27 +70,27 @@ def test_a_note_is_plain_json_and_one_without_check_sum_is_not_believed(tmp_path
 
 @pytest.fixture(scope="module")
 def tensors() -> bytes:
-    """A safetensors file with its check sum: 8 bytes, some 200 of header, 24 of values."""
+    """A safetensors file with its checksum: 8 bytes, some 200 of header, 24 of values."""
     values = {"title": 'says "checksum": "00000000000000000000000000000000"', "steps": 7}
     made = {"a": torch.tensor([1.0, 2.0, 3.0]), "b": torch.arange(3, dtype=torch.int32)}
-    return bytes(sealed(safetensors.torch.save(made, metadata=described(values))))
+    return bytes(with_file_checksum(safetensors.torch.save(made, metadata=metadata_with_checksum(values))))
 
 
 def test_every_flipped_bit_of_a_safetensors_file_is_found(tensors: bytes) -> None:
-    assert description_of(tensors, "a file")["steps"] == 7
+    assert verified_metadata(tensors, "a file")["steps"] == 7
     for bit in range(8 * len(tensors)):
         with pytest.raises(UNREADABLE):
-            description_of(flipped(tensors, bit), "a file")
+            verified_metadata(flipped(tensors, bit), "a file")
     for changed in (tensors[:-1], tensors + b"\0", tensors[:-8] + tensors[-4:] + tensors[-8:-4]):
         with pytest.raises(DamagedError, match="a file"):
-            description_of(changed, "a file")
+            verified_metadata(changed, "a file")
 
 
 def test_others_read_it_and_the_same_content_is_the_same_file(tensors: bytes) -> None:
     found = safetensors.torch.load(tensors)
     assert found["a"].tolist() == [1, 2, 3]
-    again = safetensors.torch.save(found, metadata=described(description_of(tensors, "a file")))
-    assert bytes(sealed(again)) == tensors
+    again = safetensors.torch.save(found, metadata=metadata_with_checksum(verified_metadata(tensors, "a file")))
+    assert bytes(with_file_checksum(again)) == tensors
 
 
 def test_a_check_sum_is_that_of_the_parts_together_and_of_the_file(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from acutance.registry.tracker import StageTracker
 from acutance.silence import silence_libraries
 from acutance.storage import disk
 from acutance.storage.disk import amount, complaint_of, complaint_of_database, require_writable
-from acutance.storage.places import place
+from acutance.storage.lease_stores import lease_store
 
 
 @pytest.fixture
@@ -113,10 +113,10 @@ def test_a_lease_in_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(Path, "mkdir", fail)
-    where = place(str(tmp_path / "stages" / "lease.json"))
+    where = lease_store(str(tmp_path / "stages" / "lease.json"))
     assert where.read() is None
     with pytest.raises(RefusedError) as caught:
-        where.swap(None, {})
+        where.compare_and_swap(None, {})
     assert caught.value.where == str(tmp_path)
 
 

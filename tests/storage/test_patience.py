@@ -17,7 +17,7 @@ from made_buckets import Bucket
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is said; nothing has answered yet, a second is a long time, and S3's client tries once."""
     told: list[str] = []
-    monkeypatch.setattr(patience, "_known", patience._Known())
+    monkeypatch.setattr(patience, "_targets", patience._Targets())
     monkeypatch.setattr(patience, "say", told.append)
     monkeypatch.setattr(patience, "FIRST_PAUSE", 0.1)
     monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.3)
@@ -93,7 +93,7 @@ def test_the_first_contact_is_not_waited_for(bucket: Bucket, said: list[str]) ->
 
 
 def test_what_comes_back_and_refuses_is_told_and_a_later_outage_is_said_again(said: list[str]) -> None:
-    patience._known.answered.add("a")
+    patience._targets.answered.add("a")
     answers: list[Exception | None] = [
         None,
         UnreachableError("away"),
@@ -117,7 +117,7 @@ def test_what_comes_back_and_refuses_is_told_and_a_later_outage_is_said_again(sa
 
 
 def test_waiting_draws_none_of_the_trainings_random_numbers(said: list[str]) -> None:
-    patience._known.answered.add("a")
+    patience._targets.answered.add("a")
     failures = [UnreachableError("gone")] * 3
 
     def attempt() -> int:

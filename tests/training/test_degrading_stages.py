@@ -56,7 +56,7 @@ def job_of(folder: Path, out: Path, **changes: Any) -> StagePlan:
     pipeline = validate(Pipeline, content(folder, **changes), "a test")
     catalogue = Catalogue({}, str(folder))
     data = pipeline.data_of("one")
-    prepare(data, pipeline.scale, catalogue, str(out), alone=True)
+    prepare(data, pipeline.scale, catalogue, str(out), in_process=True)
     return plan_stages(pipeline, contents([data], pipeline.scale, catalogue, str(out)), str(out))[0]
 
 

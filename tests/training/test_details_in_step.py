@@ -15,7 +15,7 @@ from acutance.config.pipeline import Stage
 from acutance.data import Content, write_picture
 from acutance.data.columns import columns_of
 from acutance.data.prepare import prepare
-from acutance.imaging import detail_of, guided_filter_detail
+from acutance.imaging import guided_filter_detail, lgs
 from acutance.inference.restore import restore
 from acutance.models.model_file import load_model
 from acutance.training.derived import with_derived
@@ -63,7 +63,7 @@ def test_with_a_margin_a_patch_has_the_detail_of_its_picture(kind: str) -> None:
     seen = with_derived(Stage.model_validate(settings), 16, cut)
     assert torch.equal(seen["hr"], hr[..., 80:144, 116:180].float() / 255)
     assert torch.equal(seen["lr"], lr[..., 20:36, 29:45].float() / 255)
-    extract = guided_filter_detail if kind == "gif" else lambda picture: torch.exp2(detail_of(picture))
+    extract = guided_filter_detail if kind == "gif" else lambda picture: torch.exp2(lgs(picture / 255))
     whole = {"hr": extract(hr), "lr": extract(lr)}
     for name, expected in (("hr", whole["hr"][..., 80:144, 116:180]), ("lr", whole["lr"][..., 20:36, 29:45])):
         assert expected.std() > 0.01
@@ -76,7 +76,7 @@ def test_a_stage_trains_without_stored_details(tmp_path: Path) -> None:
     overrides.append("stages.gan.objective.feature.network={type: squeezenet, weights: none}")
     overrides.append("stages.gan.objective.feature.layers=[conv1]")
     pipeline = pipelines.load(QUICKSTART, overrides, profile="smoke")
-    manifest = prepare(pipeline.data, 4, catalogue_for(str(QUICKSTART)), str(tmp_path), alone=True)
+    manifest = prepare(pipeline.data, 4, catalogue_for(str(QUICKSTART)), str(tmp_path), in_process=True)
     assert set(manifest.columns) == {"hr", "lr"}
     sums = [(source.name, source.sha256) for source in manifest.sources]
     [job] = plan_stages(pipeline, {pipeline.data.source: Content(sums)}, str(tmp_path), only="gan")

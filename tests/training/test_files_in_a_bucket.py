@@ -9,7 +9,7 @@ import torch
 
 from acutance import storage
 from acutance.commands.context import PipelineContext, measured_pictures
-from acutance.commands.evaluate import model_file, picture_marks
+from acutance.commands.evaluate import model_file, picture_checksums
 from acutance.config.pipeline import Pipeline
 from acutance.config.schema import validate
 from acutance.data import Catalogue, write_picture
@@ -54,5 +54,5 @@ def test_models_are_measured_on_pictures_in_a_bucket(bucket: Bucket, tmp_path: P
     assert np.array_equal(truth, pixels)
     assert lr.shape == (5, 6, 3)
     out = str(tmp_path / "out")
-    assert picture_marks(found[bucket.uri], 4, out, "a") == picture_marks(found[str(tmp_path)], 4, out, "b")
+    assert picture_checksums(found[bucket.uri], 4, out, "a") == picture_checksums(found[str(tmp_path)], 4, out, "b")
     assert storage.files(bucket.uri) == [found[bucket.uri][0].path]

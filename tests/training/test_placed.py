@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from acutance.cluster.hardware import Capacity, Kind
+from acutance.cluster.hardware import Capacity, NodeType
 from acutance.config import pipeline as pipelines
 from acutance.data import Content
 from acutance.errors import ConfigError
@@ -15,7 +15,7 @@ from acutance.training.plan import plan_stages
 from acutance.training.stage_plan import StagePlan
 from command_line import REPOSITORY
 
-GPU_NODE = Kind({"CPU": 8, "GPU": 1}, 1)
+GPU_NODE = NodeType({"CPU": 8, "GPU": 1}, 1)
 
 
 def placed(

@@ -58,12 +58,12 @@ def test_the_scale_counts_for_labelled_pictures_that_have_lr_alone(changes: dict
         "steps": 1,
         "patch": 60,
     }
-    marks = set()
+    fingerprints = set()
     for scale in (1, 4):
         content = {"title": "t", "scale": scale, "data": data, "stages": {"one": stage}}
         pipeline = validate(Pipeline, content, "a test")
-        marks.add(plan_stages(pipeline, {pipeline.data.source: Content([("a", "0")])}, "/out")[0].fingerprint)
-    assert len(marks) == 1 + differs
+        fingerprints.add(plan_stages(pipeline, {pipeline.data.source: Content([("a", "0")])}, "/out")[0].fingerprint)
+    assert len(fingerprints) == 1 + differs
 
 
 def test_detail_layers_count_for_the_stages_that_read_them_alone() -> None:
@@ -159,12 +159,12 @@ def test_an_untrained_feature_network_is_asked_for_by_name_and_told_of() -> None
 
 
 def test_a_feature_networks_file_counts_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    marks = []
+    fingerprints = []
     for folder, content in (("a", b"1"), ("b", b"1"), ("c", b"22")):
         file = tmp_path / folder / "squeezenet1_1-b8a52dc0.pth"
         file.parent.mkdir()
         file.write_bytes(content)
         monkeypatch.setenv("ACUTANCE_WEIGHTS", str(file.parent))
-        marks.append(plan(SQUEEZENET)["gan"].fingerprint)
-    assert marks[0] == marks[1] != marks[2]
-    assert plan(UNTRAINED_SQUEEZENET)["gan"].fingerprint not in marks
+        fingerprints.append(plan(SQUEEZENET)["gan"].fingerprint)
+    assert fingerprints[0] == fingerprints[1] != fingerprints[2]
+    assert plan(UNTRAINED_SQUEEZENET)["gan"].fingerprint not in fingerprints

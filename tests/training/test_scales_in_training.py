@@ -60,7 +60,7 @@ def jobs(tmp_path: Path) -> list[StagePlan]:
         write_picture(tmp_path / "pictures" / f"{name}.png", pixels)
     pipeline = validate(Pipeline, content(tmp_path / "pictures"), "a test")
     catalogue, root = Catalogue({}, tmp_path), str(tmp_path / "out")
-    prepare(pipeline.data, pipeline.scale, catalogue, root, alone=True)
+    prepare(pipeline.data, pipeline.scale, catalogue, root, in_process=True)
     return plan_stages(pipeline, contents([pipeline.data], pipeline.scale, catalogue, root), root)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from acutance.cluster.hardware import Capacity, Kind
+from acutance.cluster.hardware import Capacity, NodeType
 from acutance.config.pipeline import Compute, Stage
 from acutance.errors import TrainingError
 from acutance.training import launch
@@ -73,7 +73,7 @@ def test_a_stage_is_trained_by_as_many_workers_as_it_asks_for(
     graph: list[StagePlan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups, asked = [], []
-    monkeypatch.setattr(launch, "capacity", lambda: Capacity((Kind({"CPU": 4}, 1),)))
+    monkeypatch.setattr(launch, "capacity", lambda: Capacity((NodeType({"CPU": 4}, 1),)))
     monkeypatch.setattr(launch, "_groups", lambda compute, gpus: asked.append(compute) or 1)
     monkeypatch.setattr(
         launch,

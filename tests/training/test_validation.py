@@ -53,7 +53,7 @@ def jobs_in(folder: Path, root: str, **changes: Any) -> list[StagePlan]:
     data = [pipeline.data_of("classes"), pipeline.validation_data("classes")]
     jobs = plan_stages(pipeline, contents([one for one in data if one], 1, catalogue, root), root)
     for shards in shard_sets(jobs):
-        make_shards(shards, catalogue, root, alone=True)
+        make_shards(shards, catalogue, root, in_process=True)
     return jobs
 
 

@@ -1,4 +1,4 @@
-"""Campaigns without pictures: settings, and a ledger over a study of their own."""
+"""Campaigns without pictures: settings, and an `AskTell` over a study of their own."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def search_of(campaign: Campaign, **more: Any) -> Search:
     return Search(campaign, PIPELINE, pipelines.load(PIPELINE), **more)
 
 
-def ledger_of(
+def ask_tell_of(
     campaign: Campaign, steps: int = 90, storage: BaseStorage | None = None, **more: Any
 ) -> tuple[AskTell, Study]:
-    """Return a ledger over the study `s` of a storage."""
+    """Return an `AskTell` over the study `s` of a storage."""
     study = open_study(storage or InMemoryStorage(), "s", campaign.objectives)
     return AskTell(study, search_of(campaign, **more), steps), study

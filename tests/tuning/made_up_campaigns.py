@@ -1,4 +1,4 @@
-"""Campaigns that were never trained: a made-up law gives the scores, the ledger runs as it does over real trials."""
+"""Campaigns that were never trained: a made-up law gives the scores, `AskTell` runs as it does over real trials."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Callable
 
-from made_for_tuning import PIPELINE, ledger_of
+from made_for_tuning import PIPELINE, ask_tell_of
 from optuna import Study
 from optuna.storages import BaseStorage
 
@@ -19,7 +19,7 @@ PSNR = {"metric": "psnr_y", "on": "Set5", "goal": "maximize"}
 LPIPS = {"metric": "lpips_squeeze", "on": "Set5", "goal": "minimize"}
 WEIGHT, RATE = "objective.adversarial.weight", "optimiser.learning_rate"
 TWO = {WEIGHT: {"float": [0.001, 0.1], "log": True}, RATE: {"float": [1e-5, 1e-2], "log": True}}
-ASHA = {"type": "asha", "first_rung": 20, "reduction_factor": 3, "judge": "dominance"}
+ASHA = {"type": "asha", "first_rung": 20, "reduction_factor": 3, "objective": "dominance"}
 
 Law = Callable[[Assignment, int], dict[str, float]]
 """Of a trial and a step: its scores."""
@@ -47,32 +47,32 @@ def played(
     table: str | None = None,
 ) -> tuple[Study, Search]:
     """Run a campaign to its end, four trials at a time; return its study, and the search."""
-    ledger, study = ledger_of(campaign, steps, storage, points=points)
+    ask_tell, study = ask_tell_of(campaign, steps, storage, points=points)
     running: list[tuple[Assignment, list[int]]] = []
     while True:
-        while len(running) < 4 and isinstance(found := ledger.ask(), Assignment):
-            running.append((found, list(found.looks)))
+        while len(running) < 4 and isinstance(found := ask_tell.ask(), Assignment):
+            running.append((found, list(found.measured_at)))
         if not running:
             return study, Search(campaign, PIPELINE, _base(steps), points, table)
-        for trial, looks in list(running):
-            if _advanced(ledger, trial, looks, law, model, failing):
-                running.remove((trial, looks))
+        for trial, measured_at in list(running):
+            if _advanced(ask_tell, trial, measured_at, law, model, failing):
+                running.remove((trial, measured_at))
 
 
 def _advanced(
-    ledger: AskTell, trial: Assignment, looks: list[int], law: Law, model: str, failing: Callable[[int], bool]
+    ask_tell: AskTell, trial: Assignment, measured_at: list[int], law: Law, model: str, failing: Callable[[int], bool]
 ) -> bool:
     """Take a trial to its next look; tell whether it has ended."""
     if failing(trial.number):
-        ledger.fail(trial.number, "the loss is not finite at step 12: adversarial")
+        ask_tell.fail(trial.number, "the loss is not finite at step 12: adversarial")
         return True
-    step = looks.pop(0)
-    ledger.note(trial.number, model=model)
-    goals = [goal.name for goal in ledger.campaign.objectives]
+    step = measured_at.pop(0)
+    ask_tell.set_attributes(trial.number, model=model)
+    goals = [goal.name for goal in ask_tell.campaign.objectives]
     scores = law(trial, step)
-    reason = ledger.report(trial.number, step, {name: scores[name] for name in goals})
-    if reason or not looks:
-        ledger.end(trial.number, reason)
+    reason = ask_tell.report(trial.number, step, {name: scores[name] for name in goals})
+    if reason or not measured_at:
+        ask_tell.end(trial.number, reason)
         return True
     return False
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import optuna
 import pytest
-from made_for_tuning import NIQE, PSNR, campaign_of, ledger_of
+from made_for_tuning import NIQE, PSNR, ask_tell_of, campaign_of
 from optuna.trial import TrialState
 
 from acutance.config.search_space import Point
@@ -17,34 +17,34 @@ SCORE = "psnr_y on a"
 ASHA = {"type": "asha", "first_rung": 10, "reduction_factor": 3}
 
 
-def asked(ledger: AskTell) -> Assignment:
-    found = ledger.ask()
+def asked(ask_tell: AskTell) -> Assignment:
+    found = ask_tell.ask()
     assert isinstance(found, Assignment)
     return found
 
 
-def played(ledger: AskTell, assignment: Assignment, score: float) -> str | None:
+def played(ask_tell: AskTell, assignment: Assignment, score: float) -> str | None:
     """Report the same score at every look until the trial is stopped or over."""
-    for step in assignment.looks:
-        reason = ledger.report(assignment.number, step, {SCORE: score})
+    for step in assignment.measured_at:
+        reason = ask_tell.report(assignment.number, step, {SCORE: score})
         if reason:
-            ledger.end(assignment.number, reason)
+            ask_tell.end(assignment.number, reason)
             return reason
-    ledger.end(assignment.number)
+    ask_tell.end(assignment.number)
     return None
 
 
 def test_a_stopped_trial_is_pruned_with_what_it_scored_on_the_way() -> None:
-    ledger, study = ledger_of(campaign_of(scheduler=ASHA))
-    first, second = asked(ledger), asked(ledger)
-    assert first.looks == [10, 30, 90]
-    assert played(ledger, first, 30) is None
-    assert played(ledger, second, 20) == "place 2 of 2 at step 10; 1 went on"
+    ask_tell, study = ask_tell_of(campaign_of(scheduler=ASHA))
+    first, second = asked(ask_tell), asked(ask_tell)
+    assert first.measured_at == [10, 30, 90]
+    assert played(ask_tell, first, 30) is None
+    assert played(ask_tell, second, 20) == "place 2 of 2 at step 10; 1 went on"
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED]
     assert study.trials[0].intermediate_values == {10: 30, 30: 30, 90: 30}
     assert study.trials[1].intermediate_values == {10: 20}
     known = trial_records(study)
-    assert [attempt.state for attempt in known] == ["complete", "stopped"]
+    assert [record.state for record in known] == ["complete", "stopped"]
     assert known[1].history == {10: {SCORE: 20}}
     assert known[1].reason.startswith("place 2 of 2")
     assert known[0].values == {"stages.gan.optimiser.learning_rate": study.trials[0].params["optimiser.learning_rate"]}
@@ -53,20 +53,20 @@ def test_a_stopped_trial_is_pruned_with_what_it_scored_on_the_way() -> None:
 def test_two_objectives_are_pruned_without_lying_to_the_sampler() -> None:
     campaign = campaign_of(
         objectives=[PSNR, NIQE],
-        scheduler={**ASHA, "judge": "dominance"},
+        scheduler={**ASHA, "objective": "dominance"},
         sampler={"type": "tpe", "startup": 2},
         budget={"trials": 12},
     )
-    ledger, study = ledger_of(campaign)
+    ask_tell, study = ask_tell_of(campaign)
     for index in range(12):
-        trial = asked(ledger)
+        trial = asked(ask_tell)
         score = {SCORE: 30.0 - index, "niqe on a": 5.0 + index}
-        for step in trial.looks:
-            if reason := ledger.report(trial.number, step, score):
-                ledger.end(trial.number, reason)
+        for step in trial.measured_at:
+            if reason := ask_tell.report(trial.number, step, score):
+                ask_tell.end(trial.number, reason)
                 break
         else:
-            ledger.end(trial.number)
+            ask_tell.end(trial.number)
     states = [trial.state for trial in study.trials]
     assert states[0] == TrialState.COMPLETE
     assert states[1:] == [TrialState.PRUNED] * 11  # each is dominated by the first
@@ -76,13 +76,13 @@ def test_two_objectives_are_pruned_without_lying_to_the_sampler() -> None:
 def test_a_campaign_that_was_killed_hands_out_what_was_interrupted_first(tmp_path: Path) -> None:
     address = f"sqlite:///{tmp_path / 'studies.db'}"
     campaign = campaign_of(scheduler=ASHA, budget={"trials": 4})
-    ledger, _ = ledger_of(campaign, storage=open_storage(address))
-    played(ledger, asked(ledger), 30)
-    lost = asked(ledger)
-    ledger.report(lost.number, 10, {SCORE: 31})
-    asked(ledger)
+    ask_tell, _ = ask_tell_of(campaign, storage=open_storage(address))
+    played(ask_tell, asked(ask_tell), 30)
+    lost = asked(ask_tell)
+    ask_tell.report(lost.number, 10, {SCORE: 31})
+    asked(ask_tell)
 
-    again, study = ledger_of(campaign, storage=open_storage(address))
+    again, study = ask_tell_of(campaign, storage=open_storage(address))
     first, second = asked(again), asked(again)
     assert first.number == 1
     assert first.values == lost.values
@@ -100,56 +100,56 @@ def test_a_resumed_campaign_proposes_new_points(tmp_path: Path) -> None:
     address = f"sqlite:///{tmp_path / 'studies.db'}"
     values = []
     for trials in (3, 6):
-        ledger, study = ledger_of(campaign_of(budget={"trials": trials}), storage=open_storage(address))
-        while (assignment := ledger.ask()) != "done":
+        ask_tell, study = ask_tell_of(campaign_of(budget={"trials": trials}), storage=open_storage(address))
+        while (assignment := ask_tell.ask()) != "done":
             assert isinstance(assignment, Assignment)
-            played(ledger, assignment, 1)
+            played(ask_tell, assignment, 1)
         values = [trial.params["optimiser.learning_rate"] for trial in study.trials]
     assert len(set(values)) == 6
 
 
 def test_fixed_points_are_run_in_order_and_marked_with_row_and_seed() -> None:
     points = [Point("a", 0, {"stages.gan.steps": 5}), Point("b", 1, {"stages.gan.steps": 6})]
-    ledger, study = ledger_of(campaign_of(), points=points)
-    assert [asked(ledger).values, asked(ledger).values] == [{"stages.gan.steps": 5}, {"stages.gan.steps": 6}]
-    assert ledger.ask() == "done"
-    assert [(attempt.row, attempt.seed) for attempt in trial_records(study)] == [("a", 0), ("b", 1)]
+    ask_tell, study = ask_tell_of(campaign_of(), points=points)
+    assert [asked(ask_tell).values, asked(ask_tell).values] == [{"stages.gan.steps": 5}, {"stages.gan.steps": 6}]
+    assert ask_tell.ask() == "done"
+    assert [(record.row, record.seed) for record in trial_records(study)] == [("a", 0), ("b", 1)]
 
 
 def test_scores_that_are_not_finite_fail_a_trial_and_failures_say_why() -> None:
-    ledger, study = ledger_of(campaign_of())
-    played(ledger, asked(ledger), math.nan)
-    ledger.fail(asked(ledger).number, "out of memory")
+    ask_tell, study = ask_tell_of(campaign_of())
+    played(ask_tell, asked(ask_tell), math.nan)
+    ask_tell.fail(asked(ask_tell).number, "out of memory")
     known = trial_records(study)
-    assert [attempt.state for attempt in known] == ["failed", "failed"]
-    assert [attempt.reason for attempt in known] == ["a score is not finite", "out of memory"]
+    assert [record.state for record in known] == ["failed", "failed"]
+    assert [record.reason for record in known] == ["a score is not finite", "out of memory"]
     assert math.isnan(known[0].scores[SCORE])
 
 
 def test_after_its_hours_a_campaign_proposes_nothing() -> None:
-    ledger, _ = ledger_of(campaign_of())
-    ledger.give_up_at = 0
-    assert ledger.late()
-    assert ledger.ask() == "done"
+    ask_tell, _ = ask_tell_of(campaign_of())
+    ask_tell.deadline = 0
+    assert ask_tell.time_is_up()
+    assert ask_tell.ask() == "done"
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "nsgaii", "random"])
 def test_every_sampler_serves_two_objectives(sampler: str) -> None:
     campaign = campaign_of(objectives=[PSNR, NIQE], sampler={"type": sampler, "startup": 3}, budget={"trials": 6})
-    ledger, study = ledger_of(campaign)
+    ask_tell, study = ask_tell_of(campaign)
     for _ in range(6):
-        trial = asked(ledger)
+        trial = asked(ask_tell)
         rate = trial.values["stages.gan.optimiser.learning_rate"]
-        ledger.report(trial.number, 90, {SCORE: rate, "niqe on a": rate})
-        ledger.end(trial.number)
+        ask_tell.report(trial.number, 90, {SCORE: rate, "niqe on a": rate})
+        ask_tell.end(trial.number)
     assert len({trial.params["optimiser.learning_rate"] for trial in study.trials}) == 6
 
 
 def test_a_journal_file_keeps_a_study_too(tmp_path: Path) -> None:
     path = str(tmp_path / "studies.journal")
-    ledger, _ = ledger_of(campaign_of(), storage=open_storage(path))
-    played(ledger, asked(ledger), 3)
-    _, study = ledger_of(campaign_of(), storage=open_storage(path))
+    ask_tell, _ = ask_tell_of(campaign_of(), storage=open_storage(path))
+    played(ask_tell, asked(ask_tell), 3)
+    _, study = ask_tell_of(campaign_of(), storage=open_storage(path))
     assert trial_records(study)[0].scores == {SCORE: 3}
 
 
@@ -165,13 +165,13 @@ def population(every: int = 10, **more: Any) -> dict[str, Any]:
 
 
 def generations(storage: optuna.storages.BaseStorage, stop_after: int = 99) -> list[Any]:
-    ledger, study = ledger_of(campaign_of(**population()), storage=storage)
-    while stop_after and (assignment := ledger.ask()) != "done":
+    ask_tell, study = ask_tell_of(campaign_of(**population()), storage=storage)
+    while stop_after and (assignment := ask_tell.ask()) != "done":
         assert isinstance(assignment, Assignment)
-        ledger.note(assignment.number, model=f"campaigns/c/trial-{assignment.number}-0/model.safetensors")
+        ask_tell.set_attributes(assignment.number, model=f"campaigns/c/trial-{assignment.number}-0/model.safetensors")
         rate = assignment.values["stages.gan.optimiser.learning_rate"]
-        ledger.report(assignment.number, assignment.looks[-1], {SCORE: -abs(rate - 0.3)})
-        ledger.end(assignment.number)
+        ask_tell.report(assignment.number, assignment.measured_at[-1], {SCORE: -abs(rate - 0.3)})
+        ask_tell.end(assignment.number)
         stop_after -= 1
     return [(a.number, a.parent, a.values, a.step) for a in trial_records(study)]
 
@@ -196,16 +196,16 @@ def test_a_killed_population_draws_what_it_would_have_drawn(tmp_path: Path) -> N
 
 
 def test_a_generation_waits_for_the_one_before() -> None:
-    ledger, _ = ledger_of(campaign_of(**population()))
+    ask_tell, _ = ask_tell_of(campaign_of(**population()))
     for _ in range(4):
-        asked(ledger)
-    assert ledger.ask() == "wait"
+        asked(ask_tell)
+    assert ask_tell.ask() == "wait"
 
 
 def test_cma_es_serves_one_objective() -> None:
     campaign = campaign_of(sampler={"type": "cmaes", "startup": 2}, budget={"trials": 6})
-    ledger, study = ledger_of(campaign)
+    ask_tell, study = ask_tell_of(campaign)
     for _ in range(6):
-        trial = asked(ledger)
-        played(ledger, trial, trial.values["stages.gan.optimiser.learning_rate"])
+        trial = asked(ask_tell)
+        played(ask_tell, trial, trial.values["stages.gan.optimiser.learning_rate"])
     assert len({trial.params["optimiser.learning_rate"] for trial in study.trials}) == 6

@@ -74,7 +74,7 @@ def test_optuna_dashboard_shows_a_campaign(tmp_path: Path) -> None:
     campaign = campaign_of(parameters=TWO, objectives=[PSNR, LPIPS], scheduler=ASHA, budget={"trials": 8})
     study, _ = played(campaign, storage=open_storage(address), failing=lambda number: number == 5)
     known = trial_records(study)
-    assert {attempt.state for attempt in known} == {"complete", "stopped", "failed"}
+    assert {record.state for record in known} == {"complete", "stopped", "failed"}
     with dashboard(address, tmp_path / "log") as server:
         (summary,) = requests.get(f"{server}/api/studies", timeout=20).json()["study_summaries"]
         detail = requests.get(f"{server}/api/studies/{summary['study_id']}", params={"after": 0}, timeout=20).json()
@@ -83,13 +83,16 @@ def test_optuna_dashboard_shows_a_campaign(tmp_path: Path) -> None:
     assert "<html" in page.text.lower()
     shown = {trial["number"]: trial for trial in detail["trials"]}
     assert {number: STATES[trial["state"]] for number, trial in shown.items()} == {a.number: a.state for a in known}
-    for attempt in known:
-        trial, scores = shown[attempt.number], [attempt.scores.get(goal.name) for goal in campaign.objectives]
-        assert trial.get("values") == (scores if attempt.state == "complete" else None)
+    for record in known:
+        trial, scores = (
+            shown[record.number],
+            [record.scores.get(goal.name) for goal in campaign.objectives],
+        )
+        assert trial.get("values") == (scores if record.state == "complete" else None)
         noted = {attribute["key"]: attribute["value"] for attribute in trial["user_attrs"]}
-        assert json.loads(noted["values"]) == attempt.values
-        assert _parameters(trial) == list(study.trials[attempt.number].params.values())
-        assert noted.get("reason", "") == attempt.reason
+        assert json.loads(noted["values"]) == record.values
+        assert _parameters(trial) == list(study.trials[record.number].params.values())
+        assert noted.get("reason", "") == record.reason
 
 
 def _parameters(trial: dict[str, Any]) -> list[float]:

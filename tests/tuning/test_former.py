@@ -16,7 +16,7 @@ from acutance.commands.tune import former_campaign
 from acutance.commands.tune.former_campaign import RUN, close_former, note_settings
 from acutance.tuning import live_table
 from acutance.tuning.study import TrialRecord, open_storage, open_study, trial_records
-from acutance.tuning.study_lock import alone_on
+from acutance.tuning.study_lock import exclusive_driver
 
 RATES = "optimiser.learning_rate"
 
@@ -86,7 +86,7 @@ def test_one_that_runs_and_other_search_spaces_are_left_alone(
     studies = [open_study(storage, name, new.campaign.objectives) for name in ("space-aaaaaaaa", "space-t-aaaaaaaa")]
     for study in studies:
         study.ask()
-    with alone_on(studies[0]):
+    with exclusive_driver(studies[0]):
         close_former(new, open_study(storage, new.name, new.campaign.objectives), CLIENT)
     assert {trial.state for study in studies for trial in study.trials} == {TrialState.RUNNING}
     assert len(said) == 1
@@ -97,6 +97,6 @@ def test_fewer_trials_than_there_are_is_no_number_to_count_to(monkeypatch: pytes
     told: list[str] = []
     monkeypatch.setattr(live_table, "say", told.append)
     known = [TrialRecord(number, "complete", {}) for number in range(2)] + [TrialRecord(2, "running", {})]
-    shown = live_table.Board([], "", known, 1, 90, 2)
+    shown = live_table.LiveTable([], "", known, 1, 90, 2)
     shown.on_end(TrialRecord(2, "complete", {}))
     assert told == ["trial 2 (3 of 3): no score"]

@@ -26,7 +26,7 @@ from acutance.errors import ConfigError
 from acutance.evaluation.evaluate import evaluate_one
 from acutance.evaluation.png_size import compressed_size
 from acutance.models.model_file import load_model
-from acutance.tuning.study_lock import alone_on
+from acutance.tuning.study_lock import exclusive_driver
 from command_line import REPOSITORY, environment
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("cluster")]
@@ -89,7 +89,7 @@ def opened(pictures: Path, empty_database: Path) -> Opened:
         (folder / "out").mkdir(parents=True)
         shutil.copy(empty_database, folder / "out")
         work = tune.open_campaign(search_space(folder, pictures, **changes), [], str(folder / "out"), table)
-        prepare(work.base.pipeline.data, 4, work.base.catalogue, work.base.root, alone=True)
+        prepare(work.base.pipeline.data, 4, work.base.catalogue, work.base.root, in_process=True)
         return work
 
     return opened
@@ -271,7 +271,7 @@ def test_killed_trials_workers_and_drivers_change_no_bit(
     driver = subprocess.Popen(command, env=environment(ACUTANCE_TEST=mark), cwd=REPOSITORY, **quiet)
     wait_for(lambda: [*(broken / "out" / "campaigns").glob("*/trial-*/checkpoints/*")])
     os.kill(wait_for(lambda: processes(victim, mark))[0], signal.SIGKILL)
-    wait_for(lambda: any(attempt.state == "complete" for attempt in tune.trial_records(work.study())))
+    wait_for(lambda: any(record.state == "complete" for record in tune.trial_records(work.study())))
     driver.kill()
     driver.wait()
     ended = {a.number: a.seconds for a in tune.trial_records(work.study()) if a.state == "complete"}
@@ -303,7 +303,7 @@ def test_a_second_command_beside_a_campaign_is_told_that_it_runs(tmp_path: Path,
     study.ask()
     for resume in (False, True):
         words = r"running already: process \d+ on \S+, since \d"
-        with alone_on(study), pytest.raises(ConfigError, match=words):
+        with exclusive_driver(study), pytest.raises(ConfigError, match=words):
             tune.run_campaign(work, resume=resume)
     with pytest.raises(ConfigError, match="begun before: 0 of 2 trials have ended"):
         tune.run_campaign(work)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_for_tuning import campaign_of, ledger_of
+from made_for_tuning import ask_tell_of, campaign_of
 from optuna.trial import TrialState
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
@@ -22,7 +22,7 @@ from acutance.tuning.study import open_storage
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     told: list[str] = []
-    monkeypatch.setattr(patience, "_known", patience._Known())
+    monkeypatch.setattr(patience, "_targets", patience._Targets())
     monkeypatch.setattr(patience, "say", told.append)
     monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
     return told
@@ -54,15 +54,15 @@ Studies = tuple[WaitingStorage, Callable[..., None]]
 def test_whatever_is_asked_while_it_is_away_is_asked_again(studies: Studies, said: list[str]) -> None:
     storage, fails = studies
     campaign = campaign_of(budget={"trials": 2})
-    ledger, study = ledger_of(campaign, storage=storage)
+    ask_tell, study = ask_tell_of(campaign, storage=storage)
     score = campaign.objectives[0].name
     fails(2)
-    trial = ledger.ask()
+    trial = ask_tell.ask()
     assert isinstance(trial, Assignment)
     fails(2)
-    ledger.report(trial.number, 90, {score: 30.0})
+    ask_tell.report(trial.number, 90, {score: 30.0})
     fails(2)
-    ledger.end(trial.number)
+    ask_tell.end(trial.number)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
     assert study.trials[0].values == [30.0]
     assert said[0].startswith("the database of studies does not answer (server closed the connection unexpectedly);")
@@ -71,19 +71,19 @@ def test_whatever_is_asked_while_it_is_away_is_asked_again(studies: Studies, sai
 
 def test_patience_ends(studies: Studies, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     storage, fails = studies
-    ledger, _ = ledger_of(campaign_of(), storage=storage)
+    ask_tell, _ = ask_tell_of(campaign_of(), storage=storage)
     monkeypatch.setenv(patience.VARIABLE, "0.001")
     fails(1000)
     with pytest.raises(UnreachableError, match="the database of studies does not answer: server closed"):
-        ledger.ask()
+        ask_tell.ask()
     fails(0)
 
 
 def test_a_full_disk_is_not_waited_for(studies: Studies, said: list[str], tmp_path: Path) -> None:
     storage, fails = studies
-    ledger, _ = ledger_of(campaign_of(), storage=storage)
+    ask_tell, _ = ask_tell_of(campaign_of(), storage=storage)
     fails(1, "database or disk is full")
     with pytest.raises(FullError) as caught:
-        ledger.ask()
+        ask_tell.ask()
     assert caught.value.where == str(tmp_path)
     assert said == []

@@ -16,7 +16,7 @@ from acutance.console import stdout
 from acutance.errors import ConfigError
 from acutance.tuning.report.table import grids, markdown, notes, orders_csv, rows_csv, title
 from acutance.tuning.study import TrialRecord
-from acutance.tuning.tables import Measurements, Table, best_row, estimate, measured_table
+from acutance.tuning.tables import Table, best_row, estimate, measured_table
 from command_line import REPOSITORY
 
 PSNR, LPIPS = "psnr_y on a", "lpips_squeeze on a"
@@ -45,8 +45,8 @@ def trials(small: list[float], large: list[float], lpips: float = 0.01) -> list[
     return rows + [trial("large", seed, psnr, 0.2 - lpips) for seed, psnr in enumerate(large)]
 
 
-def verdicts(table: Table) -> dict[str, Measurements]:
-    return {order.column: order.verdict for order in table.orders}
+def agreements(table: Table) -> dict[str, str]:
+    return {order.column: order.agreement for order in table.orders}
 
 
 def test_a_mean_has_students_interval_over_seeds_and_none_with_one() -> None:
@@ -72,22 +72,22 @@ def test_what_a_seed_does_to_both_rows_drops_out_of_their_difference() -> None:
     assert large.difference.mean == pytest.approx(0.45)
     assert large.published_difference == 0.5
     assert small.difference is None
-    assert verdicts(table) == {PSNR: "agrees", LPIPS: "agrees"}
+    assert agreements(table) == {PSNR: "agrees", LPIPS: "agrees"}
     assert {order.better_measured for order in table.orders} == {"large"}  # more PSNR, less LPIPS
 
 
 def test_an_order_against_the_papers_disagrees_and_a_doubtful_one_is_not_resolved() -> None:
     against = measured_table("t", settings(), trials([26.0, 26.1, 26.2], [25.0, 25.1, 25.3], lpips=-0.01))
-    assert verdicts(against) == {PSNR: "disagrees", LPIPS: "disagrees"}
+    assert agreements(against) == {PSNR: "disagrees", LPIPS: "disagrees"}
     assert {(o.better_published, o.better_measured) for o in against.orders} == {("large", "small")}
     doubtful = measured_table("t", settings(), trials([26.0, 26.1, 26.2], [26.5, 26.0, 26.4]))
-    assert verdicts(doubtful)[PSNR] == "not resolved"
+    assert agreements(doubtful)[PSNR] == "not resolved"
     assert doubtful.orders[0].better_measured == "large"
 
 
 def test_one_seed_resolves_nothing_and_the_table_says_so() -> None:
     table = measured_table("t", settings(seeds=1), trials([20.0], [30.0]))
-    assert set(verdicts(table).values()) == {"not resolved"}
+    assert set(agreements(table).values()) == {"not resolved"}
     assert any("With one seed a row no order is resolved" in note for note in notes(table))
     assert "95 % interval" not in grids(table)[0].titles
 
@@ -104,8 +104,8 @@ def test_only_seeds_that_both_rows_have_are_compared() -> None:
 
 def test_a_table_says_which_stages_its_seeds_reach() -> None:
     table = measured_table("t", settings(), trials([25, 27, 29], [25, 27, 29]))
-    whole = replace(table, seeded=["l1", "gan"])
-    assert "The seeds reach the stages l1, gan, which is all that is trained." in notes(whole)
+    completed = replace(table, seeded=["l1", "gan"])
+    assert "The seeds reach the stages l1, gan, which is all that is trained." in notes(completed)
     part = replace(table, seeded=["gan"], once=["l1"])
     assert "- The seeds reach the stage gan; trained once for all seeds: l1." in markdown(part)
     assert part.to_json()["once"] == ["l1"]
@@ -123,7 +123,7 @@ def test_rows_that_are_unfinished_or_have_failed_say_so() -> None:
         "0 of 3 seeds; seed 0 failed: NaN; 2 not run yet",
         "",
     ]
-    assert set(verdicts(table).values()) == {"not measured"}
+    assert set(agreements(table).values()) == {"not measured"}
     measured = table.rows[0].cells[PSNR].measured
     assert measured is not None
     assert (measured.mean, measured.seeds) == (20, 1)
@@ -143,7 +143,7 @@ def test_rows_of_other_methods_are_printed_and_not_compared() -> None:
 def test_where_the_paper_has_no_order_there_is_nothing_to_agree_with() -> None:
     published = {"small": [30.0, None], "large": [30.0, 0.18]}
     table = measured_table("t", settings(published=published), trials([25, 27, 29], [26, 28, 30]))
-    assert verdicts(table) == {PSNR: "equal in the paper", LPIPS: "not published"}
+    assert agreements(table) == {PSNR: "equal in the paper", LPIPS: "not published"}
 
 
 def test_the_best_row_of_a_column_has_all_its_seeds() -> None:
@@ -170,7 +170,7 @@ def test_the_same_table_in_every_form() -> None:
     assert float(rows[2]["measured"]) == pytest.approx(27.45)
     assert rows[4]["measured"] == ""
     orders = list(csv.DictReader(io.StringIO(orders_csv(table))))
-    assert [(order["verdict"], order["better_published"]) for order in orders] == [("agrees", "large")] * 2
+    assert [(order["agreement"], order["better_published"]) for order in orders] == [("agrees", "large")] * 2
     content = json.loads(json.dumps(table.to_json(), allow_nan=False))
     assert content["rows"][1]["cells"][PSNR]["published"] == 30.5
     with stdout.capture() as printed:

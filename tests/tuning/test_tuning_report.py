@@ -9,8 +9,8 @@ from PIL import Image
 
 from acutance.config.search_space import Goal
 from acutance.tuning.report import best, labels, pareto_front
-from acutance.tuning.report.front import ranked, scored, spent
-from acutance.tuning.report.plots import in_view, pareto_picture, worded
+from acutance.tuning.report.front import ranked, score_text, steps_trained
+from acutance.tuning.report.plots import pareto_picture, plot_text, shown_range
 from acutance.tuning.study import TrialRecord
 
 GOALS = [Goal(metric="psnr_y", on="a", goal="maximize"), Goal(metric="niqe", on="a", goal="minimize")]
@@ -53,12 +53,12 @@ def test_the_best_come_first_and_stopped_ones_not_at_all() -> None:
 
 def test_steps_are_counted_once_for_each_seed_and_not_again_for_a_child() -> None:
     parent, child = trial(0, 30, 6), TrialRecord(1, "complete", {}, history={25: {}}, parent=0)
-    assert spent([parent, child], seeds=3) == {0: 30, 1: 45}
+    assert steps_trained([parent, child], seeds=3) == {0: 30, 1: 45}
 
 
 def test_a_score_is_printed_with_its_deviation_over_seeds() -> None:
     one = TrialRecord(0, "complete", {}, history={10: {"psnr_y on a": 27.12345}}, spread={"psnr_y on a": 0.05})
-    assert [scored(goal, one) for goal in GOALS] == ["27.123 ± 0.050", ""]
+    assert [score_text(goal, one) for goal in GOALS] == ["27.123 ± 0.050", ""]
 
 
 def test_names_are_short_and_tell_paths_apart() -> None:
@@ -71,21 +71,21 @@ def test_names_are_short_and_tell_paths_apart() -> None:
 
 
 def test_a_collapsed_trial_does_not_squeeze_the_others() -> None:
-    assert in_view([27.0, 27.2, 27.4, 27.6, 7.0]) == (27.0, 27.6)
-    assert in_view([27.0, 27.2, 27.4, 27.6, 7.0], kept=[7.0]) == (7.0, 27.6)
-    assert in_view([27.0, 27.0, 27.0, 26.0]) == (26.0, 27.0)
-    assert in_view([5.0]) == (5.0, 5.0)
-    assert in_view([math.inf, 1.0, math.nan, 2.0]) == (1.0, 2.0)
-    assert in_view([math.nan, math.inf]) is None
+    assert shown_range([27.0, 27.2, 27.4, 27.6, 7.0]) == (27.0, 27.6)
+    assert shown_range([27.0, 27.2, 27.4, 27.6, 7.0], always_shown=[7.0]) == (7.0, 27.6)
+    assert shown_range([27.0, 27.0, 27.0, 26.0]) == (26.0, 27.0)
+    assert shown_range([5.0]) == (5.0, 5.0)
+    assert shown_range([math.inf, 1.0, math.nan, 2.0]) == (1.0, 2.0)
+    assert shown_range([math.nan, math.inf]) is None
 
 
 def test_formulas_are_not_made_of_names() -> None:
-    assert worded("a $price$ and\nanother") == r"a \$price\$ and another"
-    assert len(worded("x" * 100)) == 60
+    assert plot_text("a $price$ and\nanother") == r"a \$price\$ and another"
+    assert len(plot_text("x" * 100)) == 60
 
 
-def drawn(*attempts: TrialRecord, goals: list[Goal] = GOALS, **more: Any) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(pareto_picture(attempts, goals, "A $search", **more))).convert("RGB"))
+def drawn(*trials: TrialRecord, goals: list[Goal] = GOALS, **more: Any) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(pareto_picture(trials, goals, "A $search", **more))).convert("RGB"))
 
 
 def has(picture: np.ndarray, colour: tuple[int, int, int]) -> bool:

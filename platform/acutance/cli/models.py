@@ -331,7 +331,7 @@ def models_relocate(
     storage: Storage = None,
     as_json: Json = False,
 ) -> None:
-    """Find the files of versions that are gone, by the check sums of their weights, and note where they are now.
+    """Find the files of versions that are gone, by the checksums of their weights, and note where they are now.
 
     \b
     Outputs that are moved or copied as a whole need no such thing.

@@ -51,11 +51,11 @@ def run(
     acutance run pipelines/quickstart.yaml --profile smoke --dry-run
     acutance run pipelines/quickstart.yaml --from-trial quickstart-b1624847/3
     """
-    from acutance.commands.context import open_work, plan
+    from acutance.commands.context import open_work, plan_summary
 
     work = open_work(pipeline, overrides or [], profile, storage, from_trial)
     if dry_run or settings:
-        show_plan(plan(work), as_json, settings)
+        show_plan(plan_summary(work), as_json, settings)
         return
     _run(work, address, as_json)
 
@@ -91,15 +91,15 @@ def prepare(
     acutance prepare pipelines/quickstart.yaml data.train=./my-pictures data.bad_pictures=stop
     """
     from acutance.commands import run as runs
-    from acutance.commands.context import open_work, plan
+    from acutance.commands.context import open_work, plan_summary
     from acutance.data import read_manifest
     from acutance.training.shards import shard_sets
 
     work = open_work(pipeline, overrides or [], profile, storage)
     if dry_run or settings:
-        show_plan(plan(work), as_json, settings)
+        show_plan(plan_summary(work), as_json, settings)
         return
-    sets = shard_sets(work.jobs())
+    sets = shard_sets(work.plans())
     if all(shards.done() for shards in sets):
         say("everything is done already")
     else:
@@ -135,25 +135,25 @@ def train(
     acutance train pipelines/quickstart.yaml --stage fidelity stages.fidelity.steps=2000
     """
     from acutance.commands import run as runs
-    from acutance.commands.context import open_work, plan
+    from acutance.commands.context import open_work, plan_summary
     from acutance.training.validate import require_accepted
 
     work = open_work(pipeline, overrides or [], profile, storage)
     if dry_run or settings:
-        show_plan(plan(work, stage), as_json, settings)
+        show_plan(plan_summary(work, stage), as_json, settings)
         return
-    jobs = work.jobs(stage)
-    if all(job.done() for job in jobs):
-        for job in jobs:
-            require_accepted(job)
+    plans = work.plans(stage)
+    if all(plan.done() for plan in plans):
+        for plan in plans:
+            require_accepted(plan)
         say("everything is done already")
     else:
         if stage is None:
             runs.require_held_out(work, absent=True)
         with ray_at(address, work.root):
-            jobs = runs.train_all(work, stage)
-    result = {"stages": [{"name": j.name, "fingerprint": j.fingerprint, "model": j.model} for j in jobs]}
-    show(result, as_json, table_of("stage", "model file", rows=[(job.name, job.model) for job in jobs]))
+            plans = runs.train_all(work, stage)
+    result = {"stages": [{"name": plan.name, "fingerprint": plan.fingerprint, "model": plan.model} for plan in plans]}
+    show(result, as_json, table_of("stage", "model file", rows=[(plan.name, plan.model) for plan in plans]))
 
 
 @app.command()

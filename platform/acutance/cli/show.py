@@ -106,14 +106,14 @@ def _planned_rows(rows: list[dict[str, Any]]) -> Any:
 
 def _seeds_of_tables(rows: list[dict[str, Any]]) -> list[str]:
     """Return, of each table with several seeds, which stages they reach."""
-    from acutance.tuning.report.table import reached
+    from acutance.tuning.report.table import seeds_sentence
 
     notes = []
     for table in dict.fromkeys(row["table"] for row in rows if row["seeded"]):
         of_table = [row for row in rows if row["table"] == table]
         stages = [dict.fromkeys(s for row in of_table for s in row[key]) for key in ("seeded", "once")]
         if len({row["seed"] for row in of_table}) > 1:
-            notes.append(escape(f"{table}: {reached(*map(list, stages))}"))
+            notes.append(escape(f"{table}: {seeds_sentence(*map(list, stages))}"))
     return notes
 
 

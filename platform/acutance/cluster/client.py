@@ -1,4 +1,4 @@
-"""Finds a cluster's job server from whatever address the user has, and names it in every failure."""
+"""Connects to a cluster's job server by any of its addresses; every error names the address."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHATTY = (
 
 
 def client_of(address: str | None) -> tuple[JobSubmissionClient, str]:
-    """Return a client of a cluster's jobs, sure to answer, and the address to print.
+    """Return a client of a cluster's jobs that has answered, and the address to print.
 
     Args:
         address: http://HOST:8265 (the dashboard), or HOST:PORT of the dashboard or of the cluster itself;
@@ -42,23 +42,23 @@ def client_of(address: str | None) -> tuple[JobSubmissionClient, str]:
             fix="start one (infra/local-cluster.sh), then --address http://127.0.0.1:8265 or set RAY_ADDRESS",
         )
     use_token()
-    door = _door(target)
+    client_address = _client_address(target)
     from ray.job_submission import JobSubmissionClient
 
     _quiet()
     with answering(target), _without_ray_addresses():
-        return JobSubmissionClient(door), redacted(target)
+        return JobSubmissionClient(client_address), redacted(target)
 
 
 def _quiet() -> None:
-    """These loggers set a level of their own when they are imported."""
+    """Set levels after the import, at which these loggers set their own."""
     if not os.environ.get("ACUTANCE_DEBUG"):
         for name in CHATTY:
             logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def _door(target: str) -> str:
-    """Return the address that Ray's client takes, made sure that something answers there."""
+def _client_address(target: str) -> str:
+    """Return the address for Ray's client, after something answered there."""
     if target == "auto":
         check_cluster(target)
         return target
@@ -70,7 +70,7 @@ def _door(target: str) -> str:
         return url
     if "://" in target:
         raise UnreachableError(
-            "what answers is no Ray dashboard",
+            "no Ray dashboard answers at this address",
             where=target,
             fix="give http://HOST:8265 of the head node",
         )
@@ -80,18 +80,18 @@ def _door(target: str) -> str:
 
 @contextmanager
 def _without_ray_addresses() -> Iterator[None]:
-    """These variables would win over the address that the client is given."""
+    """Remove the variables that Ray prefers to the address that the client is given."""
     names = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
-    kept = {name: os.environ.pop(name) for name in names if name in os.environ}
+    removed = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield
     finally:
-        os.environ.update(kept)
+        os.environ.update(removed)
 
 
 @contextmanager
 def answering(target: str) -> Iterator[None]:
-    """Turn what Ray's client raises when a cluster goes away or refuses us into an error that names it."""
+    """Turn the errors of Ray's client, where a cluster does not answer or refuses, into one that names the cluster."""
     import requests
     from ray.exceptions import AuthenticationError
 

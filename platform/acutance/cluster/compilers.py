@@ -1,4 +1,4 @@
-"""Which compilers this machine lacks: what torch and Triton build needs one at run time."""
+"""Finds missing compilers, which torch and Triton need at run time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 
 
 def missing_compiler(device: str) -> str:
-    """Return what to say where this machine lacks the compiler that a device's kernels are built with; else ''.
+    """Return a message where this machine lacks the compiler of a device's kernels; else ''.
 
     Triton compiles a launcher in C before its first kernel on a GPU, torch.compile C++ for a CPU.
     """

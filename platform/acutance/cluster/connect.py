@@ -24,13 +24,13 @@ from acutance.cluster.watch import watched
 from acutance.console import say
 from acutance.errors import UnreachableError, UserError
 from acutance.memory import total_memory
-from acutance.parts.sources import known_sources, register
+from acutance.parts.sources import allow_package, allowed_packages, known_sources, register
 from acutance.silence import stay_silent
 
 LOCAL = "local"
 STORE_SHARE, STORE_LEAST, STORE_MOST = 8, 256 << 20, 8 << 30
-"""The object store of a local Ray: an eighth of the memory within these bounds (bytes). Ray itself takes 30%, but
-somebody may be using the machine. What does not fit is spilled to disk."""
+"""The object store of a local Ray: an eighth of the memory within these bounds (bytes). Ray itself takes 30 %, but
+other programs need memory too. What does not fit is spilled to disk."""
 
 ATTEMPTS = 4
 """How often a Ray is started here before it is given up."""
@@ -85,9 +85,9 @@ def connect(address: str | None = None, *, num_cpus: int | None = None) -> Itera
 
 
 def _start(folder: Path, num_cpus: int | None) -> None:
-    """Start a Ray of this process alone, whose temporary files lie in the folder.
+    """Start a Ray for this process alone, with temporary files in the folder.
 
-    Ray gives up when its parts have not found one another within 30 s, which a busy machine does not manage each time.
+    Ray gives up when its processes have not connected within 30 s, which can happen on a busy machine.
     """
     require_loopback()
     create_token()
@@ -108,7 +108,7 @@ def _start(folder: Path, num_cpus: int | None) -> None:
 
 
 def _end_processes(folder: Path) -> None:
-    """End what was started for the folder: after a start that failed, Ray leaves it running."""
+    """End the processes that were started for the folder: after a failed start, Ray leaves them running."""
     import ray
 
     ray.shutdown()
@@ -119,7 +119,7 @@ def _end_processes(folder: Path) -> None:
 
 
 def _attach(address: str, named: bool) -> None:
-    """Join a cluster; one that is not `named` by the user is RAY_ADDRESS, which Ray sets for a job with its code."""
+    """Join a cluster: one that the user named, or that of RAY_ADDRESS, which Ray sets inside a job."""
     _refuse_url(address)
     use_token()
     try:
@@ -148,7 +148,7 @@ def _check(address: str) -> None:
 
 
 def _join(address: str) -> None:
-    """Send this very package along, for a node may have another version or none; a job has sent its own."""
+    """Join and send this package along, since a node may have another version or none; a job has sent its own."""
     if in_job():
         _init(address=address, **_with_sources({}))
         return
@@ -159,14 +159,17 @@ def _join(address: str) -> None:
 
 
 def _with_sources(environment: dict[str, Any]) -> dict[str, Any]:
-    """Return Ray's option for the environment of workers, in which they know the user's files of parts, too."""
-    if sources := known_sources():
+    """Return Ray's option for the environment of workers, which registers the user's files of parts there."""
+    sources, packages = known_sources(), allowed_packages()
+    if sources or packages:
 
-        def make_known() -> None:
+        def register_sources() -> None:
             for source in sources:
                 register(source.name, source.text)
+            for package in packages:
+                allow_package(package)
 
-        environment = {**environment, "worker_process_setup_hook": make_known}
+        environment = {**environment, "worker_process_setup_hook": register_sources}
     return {"runtime_env": environment} if environment else {}
 
 
@@ -186,15 +189,15 @@ def _init(**options: Any) -> None:
     from ray._private import worker
 
     debug = bool(os.environ.get("ACUTANCE_DEBUG"))
-    # Whatever `log_to_driver` says, Ray prints what a node complains of to standard output, amid our JSON.
+    # Even without `log_to_driver`, Ray prints errors of nodes to standard output, amid our JSON.
     worker._worker_logs_enabled = debug
-    with _asked_to_end_as_before():
+    with _same_sigterm_handler():
         ray.init(log_to_driver=debug, logging_level=logging.INFO if debug else logging.ERROR, **options)
 
 
 @contextmanager
-def _asked_to_end_as_before() -> Iterator[None]:
-    """Keep what this process does at SIGTERM: Ray takes it over, ends without order and dumps the stack of its C++."""
+def _same_sigterm_handler() -> Iterator[None]:
+    """Keep this process's handler of SIGTERM: Ray replaces it, ends at once and prints the stack of its C++."""
     handler = signal.getsignal(signal.SIGTERM)
     try:
         yield

@@ -1,7 +1,7 @@
-"""What a Ray cluster has and what its autoscaler may add to it, and how many GPUs a worker gets by that.
+"""The nodes of a Ray cluster, those that its autoscaler may add, and how many GPUs each worker gets.
 
-Training, trials, evaluation, extraction and serving all ask `gpus_for`. What is alive when a command starts says
-little: a cluster that grows from zero has no GPU then.
+Training, trials, evaluation, preparation and serving all call `gpus_for`. The nodes alive when a command starts are not
+enough to decide: a cluster that grows from zero has no GPU then.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from acutance.errors import ConfigError, TrainingError
 if TYPE_CHECKING:
     from torch import nn
 
-Asked = Literal["auto"] | float
+GpuRequest = Literal["auto"] | float
 """GPUs of a worker as a file asks for them: `auto` is 1 where the cluster has or can start any, else 0."""
 
 HEAD = "node:__internal_head__"
-"""What Ray calls a resource that its head node alone has."""
+"""The resource that the head node alone has."""
 
 MANY = 1_000_000
 
@@ -33,90 +33,96 @@ Module = TypeVar("Module", bound="nn.Module")
 
 
 @dataclass(frozen=True)
-class Kind:
-    """Nodes that are alike, and how many there are, or may be."""
+class NodeType:
+    """Nodes of equal resources, and how many there are or may be."""
 
     resources: Resources
     count: int
 
     def holds(self, bundle: Resources) -> int:
-        """Return how many bundles all of these nodes hold; each lies on one node, and one of nothing on any."""
-        wanted = [(self.resources.get(name, 0), amount) for name, amount in bundle.items() if amount]
-        return self.count * int(min((have / amount for have, amount in wanted), default=MANY))
+        """Return how many bundles fit on all of these nodes; a bundle lies on one node."""
+        requested_gpus = [(self.resources.get(name, 0), amount) for name, amount in bundle.items() if amount]
+        return self.count * int(min((have / amount for have, amount in requested_gpus), default=MANY))
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """A cluster's nodes: those that are alive, and those that its autoscaler may start besides."""
+    """A cluster's nodes: those that are alive, and those that its autoscaler may add."""
 
-    alive: tuple[Kind, ...]
-    startable: tuple[Kind, ...] = ()
+    alive: tuple[NodeType, ...]
+    startable: tuple[NodeType, ...] = ()
 
     def room(self, bundle: Resources) -> int:
-        """Return how many bundles the cluster can come to hold."""
+        """Return how many bundles fit once the autoscaler has added all it may."""
         return sum(kind.holds(bundle) for kind in (*self.alive, *self.startable))
 
     def room_now(self, bundle: Resources) -> int:
-        """Return how many it holds when nothing is started."""
+        """Return how many bundles fit on the nodes that are alive."""
         return sum(kind.holds(bundle) for kind in self.alive)
 
     def __str__(self) -> str:
-        alive = ", ".join(_shown(kind) for kind in self.alive) or "no node"
-        return f"{alive}; its autoscaler can add {', '.join(map(_shown, self.startable)) or 'none'}"
+        alive = ", ".join(_node_text(kind) for kind in self.alive) or "no node"
+        return f"{alive}; its autoscaler can add {', '.join(map(_node_text, self.startable)) or 'none'}"
 
 
 def gpus_for(
-    asked: Asked, *, workers: int = 1, cpus: float = 1, setting: str, what: str, there: Capacity | None = None
+    requested: GpuRequest,
+    *,
+    workers: int = 1,
+    cpus: float = 1,
+    setting: str,
+    what: str,
+    cluster: Capacity | None = None,
 ) -> float:
     """Return how many GPUs each worker gets; the caller has connected to Ray.
 
-    Where the autoscaler has to start nodes for it, that is said.
+    Print a message where the autoscaler has to start nodes first.
 
     Args:
         asked: as the file says.
         workers: how many there are to be at the same time.
         cpus: of each.
-        setting: where `asked` stands, such as `compute.gpus`.
+        setting: where `requested` stands, such as `compute.gpus`.
         what: what will wait, such as `training`.
         there: the cluster's `capacity`, where it is known already.
 
     Raises:
-        ConfigError: when the cluster cannot come to have room for the workers.
+        ConfigError: when the workers do not fit, also not after the autoscaler has added nodes.
     """
-    there = there or capacity()
-    gpus = decide(asked, there, workers=workers, cpus=cpus, setting=setting)
+    cluster = cluster or capacity()
+    gpus = gpus_per_worker(requested, cluster, workers=workers, cpus=cpus, setting=setting)
     bundle = {"CPU": cpus, "GPU": gpus}
-    if there.room_now(bundle) < workers:
-        say(f"{what} waits for nodes that the autoscaler starts, for {_each(workers, bundle)}")
+    if cluster.room_now(bundle) < workers:
+        say(f"{what} waits for nodes that the autoscaler starts, for {_workers_text(workers, bundle)}")
     return gpus
 
 
-def decide(asked: Asked, there: Capacity, *, workers: int, cpus: float, setting: str) -> float:
-    """Return how many GPUs each worker gets on such a cluster; errors as of `gpus_for`."""
-    gpus = wanted(asked, there)
+def gpus_per_worker(requested: GpuRequest, cluster: Capacity, *, workers: int, cpus: float, setting: str) -> float:
+    """Return how many GPUs each worker gets on a cluster; errors as of `gpus_for`."""
+    gpus = requested_gpus(requested, cluster)
     bundle = {"CPU": cpus, "GPU": gpus}
-    room = there.room(bundle)
+    room = cluster.room(bundle)
     if room < workers:
         fewer = f"ask for {room} worker{'s' if room > 1 else ''} or less, or " if room else ""
         without = f"set {setting}=0, which computes on CPUs" if gpus else "for fewer CPUs"
         raise ConfigError(
-            f"there is no room for {_each(workers, bundle)}: the cluster has {there}",
+            f"there is no room for {_workers_text(workers, bundle)}: the cluster has {cluster}",
             where=setting,
             fix=f"{fewer}{without}; or start nodes that have them",
         )
     return gpus
 
 
-def wanted(asked: Asked, there: Capacity) -> float:
-    """Return how many GPUs a worker is to get on such a cluster."""
-    return float(bool(there.room({"GPU": 1}))) if asked == "auto" else float(asked)
+def requested_gpus(requested: GpuRequest, cluster: Capacity) -> float:
+    """Return how many GPUs a worker requests: `auto` is 1 where a node has or may have one, else 0."""
+    return float(bool(cluster.room({"GPU": 1}))) if requested == "auto" else float(requested)
 
 
 def device_of(gpus: float) -> str:
     """Return the torch device of a process that Ray gave so many GPUs.
 
     Raises:
-        TrainingError: when it was promised one and sees none: on its CPU it would be some 100 times slower.
+        TrainingError: when Ray gave it one and it sees none: on its CPU it would be some 100 times slower.
     """
     import torch
 
@@ -134,9 +140,9 @@ def device_of(gpus: float) -> str:
 
 
 def in_full_precision(network: Module, device: str) -> Module:
-    """Move a network to a device where its products of float32 are not rounded to TF32: measures compare with a CPU's.
+    """Move a network to a device and switch TF32 off for the rest of the process.
 
-    This holds for the rest of the process.
+    Its float32 products are then not rounded, so that measured values are comparable with those of a CPU.
     """
     import torch
 
@@ -145,41 +151,44 @@ def in_full_precision(network: Module, device: str) -> Module:
 
 
 def capacity() -> Capacity:
-    """Return what the cluster has and may get; the caller has connected to Ray."""
+    """Return the nodes that the cluster has and may get; the caller has connected to Ray."""
     nodes = alive()
-    may_be = _reported() or _asked_of_head()
-    left = (Kind(k.resources, k.count - sum(_alike(k.resources, node.resources) for node in nodes)) for k in may_be)
+    may_be = _reported() or _configured_on_head()
+    left = (
+        NodeType(k.resources, k.count - sum(_same_amounts(k.resources, node.resources) for node in nodes))
+        for k in may_be
+    )
     return Capacity(nodes, tuple(kind for kind in left if kind.count > 0))
 
 
-def alive() -> tuple[Kind, ...]:
+def alive() -> tuple[NodeType, ...]:
     """Return the nodes that are there now."""
     import ray
 
-    return tuple(Kind(node["Resources"], 1) for node in ray.nodes() if node["Alive"])
+    return tuple(NodeType(node["Resources"], 1) for node in ray.nodes() if node["Alive"])
 
 
-def node_kinds(config: Mapping[str, Any]) -> list[Kind]:
-    """Return the nodes that an autoscaler starts which is configured like this."""
+def node_types(config: Mapping[str, Any]) -> list[NodeType]:
+    """Return the nodes that an autoscaler with this configuration may start."""
     most = config.get("max_workers", 0)
     return [
-        Kind({name: float(amount) for name, amount in kind.get("resources", {}).items()}, min(count, most))
+        NodeType({name: float(amount) for name, amount in kind.get("resources", {}).items()}, min(count, most))
         for name, kind in config["available_node_types"].items()
         if name != config.get("head_node_type") and (count := kind.get("max_workers", 0)) > 0
     ]
 
 
-def _reported() -> list[Kind]:
-    """Return what an autoscaler has told Ray of its nodes; Ray's own tells nothing (Ray 2.60), others do."""
+def _reported() -> list[NodeType]:
+    """Return the node types that an autoscaler has reported to Ray; Ray's own reports none (Ray 2.60), others do."""
     from ray._private.state import state
 
     config = state.get_cluster_config()
     groups = config.node_group_configs if config else []
-    return [Kind(dict(group.resources), group.max_count if group.max_count >= 0 else 1000) for group in groups]
+    return [NodeType(dict(group.resources), group.max_count if group.max_count >= 0 else 1000) for group in groups]
 
 
-def _asked_of_head() -> list[Kind]:
-    """Return what the autoscaler of the head node is configured to start; found there, for only there its file lies."""
+def _configured_on_head() -> list[NodeType]:
+    """Return the node types in the configuration of the head node's autoscaler, a file that lies only there."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -193,7 +202,7 @@ def _asked_of_head() -> list[Kind]:
         head = NodeAffinitySchedulingStrategy(heads[0], soft=False)
         task = ray.remote(num_cpus=0)(_configuration).options(scheduling_strategy=head)
         found = ray.get(task.remote(context.gcs_address))
-    return node_kinds(found) if found else []
+    return node_types(found) if found else []
 
 
 def _configuration(gcs_address: str) -> dict[str, Any] | None:
@@ -212,7 +221,7 @@ KUBERNETES_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 def _of_kuberay() -> dict[str, Any] | None:
-    """Return what the autoscaler beside a KubeRay head reads; the pod's account may read it where there is one."""
+    """Return the configuration of the autoscaler beside a KubeRay head, which the pod's account may read."""
     name, space = os.environ.get("RAY_CLUSTER_NAME"), KUBERNETES_ACCOUNT / "namespace"
     if not name or "KUBERNETES_SERVICE_HOST" not in os.environ or not space.is_file():
         return None
@@ -229,15 +238,15 @@ def _of_kuberay() -> dict[str, Any] | None:
     return _derive_autoscaling_config_from_ray_cr(cluster)
 
 
-def _alike(kind: Resources, node: Resources) -> bool:
+def _same_amounts(kind: Resources, node: Resources) -> bool:
     return all(kind.get(name, 0) == node.get(name, 0) for name in ("CPU", "GPU"))
 
 
-def _shown(kind: Kind) -> str:
+def _node_text(kind: NodeType) -> str:
     amounts = ", ".join(f"{kind.resources[name]:g} {name}" for name in ("CPU", "GPU") if kind.resources.get(name))
     return f"{kind.count} node{'s' if kind.count > 1 else ''} of {amounts or 'no CPU'}"
 
 
-def _each(workers: int, bundle: Resources) -> str:
+def _workers_text(workers: int, bundle: Resources) -> str:
     amounts = " and ".join(f"{amount:g} {name}" for name, amount in bundle.items() if amount)
     return f"{workers} worker{'s' if workers > 1 else ''} with {amounts}{' each' if workers > 1 else ''}"

@@ -1,7 +1,7 @@
-"""The environment of a job: where outputs, runs and data are. Never a key, a token or a password.
+"""The environment variables of a job: addresses of outputs, runs and data; never a key, a token or a password.
 
-Everyone who sees a cluster's dashboard sees the variables of its jobs, so names go by an allow-list and an address
-that holds a password is refused. Secrets belong into the environment in which the nodes were started.
+Everyone who sees a cluster's dashboard sees the variables of its jobs. So only names of an allow-list are taken, and an
+address with a password is refused. Secrets belong in the environment in which the nodes are started.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from acutance.storage import patience
 from acutance.weights import folders_named
 
 TRACKING = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
-"""They go along by themselves: a job records where the command would have recorded here."""
+"""Always set: a job records where a local command would record."""
 
 ALLOWED = (
     *TRACKING,
@@ -41,7 +41,7 @@ FOLDERS = ("ACUTANCE_DATA", "ACUTANCE_WEIGHTS")
 
 
 def quiet_environment() -> dict[str, str]:
-    """Return for other machines how quiet and patient this process is, its limits and what code it may run."""
+    """Return the variables that other machines need: log levels, patience, limits and consent to code."""
     names = [*DEFAULTS, "ACUTANCE_DEBUG", patience.VARIABLE, limits.VARIABLE, CONSENT]
     return {name: os.environ[name] for name in names if name in os.environ}
 
@@ -75,7 +75,7 @@ def addresses(storage: str, given: Iterable[str] = ()) -> dict[str, str]:
 
 
 def refuse_secret_words(command: Iterable[str]) -> None:
-    """Make sure that no word of a command holds a password: everyone can read what a job runs, too.
+    """Refuse a command with a password in it: everyone can read the command of a job.
 
     Raises:
         UserError: without the word.

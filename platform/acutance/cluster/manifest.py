@@ -1,4 +1,4 @@
-"""A job for Kubernetes: the RayJob of KubeRay (ray.io/v1) that runs a command on a cluster of its own.
+"""A job for Kubernetes: the RayJob of KubeRay (ray.io/v1) that runs a command on its own cluster.
 
 Code, pipelines and search spaces come with the image (infra/Containerfile), so that what ran can be told by the
 image's name alone. `rayjob.yaml.j2` is the job.
@@ -45,7 +45,7 @@ class Pods:
 
     @property
     def resources(self) -> dict[str, str]:
-        """What a worker asks for and may have."""
+        """The resources that a worker requests and may use."""
         gpus = {"nvidia.com/gpu": str(self.gpus)} if self.gpus else {}
         return {"cpu": str(self.cpus), "memory": self.memory, **gpus}
 

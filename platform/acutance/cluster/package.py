@@ -1,4 +1,4 @@
-"""What a job takes along to the cluster: code and YAML files, by an allow-list."""
+"""Packages the files of a job: code and YAML files, by an allow-list."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OUTPUTS = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".onnx"}
 """Ends of names of what commands read and write besides YAML and models."""
 
 PRIVATE = re.compile(r"^\.|credential|secret|password", re.IGNORECASE)
-"""Names that stay at home wherever they lie: hidden ones (.env, .git, .venv) and what calls itself secret."""
+"""Names that are never packaged: hidden ones (.env, .git, .venv) and those that say secret."""
 
 
 PART_FILE = re.compile(r"[\w./~-]+\.py(?=:[A-Za-z_])")
@@ -56,7 +56,7 @@ def build(command: list[str], working_dir: Path, folder: Path) -> Package:
 
     Args:
         command: what follows `acutance`.
-        working_dir: where the user stands: in a checkout, or in a folder with `pipelines/` of their own.
+        working_dir: the user's working directory: a checkout, or a folder with `pipelines/`.
         folder: an empty folder.
 
     Raises:
@@ -111,7 +111,8 @@ def _inside(path: Path, root: Path, word: str) -> Path:
 
 
 def named_files(command: list[str], working_dir: Path) -> tuple[Path, list[Path | None]]:
-    """Return the checkout, and for each word of a command the path inside of it that it names, None for other words.
+    """Return the checkout, and for each word of a command its path inside the checkout, None for words that are no
+    file.
 
     Raises:
         UserError: when a word names a local file that cannot come along.
@@ -124,7 +125,7 @@ def named_files(command: list[str], working_dir: Path) -> tuple[Path, list[Path 
 
 
 def _refuse_relative(before: str, word: str, here: Path) -> None:
-    """Refuse a path that would lead elsewhere on the cluster, or to where outputs are lost with the job.
+    """Refuse a relative path: on the cluster it is another one, or outputs there are deleted with the job.
 
     Args:
         before: the word before it.
@@ -168,7 +169,7 @@ def _code() -> Iterator[tuple[str, Path]]:
 
 
 def _packaged(root: Path) -> Iterator[tuple[str, Path]]:
-    """Yield what comes with the package and is not the root's own, where an installed package has it."""
+    """Yield the YAML files of the installed package that the root does not have itself."""
     for name in POLICY:
         for folder in folders(name)[:1] if not (root / name).is_symlink() else ():
             if folder.resolve() != (root / name).resolve():
@@ -199,7 +200,7 @@ def _private(path: Path) -> bool:
 
 
 def _named(word: str, here: Path, root: Path) -> Path | None:
-    """Return the path inside the root of a file that a word names, None where it names none."""
+    """Return the path inside the root of the file that a word names; None for other words."""
     path = here / word
     try:
         if not path.is_file():
@@ -220,7 +221,7 @@ def _expect_no_yaml(word: str) -> None:
 
 
 def _leave_to_the_cluster(word: str) -> None:
-    """Pictures and models do not travel with a job; an absolute path may well be there on the nodes."""
+    """Refuse pictures and models, which are not packaged; absolute paths may exist on the nodes."""
     if Path(word).suffix and not Path(word).is_absolute():
         raise UserError(
             "only YAML files travel with a job",

@@ -1,4 +1,4 @@
-"""Finds out within seconds whether a cluster answers; Ray alone would try for two minutes, then exit."""
+"""Checks within seconds whether a cluster answers; Ray alone would try for two minutes, then exit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ START = "check the address, or start a cluster there (infra/README.md)"
 PORT = "give HOST and the port of `ray start --head --port` (6379 by default), not the dashboard's"
 TOKEN = "set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token (on its head node: ~/.ray/auth_token)"
 
-# A process of its own, for Ray's client neither takes a time limit nor fails without filling standard error.
+# A process of its own: Ray's client has no time limit, and prints a lot to standard error when it fails.
 PROBE = """
 import sys
 from ray._private.services import canonicalize_bootstrap_address_or_die
@@ -47,7 +47,7 @@ def check_port(address: str) -> None:
 
 
 def host_and_port(address: str) -> tuple[str, int]:
-    """Return host and port of HOST:PORT or a URL; an IPv6 address stands in brackets there, and returns without.
+    """Return host and port of HOST:PORT or a URL; an IPv6 address is in brackets there, and is returned without.
 
     Raises:
         UserError: when it has no host or port.
@@ -63,7 +63,7 @@ def host_and_port(address: str) -> tuple[str, int]:
 
 
 def joined(host: str, port: int) -> str:
-    """Return HOST:PORT, what `host_and_port` takes apart."""
+    """Return HOST:PORT; the inverse of `host_and_port`."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -93,7 +93,7 @@ def check_cluster(address: str) -> None:
 
 
 def dashboard_answers(url: str) -> bool:
-    """Tell whether a Ray dashboard answers at a URL, whatever it thinks of our token."""
+    """Return whether a Ray dashboard answers at a URL, also where it refuses our token."""
     try:
         with urllib.request.urlopen(f"{url.rstrip('/')}/api/version", timeout=CONNECT_SECONDS) as answer:
             return b"ray_version" in answer.read(10_000)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from acutance.console import say
 from acutance.errors import UnreachableError, UserError
-from acutance.process import is_left, this_process
+from acutance.process import is_abandoned, this_process
 from acutance.storage.scratch import LEFT_SECONDS, scratch
 
 LONGEST = 107 - len("/session_2026-11-30_14-51-34_123456_4194304/sockets/plasma_store")
@@ -22,16 +22,16 @@ LONGEST = 107 - len("/session_2026-11-30_14-51-34_123456_4194304/sockets/plasma_
 ELSEWHERE = ("/tmp", "/var/tmp")
 """Where the folder lies when the folder for temporary files has too long a path."""
 
-OWNER = "owner"
-"""The file in it that says which process it belongs to."""
+PROCESS_FILE = "owner"
+"""The file in it with the key of its process."""
 
 
 @contextmanager
 def session_folder() -> Iterator[Path]:
     """Make an empty folder for Ray's temporary files, private to this user, for the length of a `with` block.
 
-    It stays only where the block fails with UnreachableError, for its logs say why. Those of killed processes are
-    deleted.
+    It is kept only where the block fails with UnreachableError, whose cause is in its logs. Those of killed processes
+    are deleted.
 
     Raises:
         UserError: when no such folder can be made.
@@ -39,7 +39,7 @@ def session_folder() -> Iterator[Path]:
     root = _root()
     _free(root)
     folder = Path(tempfile.mkdtemp(dir=root, prefix=""))  # no process number: containers may share the folder
-    (folder / OWNER).write_text(this_process())
+    (folder / PROCESS_FILE).write_text(this_process())
     try:
         yield folder
     except UnreachableError:
@@ -83,7 +83,7 @@ def _root() -> Path:
 
 
 def _is_made(folder: Path) -> bool:
-    """Make a folder that is private to this user; tell whether it is there, and is."""
+    """Make a folder that is private to this user; return whether that succeeded."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         if folder.is_symlink() or folder.stat().st_uid != os.getuid():
@@ -95,17 +95,17 @@ def _is_made(folder: Path) -> bool:
 
 
 def _free(root: Path) -> None:
-    """Delete what is nobody's any more, and what this process left: it has one Ray at a time."""
+    """Delete abandoned folders, and earlier ones of this process: it has one Ray at a time."""
     for folder in root.iterdir():
         with suppress(OSError):  # another process was faster
-            owner = _owner(folder)
-            if owner == this_process() or is_left(owner, folder.stat().st_mtime, LEFT_SECONDS):
+            process = _process_of(folder)
+            if process == this_process() or is_abandoned(process, folder.stat().st_mtime, LEFT_SECONDS):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _owner(folder: Path) -> str:
-    """Return the mark of a folder's process, empty where it is just being made or was half deleted."""
+def _process_of(folder: Path) -> str:
+    """Return the key of a folder's process; empty for a folder that is being made or deleted."""
     try:
-        return (folder / OWNER).read_text()
+        return (folder / PROCESS_FILE).read_text()
     except FileNotFoundError:
         return ""

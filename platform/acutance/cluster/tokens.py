@@ -23,7 +23,7 @@ def token_file() -> Path:
 
 
 def create_token() -> None:
-    """See to it that a new cluster has a token, in a file that only its owner reads.
+    """Make a token for a new cluster, in a file that only its owner can read.
 
     Where no file can be written (a container with a read-only home) the token lives in this process's
     environment, which the cluster it starts inherits.
@@ -41,7 +41,7 @@ def create_token() -> None:
 
 
 def _write_private(path: Path, token: str) -> None:
-    """Publish the file whole and only if there is none: another command may be doing the same just now."""
+    """Write the file atomically and only if there is none: another command may do the same at once."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -53,7 +53,7 @@ def _write_private(path: Path, token: str) -> None:
 
 
 def use_token() -> None:
-    """Have Ray's clients in this process send the token, if there is one and nothing else was decided."""
+    """Make Ray's clients in this process send the token where there is one and RAY_AUTH_MODE is not set."""
     if "RAY_AUTH_MODE" in os.environ:
         return
     path = token_file()

@@ -1,7 +1,7 @@
-"""Notices that the Ray which this process works with is gone.
+"""Ends a process with a clear error when its Ray cluster is gone.
 
-Left alone (Ray 2.60), a process whose node has lost its raylet waits for ever, and one whose cluster has lost its head
-is ended after a minute without a word that its user would understand.
+Without this (Ray 2.60), a process whose raylet has ended waits for ever, and one whose head node has ended is ended
+after a minute with no message that a user understands.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from acutance.cluster.probe import host_and_port
 from acutance.console import say
 from acutance.errors import LostError
 
-LOOK_SECONDS = 5.0
+POLL_SECONDS = 5.0
 
 HEAD_SECONDS = 30.0
-"""How long a head may be away: one that is started again finds its cluster waiting. Ray gives up after 60 s."""
+"""How long a head may not answer: its cluster waits for a restarted one. Ray gives up after 60 s."""
 
 END_SECONDS = 20.0
-"""How long this process may take to end in good order, which Ray can make it wait for."""
+"""How long this process may take to end in order; Ray can delay that."""
 
 FIX = "run the same command again: it goes on from the last checkpoint"
 
 
 @contextmanager
 def watched(disconnect: Callable[[], object]) -> Iterator[None]:
-    """Watch over the Ray that this process is connected to, for the length of a `with` block; then disconnect.
+    """Watch the Ray that this process is connected to, for the length of a `with` block; then disconnect.
 
     Raises:
-        LostError: when it is gone, if this is the main thread; where Ray does not let go, the process is ended.
+        LostError: when it is gone, in the main thread; where Ray blocks, the process is ended.
     """
     left, ended, gone = threading.Event(), threading.Event(), list[str]()
     main = threading.current_thread() is threading.main_thread()
@@ -57,7 +57,7 @@ def _watch(left: threading.Event, ended: threading.Event, gone: list[str], main:
     context = ray.get_runtime_context()
     host, port = host_and_port(context.gcs_address)
     node, answered = context.get_node_id(), time.monotonic()
-    while not left.wait(LOOK_SECONDS):
+    while not left.wait(POLL_SECONDS):
         if _answers(host, port):
             answered = time.monotonic()
             if _is_alive(node):
@@ -80,13 +80,13 @@ def _is_alive(node: str) -> bool:
 
     try:
         return bool({each["NodeID"]: each["Alive"] for each in ray.nodes()}.get(node, True))
-    except Exception:  # it disconnects just now, or the head goes just now: the next look will tell
+    except Exception:  # it is disconnecting, or the head is ending: the next poll shows which
         return True
 
 
 def _answers(host: str, port: int) -> bool:
     try:
-        socket.create_connection((host, port), timeout=LOOK_SECONDS).close()
+        socket.create_connection((host, port), timeout=POLL_SECONDS).close()
     except OSError:
         return False
     return True

@@ -37,7 +37,7 @@ from acutance.training.trained_module import TrainedModule
 
 SIZE = (24, 32)
 OTHER_SIZE = (35, 43)
-"""Odd sides, which strides and folds of a network must cope with."""
+"""Odd sides, which not every network with strides accepts."""
 
 CHOICES: Mapping[str, type[Choice]] = {
     "network": NetworkChoice,
@@ -53,7 +53,7 @@ CHOICES: Mapping[str, type[Choice]] = {
 
 
 class Result(NamedTuple):
-    """One check: what it looks at, and what is wrong; empty where nothing is."""
+    """One check: its title, and the problem it found, empty for none."""
 
     check: str
     problem: str
@@ -65,7 +65,7 @@ def check_part(kind: str, name: str, settings: Mapping[str, Any] | None = None) 
     Args:
         kind: of `parts.names`.
         name: as a file would name it.
-        settings: of the part; its defaults where left out.
+        settings: of the part; None for its defaults.
 
     Raises:
         ConfigError: when there is no such part, or its settings are wrong.
@@ -86,10 +86,10 @@ def check_part(kind: str, name: str, settings: Mapping[str, Any] | None = None) 
 def check_named(
     name: str, settings: Mapping[str, Any] | None = None, kind: str | None = None
 ) -> tuple[str, list[Result]]:
-    """Run the suite on what a word names: a part's name, `package.module:Name`, or `./my_parts.py:Name`.
+    """Run the suite on a part: a known name, `package.module:Name`, or `./my_parts.py:Name`.
 
     Args:
-        kind: where left out, that of the only part of this name, or what the part looks like.
+        kind: None for the kind of the only part of this name, or for `kind_of` it.
 
     Returns:
         The kind, and the results.
@@ -108,10 +108,10 @@ def check_named(
 
 
 def kind_of(part: Any) -> str:
-    """Return the kind of a class, function or record by what it looks like.
+    """Return the kind of a class, function or record, as its attributes and parameters show it.
 
     Raises:
-        ConfigError: when it looks like none.
+        ConfigError: when they fit no kind.
     """
     if isinstance(part, Metric):
         return "metric"
@@ -158,7 +158,7 @@ def _network(choice: NetworkChoice) -> nn.Module:
 
 
 def _fed(network: Any, count: int = 2, size: tuple[int, int] = SIZE) -> list[Tensor]:
-    """Return columns for a network: pictures of three channels, or of one where it does not take three."""
+    """Return columns for a network: pictures of three channels, or of one if it fails with three."""
     three = {name: _pictures(count, size) for name in network.inputs}
     derived = [name for name in network.inputs if name not in ("lr", "hr")]
     try:
@@ -170,14 +170,14 @@ def _fed(network: Any, count: int = 2, size: tuple[int, int] = SIZE) -> list[Ten
 
 
 def _says_what_it_is(choice: NetworkChoice) -> str:
-    """It names its inputs, outputs and scale."""
+    """It has the attributes `inputs`, `outputs` and `scale`."""
     network = _network(choice)
     lacking = [name for name in ("inputs", "outputs", "scale") if not hasattr(network, name)]
     return f"it has no attribute {lacking[0]!r}" if lacking else ""
 
 
 def _gives_its_outputs(choice: NetworkChoice) -> str:
-    """Its forward pass returns the outputs that it names, of the right size and finite."""
+    """Its forward pass returns the outputs in `outputs`, finite and of the right size."""
     network: Any = _network(choice).eval()
     found = network(*_fed(network))
     if not isinstance(found, dict):
@@ -201,7 +201,7 @@ def _takes_any_size(choice: NetworkChoice) -> str:
 
 
 def _keeps_pictures_apart(choice: NetworkChoice) -> str:
-    """In eval mode a picture's result does not depend on who shares its batch, and is the same twice."""
+    """In eval mode a picture's result does not depend on its batch, and is the same twice."""
     network: Any = _network(choice).eval()
     columns = _fed(network)
     with torch.no_grad():
@@ -225,7 +225,7 @@ def _learns(choice: NetworkChoice) -> str:
 
 
 def _is_kept_in_a_file(choice: NetworkChoice) -> str:
-    """A model file keeps it: what is loaded makes the same pictures."""
+    """Saved to a model file and loaded, it returns the same outputs."""
     network: Any = _network(choice).eval()
     columns = _fed(network)
     description = {"network": choice.model_dump(mode="json", exclude={"init"}), "scale": network.scale}
@@ -235,7 +235,7 @@ def _is_kept_in_a_file(choice: NetworkChoice) -> str:
         loaded, _ = load_model(file)
         before, after = network(*columns), loaded(*columns)
     wrong = [name for name in before if not torch.equal(before[name], after[name])]
-    return f"{wrong[0]} differs after loading: something that counts is no parameter and no buffer" if wrong else ""
+    return f"{wrong[0]} differs after loading: it depends on more than parameters and buffers" if wrong else ""
 
 
 def _gives_logits(choice: DiscriminatorNetworkChoice) -> str:
@@ -259,6 +259,15 @@ def _has_features(choice: FeatureChoice) -> str:
     return f"it has no features of {lacking[0]!r}" if lacking else ""
 
 
+def _compared(choice: TermChoice) -> tuple[Tensor, Tensor]:
+    """Return a prediction and a target for the output that a loss is `on`: pictures for all but two."""
+    if choice.on == "logits":
+        return torch.randn(2, 10), torch.tensor([[3], [7]])
+    if choice.on == "distribution":
+        return torch.rand(2, 10).softmax(1), torch.rand(2, 10).softmax(1)
+    return _pictures(), _pictures().flip(-1)
+
+
 def _loss_of(choice: TermChoice, prediction: Tensor, target: Tensor) -> Tensor:
     found = choice.part(**choice.arguments())(prediction, target)
     value: Tensor = found[0] if isinstance(found, tuple) else found
@@ -266,10 +275,13 @@ def _loss_of(choice: TermChoice, prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def _is_a_scalar(choice: TermChoice) -> str:
-    """It returns a finite scalar whose gradient reaches the prediction, and no target."""
+    """It returns a finite scalar with a gradient for the prediction and none for the target."""
     if choice.part.reads != "outputs" or choice.feature_taps():
         return ""
-    prediction, target = _pictures().requires_grad_(), _pictures(2, SIZE).flip(-1).requires_grad_()
+    prediction, target = _compared(choice)
+    prediction.requires_grad_()
+    if target.is_floating_point():
+        target.requires_grad_()
     value = _loss_of(choice, prediction, target)
     if value.ndim or not bool(torch.isfinite(value)):
         return f"it returned {tuple(value.shape)}, not a finite scalar"
@@ -280,19 +292,22 @@ def _is_a_scalar(choice: TermChoice) -> str:
 
 
 def _is_least_where_equal(choice: TermChoice) -> str:
-    """Equal pictures cost no more than different ones, and no gradient that is not finite."""
+    """Its value for equal inputs is no greater than for different ones, and its gradient is finite."""
     if choice.part.reads != "outputs" or choice.feature_taps():
         return ""
-    same, other = _pictures().requires_grad_(), _pictures().flip(-1)
+    same, other = _compared(choice)
+    if same.shape != other.shape:
+        return ""  # logits and classes
+    same.requires_grad_()
     value = _loss_of(choice, same, same.detach().clone())
     value.backward()
     if same.grad is not None and not bool(torch.isfinite(same.grad).all()):
-        return "of equal pictures the gradient is not finite"
-    return "" if value <= _loss_of(choice, same, other) else "different pictures cost less than equal ones"
+        return "the gradient for equal inputs is not finite"
+    return "" if value <= _loss_of(choice, same, other) else "different inputs have a smaller loss than equal ones"
 
 
 def _is_a_share(choice: MaskChoice) -> str:
-    """It returns shares of 0 to 1 that fit the pictures, without a gradient."""
+    """It returns values in 0..1 of a fitting shape, without a gradient."""
     prediction, target = _pictures().requires_grad_(), _pictures().flip(-1)
     batch = dict.fromkeys(choice.columns(), _pictures())
     mask = choice.part(**choice.arguments())(prediction, target, batch, 10)
@@ -304,7 +319,7 @@ def _is_a_share(choice: MaskChoice) -> str:
 
 
 def _is_of_its_seed(choice: DegradationChoice) -> str:
-    """What is random in it is of its seed alone, and of the picture's place in the batch."""
+    """Its randomness depends on the seed and on the picture's index in the batch alone."""
     picture = _pictures()
     arguments = choice.arguments()
     one, same, alone = (choice.part(given, seed=7, **arguments) for given in (picture, picture, picture[:1]))
@@ -314,7 +329,7 @@ def _is_of_its_seed(choice: DegradationChoice) -> str:
 
 
 def _degrades_pictures(choice: DegradationChoice) -> str:
-    """It returns finite pictures of the same size, or of the size that its setting says, and leaves its input alone."""
+    """It returns finite pictures of the same or the reduced size, and does not change its input."""
     picture = _pictures()
     before = picture.clone()
     found = choice.part(picture, seed=3, **choice.arguments())
@@ -329,13 +344,13 @@ def _degrades_pictures(choice: DegradationChoice) -> str:
 
 
 def _is_a_column(column: DerivedColumn) -> str:
-    """It returns a column of each picture by itself, and leaves its input alone."""
-    from acutance.imaging.derivations import kept
+    """It returns a column for each picture separately, and does not change its input."""
+    from acutance.imaging.derivations import stored_values
 
     extra = len(_positional(column.part)) - 1
     given = [_pictures(), *(torch.rand(2, 2) for _ in range(extra))]
     before = [one.clone() for one in given]
-    both, alone = kept(column, given), kept(column, [one[:1] for one in given])
+    both, alone = stored_values(column, given), stored_values(column, [one[:1] for one in given])
     if not all(torch.equal(a, b) for a, b in zip(given, before, strict=True)):
         return "it changes what it is given"
     if both.ndim not in (2, 4) or len(both) != 2:
@@ -385,7 +400,7 @@ def _positional(function: Callable[..., Any]) -> list[str]:
 
 
 def _measures(metric: Metric) -> str:
-    """It measures pictures, and finds equal ones no worse than others."""
+    """It measures pictures, and equal pictures are no worse than different ones."""
     side = 64
     truth = (255 * np.random.default_rng(0).random((side, side, 3))).astype(np.uint8)
     other = np.ascontiguousarray(truth[::-1])

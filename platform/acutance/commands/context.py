@@ -17,8 +17,8 @@ from acutance.config.metrics import PROTOCOLS
 from acutance.config.packaged import CATALOGUE, locate, packaged_catalogue
 from acutance.config.pipeline import Pipeline
 from acutance.data import Catalogue, Content, Contents, Source, load_catalogue
-from acutance.data.dataset_record import Known, recall
-from acutance.data.inputs import Originals, content_of, listed, originals
+from acutance.data.dataset_record import DatasetRecord, read_record
+from acutance.data.inputs import Inputs, content_of, find_inputs, list_pictures
 from acutance.errors import AbsentError, ConfigError, DataError, WeightsError
 from acutance.redact import redacted
 from acutance.storage.outputs import readable
@@ -82,39 +82,39 @@ class PipelineContext:
 
         Raises:
             AbsentError: for a data set that is not here and never was.
-            ConfigError, DataError: as `originals`.
+            ConfigError, DataError: as `find_inputs`.
         """
         for data in self.data(only):
             if data.source not in self._contents:
-                self._contents[data.source] = self._look(data)
+                self._contents[data.source] = self._read_content(data)
         return dict(self._contents)
 
-    def _look(self, data: DataSettings) -> Content:
+    def _read_content(self, data: DataSettings) -> Content:
         try:
-            found = originals(data, self.pipeline.scale, self.catalogue, self.root)
+            found = find_inputs(data, self.pipeline.scale, self.catalogue, self.root)
         except AbsentError:
-            known = self.recall(data)
-            if known is None:
+            record = self.read_record(data)
+            if record is None:
                 raise
-            return known.content
-        self.found[data.source] = found
+            return record.content
+        self.inputs[data.source] = found
         return content_of(found, data, self.catalogue)
 
-    def recall(self, data: DataSettings) -> Known | None:
+    def read_record(self, data: DataSettings) -> DatasetRecord | None:
         """Return what a data set consisted of when its shards were made."""
-        return recall(data, self.pipeline.scale, self.catalogue, self.root)
+        return read_record(data, self.pipeline.scale, self.catalogue, self.root)
 
     @cached_property
-    def found(self) -> dict[str, Originals]:
-        """The originals of each data set that `contents` found here, by `DataSettings.source`."""
+    def inputs(self) -> dict[str, Inputs]:
+        """The inputs of each data set that `contents` found here, by `DataSettings.source`."""
         return {}
 
     @cached_property
     def _contents(self) -> Contents:
         return {}
 
-    def jobs(self, only: str | None = None) -> list[StagePlan]:
-        """Return the stage jobs in order."""
+    def plans(self, only: str | None = None) -> list[StagePlan]:
+        """Return the plans of the stages in order."""
         return plan_stages(self.pipeline, self.contents(only), self.root, group=self.group, only=only)
 
     def held_out(self) -> dict[str, list[Source]]:
@@ -123,7 +123,7 @@ class PipelineContext:
         return measured_pictures(self.catalogue, wanted.on, self.pipeline.scale, wanted.protocol) if wanted else {}
 
     def overlap(self, only: str | None = None) -> list[str]:
-        """Return what there is to say of pictures that stages are both trained on and judged by.
+        """Return sentences about pictures that stages are both trained and measured on.
 
         Raises:
             ConfigError, DataError: as `contents`, and for pictures to be measured on that are not here.
@@ -133,27 +133,27 @@ class PipelineContext:
         for name in names:
             validation, own = self.pipeline.validation_data(name), self.pipeline.data_of(name)
             if validation:
-                learnt = {mark for _, mark in contents[own.source].originals}
-                shared = [one for one, mark in contents[validation.source].originals if mark in learnt]
+                learnt = {checksum for _, checksum in contents[own.source].inputs}
+                shared = [one for one, checksum in contents[validation.source].inputs if checksum in learnt]
                 if shared:
                     what = f"{len(shared)} pictures of {validation.train}, the first {shared[0]}"
                     found.append(f"trained on what it is judged by (validation of {name}): {what}")
         return found
 
     def overlap_with(self, pictures: dict[str, list[Source]], *, by: str, only: str | None = None) -> list[str]:
-        """Return what there is to say of pictures, by data set, that stages are trained on; see `overlap`."""
+        """Return sentences, by data set, about pictures that stages are trained on; see `overlap`."""
         contents = self.contents(only)
         sources = {self.pipeline.data_of(name).source for name in self.pipeline.order(only)}
-        trained = {mark for source in sources for _, mark in contents[source].originals}
-        trained |= {one.sha256 for source in sources for one in self.found.get(source, [])}
+        trained = {checksum for source in sources for _, checksum in contents[source].inputs}
+        trained |= {one.sha256 for source in sources for one in self.inputs.get(source, [])}
         return overlaps(trained, pictures, scale=self.pipeline.scale, root=self.root, by=by)
 
 
 def _values_of(trial: str, root: str) -> dict[str, Any]:
     """Return the values of a trial, `STUDY/NUMBER`, by dotted path."""
-    from acutance.tuning.study import attempt_named, study_address  # and with it Optuna, which few commands need
+    from acutance.tuning.study import find_trial, study_address  # and with it Optuna, which few commands need
 
-    return attempt_named(study_address(root), trial).values
+    return find_trial(study_address(root), trial).values
 
 
 def open_work(
@@ -225,7 +225,7 @@ def catalogue_for(file: str = "") -> Catalogue:
     return load_catalogue(packaged)
 
 
-def plan(work: PipelineContext, only: str | None = None) -> dict[str, Any]:
+def plan_summary(work: PipelineContext, only: str | None = None) -> dict[str, Any]:
     """Return what a run would do, without doing it and without data present."""
     missing = _missing(work, only)
     done: dict[str, bool] = {}
@@ -233,9 +233,9 @@ def plan(work: PipelineContext, only: str | None = None) -> dict[str, Any]:
     try:
         todo = [work.pipeline.stages[name] for name in work.pipeline.order(only)]
         require_weights(file for stage in todo for file in weights_files(stage))
-        jobs = [] if missing else work.jobs(only)
-        done = {job.name: job.done() for job in jobs}
-        missing += _without_shards(work, jobs)
+        plans = [] if missing else work.plans(only)
+        done = {plan.name: plan.done() for plan in plans}
+        missing += _without_shards(work, plans)
         shared = [] if missing else work.overlap(only)
     except WeightsError as error:
         missing.append(f"{error.what}; {error.fix}")
@@ -262,12 +262,12 @@ def plan(work: PipelineContext, only: str | None = None) -> dict[str, Any]:
 
 
 def _missing(work: PipelineContext, only: str | None) -> list[str]:
-    """Return what there is to say of the data sets that are not here; a stage alone is trained, not evaluated."""
+    """Return sentences about missing data sets; a stage alone is trained, not evaluated."""
     scale, evaluated = work.pipeline.scale, work.pipeline.evaluate
     looks: dict[str, Callable[[], object]] = {}
     for data in work.data(only):
-        looks[data.source] = partial(listed, data, scale, work.catalogue)
-    remembered = {data.source for data in work.data(only) if work.recall(data)}
+        looks[data.source] = partial(list_pictures, data, scale, work.catalogue)
+    remembered = {data.source for data in work.data(only) if work.read_record(data)}
     if evaluated and not only:
         for name in evaluated.on:
             looks[name] = partial(measured_pictures, work.catalogue, [name], scale, evaluated.protocol)
@@ -282,14 +282,14 @@ def _missing(work: PipelineContext, only: str | None) -> list[str]:
     return missing
 
 
-def _without_shards(work: PipelineContext, jobs: list[StagePlan]) -> list[str]:
-    """Return what there is to say of data sets that are not here, nor are their shards."""
-    unread = [job.trained_on for job in jobs if not job.done()]
-    unread += [job.measured_on for job in jobs if job.measured_on and not job.done()]
+def _without_shards(work: PipelineContext, plans: list[StagePlan]) -> list[str]:
+    """Return sentences about data sets of which neither pictures nor shards are present."""
+    unread = [plan.trained_on for plan in plans if not plan.done()]
+    unread += [plan.measured_on for plan in plans if plan.measured_on and not plan.done()]
     return list(
         dict.fromkeys(
             f"{shards.settings.source}: neither its pictures are here nor complete shards of them"
             for shards in unread
-            if shards.settings.source not in work.found and not shards.done()
+            if shards.settings.source not in work.inputs and not shards.done()
         )
     )

@@ -1,4 +1,4 @@
-"""Models examined on pictures nobody trained on: for a table, and for a promotion."""
+"""Measures models on held-out pictures: for a table, and for a promotion."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from acutance import storage
 from acutance.cluster.connect import connect
-from acutance.cluster.hardware import Asked
+from acutance.cluster.hardware import GpuRequest
 from acutance.commands.context import PipelineContext, catalogue_for, measured_pictures, open_work, require_scale
 from acutance.commands.overlap import overlaps, trained_on
 from acutance.config.data import dataset_name
@@ -31,7 +31,7 @@ from acutance.evaluation.results import GROUND_TRUTH, Evaluation
 from acutance.evaluation.sheet import picture_sheet, strips_of
 from acutance.evaluation.spectrograms import spectrogram_sheet
 from acutance.fingerprint import fingerprint
-from acutance.models.model_file import describe_model, load_model
+from acutance.models.model_file import load_model
 from acutance.parts.sources import unpacked
 from acutance.registry import Decision, Measurements, promote, resolve_model, tracking, user
 from acutance.registry.promotion import find_subject
@@ -43,20 +43,20 @@ from acutance.storage.scratch import working_folder
 from acutance.training.stage_plan import StagePlan
 from acutance.weights import fetch_weights
 
-EXAM = "acutance.exam"
-"""The tag of a model version that says how it is examined: data sets, protocol, metrics, gate."""
+EVALUATION_SPEC = "acutance.evaluation_spec"
+"""The tag of a model version that says how it is measured: data sets, protocol, metrics, gate."""
 
 OVERLAP = "acutance.overlap"
-"""The tag of a model version that was trained on pictures of its exam: what there is to say of it."""
+"""The tag of a model version that was trained on pictures that it is measured on: a sentence for each data set."""
 
 EVALUATIONS = "evaluations"
 """The folder of evaluations below the storage root."""
 
-EVALUATION_VERSION = 5
+EVALUATION_VERSION = 6
 """Counts changes of the evaluation's code after which equal models give other numbers."""
 
 
-def evaluate_models(work: PipelineContext, jobs: list[StagePlan]) -> tuple[Evaluation, str, bool]:
+def evaluate_models(work: PipelineContext, plans: list[StagePlan]) -> tuple[Evaluation, str, bool]:
     """Measure bicubic and the pipeline's evaluated stages on the held-out pictures; the caller has connected to Ray.
 
     Returns:
@@ -66,7 +66,7 @@ def evaluate_models(work: PipelineContext, jobs: list[StagePlan]) -> tuple[Evalu
     wanted = work.pipeline.evaluate
     assert wanted is not None, "a pipeline that restores nothing is not evaluated"
     measured = work.pipeline.evaluated()
-    models = {job.name: job.model for job in jobs if job.name in measured}
+    models = {plan.name: plan.model for plan in plans if plan.name in measured}
     return measure_models(
         work.root,
         {unrestored(work.pipeline.scale): BICUBIC, **models},
@@ -88,44 +88,46 @@ def measure_models(
     protocol: str,
     metrics: list[str],
     scale: int,
-    gpus: Asked = "auto",
+    gpus: GpuRequest = "auto",
     title: str,
     name: str,
     sheets: bool = True,
     address: str | None = None,
 ) -> tuple[Evaluation, str, bool]:
-    """Measure candidates on pictures, on Ray, or fetch what was measured before, without it.
+    """Measure candidates on pictures, on Ray, or read what was measured before, without Ray.
 
     Args:
-        name: what the folder is called, before its fingerprint.
-        sheets: show the pictures side by side too; without them, candidates that were each measured before in
-            whatever company are not measured again.
+        name: first part of the folder's name, before its fingerprint.
+        sheets: also write the pictures side by side. Without them, candidates of which each was measured before,
+            beside whatever others, are not measured again.
         address: of a Ray cluster, see `connect`.
 
     Returns:
         The evaluation, the folder where it lies, and whether anything was measured.
     """
-    marks = {label: _mark(model) for label, model in candidates.items()} | {GROUND_TRUTH: GROUND_TRUTH}
-    how = {
+    model_checksums = {label: _model_checksum(model) for label, model in candidates.items()} | {
+        GROUND_TRUTH: GROUND_TRUTH
+    }
+    settings = {
         "version": EVALUATION_VERSION,
-        "pictures": {on: picture_marks(sources, scale, root, on) for on, sources in pictures.items()},
+        "pictures": {on: picture_checksums(sources, scale, root, on) for on, sources in pictures.items()},
         "protocol": protocol,
         "metrics": metrics,
         "unavailable": sorted(unavailable(metrics)),
         "scale": scale,
     }
-    alone = {label: _single(root, how, mark) for label, mark in marks.items()}
-    mark = fingerprint({**how, "candidates": marks})
-    folder = _folder(root, name, mark)
-    if known := _noted(done.note_of("evaluation", folder)):
-        return known, folder, False
-    if not sheets and (evaluation := _put_together(alone)):
-        mark = fingerprint({**how, "candidates": marks, "sheets": False})
-        folder = _folder(root, name, mark)
-        _write(evaluation, folder, mark)
+    single_files = {label: _single_file(root, settings, checksum) for label, checksum in model_checksums.items()}
+    key = fingerprint({**settings, "candidates": model_checksums})
+    folder = _folder(root, name, key)
+    if earlier := _read_evaluation(done.note_of("evaluation", folder)):
+        return earlier, folder, False
+    if not sheets and (evaluation := _merged(single_files)):
+        key = fingerprint({**settings, "candidates": model_checksums, "sheets": False})
+        folder = _folder(root, name, key)
+        _write(evaluation, folder, key)
         return evaluation, folder, False
     total = len(tasks_of(candidates, pictures))
-    with connect(address), working_folder("evaluate") as kept:
+    with connect(address), working_folder("evaluate") as picture_folder:
         with progress("evaluate", total) as update:
             evaluation = evaluate(
                 candidates,
@@ -135,51 +137,51 @@ def measure_models(
                 metrics=metrics,
                 gpus=gpus,
                 on_progress=update,
-                pictures_to=str(kept),
+                pictures_to=str(picture_folder),
             )
-        strips = strips_of(evaluation, str(kept))
+        strips = strips_of(evaluation, str(picture_folder))
         picture_sheet(storage.join(folder, "sheet.png"), strips, title=title)
         spectrogram_sheet(storage.join(folder, "spectrograms.png"), strips, title=title)
-    for label, file in alone.items():
+    for label, file in single_files.items():
         rows = tuple(row for row in evaluation.rows if row.candidate == label)
-        _note(replace(evaluation, rows=rows), file, PurePosixPath(file).stem)
-    _write(evaluation, folder, mark)
+        _write_evaluation(replace(evaluation, rows=rows), file, PurePosixPath(file).stem)
+    _write(evaluation, folder, key)
     return evaluation, folder, True
 
 
-def evaluation_of(root: str, mark: str) -> tuple[Evaluation, str] | None:
+def evaluation_of(root: str, key: str) -> tuple[Evaluation, str] | None:
     """Return the evaluation of this fingerprint and the URI of its folder; None where there is none."""
-    folder = done_folder("evaluation", [storage.join(root, EVALUATIONS)], mark)
-    found = _noted(done.note_of("evaluation", folder)) if folder else None
+    folder = done_folder("evaluation", [storage.join(root, EVALUATIONS)], key)
+    found = _read_evaluation(done.note_of("evaluation", folder)) if folder else None
     return (found, str(folder)) if found else None
 
 
-def _folder(root: str, name: str, mark: str) -> str:
-    return folder_of("evaluation", storage.join(root, EVALUATIONS), name, mark)
+def _folder(root: str, name: str, key: str) -> str:
+    return folder_of("evaluation", storage.join(root, EVALUATIONS), name, key)
 
 
-def _noted(note: str) -> Evaluation | None:
-    found = done.read(note, "evaluation")
+def _read_evaluation(file: str) -> Evaluation | None:
+    found = done.read(file, "evaluation")
     return Evaluation.from_json(found.content) if found else None
 
 
-def _note(evaluation: Evaluation, note: str, mark: str) -> None:
-    done.write(note, Done("evaluation", mark, EVALUATION_VERSION, evaluation.to_json()))
+def _write_evaluation(evaluation: Evaluation, file: str, key: str) -> None:
+    done.write(file, Done("evaluation", key, EVALUATION_VERSION, evaluation.to_json()))
 
 
-def _write(evaluation: Evaluation, folder: str, mark: str) -> None:
+def _write(evaluation: Evaluation, folder: str, key: str) -> None:
     storage.write_bytes(storage.join(folder, "evaluation.csv"), csv_text(evaluation).encode())
-    _note(evaluation, done.note_of("evaluation", folder), mark)
+    _write_evaluation(evaluation, done.note_of("evaluation", folder), key)
 
 
-def _single(root: str, how: dict[str, Any], mark: str) -> str:
-    """Return where a candidate's own values lie, whatever it was measured beside and called then."""
-    return storage.join(root, EVALUATIONS, "single", f"{fingerprint({**how, 'candidate': mark})}.json")
+def _single_file(root: str, settings: dict[str, Any], checksum: str) -> str:
+    """Return the URI of a candidate's own values: its label, and what it was measured beside, do not change it."""
+    return storage.join(root, EVALUATIONS, "single", f"{fingerprint({**settings, 'candidate': checksum})}.json")
 
 
-def _put_together(files: Mapping[str, str]) -> Evaluation | None:
-    """Make an evaluation of those of single candidates, by the labels they have now; None where one is missing."""
-    found = {label: one for label, file in files.items() if (one := _noted(file))}
+def _merged(files: Mapping[str, str]) -> Evaluation | None:
+    """Join the evaluations of single candidates under the labels they have now; return None where one is missing."""
+    found = {label: one for label, file in files.items() if (one := _read_evaluation(file))}
     if len(found) < len(files):
         return None
     rows = [replace(row, candidate=label) for label, one in found.items() for row in one.rows]
@@ -188,15 +190,15 @@ def _put_together(files: Mapping[str, str]) -> Evaluation | None:
     return replace(found[GROUND_TRUTH], rows=tuple(rows))
 
 
-def picture_marks(sources: list[Source], scale: int, root: str, name: str) -> list[list[str]]:
-    """Return the checksums of pictures and, where they have some, of their LR, or of all that their LR is made by."""
+def picture_checksums(sources: list[Source], scale: int, root: str, name: str) -> list[list[str]]:
+    """Return each picture's checksums: of its file, and of its LR's file or of the steps that make its LR."""
     files = [[path for path in (s.hr_path(scale), s.lr_paths.get(scale)) if path] for s in sources]
-    known = checksums((path for paths in files for path in paths), root, name)
-    made = [[fingerprint({"name": s.name, "steps": s.degrade})] if s.degrade else [] for s in sources]
-    return [[known[path] for path in paths] + steps for paths, steps in zip(files, made, strict=True)]
+    checksums_by_path = checksums((path for paths in files for path in paths), root, name)
+    steps = [[fingerprint({"name": s.name, "steps": s.degrade})] if s.degrade else [] for s in sources]
+    return [[checksums_by_path[path] for path in paths] + made_by for paths, made_by in zip(files, steps, strict=True)]
 
 
-def _mark(model: str) -> str:
+def _model_checksum(model: str) -> str:
     return model if model == BICUBIC else hashlib.sha256(storage.read_bytes(model)).hexdigest()
 
 
@@ -212,10 +214,10 @@ def model_file(reference: str, root: str) -> str:
     if not colon or found(file, "pipelines") is None:
         return str(resolve_model(reference, root))
     work = open_work(file, [], None, root)
-    job = next(job for job in work.jobs(stage) if job.name == stage)
-    if not job.done():
+    plan = next(plan for plan in work.plans(stage) if plan.name == stage)
+    if not plan.done():
         raise ModelError("this stage is not trained yet", where=reference, fix=f"acutance train {file} --stage {stage}")
-    return job.model
+    return plan.model
 
 
 def evaluate_model(
@@ -248,7 +250,9 @@ def evaluate_model(
     candidates = {unrestored(scale): BICUBIC, **candidates}
     for file in (file for name in metrics or [] if name in METRICS for file in METRICS[name].requires):
         try:
-            fetch_weights(file)  # a metric that was asked for by name; those of a protocol are taken as they are there
+            fetch_weights(
+                file
+            )  # a metric that was named; those of a protocol are left out where their weights are missing
         except WeightsError as error:
             say(escape(str(error)))
     require_scale(catalogue_for(), datasets, scale, "--on")
@@ -282,33 +286,34 @@ def _metrics_of(protocol: str) -> list[str]:
 def promote_model(
     reference: str, root: str, *, to: str = CHAMPION, force: str = "", address: str | None = None
 ) -> Decision:
-    """Let a version be examined beside the holder of an alias and, if the gate opens, have the alias.
+    """Measure a version and the holder of an alias; give the version the alias if the gate opens.
 
-    The version's own exam (from its pipeline file) is taken by both models. A version that has nobody to beat keeps
-    the values that were measured when it was registered.
+    Both are measured as the version's evaluation spec says, which comes from its pipeline file. Where nobody holds the
+    alias, the values that were measured when the version was registered are used.
 
     Args:
         reference: `NAME` (its candidate), `NAME@ALIAS` or `NAME/VERSION`.
-        force: a reason to promote it whatever the exam says.
+        force: a reason to promote it whatever was measured.
         address: of a Ray cluster, see `connect`.
 
     Raises:
-        ModelError: when there is no such version, or it does not say how it is examined.
+        ModelError: when there is no such version, or it has no evaluation spec.
     """
     client = tracking.connect(root)
     version = find_subject(client, reference)
 
-    def judge(candidate: Path, champion: Path | None) -> Measurements:
-        exam = _exam_of(version)
-        unpacked(describe_model(str(candidate)).get("code") or [], str(candidate))  # its own metrics may be among it
+    def measure(candidate: Path, champion: Path | None) -> Measurements:
+        spec = _evaluation_spec_of(version)
+        if file := spec.get("code"):
+            unpacked(tracking.read_json(client, str(version.run_id), file), f"{version.name}/{version.version}")
         rivals = {"candidate": str(candidate)} | ({"champion": str(champion)} if champion else {})
         evaluation, folder, _ = measure_models(
             root,
             rivals,
-            measured_pictures(catalogue_for(), exam["on"], exam["scale"], exam["protocol"]),
-            protocol=exam["protocol"],
-            metrics=exam["metrics"],
-            scale=exam["scale"],
+            measured_pictures(catalogue_for(), spec["on"], spec["scale"], spec["protocol"]),
+            protocol=spec["protocol"],
+            metrics=spec["metrics"],
+            scale=spec["scale"],
             title=f"{version.name}: version {version.version} and the {to}",
             name=f"{version.name}-{version.version}",
             sheets=champion is not None,
@@ -318,24 +323,24 @@ def promote_model(
         return Measurements(
             scores["candidate"],
             scores.get("champion"),
-            exam["gate"],
+            spec["gate"],
             scores[GROUND_TRUTH],
-            exam={key: exam[key] for key in ("on", "protocol", "scale")},
+            evaluation_spec={key: spec[key] for key in ("on", "protocol", "scale")},
             evidence=folder,
             overlap=version.tags.get(OVERLAP, ""),
         )
 
     subject = f"{version.name}/{version.version}"
-    return promote(client, subject, judge=judge, who=user(), to=to, force=force)
+    return promote(client, subject, measure=measure, who=user(), to=to, force=force)
 
 
-def _exam_of(version: ModelVersion) -> dict[str, Any]:
-    if EXAM not in version.tags:
+def _evaluation_spec_of(version: ModelVersion) -> dict[str, Any]:
+    if EVALUATION_SPEC not in version.tags:
         raise ModelError(
-            "this version does not say how it is examined", where=version.name, fix="register it by `acutance run`"
+            "this version does not say how it is measured", where=version.name, fix="register it by `acutance run`"
         )
-    exam: dict[str, Any] = json.loads(version.tags[EXAM])
-    return exam
+    spec: dict[str, Any] = json.loads(version.tags[EVALUATION_SPEC])
+    return spec
 
 
 def _scores(evaluation: Evaluation, candidate: str) -> dict[str, dict[str, float | None]]:

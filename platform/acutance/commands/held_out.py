@@ -20,7 +20,7 @@ AT_ONCE = 4
 
 
 def require_measurable(pictures: Sources, *, scale: int, protocol: str, metrics: Iterable[str]) -> None:
-    """Read every picture and its LR, and measure what bicubic makes of the small ones.
+    """Read every picture and its LR, and measure bicubic enlargements of the small ones.
 
     Args:
         pictures: data set -> pictures.

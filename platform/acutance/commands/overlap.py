@@ -1,4 +1,4 @@
-"""Pictures that a model is both trained on and judged by: what is measured on them says little about others."""
+"""Finds pictures that a model is both trained and measured on, whose values say little about other pictures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def overlaps(
     Args:
         trained: SHA-256 of the files that are trained on.
         measured: data set -> pictures that a model is judged by.
-        root: URI of the storage root, which keeps check sums.
+        root: URI of the storage root, which keeps checksums.
         by: what judges: evaluation, validation, objective.
     """
     found = []

@@ -1,4 +1,4 @@
-"""A pipeline from end to end: prepare, train, evaluate, register; each part passes over what is done already."""
+"""Runs a pipeline: prepare, train, evaluate, register; each part skips what is done already."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from acutance import storage
 from acutance.commands.context import PipelineContext
-from acutance.commands.evaluate import EVALUATION_VERSION, EXAM, OVERLAP, evaluate_models, evaluation_of
+from acutance.commands.evaluate import EVALUATION_SPEC, EVALUATION_VERSION, OVERLAP, evaluate_models, evaluation_of
 from acutance.commands.held_out import require_measurable
 from acutance.console import Update, clock, progress, say
 from acutance.data import Manifest, read_manifest, read_picture
@@ -24,14 +24,15 @@ from acutance.errors import AbsentError, UserError
 from acutance.evaluation.metrics import unavailable
 from acutance.evaluation.results import Evaluation
 from acutance.fingerprint import fingerprint
+from acutance.parts.sources import packed, sources_named
 from acutance.registry import is_recorded, log_model, tracking
 from acutance.registry.card import DataSet, Facts, Training
 from acutance.storage import done
 from acutance.storage.done import Done
-from acutance.storage.lease import Lease, alone
+from acutance.storage.lease import Lease, exclusive
+from acutance.storage.lease_stores import lease_store
 from acutance.storage.leftovers import free_checkpoints, free_uploads
 from acutance.storage.outputs import stage_is_done
-from acutance.storage.places import place
 from acutance.storage.scratch import working_folder
 from acutance.training.checkpoint import step_of
 from acutance.training.extend import going_on
@@ -70,11 +71,11 @@ def prepare_data(work: PipelineContext, only: str | None = None) -> list[Manifes
     Args:
         only: one stage, with those it needs.
     """
-    jobs = work.jobs(only)
-    waiting = {job.model for job in jobs if not job.done()}
+    plans = work.plans(only)
+    waiting = {plan.model for plan in plans if not plan.done()}
     return [
         _shards(work, shards)
-        for shards in shard_sets(jobs)
+        for shards in shard_sets(plans)
         if shards.enlarger is None or shards.enlarger.model not in waiting
     ]
 
@@ -86,12 +87,12 @@ def _shards(work: PipelineContext, shards: ShardSpec) -> Manifest:
             shards,
             work.catalogue,
             work.root,
-            found=work.found.get(data.source),
+            inputs=work.inputs.get(data.source),
             gpus=work.pipeline.compute.gpus,
             on_progress=on_progress,
         )
-    if data.source not in work.found and (known := work.recall(data)):
-        what = f"the pictures of {data.train} are not here (they were {known.place})"
+    if data.source not in work.inputs and (record := work.read_record(data)):
+        what = f"the pictures of {data.train} are not here (they were {record.place})"
         say(escape(f"{what}; its {len(manifest.shards)} shards, complete, are used"))
     if manifest.fresh:
         for skipped in manifest.skipped:
@@ -125,89 +126,89 @@ def train_stages(
     free_checkpoints(work.root)
 
     def planned() -> list[StagePlan]:
-        return [job for job in work.jobs(only) if of is None or job.name in of]
+        return [plan for plan in work.plans(only) if of is None or plan.name in of]
 
-    jobs = planned()
-    for job in jobs:
-        tracking.record_kept(tracking.tracking_uri(work.root), job.folder)
-    with _alone_on(jobs, work.root) as leases:
-        jobs = planned()  # what was waited for lies where another pipeline has trained it
-        todo = [job for job in jobs if not job.done()]
-        for job in jobs:
-            if job not in todo:
-                require_accepted(job)
+    plans = planned()
+    for plan in plans:
+        tracking.record_kept(tracking.tracking_uri(work.root), plan.folder)
+    with _exclusive_training(plans, work.root) as leases:
+        plans = planned()  # a stage that another pipeline trained meanwhile has that pipeline's folder
+        todo = [plan for plan in plans if not plan.done()]
+        for plan in plans:
+            if plan not in todo:
+                require_accepted(plan)
         if todo:
             _train_stages(work, todo, leases)
-    return jobs
+    return plans
 
 
 def _train_stages(work: PipelineContext, todo: list[StagePlan], leases: list[Lease]) -> None:
     with _recorded(work, todo, leases) as trackers, _shown(todo) as on_progress:
         for wave in _waves(todo):
             for shards in shard_sets(wave):
-                found = work.found.get(shards.settings.source)
-                make_shards(shards, work.catalogue, work.root, found=found, gpus=work.pipeline.compute.gpus)
-            jobs = [_going_on(job, work.root) for job in wave]
-            train(jobs, work.pipeline.compute, work.root, trackers=trackers, on_progress=on_progress)
+                inputs = work.inputs.get(shards.settings.source)
+                make_shards(shards, work.catalogue, work.root, inputs=inputs, gpus=work.pipeline.compute.gpus)
+            plans = [_continuing(plan, work.root) for plan in wave]
+            train(plans, work.pipeline.compute, work.root, trackers=trackers, on_progress=on_progress)
 
 
-def _going_on(job: StagePlan, root: str) -> StagePlan:
-    longer = going_on(job, root)
-    if longer.begins_at:
-        step, steps = step_of(longer.begins_at.rpartition("/")[2]), job.stage.steps
-        say(f"{job.name} goes on from step {step} of {steps}: a training before it differs in later steps alone")
-    return longer
+def _continuing(plan: StagePlan, root: str) -> StagePlan:
+    continuing = going_on(plan, root)
+    if continuing.begins_at:
+        step, steps = step_of(continuing.begins_at.rpartition("/")[2]), plan.stage.steps
+        say(f"{plan.name} goes on from step {step} of {steps}: a training before it differs in later steps alone")
+    return continuing
 
 
 @contextmanager
-def _alone_on(jobs: list[StagePlan], root: str) -> Iterator[list[Lease]]:
-    """Train what is not done of some stages alone; what another process trains already is waited for."""
+def _exclusive_training(plans: list[StagePlan], root: str) -> Iterator[list[Lease]]:
+    """Hold the leases of the stages that are not done; wait for those that another process trains."""
 
-    def alone_on(job: StagePlan) -> AbstractContextManager[Lease]:
-        where = lease_of(root, job.fingerprint)
-        done_anywhere = partial(stage_is_done, root, job.fingerprint)
-        return alone(place(where), f"the training of {job.name}", job.folder, until=done_anywhere)
+    def lease_on(plan: StagePlan) -> AbstractContextManager[Lease]:
+        store = lease_store(lease_of(root, plan.fingerprint))
+        done_anywhere = partial(stage_is_done, root, plan.fingerprint)
+        return exclusive(store, f"the training of {plan.name}", plan.folder, until=done_anywhere)
 
     with ExitStack() as stack:
-        # In one order for all pipelines that share stages, so that no two wait for each other.
-        todo = [job for job in sorted(jobs, key=lambda job: job.fingerprint) if not job.done()]
-        yield [stack.enter_context(alone_on(job)) for job in todo]
+        # In the same order for all pipelines that share stages, so that no two wait for each other.
+        todo = [plan for plan in sorted(plans, key=lambda plan: plan.fingerprint) if not plan.done()]
+        yield [stack.enter_context(lease_on(plan)) for plan in todo]
 
 
-def _waves(jobs: list[StagePlan]) -> list[list[StagePlan]]:
-    """Part stages, in their order, where the data of one is made by another."""
+def _waves(plans: list[StagePlan]) -> list[list[StagePlan]]:
+    """Split stages, in their order, so that a stage comes after the stage that makes its data."""
     waves: list[list[StagePlan]] = [[]]
-    for job in jobs:
-        maker = job.trained_on.enlarger
+    for plan in plans:
+        maker = plan.trained_on.enlarger
         if maker and maker.model in {other.model for other in waves[-1]}:
             waves.append([])
-        waves[-1].append(job)
+        waves[-1].append(plan)
     return waves
 
 
 @contextmanager
 def _recorded(
-    work: PipelineContext, jobs: list[StagePlan], leases: list[Lease]
+    work: PipelineContext, plans: list[StagePlan], leases: list[Lease]
 ) -> Iterator[dict[str, tracking.StageRun]]:
-    """Open the pipeline's MLflow run, below which each stage's begins with its training; end those that are left."""
+    """Open the pipeline's MLflow run, the parent of each stage's run; end those that are left RUNNING."""
     client = tracking.connect(work.root)
     parent, who = open_run(work, client), {"mlflow.user": tracking.user()}
     try:
         yield {
-            job.name: tracking.StageRun(
+            plan.name: tracking.StageRun(
                 client.tracking_uri,
                 parent,
-                job.name,
-                job.fingerprint,
-                params(work, job),
-                {**who, **marks(job)},
-                job.folder,
+                plan.name,
+                plan.fingerprint,
+                params(work, plan),
+                {**who, **provenance_tags(plan)},
+                plan.folder,
             )
-            for job in jobs
+            for plan in plans
         }
     except BaseException as error:
         if not all(lease.held() for lease in leases):
-            raise  # the runs are another process's by now
+            raise  # another process has taken the runs over
         ending: tracking.Status = "FAILED" if isinstance(error, Exception) else "KILLED"
         tracking.finish_children(client, parent, ending)
         tracking.finish(client, parent, ending)
@@ -221,7 +222,7 @@ def _ended(client: MlflowClient, run: str) -> Iterator[None]:
     try:
         yield
     except Exception:
-        with suppress(UserError):  # a database on that disk: the next command ends the run
+        with suppress(UserError):  # the database is on that disk: the next command ends the run
             tracking.finish(client, run, "FAILED")
         raise
 
@@ -233,9 +234,9 @@ def _close(client: MlflowClient, parent: str) -> None:
 
 
 @contextmanager
-def _shown(jobs: list[StagePlan]) -> Iterator[Any]:
-    """Show one bar over the steps of all stages. The time left is a stage's own: others' steps take longer, or less."""
-    steps = {job.name: int(job.stage.steps) for job in jobs}
+def _shown(plans: list[StagePlan]) -> Iterator[Any]:
+    """Show one bar over the steps of all stages; the time left is that of each stage, as steps take different times."""
+    steps = {plan.name: int(plan.stage.steps) for plan in plans}
     taken = dict.fromkeys(steps, 0)
     first: dict[str, tuple[int, float]] = {}
     with progress("train", sum(steps.values()), alike=False) as update:
@@ -257,38 +258,38 @@ def _shown(jobs: list[StagePlan]) -> Iterator[Any]:
 def open_run(work: PipelineContext, client: MlflowClient) -> str:
     """Return the id of the pipeline's MLflow run: a new one, or the one that its settings had before.
 
-    The data do not count, since a stage may be trained where those of others are not at hand.
+    The data do not count, since a stage may be trained where the data of others are missing.
     """
     content = work.pipeline.model_dump(mode="json", include={"stages", "data", "scale", "seed"})
-    mark = fingerprint({"settings": content, "version": TRAINING_VERSION})
+    key = fingerprint({"settings": content, "version": TRAINING_VERSION})
     return tracking.pipeline_run(
         client,
         work.name,
         work.title,
-        mark,
+        key,
         {"acutance.pipeline": str(work.file), **tracking.linked(storage.join(work.root, work.group))},
     )
 
 
-def params(work: PipelineContext, job: StagePlan) -> dict[str, Any]:
+def params(work: PipelineContext, plan: StagePlan) -> dict[str, Any]:
     """Return a stage's resolved settings, as MLflow shows them."""
     return {
-        "stage": {name: value for name, value in job.stage.model_dump(mode="json").items() if name != "data"},
-        "data": job.trained_on.settings.model_dump(mode="json"),
-        "scale": job.scale,
-        "seed": job.seed,
-        "fingerprint": job.fingerprint,
+        "stage": {name: value for name, value in plan.stage.model_dump(mode="json").items() if name != "data"},
+        "data": plan.trained_on.settings.model_dump(mode="json"),
+        "scale": plan.scale,
+        "seed": plan.seed,
+        "fingerprint": plan.fingerprint,
     }
 
 
-def marks(job: StagePlan) -> dict[str, str]:
-    """Return tags for whatever comes from a stage: that its feature network was never trained, say."""
-    notes = "; ".join(job.description["notes"])
+def provenance_tags(plan: StagePlan) -> dict[str, str]:
+    """Return tags for runs and models of a stage, such as that its feature network was never trained."""
+    notes = "; ".join(plan.description["notes"])
     return {"acutance.notes": notes} if notes else {}
 
 
 def register_model(
-    work: PipelineContext, jobs: list[StagePlan], evaluation: Evaluation, folder: str
+    work: PipelineContext, plans: list[StagePlan], evaluation: Evaluation, folder: str
 ) -> tuple[str, Any]:
     """Record the evaluation in the pipeline's MLflow run, register the model as candidate; return run and version."""
     client = tracking.connect(work.root)
@@ -296,19 +297,26 @@ def register_model(
     registered, wanted = work.pipeline.registered, work.pipeline.evaluate
     assert registered is not None, "what is to be registered has a name"
     assert wanted is not None, "what is registered is evaluated"
-    job = next(job for job in jobs if job.name == registered.stage)
-    means = {name: mean for name in evaluation.metrics if (mean := evaluation.mean(job.name, name)) is not None}
+    plan = next(plan for plan in plans if plan.name == registered.stage)
+    means = {name: mean for name in evaluation.metrics if (mean := evaluation.mean(plan.name, name)) is not None}
     rows = [
         {"dataset": r.dataset, "picture": r.picture, "candidate": r.candidate, **r.metrics} for r in evaluation.rows
     ]
     tracking.log_table(client, run, "pictures.json", rows)
     tracking.log_json(client, run, "config.json", work.pipeline.model_dump(mode="json", by_alias=True))
     tags = {
-        "acutance.dataset": job.trained_on.fingerprint,
-        "acutance.stage": job.fingerprint,
+        "acutance.dataset": plan.trained_on.fingerprint,
+        "acutance.stage": plan.fingerprint,
         "acutance.pipeline": str(work.file),
-        EXAM: json.dumps({**wanted.model_dump(), "gate": registered.gate, "scale": job.scale}),
-        **marks(job),
+        EVALUATION_SPEC: json.dumps(
+            {
+                **wanted.model_dump(),
+                "gate": registered.gate,
+                "scale": plan.scale,
+                "code": _log_metric_code(work, client, run),
+            }
+        ),
+        **provenance_tags(plan),
     }
     if shared := work.overlap():
         tags[OVERLAP] = "; ".join(shared)
@@ -316,10 +324,10 @@ def register_model(
     with working_folder("register") as scratch:
         sheet, model = scratch / "sheet.png", scratch / "model.safetensors"
         sheet.write_bytes(storage.read_bytes(storage.join(folder, "sheet.png")))
-        model.write_bytes(storage.read_bytes(job.model))
+        model.write_bytes(storage.read_bytes(plan.model))
         tracking.log_file(client, run, sheet)
         example = read_picture(source.hr_path(work.pipeline.scale))
-        facts = _facts(work, job, evaluation)
+        facts = _facts(work, plan, evaluation)
         version = log_model(
             client, run, model, registered.name, example, tags=tags, metrics=means, facts=facts, sheet=sheet
         )
@@ -327,13 +335,24 @@ def register_model(
     return run, version
 
 
-def _facts(work: PipelineContext, job: StagePlan, evaluation: Evaluation) -> Facts:
-    """Return what the model card says beyond what the model says of itself."""
-    shards, stage = read_manifest(job.shards), work.pipeline.stages[job.name]
-    settings = {"steps": stage.steps, "batch": stage.batch, "patch": stage.patch, "seed": job.seed}
+def _log_metric_code(work: PipelineContext, client: MlflowClient, run: str) -> str:
+    """Log the user's files of metrics, which another machine lacks, as a file of the run; return its name or ''."""
+    wanted, registered = work.pipeline.evaluate, work.pipeline.registered
+    sources = packed(sources_named([wanted.metrics if wanted else [], list(registered.gate) if registered else []]))
+    if not sources:
+        return ""
+    file = f"code/{fingerprint(sources)}.json"  # one for each content: versions may share a run
+    tracking.log_json(client, run, file, sources)
+    return file
+
+
+def _facts(work: PipelineContext, plan: StagePlan, evaluation: Evaluation) -> Facts:
+    """Return the facts of the model card that the model file does not hold."""
+    shards, stage = read_manifest(plan.shards), work.pipeline.stages[plan.name]
+    settings = {"steps": stage.steps, "batch": stage.batch, "patch": stage.patch, "seed": plan.seed}
     training = Training(
-        data=_data_set(work, job.trained_on.settings.train, len(shards.sources)),
-        fingerprint=job.trained_on.fingerprint,
+        data=_data_set(work, plan.trained_on.settings.train, len(shards.sources)),
+        fingerprint=plan.trained_on.fingerprint,
         samples=shards.rows,
         settings=settings,
         starts={part: Path(source).name for part, source in stage.network.init.items()},
@@ -342,7 +361,7 @@ def _facts(work: PipelineContext, job: StagePlan, evaluation: Evaluation) -> Fac
         paper=work.pipeline.paper.model_dump() if work.pipeline.paper else None,
         training=training,
         evaluation=evaluation,
-        candidate=job.name,
+        candidate=plan.name,
         measured_on=tuple(_data_set(work, name, len(evaluation.pictures(name))) for name in evaluation.datasets),
         overlap=tuple(work.overlap()),
     )
@@ -354,10 +373,10 @@ def _data_set(work: PipelineContext, name: str, pictures: int) -> DataSet:
 
 
 def require_held_out(work: PipelineContext, *, absent: bool = False) -> None:
-    """Make sure, before Ray starts and anything is trained, that what models are measured on is here and serves.
+    """Check, before Ray starts, that the pictures that models are measured on are present and measurable.
 
     Args:
-        absent: pictures that are not here are told, no error: a training alone does not read them.
+        absent: missing pictures give a message, no error: training alone does not read them.
 
     Raises:
         ConfigError, DataError: as `PipelineContext.held_out` and `require_measurable`.
@@ -376,7 +395,7 @@ def require_held_out(work: PipelineContext, *, absent: bool = False) -> None:
 
 
 def train_all(work: PipelineContext, only: str | None = None) -> list[StagePlan]:
-    """Make the shards and train the stages, as far as that is not done; the caller has connected to Ray.
+    """Make the shards and train the stages that are not done; the caller has connected to Ray.
 
     Raises:
         UnreachableError: when the tracking store does not answer, before any work begins.
@@ -387,55 +406,57 @@ def train_all(work: PipelineContext, only: str | None = None) -> list[StagePlan]
 
 
 def run(work: PipelineContext) -> Outcome:
-    """Do all of a pipeline that is not done yet; the caller has connected to Ray.
+    """Run all of a pipeline that is not done yet; the caller has connected to Ray.
 
-    Where another process does the very same already, it is waited for, and its outcome returned.
+    Where another process runs the same already, wait for it and return its outcome.
 
     Raises:
         LostError: when another process has taken the run over, since this one was stopped for a minute.
         UnreachableError: when the tracking store does not answer, before any work begins.
     """
     client = tracking.connect(work.root)
-    mark = _receipt(work)
-    with alone(place(f"{mark}.lease"), "this very run", mark, until=partial(storage.exists, mark)) as lease:
+    receipt = _receipt_file(work)
+    with exclusive(
+        lease_store(f"{receipt}.lease"), "this very run", receipt, until=partial(storage.exists, receipt)
+    ) as lease:
         return finished(work) or _run(work, client, lease)
 
 
 def _run(work: PipelineContext, client: MlflowClient, lease: Lease) -> Outcome:
     for sentence in work.overlap():
         say(escape(sentence))
-    fresh = any(manifest.fresh for manifest in prepare_data(work)) or any(not job.done() for job in work.jobs())
-    jobs = train_stages(work)
+    fresh = any(manifest.fresh for manifest in prepare_data(work)) or any(not plan.done() for plan in work.plans())
+    plans = train_stages(work)
     receipt = {"run": "", "model_version": "", "evaluation": ""}
     if work.pipeline.evaluate:
-        evaluation, folder, measured = evaluate_models(work, jobs)
+        evaluation, folder, measured = evaluate_models(work, plans)
         note = done.read(done.note_of("evaluation", folder), "evaluation")
         fresh, receipt["evaluation"] = fresh or measured, note.fingerprint if note else ""
         if work.pipeline.registered:
             lease.require()
             with _ended(client, open_run(work, client)):
-                receipt["run"], version = register_model(work, jobs, evaluation, folder)
+                receipt["run"], version = register_model(work, plans, evaluation, folder)
             receipt["model_version"] = str(version.version)
     if not receipt["model_version"]:
         receipt["run"] = open_run(work, client)
         _close(client, receipt["run"])
-    where = _receipt(work)
-    done.write(where, Done("run", PurePosixPath(where).stem, EVALUATION_VERSION, receipt))
+    file = _receipt_file(work)
+    done.write(file, Done("run", PurePosixPath(file).stem, EVALUATION_VERSION, receipt))
     return _outcome(work, receipt, fresh)
 
 
 def finished(work: PipelineContext) -> Outcome | None:
-    """Return what an earlier run of the very same work came to; None when something is left to do, or is gone."""
-    note = done.read(_receipt(work), "run")
-    if not note or not _is_there(work, note.content):
+    """Return the outcome of an earlier run of the same work; None where something is left to do or is lost."""
+    written = done.read(_receipt_file(work), "run")
+    if not written or not _still_exists(work, written.content):
         return None
-    for job in work.jobs():
-        require_accepted(job)
-    return _outcome(work, note.content, False)
+    for plan in work.plans():
+        require_accepted(plan)
+    return _outcome(work, written.content, False)
 
 
-def _is_there(work: PipelineContext, receipt: Mapping[str, str]) -> bool:
-    """Tell whether a finished run's evaluation, and its run and model in MLflow, have not been lost since."""
+def _still_exists(work: PipelineContext, receipt: Mapping[str, str]) -> bool:
+    """Return whether a finished run's evaluation, and its run and model in MLflow, still exist."""
     registered = work.pipeline.registered
     if receipt["evaluation"] and not evaluation_of(work.root, receipt["evaluation"]):
         return False
@@ -447,7 +468,7 @@ def _outcome(work: PipelineContext, receipt: Mapping[str, str], fresh: bool) -> 
     found = evaluation_of(work.root, receipt["evaluation"]) if receipt["evaluation"] else None
     registered = work.pipeline.registered
     return Outcome(
-        validations={job.name: rows for job in work.jobs() if (rows := validated(job))},
+        validations={plan.name: rows for plan in work.plans() if (rows := validated(plan))},
         evaluation=found[0] if found else None,
         sheet=storage.join(found[1], "sheet.png") if found else "",
         run_id=receipt["run"],
@@ -457,14 +478,14 @@ def _outcome(work: PipelineContext, receipt: Mapping[str, str], fresh: bool) -> 
     )
 
 
-def _receipt(work: PipelineContext) -> str:
-    """Return where a finished run is noted, named by all that determines it."""
+def _receipt_file(work: PipelineContext) -> str:
+    """Return the URI of the JSON that records a finished run; its name is a fingerprint of all that determines it."""
     settings = work.pipeline.model_dump(
         mode="json", by_alias=True, include={"evaluate", "registered", "paper", "title"}
     )
-    mark = fingerprint(
+    key = fingerprint(
         {
-            "stages": [job.fingerprint for job in work.jobs()],
+            "stages": [plan.fingerprint for plan in work.plans()],
             "settings": settings,
             "unavailable": sorted(unavailable(work.pipeline.evaluate.metrics if work.pipeline.evaluate else [])),
             "evaluation": EVALUATION_VERSION,
@@ -472,4 +493,4 @@ def _receipt(work: PipelineContext) -> str:
             "tracking": tracking.tracking_uri(work.root).replace(work.root, "."),
         }
     )
-    return storage.join(work.root, "runs", f"{mark}.json")
+    return storage.join(work.root, "runs", f"{key}.json")

@@ -51,7 +51,7 @@ def serving(
     """
     host = host.strip("[]")  # as it stands in a URL
     token = token_for(host)
-    limits_of_pictures()  # what is wrong with them is said now, not to who brings a picture
+    limits_of_pictures()  # an invalid limit is an error now, not at the first request
     content = read_model(model)
     about = describe(name or PurePosixPath(model).name, load_model(model)[1], limits)
     if (address or os.environ.get("RAY_ADDRESS") or LOCAL) == LOCAL:
@@ -103,7 +103,7 @@ def describe(name: str, description: dict[str, Any], limits: Limits) -> dict[str
 
 
 def wait_for_the_end() -> None:
-    """Return when this process is asked to end, by Ctrl-C or SIGTERM; it may be asked again while it does."""
+    """Return at Ctrl-C or SIGTERM; further signals while the process ends are allowed."""
     asked = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: asked.set())

@@ -1,4 +1,4 @@
-"""What a file may say of training data: which pictures, how they are cut and degraded, and what is made of them."""
+"""Settings of training data: pictures, sub-images, degradation and derived columns."""
 
 from __future__ import annotations
 
@@ -35,18 +35,28 @@ DataSetName = Annotated[str, AfterValidator(dataset_name)]
 """A data set of the catalogue, or a folder."""
 
 
+PAIRED = "paired"
+"""The degradation that stands for the data set's own LR pictures."""
+
+
 class DegradationChoice(Choice):
-    """A step that spoils a picture: noise, blur, reduction, JPEG."""
+    """A degradation: noise, blur, reduction or JPEG."""
 
     kind: ClassVar[str] = "degradation"
     given: ClassVar[tuple[str, ...]] = ("seed",)
 
 
-class StoredLRChoice(Choice):
-    """How the LR pictures of shards come from whole HR pictures, or whence."""
+class StoredDegradationChoice(Choice):
+    """The degradation that makes the LR pictures of shards from whole HR pictures: one that reduces by `scale`."""
 
-    kind: ClassVar[str] = "stored_lr"
-    given: ClassVar[tuple[str, ...]] = ("scale",)
+    kind: ClassVar[str] = "degradation"
+    given: ClassVar[tuple[str, ...]] = ("seed", "scale")
+
+    @model_validator(mode="after")
+    def _reduces(self) -> StoredDegradationChoice:
+        if getattr(self.part, "reduces_by", "") != "scale":
+            raise ValueError(f"{self.type} does not reduce pictures by a setting `scale`, as stored LR pictures need")
+        return self
 
 
 class DerivedColumn(Choice):
@@ -106,7 +116,9 @@ def reduction(steps: Sequence[Choice]) -> int:
 
 
 def _tried(steps: list[DegradationChoice]) -> list[DegradationChoice]:
-    """Find a value that is out of its range before anything starts."""
+    """Apply the steps to a small picture, so that a value out of its range is an error before anything starts."""
+    if any(step.type == PAIRED for step in steps):
+        raise ValueError(f"{PAIRED}: for `data.degradation` alone; it reads the LR pictures of the data set")
     if steps:
         import torch
 
@@ -120,7 +132,7 @@ def _tried(steps: list[DegradationChoice]) -> list[DegradationChoice]:
 
 
 Steps = Annotated[list[DegradationChoice], AfterValidator(_tried)]
-"""`[{type: awgn, sigma: 30}, {type: jpeg, quality: 25}]`: what is done to a picture, in this order."""
+"""Degradations in order, such as `[{type: awgn, sigma: 30}, {type: jpeg, quality: 25}]`."""
 
 
 class SubImages(Strict):
@@ -162,9 +174,9 @@ class DataSettings(Strict):
     split: str = Field(default="train", description="the part of scored or classified pictures")
     subimages: SubImages | None = Field(default=None, description="left out for classified pictures alone")
     enlarge: Enlargement | None = Field(default=None, description="of classified pictures; null: they stay as they are")
-    degradation: StoredLRChoice | None = Field(
-        default_factory=lambda: StoredLRChoice.chosen({"type": "bicubic"}),
-        description="how LR comes from HR, or whence; null for no LR",
+    degradation: StoredDegradationChoice | None = Field(
+        default_factory=lambda: StoredDegradationChoice.chosen({"type": BICUBIC}),
+        description="what makes LR from HR, such as bicubic; paired: the data set's own LR; null: no LR",
     )
     lr_scales: list[PositiveInt] = Field(
         default_factory=list, description="scales of further LR pictures, columns lr_x2 and so on, made like lr"
@@ -183,7 +195,7 @@ class DataSettings(Strict):
         """What it is made of: a data set, the part of it where it has several, and its own LR where that is read."""
         if self.lr:
             return f"{self.train} with the LR in {self.lr}"
-        if self.degradation and self.degradation.type == "paired":
+        if self.degradation and self.degradation.type == PAIRED:
             further = f" {' '.join(map(str, self.lr_scales))}" if self.lr_scales else ""
             return f"{self.train} with its LR{further}"
         return f"{self.train}:{self.split}" if self.label else self.train
@@ -203,12 +215,12 @@ class DataSettings(Strict):
     def _two_folders(cls, content: Any) -> Any:
         """Where LR is given it is not made, whatever the pipeline did with other pictures."""
         given = of_two_folders(content, "train")
-        return content if given is content else {**given, "degradation": {"type": "paired"}}
+        return content if given is content else {**given, "degradation": {"type": PAIRED}}
 
     @model_validator(mode="before")
     @classmethod
     def _nothing_restored(cls, content: Any) -> Any:
-        """Pictures with labels have no LR unless it is asked for."""
+        """Pictures with labels have no LR unless the settings name a degradation."""
         if isinstance(content, dict) and content.get("label"):
             return {"degradation": None, **content}
         return content
@@ -238,7 +250,7 @@ class DataSettings(Strict):
 
     @model_validator(mode="after")
     def _fits_together(self) -> DataSettings:
-        if self.lr and (self.label or self.lr_scales or not self.degradation or self.degradation.type != "paired"):
+        if self.lr and (self.label or self.lr_scales or not self.degradation or self.degradation.type != PAIRED):
             raise ValueError("lr: a folder of LR is `paired`; leave out label, lr_scales and another degradation")
         if self.lr_scales and self.degradation is None:
             raise ValueError("lr_scales: without a degradation there is no LR; leave them out")

@@ -1,4 +1,4 @@
-"""How much one picture file may ask for, known from its header before anything is decoded.
+"""Limits of one picture file, checked against its header before anything is decoded.
 
 A file of a few kilobytes can stand for gigabytes of pixels, or for a thousand passes over them. The limits are the
 same wherever pictures come in: for shards, for evaluation, to be restored, and over HTTP.

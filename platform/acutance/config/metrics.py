@@ -34,7 +34,7 @@ def compared(metric: str) -> str:
 
 
 def score_name(metric: str, on: str) -> str:
-    """Return how tables and studies call what a quantity says of a data set."""
+    """Return the name of a quantity of a data set in tables and studies."""
     return f"{compared(metric)} on {on}"
 
 

@@ -21,7 +21,7 @@ def folders(kind: str) -> list[Path]:
 
 
 def locate(named: str, kind: str) -> Path:
-    """Return the file that a word names: a path, or a name such as `quickstart`.
+    """Return the file of a path, or of a name such as `quickstart`.
 
     A name is looked for in `./pipelines` (or `./search_spaces`), then among those that come with the package, which
     also have what is named by its path in a checkout.
@@ -37,7 +37,7 @@ def locate(named: str, kind: str) -> Path:
 
 
 def found(named: str, kind: str) -> Path | None:
-    """Return the file that a word names, None where there is none."""
+    """Return the file of a path or a name; None where there is none."""
     path = Path(named)
     if path.is_file() or path.is_absolute():
         return path if path.is_file() else None

@@ -33,7 +33,7 @@ LARGEST = 2**31 - 1
 """The largest whole number that a file may give: sizes, counts and seeds beyond it are mistakes."""
 
 Seed = Annotated[int, Field(ge=0, le=LARGEST)]
-"""What random numbers are drawn from: of the range that every generator takes."""
+"""A seed in the range that every generator takes."""
 
 
 class Strict(BaseModel):
@@ -47,7 +47,7 @@ class _Resolved:
 
 
 class Choice(Strict):
-    """A part that a file chooses by `type`, with the arguments it gave; one subclass a kind of part.
+    """A part that a file chooses by `type`, with its arguments; each kind of part has a subclass.
 
     The other keys are the part's own keyword-only parameters: its signature is the schema. A field of this type
     accepts a mapping, and holds an instance of a subclass that is made of that signature.
@@ -58,11 +58,11 @@ class Choice(Strict):
     kind: ClassVar[str] = ""
     """The kind of part, of `parts.names.PARTS`."""
     given: ClassVar[tuple[str, ...]] = ()
-    """Parameters that whoever calls the part gives, not the file."""
+    """Parameters that the caller of the part gives, not the file."""
     positional: ClassVar[bool] = False
     """Whether parameters that are not keyword-only are settings as well; in torch's classes they are."""
     module: ClassVar[Any] = str
-    """How a file gives a parameter that is a network."""
+    """The type that stands for a parameter of type `nn.Module` in a file."""
     parameters: ClassVar[tuple[str, ...]] = ()
 
     @property
@@ -131,7 +131,7 @@ SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
 
 def _unpickled(base: type[Choice], content: Any, _: tuple[Any, ...]) -> Choice:
-    """The sources that parts come from are unpickled before, and known by that."""
+    """Sources of parts are unpickled first, which registers them."""
     return base.chosen(content)
 
 
@@ -250,7 +250,7 @@ def override(content: dict[str, Any], path: str, value: Any) -> None:
 
 
 def _node(content: Any, keys: list[str]) -> Any:
-    """Return what a path leads to, made where it is not there."""
+    """Return what a path leads to, made where it is missing."""
     node = content
     for depth, key in enumerate(keys):
         node = _child(node, key, ".".join(keys[: depth + 1]), create=True)
@@ -293,7 +293,7 @@ def validate(model: type[SettingsT], content: Any, where: str) -> SettingsT:
 
 
 def _too_large(node: Any, path: list[str]) -> Iterator[str]:
-    """Yield what there is to say of whole numbers that no count, size or seed can be."""
+    """Yield a message for each whole number beyond LARGEST."""
     if isinstance(node, dict | list):
         named = isinstance(node, list) and len(_names(node)) == len(node)
         inside = node if isinstance(node, dict) else _names(node) if named else dict(enumerate(node))
@@ -337,11 +337,11 @@ ASKED = {
     "bool_type": "true or false",
     "string_type": "a text",
 }
-"""Kind of a pydantic error -> what would have been taken."""
+"""Kind of a pydantic error -> the valid type."""
 
 
 def _worded(mistake: Any) -> str:
-    """Return what is wrong with a value, with an example of what is taken."""
+    """Return the fault of a value, with an example of a valid one."""
     given, kind = mistake["input"], mistake["type"]
     if kind == "literal_error":
         return f"{given!r} is not taken; give {mistake['ctx']['expected']}"
@@ -354,7 +354,7 @@ def _worded(mistake: Any) -> str:
 
 
 def _mapping_asked(given: Any, model: type[BaseModel], location: tuple[Any, ...]) -> str:
-    """Return that a mapping is asked for, with an example: of its types, or of its keys."""
+    """Return the message that a mapping is needed, with an example: of its types, or of its keys."""
     keys = sorted(_keys_at(model, location))
     if isinstance(given, str) and "type" in keys:
         return f"this must be a mapping, such as {{type: {given}}}"

@@ -1,4 +1,4 @@
-"""Reads YAML 1.2 (`on` is a word, `1e-4` a number) into plain values, within bounds that no settings come near.
+"""Reads YAML 1.2 (`on` is a word, `1e-4` a number) into plain values, within limits that settings never reach.
 
 A text of some hundred bytes can stand for gigabytes, by aliases of aliases, or for a depth at which programs break. So
 its nodes are counted, as often as aliases repeat them, before any value is made.
@@ -55,7 +55,8 @@ def read_yaml(path: str | Path) -> Any:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """Return what a text says: mappings with words or whole numbers as keys, lists, texts, numbers, booleans, None.
+    """Return the content of a text: mappings with words or whole numbers as keys, lists, texts, numbers, booleans,
+    None.
 
     Each place has a copy of its own of what aliases put into several.
 
@@ -148,7 +149,7 @@ def _number(kind: str, text: str) -> float:
 
 
 def _plain(value: Any, where: str) -> Any:
-    """Return a value with copies of its own of what aliases put into several places."""
+    """Return a value in which each place of an alias has its own copy."""
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str | int) or isinstance(key, bool):

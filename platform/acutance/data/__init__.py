@@ -1,16 +1,19 @@
-"""Pictures become shards, and shards a stream of batches.
+"""From pictures to shards, and from shards to batches.
 
-`datasets` says which pictures a name stands for (`entries` what a catalogue may say, `folders` how files pair up),
-`scored` and `classified` read pictures with scores or classes, `distorted` makes scored ones of real pictures;
-`originals` says what a shard set is made of, of files whose check sums `inventory` keeps, and `known` what it was made
-of where that is gone; `pictures` reads single ones, `encoded` those that shards hold as files; `degradations` make LR
-pictures; `cutting` makes the layers of a whole picture and its sub-images; `prepare` does that with Ray Data; `shards`
-is what is stored; `stream` is what training sees, `scales` one of several streams a step, `ahead` one that is early.
-Nothing here imports Ray before `prepare` has work to do.
+- `datasets`: the pictures of a data set by its name; `entries`: the schema of a catalogue; `folders`: pairs of files;
+- `scored`, `classified`: pictures with scores or classes; `distorted`: makes scored pictures from real ones;
+- `inputs`: the files that a shard set is made from; `inventory`: their checksums; `dataset_record`: what they were;
+- `pictures`: reads one picture; `encoded`: pictures that shards hold as files;
+- `subimages`: columns of a whole picture, cut into sub-images; `prepare`: makes shards by Ray Data tasks
+(`shard_task`);
+- `shards`, `columns`, `manifest`: what is stored; `stream`: batches for training; `multi_scale_stream`: one scale a
+  step; `prefetch`: batches ahead of time.
+
+Nothing here imports Ray before `prepare` has shards to make.
 """
 
 from acutance.data.classified import Classified
-from acutance.data.columns import Checked, Content, Contents, dataset_fingerprint
+from acutance.data.columns import Content, Contents, PictureChecksums, dataset_fingerprint
 from acutance.data.datasets import Catalogue, Listed, Source, load_catalogue
 from acutance.data.inputs import contents
 from acutance.data.manifest import SHARD_VERSION, Manifest, read_manifest
@@ -23,12 +26,12 @@ from acutance.data.stream import Stream
 __all__ = [
     "SHARD_VERSION",
     "Catalogue",
-    "Checked",
     "Classified",
     "Content",
     "Contents",
     "Listed",
     "Manifest",
+    "PictureChecksums",
     "PictureError",
     "Scored",
     "Source",

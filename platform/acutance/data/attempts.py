@@ -1,4 +1,4 @@
-"""Which picture a worker was at when it died: one that takes workers down is found, and is not tried for ever."""
+"""Counts the workers that died while they read a picture, so that a picture is not tried without end."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ from acutance import storage
 from acutance.errors import DamagedError
 
 MOST = 2
-"""How many workers a picture may take down."""
+"""How many workers may die over one picture."""
 
 
-class Tries:
-    """A note beside a shard of the pictures that were begun and not ended. It lasts while the shard is being made.
+class Attempts:
+    """A JSON file beside a shard, while it is made: the pictures that were begun and not finished.
 
     Args:
         note: its URI.
-        run: of the driver that makes the set; what another one left says nothing, for it may have been killed itself.
+        run: the driver's run. Entries of another run are ignored: its workers may have been killed with it.
     """
 
     def __init__(self, note: str, run: str) -> None:
         self.note, self.run = note, run
-        self.begun: dict[str, int] = _noted(note, run)
+        self.begun: dict[str, int] = _read(note, run)
 
-    def are_over(self, picture: str) -> bool:
-        """Tell whether a picture has taken down as many workers as it may."""
+    def are_exhausted(self, picture: str) -> bool:
+        """Return whether as many workers died over a picture as may."""
         return self.begun.get(picture, 0) >= MOST
 
     def begin(self, picture: str) -> None:
-        """Note that a picture is looked at now."""
+        """Record that a picture is begun."""
         self.begun[picture] = self.begun.get(picture, 0) + 1
         storage.write_json(self.note, {"run": self.run, "begun": self.begun})
 
     def end(self, picture: str) -> None:
-        """Forget a picture that took nobody down; the note follows with the next one."""
+        """Remove a finished picture; it is written with the next one that is begun."""
         del self.begun[picture]
 
     def forget(self) -> None:
-        """Delete the note: all pictures have been looked at."""
+        """Delete the file: all pictures are finished."""
         storage.delete(self.note)
 
 
-def _noted(note: str, run: str) -> dict[str, int]:
+def _read(note: str, run: str) -> dict[str, int]:
     try:
         found = storage.read_json(note)
     except (FileNotFoundError, DamagedError):

@@ -32,7 +32,7 @@ class Classified:
 
 @dataclass(frozen=True)
 class Cifar:
-    """The files of a binary version; a record is `labels` bytes, of which the last is the class, and the pixels."""
+    """The files of a binary version; a record is `labels` bytes, of which the last is the class, then the pixels."""
 
     folder: str
     names: str
@@ -75,8 +75,8 @@ def read_classified(place: str, layout: Layout, split: str) -> Classified:
     """Return one split of classified pictures.
 
     Args:
-        place: for "npz" the file, with the arrays x_SPLIT, y_SPLIT and class_names; else the folder that holds the
-            one of the published archive, such as cifar-10-batches-bin.
+        place: for "npz" the file, with the arrays x_SPLIT, y_SPLIT and class_names; else the folder that contains the
+            folder of the published archive, such as cifar-10-batches-bin.
         layout: "npz", "cifar10" or "cifar100".
         split: "train" or "test"; npz has "val" too.
 
@@ -114,21 +114,21 @@ def count_classified(place: str, layout: Layout) -> int:
 
 
 def _cifar_files(place: str, cifar: Cifar, split: str) -> list[str]:
-    """Return the files of a split; they and the names of the classes are there, and whole."""
+    """Return the files of a split, after checking that they and the class names are present and complete."""
     folder = storage.join(place, cifar.folder)
     if not storage.is_folder(folder) and storage.is_folder(storage.join(place, cifar.pickled)):
         what = f"only the version for Python, {cifar.pickled}, is here; its pickles are not read, as they run code"
         raise DataError(what, where=place, fix=f"get the binary version, {cifar.archive}")
     files = [storage.join(folder, name) for name in cifar.splits[split]]
     names, expected = storage.join(folder, cifar.names), cifar.record * cifar.records[split]
-    there = storage.states([names, *files])
+    found_states = storage.states([names, *files])
     for file in (folder, names, *files):
-        if file not in there and not (file == folder and storage.is_folder(folder)):
+        if file not in found_states and not (file == folder and storage.is_folder(folder)):
             fix = f"unpack the binary version, {cifar.archive}, into {place}"
             raise DataError(f"there is no {file.rpartition('/')[2]}", where=file, fix=fix)
     for file in files:
-        if there[file].size != expected:
-            what = f"{file.rpartition('/')[2]} has {there[file].size:,} bytes, not {expected:,}"
+        if found_states[file].size != expected:
+            what = f"{file.rpartition('/')[2]} has {found_states[file].size:,} bytes, not {expected:,}"
             raise DataError(what, where=file, fix=f"unpack {cifar.archive} again")
     return files
 

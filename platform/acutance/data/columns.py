@@ -1,4 +1,4 @@
-"""The columns of a shard set, and the fingerprint that follows from what its settings say."""
+"""The columns of a shard set, and its fingerprint."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from acutance.data.manifest import SHARD_VERSION, Coding, Column
 from acutance.data.scored import BINS
 from acutance.errors import ConfigError
 from acutance.fingerprint import fingerprint
-from acutance.imaging.derivations import kept_shape
+from acutance.imaging.derivations import stored_shape
 
-Checked = list[tuple[str, str]]
+PictureChecksums = list[tuple[str, str]]
 """The name and the checksum of each picture of a training set, and of its own LR where that is read."""
 
 
 class Content(NamedTuple):
-    """What a training set consists of, and what is to be said of whatever is trained on it."""
+    """The pictures of a training set, and notes that models trained on it must show."""
 
-    originals: Checked
+    inputs: PictureChecksums
     notes: tuple[str, ...] = ()
 
 
 Contents = dict[str, Content]
-"""What each training set consists of, by `DataSettings.source`."""
+"""`DataSettings.source` -> content."""
 
 
 LABELS = {
@@ -34,7 +34,7 @@ LABELS = {
     "class": Column(dtype="int64", shape=(1,), divisor=1, coding="label"),
     "hr_bytes": Column(dtype="int64", shape=(1,), divisor=1, coding="label"),
 }
-"""The columns of labels: the shares of ten scores, a class, and how many bytes a picture's file has."""
+"""The columns of labels: probabilities of ten scores, a class, and the bytes of a picture's file."""
 
 
 def columns_of(settings: DataSettings, scale: int) -> dict[str, Column]:
@@ -61,13 +61,13 @@ def columns_of(settings: DataSettings, scale: int) -> dict[str, Column]:
     return columns
 
 
-def _derived_column(name: str, derived: DerivedColumn, size: tuple[int, int], there: dict[str, Column]) -> Column:
-    """Return how a stored derived column is kept: pixels in 16 bits, or a few values of the whole picture."""
-    if lacking := [source for source in derived.sources if source not in there]:
-        where, fix = f"data.derive.{name}.of", f"name one of {', '.join(there)}"
-        raise ConfigError(f"the shards hold no column {lacking[0]!r}", where=where, fix=fix)
-    sources = [there[source] for source in derived.sources]
-    shape = kept_shape(
+def _derived_column(name: str, derived: DerivedColumn, size: tuple[int, int], columns: dict[str, Column]) -> Column:
+    """Return the format of a stored derived column: pixels in 16 bits, or some values of the whole picture."""
+    if missing := [source for source in derived.sources if source not in columns]:
+        where, fix = f"data.derive.{name}.of", f"name one of {', '.join(columns)}"
+        raise ConfigError(f"the shards hold no column {missing[0]!r}", where=where, fix=fix)
+    sources = [columns[source] for source in derived.sources]
+    shape = stored_shape(
         derived, [source.shape[-1] if len(source.shape) == 3 else -source.shape[0] for source in sources]
     )
     if len(shape) == 1:
@@ -94,7 +94,7 @@ def _column(size: tuple[int, int], divisor: int, coding: Coding, channels: int) 
     return Column(dtype=dtype, shape=(size[0] // divisor, size[1] // divisor, channels), divisor=divisor, coding=coding)
 
 
-def dataset_fingerprint(settings: DataSettings, scale: int, pictures: Checked, enlarger: str = "") -> str:
+def dataset_fingerprint(settings: DataSettings, scale: int, pictures: PictureChecksums, enlarger: str = "") -> str:
     """Return the fingerprint of the shard set that these settings make of these pictures.
 
     It depends on the pictures' names and contents and on all other settings, not on where the pictures lie, nor on
@@ -110,22 +110,22 @@ def dataset_fingerprint(settings: DataSettings, scale: int, pictures: Checked, e
 
 
 def columns_fingerprint(
-    settings: DataSettings, scale: int, pictures: Checked, columns: Iterable[str], enlarger: str = ""
+    settings: DataSettings, scale: int, pictures: PictureChecksums, columns: Iterable[str], enlarger: str = ""
 ) -> str:
-    """Return the fingerprint of a shard set's pictures and some of its columns: a stage depends on no more.
+    """Return the fingerprint of a shard set's pictures and some columns: all that a stage depends on.
 
     Raises:
         ConfigError: when the sub-images do not fit the scale.
     """
     columns_of(settings, scale)  # sub-images that do not fit are an error
     read = closure(columns, settings.stored)
-    apart: dict[str, Any] = dict.fromkeys(("train", "lr", "split", "derive"), True)
+    excluded: dict[str, Any] = dict.fromkeys(("train", "lr", "split", "derive"), True)
     if settings.enlarge and settings.enlarge.by != BICUBIC:
-        apart["enlarge"] = {"by"}
+        excluded["enlarge"] = {"by"}
     derived = {name: column for name, column in settings.stored.items() if name in read}
     content = {
         "version": SHARD_VERSION,
-        "settings": settings.model_dump(mode="json", exclude=apart),
+        "settings": settings.model_dump(mode="json", exclude=excluded),
         "scale": scale,
         "sources": pictures,
         "derived": {name: column.model_dump(mode="json", exclude={"margin"}) for name, column in derived.items()},

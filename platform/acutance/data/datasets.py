@@ -1,4 +1,4 @@
-"""Which pictures a dataset's name stands for: the catalogue that comes with the package, one's own, or any folder.
+"""Finds the pictures of a data set by its name in a catalogue, or of any folder.
 
 A catalogue entry lists pictures packaged inside installed Python distributions, or a folder below the one
 that the environment variable ACUTANCE_DATA names, on a disk or in an object store. No picture is opened here;
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Listed:
-    """One row of the list of datasets; `where` is its place, or why it is not there."""
+    """One row of the list of datasets; `where` is its path, or why it is absent."""
 
     name: str
     kind: Kind
@@ -71,9 +71,9 @@ class Catalogue:
         """Return the pictures of a dataset, or of a folder given by its path or s3:// URI, sorted by name.
 
         Args:
-            scale: at which they will be used; where none is given, the pictures alone are looked for.
-            lr: the scales whose stored LR will be read, `scale` where left out. Others need not be here.
-            lr_in: the folder that has the LR of a scale, in place of the dataset's own.
+            scale: at which they are used; None for the pictures alone.
+            lr: the scales whose stored LR is read; None for `scale`. LR of other scales may be absent.
+            lr_in: a folder with the LR of that scale, in place of the dataset's own.
 
         Raises:
             ConfigError: for a name that is neither in the catalogue nor a folder, or of scored or classified pictures.
@@ -118,7 +118,7 @@ class Catalogue:
         return self._read(name, "classified", lambda place, layout: read_classified(place, layout, split))
 
     def classified_files(self, name: str, split: str) -> list[str]:
-        """Return the files that a split is read from; errors as `classified`, but for what is in them."""
+        """Return the files of a split, not read yet; errors as of `classified` otherwise."""
         return self._read(name, "classified", lambda place, layout: classified_files(place, layout, split))
 
     def located(self, name: str) -> tuple[str, Layout]:
@@ -129,7 +129,7 @@ class Catalogue:
         return place, layout_in(place)
 
     def notes(self, name: str) -> tuple[str, ...]:
-        """Return what is to be said of whatever is trained on a dataset, or a path: that its scores are no people's."""
+        """Return notes that models trained on a dataset or path must show, such as that its scores are synthetic."""
         place, layout = self.located(name)
         return tuple(notes_of(place)) if KINDS[layout] == "scored" else ()
 
@@ -147,7 +147,7 @@ class Catalogue:
         return self.entries[name]
 
     def place(self, name: str) -> str:
-        """Return the folder or file of a dataset, present or not, or the distributions that it is inside of."""
+        """Return the folder or file of a dataset, present or not, or the distributions that contain it."""
         entry = self.entry(name)
         if entry.of:
             return self.place(entry.of)
@@ -216,7 +216,7 @@ def load_catalogue(path: str | Path, *, beneath: Path | None = None) -> Catalogu
     """Read a catalogue of datasets.
 
     Args:
-        beneath: another one, whose datasets are there as well where this one has none of their names.
+        beneath: another catalogue, whose datasets are added unless this one has their names.
 
     Raises:
         ConfigError: naming the file and the key that is wrong.
@@ -229,7 +229,7 @@ def load_catalogue(path: str | Path, *, beneath: Path | None = None) -> Catalogu
 
 
 def _whole(entry: Entry, entries: dict[str, Entry]) -> Entry:
-    """Return an entry with what it takes from the dataset it is `of`."""
+    """Return an entry with the source and licence of the dataset that it is `of`."""
     if not entry.of:
         return entry
     return entry.model_copy(update={key: getattr(entries[entry.of], key) for key in ("source", "licence")})

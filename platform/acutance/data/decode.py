@@ -1,7 +1,7 @@
-"""A picture file in full: its pixels at their own depth, grey or colour, its transparency, and which colours it means.
+"""Decodes a picture file: pixels at their own depth, grey or colour, transparency, colour profile and metadata.
 
-What a file is, its content decides; its extension says nothing. Nothing doubtful is repaired: a picture is
-read in full or refused.
+The content decides the format, not the extension. Damaged files are not repaired: a picture is decoded completely or
+refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL.ImageFile import ImageFile
 from acutance.config.limits import VARIABLE, Limits, limits
 from acutance.data import tiff
 from acutance.data.decode_limits import PIECE, LateError, TimedFile, count_scans
-from acutance.data.metadata import NOTHING, ORIENTATION, About, about
+from acutance.data.metadata import NO_METADATA, ORIENTATION, Metadata, about
 from acutance.data.png import SIGNATURE
 from acutance.data.png_chunks import Png, claimed_pixels, take_apart
 from acutance.errors import DataError
@@ -40,7 +40,7 @@ class NoPictureError(PictureError):
 
 
 class PictureTooLargeError(PictureError):
-    """A picture that claims more than the limits, in pixels, decoded bytes, passes or time."""
+    """A picture beyond the limits: of pixels, decoded bytes, JPEG scans or time."""
 
     def __init__(self, what: str, *, where: str | None = None, fix: str | None = None) -> None:
         super().__init__(what, where=where, fix=fix or f"leave it out, or raise the limit in {VARIABLE}")
@@ -52,9 +52,9 @@ class DecodedImage:
 
     Attributes:
         pixels: (H, W, 1) grey or (H, W, 3) RGB; uint8, or uint16 over all of 0..65535.
-        alpha: (H, W) of the same dtype, 0 where nothing is seen; None where the file has no transparency.
+        alpha: (H, W) of the same dtype, 0 where transparent; None where the file has no transparency.
         profile: the ICC profile of the pixels.
-        colour: what a PNG file says about its colours besides the profile: name and content of its chunks.
+        colour: name and content of the chunks of a PNG file about its colours, without the profile.
         about: camera, date, copyright and the like.
     """
 
@@ -62,7 +62,7 @@ class DecodedImage:
     alpha: np.ndarray | None = None
     profile: bytes | None = None
     colour: tuple[tuple[bytes, bytes], ...] = ()
-    about: About = NOTHING
+    about: Metadata = NO_METADATA
 
 
 def decode_image(content: bytes, *, formats: Sequence[str] = FORMATS, within: Limits | None = None) -> DecodedImage:
@@ -73,13 +73,13 @@ def decode_image(content: bytes, *, formats: Sequence[str] = FORMATS, within: Li
 
     Args:
         formats: the decoders to try, of FORMATS.
-        within: what is over these limits is refused before anything is decoded; None: those of this process.
+        within: limits, which are checked before anything is decoded; None: those of this process.
 
     Raises:
         NoPictureError: for bytes that are no picture, or none.
         PictureTooLargeError: for one that is over the limits.
-        PictureError: for a file that is truncated, corrupt, several pictures, or of another depth.
-        ConfigError: for limits in the environment that are none.
+        PictureError: for a file that is truncated or corrupt, holds several pictures, or has another depth.
+        ConfigError: for invalid limits in the environment.
     """
     if not content:
         raise NoPictureError("the file is empty")
@@ -116,7 +116,7 @@ def _read(content: bytes, formats: Sequence[str], within: Limits) -> DecodedImag
 
 
 def _open(content: bytes, formats: Sequence[str], within: Limits) -> ImageFile:
-    Image.init()  # or decoders besides the commonest would be missing
+    Image.init()  # registers all decoders
     if Image.MAX_IMAGE_PIXELS is not None:  # Pillow's own limit, which would refuse what ours allow
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, int(within.megapixels * 1e6))
     image = Image.open(TimedFile(content, within.seconds), formats=tuple(formats))
@@ -158,33 +158,35 @@ def _by_tifffile(page: Any, content: bytes, within: Limits) -> DecodedImage:
     if pixels.shape[2] == 4:
         inks = Image.frombytes("CMYK", pixels.shape[1::-1], to_8_bits(pixels).tobytes())
         pixels, alpha = np.asarray(_from_cmyk(inks, tags.get(PROFILE))), None if alpha is None else to_8_bits(alpha)
-    told = NOTHING
-    with suppress(Image.UnidentifiedImageError):  # Pillow knows fewer kinds of pixels, but reads what is said of them
-        _, told = _told(_open(content, ["TIFF"], within))
-    return _upright(pixels, alpha, tags.get(ORIENTATION, 1), profile=_profile(tags.get(PROFILE), pixels), about=told)
+    metadata = NO_METADATA
+    with suppress(Image.UnidentifiedImageError):  # Pillow knows fewer pixel formats, but reads the metadata
+        _, metadata = _metadata_of(_open(content, ["TIFF"], within))
+    return _upright(
+        pixels, alpha, tags.get(ORIENTATION, 1), profile=_profile(tags.get(PROFILE), pixels), about=metadata
+    )
 
 
-def _by_pillow(image: ImageFile, told: Png) -> DecodedImage:
+def _by_pillow(image: ImageFile, png: Png) -> DecodedImage:
     if image.mode not in MODES and not _is_deep(image):
         raise PictureError(f"its pixels are of a kind ({image.mode}) other than 8 or 16 bits, grey or colour")
-    if told.xmp:
-        image.info["xmp"] = told.xmp
-    # Loading takes the orientation of a TIFF away; a PNG may tell it behind its pixels.
-    early = _told(image) if image.format == "TIFF" else None
-    pixels, alpha = _deep(told.pixels, image) if _is_deep(image) else _of_8_bits(image, told.profile)
-    turned, known = early or _told(image)
-    profile = _profile(told.profile, pixels)
-    return _upright(pixels, alpha, turned, profile=profile, colour=tuple(told.colour), about=known)
+    if png.xmp:
+        image.info["xmp"] = png.xmp
+    # Loading removes the orientation of a TIFF; in a PNG it may follow the pixels.
+    early = _metadata_of(image) if image.format == "TIFF" else None
+    pixels, alpha = _deep(png.pixels, image) if _is_deep(image) else _of_8_bits(image, png.profile)
+    turned, metadata = early or _metadata_of(image)
+    profile = _profile(png.profile, pixels)
+    return _upright(pixels, alpha, turned, profile=profile, colour=tuple(png.colour), about=metadata)
 
 
-def _told(image: ImageFile) -> tuple[Any, About]:
-    """Return a picture's orientation, and what else its file says about it."""
+def _metadata_of(image: ImageFile) -> tuple[Any, Metadata]:
+    """Return a picture's EXIF orientation and its other metadata."""
     exif = image.getexif()
     return exif.get(ORIENTATION, 1), about(exif, image.info.get("xmp"), image.info.get("dpi"))
 
 
 def _is_deep(image: ImageFile) -> bool:
-    """Tell whether the file has 16 bits a channel, whatever Pillow would make of them."""
+    """Return whether the file has 16 bits a channel."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         return True
     return image.format == "PNG" and "16B" in str(image.tile[0].args)
@@ -225,7 +227,7 @@ def to_8_bits(pixels: np.ndarray) -> np.ndarray:
 
 
 def _profile(profile: Any, pixels: np.ndarray) -> bytes | None:
-    """Return the ICC profile where it is one of the pixels as they are now."""
+    """Return the ICC profile if its colour space is that of the decoded pixels."""
     return profile if profile and profile[16:20] == SPACES[pixels.shape[2]] else None
 
 

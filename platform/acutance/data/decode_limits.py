@@ -1,4 +1,4 @@
-"""What keeps decoders within their limits: the passes over a JPEG are counted, and the clock is looked at."""
+"""Limits of decoders: the number of scans of a JPEG, and the time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import time
 
 PIECE = 4096
-"""Bytes that a decoder is fed at a time, so that the clock is looked at between them."""
+"""Bytes that a decoder reads at once; the time is checked before each."""
 
 _SEGMENT = re.compile(rb"\xff+([^\x00\xff])")
 _IN_SCAN = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
@@ -16,7 +16,7 @@ _START_OF_SCAN, _END = 0xDA, 0xD9
 
 
 def count_scans(content: bytes) -> int:
-    """Return how many scans a JPEG has; those of a preview inside a segment, or behind the end, are not counted."""
+    """Return how many scans a JPEG has; those of a preview in a segment, or after the end, are not counted."""
     scans, at = 0, 2
     while marker := (_IN_SCAN if scans else _SEGMENT).search(content, at):
         kind, at = marker[1][0], marker.end()
@@ -29,13 +29,13 @@ def count_scans(content: bytes) -> int:
 
 
 class LateError(Exception):
-    """Decoding takes longer than it may."""
+    """Decoding takes longer than allowed."""
 
 
 class TimedFile(io.BytesIO):
-    """The bytes of a picture file; reading them is refused when the time is over.
+    """The bytes of a picture file; reading raises LateError when the time is over.
 
-    Decoders ask for bytes as they go: that is where one can be stopped.
+    Decoders read piece by piece, so this stops them.
     """
 
     def __init__(self, content: bytes, seconds: float) -> None:

@@ -1,6 +1,6 @@
-"""Where decoded columns lie on a node: kept while a process uses them, and for some days after, in case another will.
+"""Folders of decoded columns on a node: kept while a process uses them and for some days after.
 
-What nobody has used for longer is freed by whoever comes next, and sooner where there is no room for others.
+Older ones are deleted by the next process, and earlier where there is no space for others.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from acutance.storage.lock import lock
 KEPT_SECONDS = 7 * 24 * 3600.0
 
 USED = "used"
-"""The file whose time says when a set was used last, and whose lock that it is in use."""
+"""The file whose modification time is that of the last use; it is locked while the set is in use."""
 
 _held: dict[int, int] = {}
-"""Inode of each `used` that this process has locked -> its open file: it is in use until the process ends."""
+"""Inode of each `used` file that this process has locked until it ends -> its descriptor."""
 
 
 def use(cache: Path) -> None:
-    """Make a set's folder, and keep it for as long as this process lives."""
+    """Make a set's folder, and keep it until this process ends."""
     while True:
         cache.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):  # it was freed just now
@@ -40,7 +40,7 @@ def use(cache: Path) -> None:
 
 
 def free(folder: Path, needed: int = 0) -> None:
-    """Delete sets that nobody has used for days, and those used longest ago while so many bytes are not free."""
+    """Delete sets that were not used for days; then the least recently used ones until `needed` bytes are free."""
     for used in sorted(folder.glob(f"*/{USED}"), key=_last):
         if time.time() - _last(used) > KEPT_SECONDS or shutil.disk_usage(folder).free < needed:
             _delete(used)

@@ -1,7 +1,7 @@
-"""Distorted pictures in TID2013's layout, made of real ones; their scores come from a metric, not from people.
+"""Makes distorted pictures in TID2013's layout from real pictures; their scores come from a metric, not from people.
 
-They let score predictors be tried where TID2013 is not at hand, through the reader of TID2013 itself. A file that lies
-with them says that the scores are synthetic, and so does whatever is trained on them.
+So score predictors can be trained without TID2013, by its own reader. A file beside the pictures says that the scores
+are synthetic, and so do models that are trained on them.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from acutance.imaging import degrade, gms_map, imresize
 
 HEIGHT, WIDTH = 256, 384
 FEWEST = len(TID_VALIDATION) + 2
-"""References: three are for validation, and one alone would be learnt by heart."""
+"""Least number of references: three are for validation, and two at least for training."""
 MOST = 99
-"""References that names of two digits can tell apart."""
+"""Most references: names have two digits."""
 
 DISTORTIONS: dict[str, list[list[dict[str, Any]]]] = {
     "noise": [[{"type": "awgn", "sigma": sigma}] for sigma in (5, 10, 18, 30, 50)],
@@ -54,15 +54,15 @@ DISTORTIONS: dict[str, list[list[dict[str, Any]]]] = {
 """Five levels of each, from mild to strong; what a reduction has shrunk is enlarged again."""
 
 DEVIATION = 0.13
-"""Of all scores; the median of TID2013's own."""
+"""Standard deviation of all scores: the median of TID2013's."""
 
 VERSION = 1
-"""Counts changes of what the same pictures become."""
+"""Counts changes after which the same pictures give other files."""
 
 
 @dataclass(frozen=True)
 class Distorted:
-    """What was made: how many distorted pictures of how many references; `fresh` where it was just now."""
+    """The result: its folder and its numbers of references and distorted pictures; `fresh` if just made."""
 
     folder: str
     references: int
@@ -84,7 +84,7 @@ def distort(
 
     Args:
         sources: real pictures.
-        folder: where it is to be; nothing is done where it is there already.
+        folder: of the data set; nothing is done where it exists already.
         references: how many pictures to take, 5 to 99; TID2013 has 25.
         on_progress: called with (references done, the newest one's name).
 
@@ -95,16 +95,16 @@ def distort(
     if not FEWEST <= references <= MOST:
         fix = f"ask for {FEWEST} to {MOST}; the first three are for validation"
         raise ConfigError(f"{references} references are too few or too many", where="references", fix=fix)
-    taken = _references(sources, references)
-    about = _about(taken)
+    references_used = _references(sources, references)
+    about = _about(references_used)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        if _told(folder) != about:
-            raise DataError("this holds something else", where=str(folder), fix="name a folder that is not there yet")
+        if _synthetic_file(folder) != about:
+            raise DataError("this folder holds something else", where=str(folder), fix="name a new folder")
         return Distorted(str(folder), references, _count(references), fresh=False)
     aside = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(aside, ignore_errors=True)  # of a run that was killed
     try:
-        _write(taken, about, aside, on_progress)
+        _write(references_used, about, aside, on_progress)
         aside.replace(folder)
     except OSError as error:
         raise DataError(f"the pictures cannot be written: {error.strerror}", where=str(folder)) from error
@@ -130,8 +130,8 @@ def opinion(picture: Tensor, reference: Tensor) -> float:
 def distorted(reference: Tensor, steps: Sequence[dict[str, Any]], seed: int) -> Tensor:
     """Apply degradations to uint8 (3, H, W), enlarge what has become smaller, and round to uint8 (3, H, W)."""
     height, width = reference.shape[-2:]
-    spoilt = degrade(reference, steps, seed)
-    levels = spoilt.float() if spoilt.dtype == torch.uint8 else spoilt * 255
+    degraded_picture = degrade(reference, steps, seed)
+    levels = degraded_picture.float() if degraded_picture.dtype == torch.uint8 else degraded_picture * 255
     if levels.shape != reference.shape:
         levels = imresize(levels, round(width / levels.shape[-1]), (height, width))
     return levels.round().clamp(0, 255).to(torch.uint8)
@@ -139,9 +139,9 @@ def distorted(reference: Tensor, steps: Sequence[dict[str, Any]], seed: int) -> 
 
 def _references(sources: Sequence[Source], count: int) -> list[Source]:
     """Return the first sources whose pictures can be read and are large enough."""
-    taken: list[Source] = []
+    references_used: list[Source] = []
     for source in sources:
-        if len(taken) == count:
+        if len(references_used) == count:
             break
         try:
             height, width = read_picture(source.path).shape[:2]
@@ -149,11 +149,11 @@ def _references(sources: Sequence[Source], count: int) -> list[Source]:
             say(escape(f"  left out {source.name}: {error.what}"))
             continue
         if height >= HEIGHT and width >= WIDTH:
-            taken.append(source)
-    if len(taken) < count:
-        what = f"{len(taken)} pictures of {WIDTH} x {HEIGHT} pixels or more are here, {count} are asked for"
+            references_used.append(source)
+    if len(references_used) < count:
+        what = f"{len(references_used)} pictures of {WIDTH} x {HEIGHT} pixels or more are here, {count} are asked for"
         raise DataError(what, fix="give larger pictures, or ask for fewer references")
-    return taken
+    return references_used
 
 
 def _write(sources: list[Source], about: dict[str, Any], folder: Path, on_progress: Callable[[int, str], None]) -> None:
@@ -176,7 +176,7 @@ def _write(sources: list[Source], about: dict[str, Any], folder: Path, on_progre
 
 
 def _about(sources: list[Source]) -> dict[str, Any]:
-    """Return all that determines the data set, and what is to be known of it."""
+    """Return the content of the SYNTHETIC file: all that determines the data set."""
     return {
         "version": VERSION,
         "scores": "synthetic",
@@ -187,8 +187,8 @@ def _about(sources: list[Source]) -> dict[str, Any]:
     }
 
 
-def _told(folder: Path) -> Any:
-    """Return what the marker of a folder says; None where there is none that can be read."""
+def _synthetic_file(folder: Path) -> Any:
+    """Return the content of a folder's SYNTHETIC file; None where there is none that can be read."""
     try:
         return json.loads((folder / SYNTHETIC).read_text(encoding="utf-8"))
     except (OSError, ValueError):

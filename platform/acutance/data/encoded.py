@@ -1,4 +1,4 @@
-"""Pictures of many sizes as rows of a shard set: each is its file, decoded when a patch of it is wanted."""
+"""A column of picture files of many sizes; a picture is decoded each time that a patch of it is read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class EncodedPictures:
     Args:
         content: uint8 (bytes,), the files one after another.
         sizes: (N,) or (N, 1), the bytes of each.
-        side: the fewest pixels that a side of a picture has.
+        side: least pixels of a side of any picture.
     """
 
     def __init__(self, content: np.ndarray, sizes: np.ndarray, side: int) -> None:
@@ -33,7 +33,7 @@ class EncodedPictures:
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(thread_name_prefix="decode")  # decoders let others run
+        return ThreadPoolExecutor(thread_name_prefix="decode")  # decoders release the GIL
 
     def _decoded(self, row: int) -> np.ndarray:
         start = self.ends[row - 1] if row else 0

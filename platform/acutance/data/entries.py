@@ -1,4 +1,4 @@
-"""What the catalogue says of one data set: where it lies, how it is laid out, what may be downloaded."""
+"""The schema of a catalogue entry: where a data set lies, its layout, what may be downloaded."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ KINDS: dict[Layout, Kind] = {
     "cifar100": "classified",
     "npz": "classified",
 }
-MARKS: dict[str, Layout] = {
+LAYOUT_FILES: dict[str, Layout] = {
     "AVA.txt": "ava",
     "mos_with_names.txt": "tid2013",
     "cifar-10-batches-bin": "cifar10",
     "cifar-100-binary": "cifar100",
 }
-"""What a folder holds tells its layout."""
+"""File or folder name -> the layout of the folder that contains it."""
 
 OF_PICTURES = {"hr", "lr", "lr_suffix", "lr_swap", "hr_for", "only"}
-"""Keys that mean something for folders of pictures alone."""
+"""Keys for folders of pictures alone."""
 
 
 class Packaged(Strict):
@@ -65,8 +65,8 @@ class Entry(Strict):
     text by another, and which `lr_suffix` follows, where `{scale}` stands for the scale. `hr_for` is a sub-folder
     whose pictures stand in for those of `hr` at that scale. `archives` is what may be downloaded into the folder.
 
-    `degrade` makes the degraded version of each picture of the dataset `of`, or of those that `only` names, the same
-    whenever it is asked for. Whence they come and their licence are that dataset's.
+    `degrade` are degradations that make the degraded version of each picture of the dataset `of`, or of those that
+    `only` names; the same each time. Source and licence are those of that dataset.
     """
 
     about: str
@@ -88,21 +88,19 @@ class Entry(Strict):
 
     @property
     def kind(self) -> Kind:
-        """What its pictures are for: to be restored, to be scored, or to be classified."""
+        """Whether its pictures are restored, scored or classified."""
         return KINDS[self.layout]
 
     @model_validator(mode="after")
     def _one_place(self) -> Entry:
         if sum(map(bool, (self.packaged, self.folder, self.file, self.of))) != 1:
-            raise ValueError(
-                "a dataset has either 'packaged' pictures or a 'folder', or else a 'file', or is 'of' another"
-            )
+            raise ValueError("give one of 'packaged', 'folder', 'file' and 'of'")
         if bool(self.of) != bool(self.degrade):
-            raise ValueError("'of' another dataset are pictures that 'degrade' makes; give both or neither")
+            raise ValueError("'of' and 'degrade' belong together: give both or neither")
         if not self.of and not (self.source and self.licence):
-            raise ValueError("say whence it comes and what is allowed: 'source' and 'licence'")
+            raise ValueError("give its 'source' and 'licence'")
         if bool(self.file) != (self.layout == "npz"):
-            raise ValueError("a 'file' has the layout npz, and nothing else has")
+            raise ValueError("a 'file' needs the layout npz, and that layout a 'file'")
         if (self.packaged or self.of) and self.layout != "pictures":
             raise ValueError(f"the layout {self.layout} needs a 'folder'")
         if self.archives and not self.folder:
@@ -117,13 +115,15 @@ class Entry(Strict):
         if (self.lr_suffix or self.lr_swap) and not self.lr:
             raise ValueError("'lr_suffix' and 'lr_swap' name the pictures of 'lr', which is missing")
         if not all(text and text in self.only for text in self.lr_swap):
-            # or a picture without that text would be taken for its own degraded version
+            # a picture without that text would be its own degraded version
             raise ValueError("'only' must hold the text that 'lr_swap' replaces")
         return self
 
 
 def layout_in(place: str) -> Layout:
-    """Return the layout of a folder or file that is not in the catalogue, by what is there."""
+    """Return the layout of a folder or file that is not in the catalogue, by its content."""
     if PurePosixPath(place).suffix == ".npz":
         return "npz"
-    return next((layout for mark, layout in MARKS.items() if storage.exists(storage.join(place, mark))), "pictures")
+    return next(
+        (layout for mark, layout in LAYOUT_FILES.items() if storage.exists(storage.join(place, mark))), "pictures"
+    )

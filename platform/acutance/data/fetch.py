@@ -1,4 +1,4 @@
-"""Downloads the datasets that may be downloaded, and says of the others where they are published."""
+"""Downloads data sets; for those that may not be downloaded, says where they are published."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from acutance.storage import is_remote
 from acutance.storage.download import checksum_of, download_with_progress
 
 DAMAGES = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError)
-"""What the libraries raise on an archive that is not whole, or that would write elsewhere."""
+"""Errors of the libraries for an incomplete archive, or one that would write outside its folder."""
 
 
 def fetch_dataset(catalogue: Catalogue, name: str) -> str:
     """Download what is missing of a dataset; return where it is.
 
-    Each archive is unpacked aside and moved into place when it is whole; one whose folder is there is skipped.
+    Each archive is unpacked into a temporary folder and moved when complete; one whose folder exists is skipped.
 
     Raises:
         ConfigError: for a name that is not in the catalogue.
@@ -91,7 +91,7 @@ def _fetch(archive: Archive, folder: Path) -> None:
 
 
 def _unpack(file: Path, holds: str, aside: Path) -> None:
-    """Unpack the members below `holds`, none of which gets outside `aside`."""
+    """Unpack the members below `holds` into `aside`; none is written outside it."""
     try:
         _unzip(file, holds, aside) if file.suffix == ".zip" else _untar(file, holds, aside)
     except DAMAGES as error:

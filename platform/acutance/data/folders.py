@@ -1,4 +1,4 @@
-"""Pictures in folders: their names, and which LR belongs to which. Nothing is opened here."""
+"""Finds pictures in folders, names them, and pairs them with their LR. No picture is opened here."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from acutance.data.pictures import EXTENSIONS
 from acutance.errors import AbsentError, DataError, readable
 
 MOST_KINDS = 5
-"""Kinds of files that are named where a folder holds others than pictures."""
+"""How many kinds of files are named in the message about files that are no pictures."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One picture of a dataset: the URI where it lies, and those of its stored low-resolution versions by scale.
+    """One picture of a dataset: its URI, and those of its stored low-resolution versions by scale.
 
     At scale 1 that version is a degraded one of the same size. `hr_paths` holds, by scale, the picture that replaces
     `path` as ground truth at that scale. `degrade` are steps that make the degraded version, where none is stored.
@@ -45,7 +45,7 @@ class Source:
 def folder_sources(folder: str, fix: str, *, only: str = "*") -> list[Source]:
     """Return the pictures below a folder whose name (the path below it, without extension) fits a pattern.
 
-    Files of other kinds, and links to folders, are passed over; that is said once a folder.
+    Other files, and links to folders, are skipped; a message says so once for each folder.
 
     Raises:
         AbsentError: when there is no such folder, or no such picture in it; `fix` is what to do about it.
@@ -54,7 +54,7 @@ def folder_sources(folder: str, fix: str, *, only: str = "*") -> list[Source]:
         raise AbsentError("there is no such folder", where=folder, fix=fix)
     files = storage.files(folder)
     uris = [uri for uri in files if _is_picture(_below(folder, uri), only)]
-    _tell_passed_over(folder, files)
+    _report_skipped(folder, files)
     if not uris:
         called = "" if only == "*" else f" called {only}"
         raise AbsentError(f"no picture{called} ({' '.join(EXTENSIONS)}) is in this folder", where=folder, fix=fix)
@@ -75,11 +75,11 @@ def named(uris: list[str], folder: str | None = None) -> list[Source]:
 def entry_sources(
     folder: str, name: str, entry: Entry, fix: str, scale: int | None = None, lr: Collection[int] = ()
 ) -> list[Source]:
-    """Return the pictures of an entry whose folder is `folder`, with as much of the rest as will be read.
+    """Return the pictures of an entry whose folder is `folder`, with their LR and other HR as far as these are read.
 
     Args:
-        scale: at which they are used, where it is known: some have another ground truth there.
-        lr: the scales whose LR is read; those that the entry has are looked for.
+        scale: at which they are used, or None; some have another ground truth at a scale.
+        lr: the scales whose LR is read, as far as the entry has it.
 
     Raises:
         DataError: for pictures or LR that are not there, all or in part.
@@ -117,14 +117,14 @@ def _say_once(text: str) -> None:
     say(text)
 
 
-def _tell_passed_over(folder: str, files: list[str]) -> None:
+def _report_skipped(folder: str, files: list[str]) -> None:
     shown = [path for path in (_below(folder, uri) for uri in files) if not _is_hidden(path)]
     others = Counter(path.suffix.lower() or "no suffix" for path in shown if path.suffix.lower() not in EXTENSIONS)
     kinds = [f"{number} of {suffix}" for suffix, number in others.most_common(MOST_KINDS)]
     kinds += [f"{links} links to folders"] if (links := storage.count_folder_links(folder)) else []
     if kinds:
         more = " and others" if len(others) > MOST_KINDS else ""
-        _say_once(readable(f"passed over in {escape(folder)}, as no pictures by their names: {', '.join(kinds)}{more}"))
+        _say_once(readable(f"skipped in {escape(folder)}, as these are no pictures: {', '.join(kinds)}{more}"))
 
 
 def _is_hidden(path: PurePosixPath) -> bool:
@@ -141,21 +141,20 @@ def _is_picture(path: PurePosixPath, only: str) -> bool:
 def _lr_of(sources: list[Source], folder: str, entry: Entry, scale: int, fix: str) -> dict[str, str]:
     """Return the LR of every picture by the picture's name.
 
-    A data set that is there in part would be measured on a mixture of its own LR and ours, or on fewer pictures than
-    its name says.
+    An incomplete data set is an error: it would be measured on a mixture of its own LR and ours, or on fewer pictures.
     """
     suffix, place = entry.lr_suffix.replace("{scale}", str(scale)), storage.join(folder, entry.lr[scale])
     found = _companions(place, fix, only=_swapped(entry.only, entry) + glob.escape(suffix))
     lr = {source.name.removesuffix(suffix): source.path for source in found}
     wanted = {source.name: _swapped(source.name, entry) for source in sources}
     missing = [name for name, lr_name in wanted.items() if lr_name not in lr]
-    alone = sorted(lr.keys() - set(wanted.values()))
+    without_picture = sorted(lr.keys() - set(wanted.values()))
     word, fix = "LR" if scale > 1 else "degraded version", f"complete it from {entry.source}"
     if missing:
         what = f"the {word} of {len(missing)} of {len(sources)} pictures is missing, the first that of {missing[0]}"
         raise DataError(what, where=place, fix=fix)
-    if alone:
-        what = f"the pictures of {len(alone)} {word}s are missing, the first that of {alone[0]}"
+    if without_picture:
+        what = f"the pictures of {len(without_picture)} {word}s are missing, the first that of {without_picture[0]}"
         raise DataError(what, where=storage.join(folder, entry.hr), fix=fix)
     return {name: lr[lr_name] for name, lr_name in wanted.items()}
 
@@ -171,7 +170,7 @@ def _by_name(folder: str, fix: str) -> dict[str, str]:
 
 
 def _companions(folder: str, fix: str, *, only: str = "*") -> list[Source]:
-    """Return `folder_sources` that belong to pictures which are here: without them a data set is here in part."""
+    """Return `folder_sources` that belong to pictures; their absence is a DataError, as the data set is incomplete."""
     try:
         return folder_sources(folder, fix, only=only)
     except AbsentError as error:

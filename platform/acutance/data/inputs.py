@@ -1,4 +1,4 @@
-"""What a shard set is made of: pictures, with their scores where they have some, or excerpts of classified ones."""
+"""The inputs of a shard set: picture files, perhaps with scores, or excerpts of classified pictures."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pydantic import Field
 from acutance.config.data import DataSettings
 from acutance.config.schema import Strict
 from acutance.data.classified import Classified, read_classified
-from acutance.data.columns import Checked, Content, Contents, stored_scales
-from acutance.data.dataset_record import Known, recall
+from acutance.data.columns import Content, Contents, PictureChecksums, stored_scales
+from acutance.data.dataset_record import DatasetRecord, read_record
 from acutance.data.datasets import Catalogue, Source
 from acutance.data.entries import Layout
 from acutance.data.inventory import checksums
@@ -27,10 +27,10 @@ EXCERPT = 1000
 
 
 class File(Strict):
-    """A file as the driver saw it.
+    """A file with its checksum.
 
     Attributes:
-        place: its path or URI, each byte of it as one character: names that are no UTF-8 are no text of JSON.
+        place: its path or URI, each byte as one character, since JSON cannot hold names that are not UTF-8.
     """
 
     place: str
@@ -48,21 +48,21 @@ class File(Strict):
 
 
 class Picture(File):
-    """A picture, its own LR by scale where that is read, and the shares of its scores."""
+    """A picture, its own LR by scale where that is read, and the probabilities of its scores."""
 
     name: str
     lr: dict[int, File] = Field(default_factory=dict)
     distribution: tuple[float, ...] | None = None
 
     @property
-    def mark(self) -> str:
-        """Return what changes when the picture, its LR or its scores do."""
+    def identity(self) -> str:
+        """A checksum of the picture, its LR and its scores."""
         lr = {scale: file.sha256 for scale, file in self.lr.items()}
         return fingerprint([self.sha256, lr, self.distribution]) if lr or self.distribution else self.sha256
 
 
 class Excerpt(Strict):
-    """The classified pictures `start` to `stop` of a split, as the driver saw them.
+    """The classified pictures `start` to `stop` of a split, with their checksum.
 
     Attributes:
         files: the fingerprint of the files that hold them.
@@ -79,8 +79,8 @@ class Excerpt(Strict):
     sha256: str
 
     @property
-    def mark(self) -> str:
-        """Return what changes when a picture or a class does."""
+    def identity(self) -> str:
+        """A checksum of the pictures and classes."""
         return self.sha256
 
     def read(self) -> Classified:
@@ -89,34 +89,34 @@ class Excerpt(Strict):
         Raises:
             DataError: for files that cannot be read or were changed.
         """
-        part = _part(_whole(self.place, self.layout, self.split, self.files), self.start, self.stop)
+        part = _part(_read_split(self.place, self.layout, self.split, self.files), self.start, self.stop)
         if _checksum_of(part) != self.sha256:
             raise DataError("these pictures changed while they were prepared", where=self.place, fix="run it again")
         return part
 
 
-Originals = list[Picture] | list[Excerpt]
+Inputs = list[Picture] | list[Excerpt]
 
 
-def originals(settings: DataSettings, scale: int, catalogue: Catalogue, root: str) -> Originals:
-    """Return what the shards of `settings` are made of; of its files those are read that are new or were changed.
+def find_inputs(settings: DataSettings, scale: int, catalogue: Catalogue, root: str) -> Inputs:
+    """Return the inputs of the shards of `settings`; only new and changed files are read.
 
     Args:
-        root: URI of the storage root, which keeps their check sums.
+        root: URI of the storage root, which keeps their checksums.
 
     Raises:
-        ConfigError, DataError: as `listed`; for a file that cannot be read.
+        ConfigError, DataError: as `list_pictures`; for a file that cannot be read.
     """
     if settings.label == "class":
         return _excerpts(settings, scale, catalogue, root)
     stored = stored_scales(settings, scale)
-    files = [(one, _files_of(one, scale, stored)) for one in listed(settings, scale, catalogue)]
-    known = checksums((uri for _, (hr, lr) in files for uri in (hr, *lr.values())), root, settings.train)
-    return [_picture(one, hr, lr, known) for one, (hr, lr) in files]
+    files = [(one, _files_of(one, scale, stored)) for one in list_pictures(settings, scale, catalogue)]
+    checksums_by_uri = checksums((uri for _, (hr, lr) in files for uri in (hr, *lr.values())), root, settings.train)
+    return [_picture(one, hr, lr, checksums_by_uri) for one, (hr, lr) in files]
 
 
-def listed(settings: DataSettings, scale: int, catalogue: Catalogue) -> list[Source] | list[Scored]:
-    """Return the pictures that the shards of `settings` are made of; of classified ones none, but their files are here.
+def list_pictures(settings: DataSettings, scale: int, catalogue: Catalogue) -> list[Source] | list[Scored]:
+    """Return the pictures of the shards of `settings`; an empty list for classified ones, after checking their files.
 
     Raises:
         ConfigError: for an unknown data set, one of another kind, or a split that it does not have.
@@ -134,36 +134,36 @@ def listed(settings: DataSettings, scale: int, catalogue: Catalogue) -> list[Sou
 
 
 def contents(wanted: Iterable[DataSettings], scale: int, catalogue: Catalogue, root: str) -> Contents:
-    """Return what data sets consist of that are here; errors as `originals`."""
-    return {one.source: content_of(originals(one, scale, catalogue, root), one, catalogue) for one in wanted}
+    """Return the contents of data sets that are present; errors as of `find_inputs`."""
+    return {one.source: content_of(find_inputs(one, scale, catalogue, root), one, catalogue) for one in wanted}
 
 
-def content_of(found: Originals, settings: DataSettings, catalogue: Catalogue) -> Content:
-    """Return what stages know of a data set that is here."""
-    return Content([(one.name, one.mark) for one in found], catalogue.notes(settings.train))
+def content_of(found: Inputs, settings: DataSettings, catalogue: Catalogue) -> Content:
+    """Return the content of a data set that is present."""
+    return Content([(one.name, one.identity) for one in found], catalogue.notes(settings.train))
 
 
-def known_of(found: Originals, settings: DataSettings, catalogue: Catalogue) -> Known:
-    """Return what is to be remembered of a data set that is here."""
+def record_of(found: Inputs, settings: DataSettings, catalogue: Catalogue) -> DatasetRecord:
+    """Return the record of a data set that is present."""
     files = next((one.files for one in found if isinstance(one, Excerpt)), "")
     content = content_of(found, settings, catalogue)
     place = str(catalogue.located(settings.train)[0])
-    return Known(place=place, originals=content.originals, notes=content.notes, files=files)
+    return DatasetRecord(place=place, inputs=content.inputs, notes=content.notes, files=files)
 
 
 def _files_of(one: Source | Scored, scale: int, stored: list[int]) -> tuple[str, dict[int, str]]:
-    """Return where a picture and its LR by scale lie, where that is read."""
+    """Return the paths of a picture and, by scale, of its LR where that is read."""
     if isinstance(one, Scored):
         return one.path, {}
     return one.hr_path(scale), {at: _own_lr(one, scale, at) for at in stored}
 
 
-def _picture(one: Source | Scored, hr: str, lr: dict[int, str], known: dict[str, str]) -> Picture:
+def _picture(one: Source | Scored, hr: str, lr: dict[int, str], checksums_by_uri: dict[str, str]) -> Picture:
     return Picture.at(
         hr,
-        known[hr],
+        checksums_by_uri[hr],
         name=one.name,
-        lr={at: File.at(path, known[path]) for at, path in lr.items()},
+        lr={at: File.at(path, checksums_by_uri[path]) for at, path in lr.items()},
         distribution=one.distribution if isinstance(one, Scored) else None,
     )
 
@@ -178,10 +178,10 @@ def _own_lr(source: Source, scale: int, at: int) -> str:
 
 def _excerpts(settings: DataSettings, scale: int, catalogue: Catalogue, root: str) -> list[Excerpt]:
     paths = catalogue.classified_files(settings.train, settings.split)
-    known = checksums(paths, root, settings.train)
-    files = fingerprint([known[path] for path in paths])
-    before = recall(settings, scale, catalogue, root)
-    marks = before.originals if before and before.files == files else _read_marks(settings, catalogue)
+    checksums_by_uri = checksums(paths, root, settings.train)
+    files = fingerprint([checksums_by_uri[path] for path in paths])
+    record = read_record(settings, scale, catalogue, root)
+    sums = record.inputs if record and record.files == files else _excerpt_checksums(settings, catalogue)
     place, layout = catalogue.located(settings.train)
     return [
         Excerpt(
@@ -192,26 +192,28 @@ def _excerpts(settings: DataSettings, scale: int, catalogue: Catalogue, root: st
             start=index * EXCERPT,
             stop=(index + 1) * EXCERPT,
             files=files,
-            sha256=mark,
+            sha256=checksum,
         )
-        for index, (name, mark) in enumerate(marks)
+        for index, (name, checksum) in enumerate(sums)
     ]
 
 
-def _read_marks(settings: DataSettings, catalogue: Catalogue) -> Checked:
-    whole = catalogue.classified(settings.train, settings.split)
-    starts = range(0, len(whole.labels), EXCERPT)
-    return [(f"{settings.split} {start}", _checksum_of(_part(whole, start, start + EXCERPT))) for start in starts]
+def _excerpt_checksums(settings: DataSettings, catalogue: Catalogue) -> PictureChecksums:
+    split_pictures = catalogue.classified(settings.train, settings.split)
+    starts = range(0, len(split_pictures.labels), EXCERPT)
+    return [
+        (f"{settings.split} {start}", _checksum_of(_part(split_pictures, start, start + EXCERPT))) for start in starts
+    ]
 
 
 @lru_cache(maxsize=1)
-def _whole(place: str, layout: Layout, split: str, files: str) -> Classified:
-    """Read a split once for all of its excerpts that a process makes, as long as its `files` are the same."""
+def _read_split(place: str, layout: Layout, split: str, files: str) -> Classified:
+    """Read a split once for all of its excerpts in this process, while its `files` are unchanged."""
     return read_classified(place, layout, split)
 
 
-def _part(whole: Classified, start: int, stop: int) -> Classified:
-    return Classified(whole.pixels[start:stop], whole.labels[start:stop], whole.class_names)
+def _part(split_pictures: Classified, start: int, stop: int) -> Classified:
+    return Classified(split_pictures.pixels[start:stop], split_pictures.labels[start:stop], split_pictures.class_names)
 
 
 def _checksum_of(part: Classified) -> str:

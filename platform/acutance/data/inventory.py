@@ -1,9 +1,9 @@
-"""What is known of files without reading them again: their check sums, kept in the storage root beside the shards.
+"""Stores the checksums of files in the storage root, so that unchanged files are not read again.
 
-A file is read once. After that its size and times vouch for it, as they do for git; in an object store its size and
-the time it was written. A file that was changed just before it was read is not vouched for: another change in the same
-tick of a clock would not show. Writers that meet may lose entries, and those files are read once more. An entry that is
-wrong makes no wrong result: who makes shards looks at the check sum of the bytes it reads.
+A file counts as unchanged if its size and times are equal, as in git; in an object store its size and the time it was
+written. A file that was changed just before it was read is read again next time: another change within the same clock
+tick would not be seen. Two processes that write at once may lose entries; those files are read again. A wrong entry
+gives no wrong result: whoever makes shards checks the checksum of the bytes.
 """
 
 from __future__ import annotations
@@ -20,46 +20,46 @@ from acutance.errors import DamagedError, DataError, UnreachableError
 from acutance.fingerprint import file_sha256, short_name
 
 RACY = 2.0
-"""Seconds between a file's last change and its reading that make sure of it: some clocks of file systems are coarse."""
+"""Least seconds between a file's last change and its reading for an entry: clocks of file systems may be coarse."""
 
 LONG = 1 << 30
-"""Bytes from which on reading is shown."""
+"""From so many bytes on, reading shows its progress."""
 
 Entries = dict[str, tuple[int, str, str]]
 """URI -> size, stamp, SHA-256."""
 
 
 def checksums(uris: Iterable[str], root: str, name: str) -> dict[str, str]:
-    """Return the SHA-256 of files; those are read that are new, or were changed since they were read last.
+    """Return the SHA-256 of files; only new and changed files are read.
 
     Args:
-        uris: of the files; those that are not there are an error.
+        uris: of the files; a missing one is an error.
         root: URI of the storage root.
-        name: what the files belong to, such as a data set; each has an inventory of its own.
+        name: of a data set, say; each name has its own inventory.
 
     Raises:
         DataError: for a file that cannot be read.
     """
-    wanted, began, kept = list(dict.fromkeys(uris)), time.time(), _kept(root, name)
+    wanted, began, stored = list(dict.fromkeys(uris)), time.time(), _stored(root, name)
     states = storage.states(wanted)
-    known = {uri: kept[uri][2] for uri in wanted if uri in kept and kept[uri][:2] == states.get(uri, ())[:2]}
-    unread = [uri for uri in wanted if uri not in known]
-    fresh = _read(unread, name, sum(states[uri].size for uri in unread if uri in states))
-    sure = {
+    unchanged = {uri: stored[uri][2] for uri in wanted if uri in stored and stored[uri][:2] == states.get(uri, ())[:2]}
+    unread = [uri for uri in wanted if uri not in unchanged]
+    read_now = _read(unread, name, sum(states[uri].size for uri in unread if uri in states))
+    certain = {
         uri: (states[uri].size, states[uri].stamp, sha256)
-        for uri, sha256 in fresh.items()
+        for uri, sha256 in read_now.items()
         if uri in states and states[uri].modified < began - RACY
     }
-    if sure:
-        _write(root, name, _kept(root, name) | sure)  # with what others found meanwhile
-    return known | fresh
+    if certain:
+        _write(root, name, _stored(root, name) | certain)  # with entries that other processes wrote meanwhile
+    return unchanged | read_now
 
 
 def forget(place: str, root: str, name: str) -> None:
-    """Have a file, or those in a folder, read again that turned out to be others than they were taken for."""
-    kept = _kept(root, name)
-    left = {uri: entry for uri, entry in kept.items() if not f"{uri}/".startswith(f"{place}/")}
-    if len(left) < len(kept):
+    """Remove the entries of a file, or of the files in a folder, that are wrong: they are read again."""
+    stored = _stored(root, name)
+    left = {uri: entry for uri, entry in stored.items() if not f"{uri}/".startswith(f"{place}/")}
+    if len(left) < len(stored):
         _write(root, name, left)
 
 
@@ -81,12 +81,12 @@ def _sha256(uri: str) -> str:
         raise DataError(f"a file cannot be read: {error.strerror or error}", where=uri, fix=fix) from error
 
 
-def _kept(root: str, name: str) -> Entries:
+def _stored(root: str, name: str) -> Entries:
     try:
         content = storage.read_json(_inventory(root, name))
         return {uri: (int(size), str(stamp), str(sha256)) for uri, (size, stamp, sha256) in content.items()}
     except (OSError, DamagedError):
-        return {}  # one that is damaged is made anew
+        return {}  # a damaged one is made again
 
 
 def _write(root: str, name: str, entries: Entries) -> None:

@@ -1,7 +1,4 @@
-"""What is known of a shard set: its manifest, written last, makes it count.
-
-Where the manifest is, every shard is complete; where it is not, there is no shard set.
-"""
+"""The manifest of a shard set. It is written last: where it exists, all shards are complete."""
 
 from __future__ import annotations
 
@@ -28,8 +25,8 @@ MANIFEST = FILES["shards"]
 class Column(Strict):
     """What one tensor column holds: rows of `shape` (H, W, channels), `divisor` times smaller than HR.
 
-    They are pixels in 0..255, logarithms of which networks see 2^x, values that networks see as they are, or a label of
-    any shape. An encoded column holds picture files; each has at least `shape` pixels.
+    `coding` says what they are: pixels in 0..255; log2 of the values that networks get; those values themselves; a
+    label of any shape; or, encoded, picture files of at least `shape` pixels.
     """
 
     dtype: str
@@ -49,7 +46,7 @@ class Shard(Strict):
 
 
 class PreparedSource(Strict):
-    """One picture and how many sub-images it gave."""
+    """One picture and its number of sub-images."""
 
     name: str
     sha256: str
@@ -64,7 +61,7 @@ class Skipped(Strict):
 
 
 class Manifest(Strict):
-    """All there is to know of a shard set; `fresh` tells whether this process made it just now."""
+    """The description of a shard set; `fresh` is whether this process just made it."""
 
     version: int
     fingerprint: str
@@ -111,13 +108,13 @@ def read_manifest(folder: str) -> Manifest:
 
 
 def write_manifest(folder: str, manifest: Manifest) -> None:
-    """Make a shard set count: its manifest appears whole or not at all."""
+    """Write the manifest of a shard set atomically; from then on the set is complete."""
     content = manifest.model_dump(mode="json", exclude={"version", "fingerprint"})
     done.write(done.note_of("shards", folder), Done("shards", manifest.fingerprint, manifest.version, content))
 
 
 def is_intact(folder: str, shard: Shard) -> bool:
-    """Tell whether a shard is there with the very bytes that were written."""
+    """Return whether a shard exists with the bytes that were written."""
     try:
         content = storage.read_bytes(storage.join(folder, shard.file))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What a file says about its picture besides the pixels: EXIF, XMP, dots an inch. It goes along to a restored one."""
+"""The metadata of a picture file, EXIF, XMP and dots per inch, which its restored picture gets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))[1-8]")
 
 
 @dataclass(frozen=True)
-class About:
+class Metadata:
     """What goes along, of a picture that stands upright.
 
     Attributes:
@@ -33,14 +33,14 @@ class About:
     dpi: tuple[float, float] | None = None
 
 
-NOTHING = About()
+NO_METADATA = Metadata()
 
 
-def about(exif: Image.Exif, xmp: bytes | None, dpi: tuple[float, float] | None) -> About:
-    """Return what is kept of a file's data; a preview is not, nor is what says how the file was laid out."""
+def about(exif: Image.Exif, xmp: bytes | None, dpi: tuple[float, float] | None) -> Metadata:
+    """Return the metadata to keep: no preview, and nothing about the layout of the file."""
     upright = _XMP_ORIENTATION.sub(rb"\g<1>1", xmp) if isinstance(xmp, bytes) and xmp else None
     known = dpi if dpi and all(1 < float(value) < 1e6 for value in dpi) else None
-    return About(_kept(exif), upright, (float(known[0]), float(known[1])) if known else None)
+    return Metadata(_kept(exif), upright, (float(known[0]), float(known[1])) if known else None)
 
 
 def _kept(exif: Image.Exif) -> bytes | None:

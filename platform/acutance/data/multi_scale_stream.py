@@ -1,4 +1,4 @@
-"""A stream for a network of several scales: each step sees one of them, drawn from (key, step)."""
+"""A stream for a network of several scales: each step has one scale, drawn from (key, step)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SCALE = 2
 
 
 class MultiScaleStream:
-    """One of several streams a step.
+    """Each step's batch comes from one of several streams.
 
     Args:
         streams: scale -> its stream; their `lr` patches are of one size, their `hr` patches as many times larger.
@@ -30,9 +30,9 @@ class MultiScaleStream:
     def batch(self, step: int, rank: int = 0, world: int = 1) -> dict[str, torch.Tensor]:
         """Return what `Stream.batch` does, and `scale` (batch / world,) int64, the same number for each sample."""
         scale = self.scale(step)
-        seen = self.streams[scale].batch(step, rank, world)
-        return {**seen, "scale": torch.full((len(seen["hr"]),), scale)}
+        batch = self.streams[scale].batch(step, rank, world)
+        return {**batch, "scale": torch.full((len(batch["hr"]),), scale)}
 
     def samples(self, step: int, rank: int = 0, world: int = 1) -> list[int]:
-        """Return the rows of the shards that worker `rank` of `world` sees in a step."""
+        """Return the rows of the shards of worker `rank` of `world` in a step."""
         return self.streams[self.scale(step)].samples(step, rank, world)

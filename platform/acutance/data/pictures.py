@@ -1,4 +1,4 @@
-"""Picture files at the edge of the house: any of them in, uint8 (H, W, 3) RGB out, or a reason why not."""
+"""Reads picture files of any format as uint8 (H, W, 3) RGB, and writes PNG files."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def read_picture(source: str | Path | bytes, *, minimum_side: int = 2) -> np.nda
 
     Args:
         source: a path, an s3:// URI, or the bytes of the file.
-        minimum_side: the fewest pixels that either side may have.
+        minimum_side: least pixels of either side.
 
     Raises:
         PictureError: for a file that is missing, empty, truncated, corrupt, no picture, transparent, several
             pictures, of another depth, over the `limits` or smaller than `minimum_side`.
-        ConfigError: for limits in the environment that are none.
+        ConfigError: for invalid limits in the environment.
     """
     where = None if isinstance(source, bytes) else str(source)
     try:
@@ -86,6 +86,6 @@ def read_file(uri: str) -> bytes:
 def _plain(layers: DecodedImage) -> np.ndarray:
     """Return uint8 (H, W, 3)."""
     if layers.alpha is not None and (layers.alpha != np.iinfo(layers.alpha.dtype).max).any():
-        raise PictureError("it is partly transparent, and what lies behind it is unknown")
+        raise PictureError("it is partly transparent, so its colours are not known")
     pixels = to_8_bits(layers.pixels)
     return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))

@@ -1,8 +1,8 @@
-"""PNG files written from top to bottom, 8 or 16 bits a channel; Pillow has no 16-bit colour and wants the whole.
+"""Writes PNG files row by row, 8 or 16 bits a channel; Pillow has no 16-bit colour and needs the whole picture.
 
-`PngWriter` writes the pictures that people get. Each row takes the filter whose differences have the least sum of
+`PngWriter` writes restored pictures. Each row takes the filter whose differences have the least sum of
 magnitudes (PNG specification, 12.7), of Sub, Up and Paeth: Average is seldom the best of them, and None not on
-photographs. `plain_png` writes the file by whose size pictures are measured, as OpenCV does.
+photographs. `plain_png` writes a file as OpenCV does, for the metric `compressed_size`.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _header(size: tuple[int, ...], channels: int, dtype: np.dtype) -> bytes:
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
-    """Return a chunk: length, name, content and check sum."""
+    """Return a chunk: length, name, content and checksum."""
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 

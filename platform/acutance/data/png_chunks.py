@@ -1,6 +1,6 @@
-"""The chunks of a PNG file: check sums, and what is not given to a decoder because it is no pixels.
+"""Splits a PNG file into chunks, checks their checksums and removes what a decoder does not need.
 
-Decoders take a file with a long text or a large profile for a bomb. Texts are left out, so they may have any length.
+Decoders refuse files with long texts or large profiles as decompression bombs. Texts are removed, so they may be long.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 EXIF_IN_TEXT = (b"Raw profile type exif\0", b"Raw profile type APP1\0")
 XMP = b"XML:com.adobe.xmp\0"
 MOST = 1 << 26
-"""Bytes of a profile or an XMP packet once it is decompressed."""
+"""Most bytes of a profile or an XMP packet after decompression."""
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Png:
     """A PNG file taken apart.
 
     Attributes:
-        pixels: a PNG file of what decoders need.
+        pixels: a PNG file of the chunks that decoders need.
         profile: the ICC profile.
         xmp: the XMP packet.
         colour: name and content of the other chunks that say what its colours are.
@@ -42,7 +42,7 @@ def claimed_pixels(content: bytes) -> int:
 
 
 def take_apart(content: bytes) -> Png:
-    """Return the parts of a PNG file, whose check sums are looked at.
+    """Return the parts of a PNG file, after checking their checksums.
 
     Raises:
         ValueError: for a chunk that is cut off or damaged.
@@ -54,7 +54,7 @@ def take_apart(content: bytes) -> Png:
         if len(whole) < 12 + size:
             raise ValueError("the file ends within a chunk")
         if whole[-4:] != struct.pack(">I", zlib.crc32(whole[4:-4])):
-            raise ValueError(f"broken PNG file (check sum of {kind!r})")
+            raise ValueError(f"broken PNG file (checksum of {kind!r})")
         at += 12 + size
         if kind == b"iCCP":
             found.profile = _decompressed(data.partition(b"\0")[2][1:])

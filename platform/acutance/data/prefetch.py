@@ -1,4 +1,4 @@
-"""A stream that makes the next step's batch while a device is busy with this one: noise and blur take their time."""
+"""Makes the next step's batch in a thread while the device computes the present step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Call = tuple[int, int, int]
 
 
 class Prefetcher:
-    """What `stream` gives, one step ahead in a thread; batches are a function of the step, so they are the same."""
+    """A stream that is one step ahead, with the same batches: they are a function of the step."""
 
     def __init__(self, stream: Stream | MultiScaleStream) -> None:
         self.stream = stream
@@ -22,16 +22,16 @@ class Prefetcher:
         self._next: tuple[Call, Future[Batch]] | None = None
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
-        """Return what the stream's own `batch` returns, and begin the one of the following step."""
-        known, self._next = self._next, None
-        ready = known[1] if known and known[0] == (step, rank, world) else self._begun(step, rank, world)
-        found = ready.result()
-        self._next = ((step + 1, rank, world), self._begun(step + 1, rank, world))
-        return found
+        """Return the stream's batch of a step, and begin that of the next one."""
+        begun, self._next = self._next, None
+        ready = begun[1] if begun and begun[0] == (step, rank, world) else self._begin(step, rank, world)
+        batch = ready.result()
+        self._next = ((step + 1, rank, world), self._begin(step + 1, rank, world))
+        return batch
 
     def samples(self, step: int, rank: int = 0, world: int = 1) -> list[int]:
-        """Return what the stream's own `samples` returns."""
+        """Return the stream's samples of a step."""
         return self._thread.submit(self.stream.samples, step, rank, world).result()
 
-    def _begun(self, *call: int) -> Future[Batch]:
+    def _begin(self, *call: int) -> Future[Batch]:
         return self._thread.submit(self.stream.batch, *call)

@@ -25,12 +25,12 @@ BINS = 10
 AVA_COLUMNS = 15
 """Of AVA.txt: index, picture, counts of the scores 1 to 10, two tags, challenge."""
 AVA_ABSENT = 0.1
-"""The share of listed pictures that may be absent; those few that AVA is known to lack are far fewer."""
+"""The share of listed pictures that may be absent; AVA is known to lack far fewer."""
 TID_NAME = re.compile(r"i(\d\d)_\d\d_\d+\.\w+", re.IGNORECASE)
 TID_VALIDATION = ("01", "02", "03")
 """The reference pictures whose distorted versions are for validation."""
 SYNTHETIC = "synthetic.json"
-"""A file that lies with pictures whose scores are no people's."""
+"""The file that marks a folder of pictures with synthetic scores."""
 
 
 @dataclass(frozen=True)
@@ -83,16 +83,15 @@ def distribution_of_mos(mos: float, std: float) -> tuple[float, ...]:
 def read_ava(root: str, *, validation: int = 5000) -> list[Scored]:
     """Return the pictures of AVA (Murray et al., CVPR 2012) in the order of AVA.txt.
 
-    Pictures that AVA.txt lists and `images/` lacks are left out, and their number is told; which split a picture is
-    in does not depend on them.
+    Pictures that are missing in `images/` are left out, and a message gives their number; the splits do not depend on
+    them.
 
     Args:
         root: holds AVA.txt and `images/<id>.jpg`.
         validation: how many of the pictures listed last are for validation.
 
     Raises:
-        DataError: for missing files, a line that is none of AVA's, and when more than a tenth of the pictures is
-            absent.
+        DataError: for missing files, an invalid line, and when more than a tenth of the pictures is absent.
     """
     table = storage.join(root, "AVA.txt")
     lines = _lines(table)
@@ -108,7 +107,7 @@ def read_ava(root: str, *, validation: int = 5000) -> list[Scored]:
         path = files.get(f"{name}.jpg")
         if path:
             found.append(Scored(name, path, distribution, "train" if index < first else "val"))
-    _tell_absent(storage.join(root, "images"), len(lines), len(found))
+    _report_absent(storage.join(root, "images"), len(lines), len(found))
     return found
 
 
@@ -121,7 +120,7 @@ def read_tid2013(root: str) -> list[Scored]:
         root: holds mos_with_names.txt (score, name), mos_std.txt and `distorted_images/`.
 
     Raises:
-        DataError: for missing files, a line that is none of TID2013's, and for any picture that is absent.
+        DataError: for missing files, an invalid line, and any absent picture.
     """
     tables = ("mos_with_names.txt", "mos_std.txt")
     (table, other), folder = (storage.join(root, name) for name in tables), storage.join(root, "distorted_images")
@@ -149,7 +148,7 @@ def read_tid2013(root: str) -> list[Scored]:
 
 
 def notes_of(root: str) -> list[str]:
-    """Return what is to be said of whatever is trained on the scored pictures of a folder."""
+    """Return notes that models trained on the scored pictures of a folder must show."""
     return ["scores: synthetic"] if storage.exists(storage.join(root, SYNTHETIC)) else []
 
 
@@ -194,7 +193,7 @@ def _files(folder: str) -> dict[str, str]:
     return {name.lower(): storage.join(folder, name) for name in storage.names(folder)}
 
 
-def _tell_absent(folder: str, listed: int, found: int) -> None:
+def _report_absent(folder: str, listed: int, found: int) -> None:
     absent = f"{listed - found} of the {listed} pictures that AVA.txt lists are absent"
     if listed - found > AVA_ABSENT * listed:
         raise DataError(absent, where=folder, fix="get the whole data set")

@@ -1,6 +1,6 @@
-"""What one Ray Data task does: one shard from a fixed list of pictures.
+"""The Ray Data task that makes one shard from a fixed list of pictures.
 
-The shard is the same whoever makes it and when. A note beside it, written after it, says that it is complete.
+The shard does not depend on when and where it is made. A JSON note beside it is written last: it is then complete.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from acutance.config.data import DataSettings
 from acutance.config.schema import Strict
 from acutance.config.size import is_lr_of, shown, sides
 from acutance.data import subimages
-from acutance.data.attempts import MOST, Tries
+from acutance.data.attempts import MOST, Attempts
 from acutance.data.columns import columns_of
 from acutance.data.inputs import Excerpt, File, Picture
 from acutance.data.manifest import PreparedSource, Shard, Skipped, is_intact
@@ -31,24 +31,24 @@ from acutance.parts.sources import register
 from acutance.silence import silence_libraries
 
 Enlarge = Callable[[np.ndarray, str], np.ndarray]
-"""From pictures uint8 (N, h, w, 3) and a torch device to larger ones; it travels to the nodes."""
+"""Enlarges pictures uint8 (N, h, w, 3) on a torch device; it is pickled and sent to the nodes."""
 
 
-def _made_known(code: list[dict[str, str]]) -> list[dict[str, str]]:
+def _registered(code: list[dict[str, str]]) -> list[dict[str, str]]:
     for one in code:
         register(one["name"], one["text"])
     return code
 
 
 class Task(Strict):
-    """All that a node needs to make one shard of the set of a fingerprint; `run` tells one `prepare` from another.
+    """All that a node needs to make one shard of a set; `dataset` is the set's fingerprint, `run` a call of `prepare`.
 
-    `code` is that of the parts that the settings name; it is made known before they are read.
+    `code` holds the user's files of parts that the settings name; they are registered before the settings are read.
     """
 
-    code: Annotated[list[dict[str, str]], AfterValidator(_made_known)] = Field(default_factory=list)
+    code: Annotated[list[dict[str, str]], AfterValidator(_registered)] = Field(default_factory=list)
     number: int
-    originals: list[Picture] | list[Excerpt]
+    inputs: list[Picture] | list[Excerpt]
     settings: DataSettings
     scale: int
     folder: str
@@ -57,7 +57,7 @@ class Task(Strict):
 
 
 class Part(Strict):
-    """What became of a task's pictures; stored beside the shard, after it, with the fingerprint of its set."""
+    """The result of a task; stored beside the shard, after it, with the fingerprint of its set."""
 
     dataset: str = ""
     sources: list[PreparedSource]
@@ -66,7 +66,7 @@ class Part(Strict):
 
 
 class Report(Strict):
-    """What a task sends back: its part, or the error that ends the run."""
+    """What a task returns: its part, or the error that ends the run."""
 
     number: int
     kept: bool = False
@@ -90,23 +90,23 @@ def run_task(row: dict[str, Any], enlarge: Enlarge | None = None, gpus: float = 
 
 
 def _make_shard(task: Task, enlarge: Enlarge | None, device: str) -> Report:
-    """Make one shard, unless it is there already.
+    """Make one shard unless it is complete already.
 
     Raises:
-        DataError: for a picture that changed, that this node cannot see, or that is bad and stops the run.
+        DataError: for a picture that changed, that this node cannot read, or that is bad where bad ones stop the run.
     """
     file, note = f"{task.number:05d}.parquet", storage.join(task.folder, f"{task.number:05d}.json")
     part = _stored_part(task, note)
     if part is not None:
         return Report(number=task.number, part=part, kept=True)
     writer = ShardWriter(columns_of(task.settings, task.scale))
-    tries = Tries(storage.join(task.folder, f"{task.number:05d}.tries.json"), task.run)
+    attempts = Attempts(storage.join(task.folder, f"{task.number:05d}.attempts.json"), task.run)
     sources, skipped = [], []
-    for one in task.originals:
+    for one in task.inputs:
         try:
-            if tries.are_over(one.name):
-                raise _taken_down(one, task.settings)
-            tries.begin(one.name)
+            if attempts.are_exhausted(one.name):
+                raise _crashed(one, task.settings)
+            attempts.begin(one.name)
             if isinstance(one, Excerpt):
                 rows = _add_excerpt(writer, one, enlarge, device)
             else:
@@ -114,8 +114,8 @@ def _make_shard(task: Task, enlarge: Enlarge | None, device: str) -> Report:
             sources.append(PreparedSource(name=one.name, sha256=one.sha256, rows=rows))
         except _LeftOut as reason:
             skipped.append(Skipped(name=one.name, reason=str(reason)))
-        tries.end(one.name)
-    tries.forget()
+        attempts.end(one.name)
+    attempts.forget()
     shard = writer.store(task.folder, file) if writer.rows else None
     part = Part(dataset=task.dataset, sources=sources, skipped=skipped, shard=shard)
     storage.write_json(note, part.model_dump(mode="json"))
@@ -165,7 +165,7 @@ def _add_picture(writer: ShardWriter, picture: Picture, task: Task, device: str)
 
 
 def _add_file(writer: ShardWriter, picture: Picture, task: Task) -> int:
-    """Put a whole picture into the shard, as its file, or as one that holds it enlarged; return 1."""
+    """Add a whole picture to the shard as its file, or as a PNG file of the enlarged picture; return 1."""
     assert task.settings.subimages is not None  # only pictures that are cut come here
     content, size = _bytes_of(picture), min(sides(task.settings.subimages.size))  # the sides are equal
     whole = _decoded(content, picture, task.settings)
@@ -190,7 +190,7 @@ def _at_least(whole: np.ndarray, size: int) -> np.ndarray:
 
 
 def _add_excerpt(writer: ShardWriter, excerpt: Excerpt, enlarge: Enlarge | None, device: str) -> int:
-    """Put whole pictures and their classes into the shard; return their number."""
+    """Add whole pictures and their classes to the shard; return their number."""
     found = excerpt.read()
     pixels = enlarge(found.pixels, device) if enlarge else found.pixels
     at = [(0, 0)] * len(pixels)
@@ -234,8 +234,8 @@ def _decoded(content: bytes, picture: File, settings: DataSettings, which: str =
         raise _unusable(which + error.what, picture, settings) from None
 
 
-def _taken_down(one: Picture | Excerpt, settings: DataSettings) -> Exception:
-    why = f"it took its worker down {MOST} times: it needs more memory than there is, or breaks its decoder"
+def _crashed(one: Picture | Excerpt, settings: DataSettings) -> Exception:
+    why = f"its worker died {MOST} times: it needs more memory than there is, or crashes its decoder"
     if isinstance(one, Picture):
         return _unusable(why, one, settings)
     return DataError(f"these pictures cannot be used: {why}", where=one.name, fix="mend or remove the file they are in")

@@ -1,8 +1,8 @@
-"""Shards: Parquet files of sub-images, and how training gets at them.
+"""Shards: Parquet files of sub-images, and memory-mapped access to them.
 
-Each shard has native Arrow tensor columns (readable without Ray), a row a sub-image. Before training, each
-node decodes the columns it needs once into flat files, which all of its processes then map: a crop costs only
-its own pixels. Both have check sums: a damaged shard is an error, a damaged flat file is decoded again.
+Each shard has native Arrow tensor columns (readable without Ray), a row for each sub-image. Before training, each node
+decodes the columns it needs into flat files, which all of its processes map: reading a crop reads only its own pixels.
+Both have checksums: a damaged shard is an error, a damaged flat file is decoded again.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def arrow_schema(columns: dict[str, Column], version: int = SHARD_VERSION) -> pa
 
 
 class ShardWriter:
-    """Collects a shard in memory, one row group a picture, so that it can be stored in one go."""
+    """Collects a shard in memory, a row group for each picture, and writes it at once."""
 
     def __init__(self, columns: dict[str, Column]) -> None:
         self.schema, self.rows, self.encoded, self._file = arrow_schema(columns), 0, 0, io.BytesIO()
@@ -62,7 +62,7 @@ class ShardWriter:
             use_dictionary=False,
             column_encoding=dict.fromkeys(tensors, "BYTE_STREAM_SPLIT"),
             write_statistics=False,
-            write_page_checksum=True,  # for who reads a few columns and not the whole file
+            write_page_checksum=True,  # for readers of a few columns
         )
 
     def add(
@@ -106,12 +106,12 @@ def open_columns(folder: str, columns: Iterable[str], scratch: Path | None = Non
 
     Pictures that are stored as files are `EncodedPictures`.
 
-    The first process of a node decodes them into flat files below `scratch`; the others wait for it. Each then reads
-    them whole, side by side, to see that they are what was decoded.
+    The first process of a node decodes them into flat files below `scratch`; the others wait for it. Then each process
+    checks the checksums of the files.
 
     Args:
-        folder: where the manifest is, a path or an s3:// URI.
-        scratch: a folder on a local disk; `acutance.scratch` where left out.
+        folder: of the shard set, a path or an s3:// URI.
+        scratch: a folder on a local disk; None for `storage.scratch`.
 
     Raises:
         ConfigError: for a column that the shard set lacks.
@@ -133,7 +133,7 @@ def open_columns(folder: str, columns: Iterable[str], scratch: Path | None = Non
             _decode(folder, manifest, missing)
     for name, file in files.items():
         if not _intact(file):
-            _mend(folder, manifest, name, file)
+            _repair(folder, manifest, name, file)
     mapped = {name: _mapped(file, manifest, name) for name, file in files.items()}
     for name in [name for name in mapped if manifest.columns[name].coding == "encoded"]:
         mapped[name] = EncodedPictures(mapped[name], mapped.pop(f"{name}_bytes"), manifest.columns[name].shape[0])
@@ -141,19 +141,19 @@ def open_columns(folder: str, columns: Iterable[str], scratch: Path | None = Non
 
 
 def _require_files(folder: str, manifest: Manifest) -> None:
-    """Miss a shard also where a decoded copy of it is here: another node has none."""
-    there = set(storage.names(folder))
+    """Raise for a missing shard even if its decoded copy is on this node: other nodes have none."""
+    present = set(storage.names(folder))
     for shard in manifest.shards:
-        if shard.file not in there:
-            raise DataError("a shard is missing", where=storage.join(folder, shard.file), fix=_mending(folder))
+        if shard.file not in present:
+            raise DataError("a shard is missing", where=storage.join(folder, shard.file), fix=_repair_hint(folder))
 
 
-def _mending(folder: str) -> str:
+def _repair_hint(folder: str) -> str:
     return f"delete {storage.join(folder, MANIFEST)} and run `acutance prepare` again: it mends the set"
 
 
 def sub_images(folder: str) -> Iterator[tuple[slice, list[tuple[int, int]]]]:
-    """Yield, picture by picture, which rows of a shard set are its sub-images, and where they begin: (top, left)."""
+    """Yield for each picture the rows of its sub-images in the shard set, and the (top, left) of each."""
     manifest, first = read_manifest(folder), 0
     for shard in manifest.shards:
         with storage.open_file(storage.join(folder, shard.file)) as file:
@@ -167,7 +167,7 @@ def sub_images(folder: str) -> Iterator[tuple[slice, list[tuple[int, int]]]]:
 
 
 def _cache_folder(manifest: Manifest, scratch: Path) -> Path:
-    # The shards' check sums are part of the name: a set made anew by changed code never meets its old cache.
+    # The shards' checksums are part of the name, so a set that is made again by changed code has another folder.
     content = fingerprint([shard.sha256 for shard in manifest.shards])
     cache = scratch / "decoded" / f"{manifest.fingerprint}-{content[:8]}"
     decoded_columns.use(cache)
@@ -175,22 +175,22 @@ def _cache_folder(manifest: Manifest, scratch: Path) -> Path:
     return cache
 
 
-def _note(file: Path) -> Path:
-    """Return where the check sum of a flat file is noted, after it is complete."""
+def _checksum_note(file: Path) -> Path:
+    """Return the JSON file that holds the checksum of a flat file; it is written last."""
     return file.with_suffix(".json")
 
 
 def _complete(file: Path, size: int) -> bool:
-    return _note(file).exists() and file.exists() and file.stat().st_size == size
+    return _checksum_note(file).exists() and file.exists() and file.stat().st_size == size
 
 
 def _intact(file: Path) -> bool:
-    """Tell whether a flat file holds what was decoded; it is read once a process."""
+    """Return whether the checksum of a flat file is right; each process reads the file once."""
     try:
-        state, told = file.stat(), storage.read_json(str(_note(file)))
+        state, note = file.stat(), storage.read_json(str(_checksum_note(file)))
     except (DamagedError, FileNotFoundError):
         return False
-    return bool(told.get("content") == _checksum(file, state.st_ino, state.st_mtime_ns, state.st_size))
+    return bool(note.get("content") == _checksum(file, state.st_ino, state.st_mtime_ns, state.st_size))
 
 
 @lru_cache(maxsize=256)
@@ -198,20 +198,20 @@ def _checksum(file: Path, *_: int) -> str:
     return file_checksum(file)
 
 
-def _mend(folder: str, manifest: Manifest, name: str, file: Path) -> None:
+def _repair(folder: str, manifest: Manifest, name: str, file: Path) -> None:
     """Decode a damaged flat file again, unless another process just did."""
     with locked(file.parent / "lock"):
         if _intact(file):
             return
         say(f"decoded shards are damaged and are decoded again: {file}")
-        _note(file).unlink(missing_ok=True)
+        _checksum_note(file).unlink(missing_ok=True)
         _decode(folder, manifest, {name: file})
     if not _intact(file):
-        raise DataError("decoded shards do not stay as they are written", where=str(file), fix="set TMPDIR elsewhere")
+        raise DataError("decoded shards change after they were written", where=str(file), fix="set TMPDIR elsewhere")
 
 
 def _decode(folder: str, manifest: Manifest, files: dict[str, Path]) -> None:
-    """Write columns as flat files, each with a note of its check sum; they appear when they are complete."""
+    """Write columns as flat files, each with a note of its checksum; they appear when they are complete."""
     scratch = next(iter(files.values())).parent
     needed = sum(manifest.column_bytes(name) for name in files)
     decoded_columns.free(scratch.parent, needed)
@@ -223,14 +223,14 @@ def _decode(folder: str, manifest: Manifest, files: dict[str, Path]) -> None:
             sums = _fill(folder, manifest, parts)
             for name, part in parts.items():
                 os.replace(part, files[name])
-                storage.write_json(str(_note(files[name])), {"content": sums[name]})
+                storage.write_json(str(_checksum_note(files[name])), {"content": sums[name]})
     finally:
         for part in parts.values():
             part.unlink(missing_ok=True)
 
 
 def _fill(folder: str, manifest: Manifest, parts: dict[str, Path]) -> dict[str, str]:
-    """Write columns; return their check sums: of what is written, not of what the disk makes of it."""
+    """Write columns; return the checksums of the written bytes."""
     sums = {name: Checksum() for name in parts}
     with ExitStack() as stack:
         opened = {name: stack.enter_context(open(part, "wb")) for name, part in parts.items()}
@@ -255,7 +255,7 @@ def _values(chunk: pa.Array) -> memoryview:
 
 def _read_shard(folder: str, shard: Shard, manifest: Manifest, columns: list[str]) -> pa.Table:
     uri = storage.join(folder, shard.file)
-    fix = _mending(folder)
+    fix = _repair_hint(folder)
     try:
         content = storage.read_bytes(uri)
     except FileNotFoundError:
@@ -263,7 +263,7 @@ def _read_shard(folder: str, shard: Shard, manifest: Manifest, columns: list[str
     if len(content) != shard.bytes:
         raise DataError(f"this shard has {len(content)} bytes, not {shard.bytes}", where=uri, fix=fix)
     if hashlib.sha256(content).hexdigest() != shard.sha256:
-        raise DataError("this shard is damaged: its check sum is wrong", where=uri, fix=fix)
+        raise DataError("this shard is damaged: its checksum is wrong", where=uri, fix=fix)
     table = pq.ParquetFile(pa.BufferReader(content)).read(columns=columns)
     expected = arrow_schema(manifest.columns)
     if table.num_rows != shard.rows or any(table.field(n).type != expected.field(n).type for n in columns):

@@ -1,9 +1,8 @@
-"""The training stream: which samples step s sees, as a pure function of (shards, stage, seed, step).
+"""The training stream: the batch of step s is a pure function of (shards, stage, seed, step).
 
-Nothing is drawn from a generator with a state. A stage's name and seed give a key. Sample i of the stream is row
-`order(epoch)[i mod N]` with a crop, flips and noise keyed by (key, i); step s takes samples s * batch ..
-(s + 1) * batch - 1. So it does not matter how many workers share a step, in which order steps are asked for, or
-whether the run was killed before.
+No random generator keeps a state. A stage's name and seed give a key. Sample i of the stream is row
+`order(epoch)[i mod N]` with a crop, flips and noise drawn from (key, i); step s has the samples s * batch ..
+(s + 1) * batch - 1. So batches do not depend on the number of workers, on the order of calls, or on restarts.
 """
 
 from __future__ import annotations
@@ -18,24 +17,24 @@ import torch
 
 from acutance.config.data import Turning
 from acutance.config.size import fits, grown, shown, sides, uneven
-from acutance.data.degradations import degraded
 from acutance.data.encoded import EncodedPictures
 from acutance.data.manifest import Coding
 from acutance.errors import ConfigError
+from acutance.imaging.degradations import degraded
 from acutance.imaging.draws import bits
 
 TURNED: dict[Turning, tuple[int, ...]] = {"turns": (63, 62, 61), "flips": (63, 62), "mirror": (62,), "none": ()}
-"""Which bits of a random word turn a sample: upside down, left to right, across the diagonal."""
+"""Bits of a random word that decide how a sample is turned: vertical flip, horizontal flip, transposition."""
 
 _ORDER, _SAMPLE = 0, 1
-# Factors are stored as their logarithms in 16 bits, so 2^x is a table: exact, and the same for any size of batch,
-# which vectorised functions with a scalar remainder do not promise.
+# Detail layers are stored as 16-bit logarithms, so 2^x is a table: exact, and equal for all batch sizes, which
+# vectorised functions do not guarantee.
 with np.errstate(all="ignore"):
     _EXP2 = np.exp2(np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float64)).astype(np.float32)
 
 
 class _Draw(NamedTuple):
-    """By which random words one sample is cut, how it is turned, and the seed of what degrades it."""
+    """The random draws of one sample: its row, crop, turning, and the seed of its degradations."""
 
     row: int
     seed: int
@@ -53,14 +52,14 @@ class Stream:
         columns: by name, (N, H / divisor, W / divisor, channels): uint8 pixels, or float16 derived columns;
             labels (N, ...). Or `EncodedPictures`, whose patches lie anywhere in them.
         divisors: by name, how many times smaller than HR the column is.
-        codings: by name, how the column's values are to be read.
-        patch: side, or height and width, of the patch in HR pixels. It starts at any pixel that is one in all columns:
-            at multiples of the least common multiple of their divisors.
+        codings: by name, the coding of its values.
+        patch: side, or height and width, in HR pixels. It starts at multiples of the least common multiple of the
+            divisors.
         batch: samples a step, over all workers.
         key: 0 to 2^64 - 1; of a stage, `key_of` its seed and name.
-        augment: how half of the samples are turned each way: flips and transposition, both flips, or left to right.
-        pad: HR pixels of 0 around the rows, of which patches may take some.
-        degrade: steps that make `lr` out of each sample's `hr`, cut and turned, with a seed of its own.
+        augment: flips and transposition, both flips, or the horizontal flip; each applied to half of the samples.
+        pad: HR pixels of value 0 around the rows, into which patches may extend.
+        degrade: degradations that make `lr` from each sample's `hr` after cutting and turning, by the sample's seed.
 
     Raises:
         ConfigError: when patch or pad are no multiple of the divisors, or the patch is larger than the sub-images.
@@ -100,12 +99,12 @@ class Stream:
             )
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> dict[str, torch.Tensor]:
-        """Return what worker `rank` of `world` sees in a step (counted from 0).
+        """Return the batch of worker `rank` of `world` in a step, counted from 0.
 
         Returns:
             By column, float32 (batch / world, channels, height / divisor, width / divisor): pixels in 0..1,
-            derived columns as 2^x or as they are kept; an `lr` that is made here may leave 0..1;
-            labels (batch / world, ...) as they are. The batches of all workers, one after another, are that of one.
+            derived columns as 2^x or as stored; an `lr` that is made here may leave 0..1; labels
+            (batch / world, ...). The batches of all workers, concatenated, are the batch of one worker alone.
 
         Raises:
             ConfigError: when the workers cannot share the batch evenly.
@@ -115,14 +114,14 @@ class Stream:
                 f"a batch of {self.batch_size} cannot be shared by {world} workers",
                 fix="choose a multiple of them",
             )
-        return self._seen(self._draws(step, rank, world))
+        return self._batch_of(self._draws(step, rank, world))
 
     def upright(self, rows: Iterable[int]) -> dict[str, torch.Tensor]:
-        """Return patches of these rows from their upper left corner, not turned; as `batch` does."""
-        return self._seen([_Draw(row, row, 0, 0, False, False, False) for row in rows])
+        """Return patches of these rows from their upper left corner, not turned, in the format of `batch`."""
+        return self._batch_of([_Draw(row, row, 0, 0, False, False, False) for row in rows])
 
     def samples(self, step: int, rank: int = 0, world: int = 1) -> list[int]:
-        """Return the rows of the shards that worker `rank` of `world` sees in a step."""
+        """Return the shard rows of worker `rank` of `world` in a step."""
         return [draw.row for draw in self._draws(step, rank, world)]
 
     def _draws(self, step: int, rank: int, world: int) -> list[_Draw]:
@@ -137,7 +136,7 @@ class Stream:
         return _Draw(int(self._order(epoch)[place]), seed, top, left, *bits)
 
     def _start(self, word: int, whole: int, part: int) -> int:
-        """Return where a patch begins along a side of so many HR pixels, all places being equally likely."""
+        """Return where a patch begins along a side of `whole` HR pixels; all positions are equally likely."""
         return self.grid * (word % ((whole - part) // self.grid + 1))
 
     def _order(self, epoch: int) -> np.ndarray:
@@ -149,7 +148,7 @@ class Stream:
             self._orders[epoch] = np.argsort(words, kind="stable")
         return self._orders[epoch]
 
-    def _seen(self, draws: list[_Draw]) -> dict[str, torch.Tensor]:
+    def _batch_of(self, draws: list[_Draw]) -> dict[str, torch.Tensor]:
         labels = {name for name in self.columns if self.codings[name] == "label"}
         batch = {name: torch.from_numpy(self.columns[name][[draw.row for draw in draws]]) for name in labels}
         crops = {name: self._crops(name, draws) for name in self.columns if name not in labels}
@@ -165,13 +164,13 @@ class Stream:
             height, width = (pixels * divisor + 2 * self.pad for pixels in picture.shape[:2])
             top = (self._start(draw.top, height, self.patch[0]) - self.pad) // divisor
             left = (self._start(draw.left, width, self.patch[1]) - self.pad) // divisor
-            seen = picture[max(top, 0) : max(top + high, 0), max(left, 0) : max(left + wide, 0)]
+            visible = picture[max(top, 0) : max(top + high, 0), max(left, 0) : max(left + wide, 0)]
             above, before = max(-top, 0), max(-left, 0)
-            _upright(crop, draw)[above : above + seen.shape[0], before : before + seen.shape[1]] = seen
+            _upright(crop, draw)[above : above + visible.shape[0], before : before + visible.shape[1]] = visible
         return crops
 
     def _degraded(self, crops: np.ndarray, draws: list[_Draw]) -> torch.Tensor:
-        """Return `lr`, one sample at a time: what becomes of it must not depend on who shares its batch."""
+        """Return `lr`, sample by sample: it must not depend on the other samples of the batch."""
         hr = _channels_first(torch.from_numpy(crops))
         return torch.stack([degraded(one, self.degrade, draw.seed) for one, draw in zip(hr, draws, strict=True)])
 
@@ -181,7 +180,7 @@ def _channels_first(values: torch.Tensor) -> torch.Tensor:
 
 
 def _decoded(crops: np.ndarray, coding: Coding) -> torch.Tensor:
-    """Return float32 values as networks see them."""
+    """Return float32 values as networks get them."""
     if coding == "log2":
         return torch.from_numpy(_EXP2[crops.view(np.uint16)])
     values = torch.from_numpy(crops).float()
@@ -189,16 +188,16 @@ def _decoded(crops: np.ndarray, coding: Coding) -> torch.Tensor:
 
 
 def _upright(crop: np.ndarray, draw: _Draw) -> np.ndarray:
-    """Return a view of (height, width, channels): what is written to it stands there flipped and then transposed."""
+    """Return a view of (height, width, channels) that is flipped and then transposed."""
     crop = crop.swapaxes(0, 1) if draw.transpose else crop
     return crop[:: -1 if draw.flip_vertical else 1, :: -1 if draw.flip_horizontal else 1]
 
 
 def key_of(seed: int, stage: str) -> int:
-    """Return the 64 bits that a stage draws from: with one seed, the stages of a pipeline see different samples."""
+    """Return the 64-bit key of a stage; stages of one seed have different keys."""
     return int.from_bytes(hashlib.blake2b(f"{seed} {stage}".encode(), digest_size=8).digest(), "big")
 
 
 def random_words(key: int, index: int, purpose: int, count: int) -> list[int]:
-    """Return 64-bit words; unlike the draws of NumPy's Generator they never change between its versions."""
+    """Return 64-bit words of a bit generator: NumPy keeps them between versions, unlike draws of its Generator."""
     return bits(key, index, purpose).random_raw(count).tolist()

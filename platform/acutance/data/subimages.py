@@ -1,4 +1,4 @@
-"""From one picture to its sub-images: degraded and analysed whole, cut afterwards, so nothing has a seam."""
+"""Makes the columns of a whole picture and cuts them into sub-images afterwards, so nothing has a seam."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from acutance.config.data import DataSettings, SubImages
 from acutance.config.size import sides
 from acutance.data.columns import lr_columns
-from acutance.imaging.derivations import as_seen, kept
+from acutance.imaging.derivations import decoded_values, stored_values
 
 Corner = tuple[int, int]
 
@@ -51,12 +51,12 @@ def layers(
     stored: Mapping[int, np.ndarray] | None = None,
     device: str = "cpu",
 ) -> dict[str, np.ndarray]:
-    """Return what the columns hold, for a whole picture.
+    """Return the columns of a whole picture.
 
     Args:
         hr: uint8 (H, W, 3), H and W multiples of all scales.
-        stored: the data set's own LR by scale, uint8 (H / scale, W / scale, 3), where it is to be used.
-        device: where derived columns are made.
+        stored: the data set's own LR by scale, uint8 (H / scale, W / scale, 3), for the degradation `paired`.
+        device: torch device on which derived columns are computed.
 
     Returns:
         `hr` and, as the settings say, `lr` uint8 (H / scale, W / scale, 3) and such of further scales, and the derived
@@ -67,12 +67,12 @@ def layers(
         degrade = settings.degradation.part
         for name, divisor in lr_columns(settings, scale).items():
             given = _tensor(stored[divisor]) if stored else pictures["hr"]
-            pictures[name] = degrade(given, scale=divisor, **settings.degradation.arguments())
+            pictures[name] = degrade(given, seed=0, scale=divisor, **settings.degradation.arguments())
     made = {name: picture.permute(1, 2, 0).numpy() for name, picture in pictures.items()}
     columns = {name: picture[None].to(device).float() / 255 for name, picture in pictures.items() if settings.stored}
     for name, derived in settings.stored.items():
-        values = kept(derived, [columns[source] for source in derived.sources])
-        columns[name] = as_seen(derived, values)
+        values = stored_values(derived, [columns[source] for source in derived.sources])
+        columns[name] = decoded_values(derived, values)
         pixels = values.ndim == 4
         made[name] = values[0].to("cpu", torch.float16).permute(1, 2, 0).numpy() if pixels else values[0].cpu().numpy()
     return made

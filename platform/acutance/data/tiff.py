@@ -1,6 +1,6 @@
 """TIFF files of 8 and 16 bits a channel, grey, RGB or CMYK; Pillow reads the others.
 
-Only the first page is read, by its own tags: what OME and others write beside it about its size is not believed.
+Only the first page is read, by its own tags; metadata of OME and others about its size are ignored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REDUCED, MASK = 1, 4
 
 
 def open_page(content: bytes, seconds: float) -> TiffPage:
-    """Return the first page of a TIFF file, of which nothing is decoded yet; all of that may take so many seconds.
+    """Return the first page of a TIFF file, not decoded yet; reading it is limited to `seconds`.
 
     Raises:
         Exception: of many kinds, for a file that is damaged.
@@ -57,7 +57,7 @@ def decoded_bytes(page: TiffPage) -> int:
 
 
 def is_read(page: TiffPage) -> bool:
-    """Tell whether `read_page` decodes a page, given that it is not damaged."""
+    """Return whether `read_page` can decode a page that is not damaged."""
     return _depth(page) in (8, 16) and page.sampleformat in (1, 4) and _kind(page) in CHANNELS
 
 
@@ -74,7 +74,7 @@ def read_page(page: TiffPage) -> tuple[np.ndarray, np.ndarray | None]:
 
     Returns:
         uint8 or uint16 (H, W, 1) grey, (H, W, 3) RGB or (H, W, 4) CMYK, in which white is the highest value but for
-        CMYK; and its alpha (H, W), which the pixels are no longer multiplied by.
+        CMYK; and alpha (H, W); pixels are not multiplied by it.
 
     Raises:
         ValueError: for fewer channels than its colours have.
@@ -100,7 +100,7 @@ def _whole_shape(page: TiffPage) -> tuple[int, int, int]:
 
 
 def _alpha(page: TiffPage, pixels: np.ndarray, colours: int) -> np.ndarray | None:
-    """Return the first further channel that is said to be alpha; others are a program's own."""
+    """Return the first extra channel that is marked as alpha; others have no known meaning."""
     for channel, kind in enumerate(page.extrasamples, colours):
         if kind in (ASSOCIATED, UNASSOCIATED) and channel < pixels.shape[2]:
             return pixels[..., channel]
@@ -108,7 +108,7 @@ def _alpha(page: TiffPage, pixels: np.ndarray, colours: int) -> np.ndarray | Non
 
 
 def _divided(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Undo the multiplication by alpha; where nothing is seen, nothing is changed."""
+    """Undo the multiplication by alpha; fully transparent pixels stay as they are."""
     most = np.iinfo(pixels.dtype).max
     share = np.where(alpha == 0, most, alpha)[..., None] / most
     return np.floor(pixels / share + 0.5).clip(0, most).astype(pixels.dtype)

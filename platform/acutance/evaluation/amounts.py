@@ -18,7 +18,7 @@ from acutance.data import open_columns
 from acutance.data.encoded import EncodedPictures
 from acutance.data.shards import sub_images
 from acutance.evaluation.png_size import compressed_size
-from acutance.imaging.derivations import seen
+from acutance.imaging.derivations import derived_values
 
 ROWS = 64
 """Rows of a shard set that are looked at together."""
@@ -59,7 +59,7 @@ def selected_percent(shards: str, data: DataSettings) -> float:
         for piece in _put_together(columns[pixels][rows], corners):
             picture = torch.from_numpy(piece).permute(2, 0, 1)[None].float() / 255
             whole = [torch.from_numpy(columns[label][rows.start : rows.start + 1].copy()) for label in labels]
-            counted += float(seen(derived, [picture, *whole]).sum(dtype=DOUBLE))
+            counted += float(derived_values(derived, [picture, *whole]).sum(dtype=DOUBLE))
             values += piece.size
     return 100 * counted / values
 

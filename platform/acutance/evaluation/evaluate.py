@@ -13,7 +13,7 @@ import numpy as np
 from rich.markup import escape
 from torch import nn
 
-from acutance.cluster.hardware import Asked, device_of, gpus_for, in_full_precision
+from acutance.cluster.hardware import GpuRequest, device_of, gpus_for, in_full_precision
 from acutance.config.metrics import METRICS, PROTOCOLS
 from acutance.console import say
 from acutance.data.datasets import Source
@@ -46,7 +46,7 @@ OnProgress = Callable[[int, str], None]
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class EvaluationSpec:
     """What is measured, and how."""
 
     scale: int
@@ -100,7 +100,7 @@ def evaluate(
     scale: int,
     protocol: str,
     metrics: Iterable[str],
-    gpus: Asked = "auto",
+    gpus: GpuRequest = "auto",
     on_progress: OnProgress | None = None,
     pictures_to: str | None = None,
 ) -> Evaluation:
@@ -129,7 +129,7 @@ def evaluate(
     """
     import ray
 
-    yardstick = _yardstick(scale, protocol, metrics)
+    spec = _spec_of(scale, protocol, metrics)
     tasks = tasks_of(candidates, sources)
     remote, keep, this_call = ray.remote(num_cpus=1)(_perform), pictures_to is not None, uuid.uuid4().hex
     modelled = any(model not in (None, BICUBIC) for model in candidates.values())
@@ -137,7 +137,7 @@ def evaluate(
 
     def submit(i: int) -> Any:
         part = 0.0 if tasks[i].model in (None, BICUBIC) else share
-        return remote.options(num_gpus=part).remote(tasks[i], yardstick, this_call, keep, part)
+        return remote.options(num_gpus=part).remote(tasks[i], spec, this_call, keep, part)
 
     rows: dict[int, Row] = {}
     missing: dict[str, str] = {}
@@ -155,11 +155,11 @@ def evaluate(
                 on_progress(len(rows), str(tasks[i]))
     except ray.exceptions.RayTaskError as error:
         raise error.cause if isinstance(error.cause, AcutanceError) else error from None
-    _tell_tiled(tiled)
-    return _evaluation(yardstick, [rows[i] for i in range(len(tasks))], missing)
+    _report_tiled(tiled)
+    return _evaluation(spec, [rows[i] for i in range(len(tasks))], missing)
 
 
-def _tell_tiled(tiled: Mapping[str, Tiles]) -> None:
+def _report_tiled(tiled: Mapping[str, Tiles]) -> None:
     """Say what was restored in parts, as its memory did not hold it whole: its numbers may differ in the last digit."""
     if tiled:
         (first, tiles), more = next(iter(tiled.items())), f" and {len(tiled) - 1} more" if len(tiled) > 1 else ""
@@ -181,33 +181,33 @@ def evaluate_one(
 
     The network's mode, device and weights stay as they are. Arguments and errors as for `evaluate`.
     """
-    yardstick = _yardstick(scale, protocol, metrics)
+    spec = _spec_of(scale, protocol, metrics)
     _require_scale(description, scale, candidate)
-    missing = unavailable(yardstick.metrics)
-    available, rounded = _only_available(yardstick, missing), PROTOCOLS[protocol].eight_bits
+    missing = unavailable(spec.metrics)
+    available, rounded = _only_available(spec, missing), PROTOCOLS[protocol].eight_bits
     rows = []
     tiled: dict[str, Tiles] = {}
     for task in tasks_of({candidate: candidate}, sources):
-        lr, truth = _pair(task, yardstick)
+        lr, truth = _pair(task, spec)
         told = partial(tiled.__setitem__, str(task))
         outputs = None if task.model is None else restore(network, description, lr, rounded=rounded, on_tiles=told)
         rows.append(_measured(task, outputs, truth, available))
-    _tell_tiled(tiled)
-    return _evaluation(yardstick, rows, missing)
+    _report_tiled(tiled)
+    return _evaluation(spec, rows, missing)
 
 
-def _yardstick(scale: int, protocol: str, metrics: Iterable[str]) -> Yardstick:
+def _spec_of(scale: int, protocol: str, metrics: Iterable[str]) -> EvaluationSpec:
     if protocol not in PROTOCOLS:
         raise ConfigError(f"there is no protocol {protocol!r}{nearest(protocol, PROTOCOLS)}")
     chosen = tuple(dict.fromkeys(metrics))
     for name in chosen:
         if name not in METRICS:
             raise ConfigError(f"there is no metric {name!r}{nearest(name, METRICS)}")
-    return Yardstick(scale, protocol, chosen)
+    return EvaluationSpec(scale, protocol, chosen)
 
 
-def _only_available(yardstick: Yardstick, missing: Mapping[str, str]) -> Yardstick:
-    return replace(yardstick, metrics=tuple(name for name in yardstick.metrics if name not in missing))
+def _only_available(spec: EvaluationSpec, missing: Mapping[str, str]) -> EvaluationSpec:
+    return replace(spec, metrics=tuple(name for name in spec.metrics if name not in missing))
 
 
 def _as_completed(submit: Callable[[int], Any], count: int) -> Iterator[tuple[int, Any]]:
@@ -228,41 +228,41 @@ def _as_completed(submit: Callable[[int], Any], count: int) -> Iterator[tuple[in
 
 
 def _perform(
-    task: Task, yardstick: Yardstick, call: str, keep: bool, gpus: float
+    task: Task, spec: EvaluationSpec, call: str, keep: bool, gpus: float
 ) -> tuple[Row, dict[str, str], dict[str, np.ndarray], Tiles | None]:
     """Do one task in a worker: its row, the metrics unavailable there, the pictures to keep by name, and its tiles.
 
     There are none where the picture was restored as a whole.
     """
     silence_libraries()
-    missing = unavailable(yardstick.metrics)
-    lr, truth = _pair(task, yardstick)
+    missing = unavailable(spec.metrics)
+    lr, truth = _pair(task, spec)
     tiles: list[Tiles] = []
     outputs = None
     if task.model is not None:
-        outputs = _restored(task.model, yardstick, lr, truth, call, gpus, tiles.append)
-    row = _measured(task, outputs, truth, _only_available(yardstick, missing))
+        outputs = _restored(task.model, spec, lr, truth, call, gpus, tiles.append)
+    row = _measured(task, outputs, truth, _only_available(spec, missing))
     return row, missing, _to_keep(task, outputs, lr, truth) if keep else {}, tiles[0] if tiles else None
 
 
-def _pair(task: Task, yardstick: Yardstick) -> tuple[np.ndarray, np.ndarray]:
-    return pair_for(PROTOCOLS[yardstick.protocol], task.dataset, task.source, yardstick.scale)
+def _pair(task: Task, spec: EvaluationSpec) -> tuple[np.ndarray, np.ndarray]:
+    return pair_for(PROTOCOLS[spec.protocol], task.dataset, task.source, spec.scale)
 
 
 def _restored(
     model: str,
-    yardstick: Yardstick,
+    spec: EvaluationSpec,
     lr: np.ndarray,
     truth: np.ndarray,
     call: str,
     gpus: float,
     on_tiles: Callable[[Tiles], object],
 ) -> Outputs:
-    protocol = PROTOCOLS[yardstick.protocol]
+    protocol = PROTOCOLS[spec.protocol]
     if model == BICUBIC:
-        return {"image": bicubic_for(protocol, lr, truth, yardstick.scale)}
+        return {"image": bicubic_for(protocol, lr, truth, spec.scale)}
     network, description = _loaded(model, call, device_of(gpus))
-    _require_scale(description, yardstick.scale, model)
+    _require_scale(description, spec.scale, model)
     return restore(network, description, lr, rounded=protocol.eight_bits, on_tiles=on_tiles)
 
 
@@ -282,9 +282,9 @@ def _require_scale(description: Mapping[str, Any], scale: int, where: str) -> No
         )
 
 
-def _measured(task: Task, outputs: Outputs | None, truth: np.ndarray, yardstick: Yardstick) -> Row:
+def _measured(task: Task, outputs: Outputs | None, truth: np.ndarray, spec: EvaluationSpec) -> Row:
     restored, against = (truth, None) if outputs is None else (outputs["image"], truth)
-    found = measure(restored, against, metrics=yardstick.metrics, protocol=yardstick.protocol, scale=yardstick.scale)
+    found = measure(restored, against, metrics=spec.metrics, protocol=spec.protocol, scale=spec.scale)
     return Row(task.dataset, task.source.name, task.candidate, found.values, found.reasons)
 
 
@@ -295,10 +295,10 @@ def _to_keep(task: Task, outputs: Outputs | None, lr: np.ndarray, truth: np.ndar
     return {task.candidate: shown(outputs["image"]), **detail}
 
 
-def _evaluation(yardstick: Yardstick, rows: list[Row], missing: dict[str, str]) -> Evaluation:
+def _evaluation(spec: EvaluationSpec, rows: list[Row], missing: dict[str, str]) -> Evaluation:
     """A metric that was unavailable anywhere has no value anywhere."""
     whole = tuple(_without(row, missing) for row in rows)
-    return Evaluation(yardstick.protocol, yardstick.scale, yardstick.metrics, whole, missing)
+    return Evaluation(spec.protocol, spec.scale, spec.metrics, whole, missing)
 
 
 def _without(row: Row, missing: Mapping[str, str]) -> Row:

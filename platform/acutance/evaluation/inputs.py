@@ -1,4 +1,4 @@
-"""What metrics ask of the planes and pictures they are given."""
+"""Checks of the planes and pictures that metrics are given."""
 
 from __future__ import annotations
 

@@ -101,9 +101,9 @@ def _block(evaluation: Evaluation, label: str, value: Value) -> list[Row]:
     rows = []
     for index, candidate in enumerate(evaluation.candidates):
         texts, truth = [column[index] for column in columns], candidate == GROUND_TRUTH
-        marks = {} if truth else {2 + i: "best" for i, text in enumerate(texts) if text == best[i]}
+        cell_styles = {} if truth else {2 + i: "best" for i, text in enumerate(texts) if text == best[i]}
         cells = ["" if index else label, candidate, *texts]
-        rows.append(Row(cells, "aside" if truth else "", marks, last=index == len(evaluation.candidates) - 1))
+        rows.append(Row(cells, "aside" if truth else "", cell_styles, last=index == len(evaluation.candidates) - 1))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation found: a value a picture, candidate and metric; means that compare like with like."""
+"""Results of an evaluation: a value for each picture, candidate and metric; means over the same pictures for all."""
 
 from __future__ import annotations
 
@@ -59,21 +59,21 @@ class Evaluation:
             if row.candidate == candidate and metric in row.metrics and dataset in (None, row.dataset)
         }
 
-    def counted(self, metric: str, dataset: str | None = None) -> list[tuple[str, str]]:
+    def common_pictures(self, metric: str, dataset: str | None = None) -> list[tuple[str, str]]:
         """Return the pictures on which every candidate has a value; means run over them and no others."""
         columns = [c for name in self.candidates if (c := self.values(name, metric, dataset))]
         return [key for key in self.pictures(dataset) if columns and all(c.get(key) is not None for c in columns)]
 
     def mean(self, candidate: str, metric: str, dataset: str | None = None) -> float | None:
-        """Return the mean over `counted` pictures; None where there are none or the metric does not apply."""
+        """Return the mean over `common_pictures` pictures; None where there are none or the metric does not apply."""
         values = self.values(candidate, metric, dataset)
-        measured = [v for key in self.counted(metric, dataset) if (v := values.get(key)) is not None]
+        measured = [v for key in self.common_pictures(metric, dataset) if (v := values.get(key)) is not None]
         return math.fsum(measured) / len(measured) if measured else None
 
     def gap(self, candidate: str, metric: str, dataset: str | None = None) -> float | None:
         """Return the mean over pictures of a candidate's distance from the truth's own value of a metric."""
         own, truth = self.values(candidate, metric, dataset), self.values(GROUND_TRUTH, metric, dataset)
-        pairs = [(own.get(key), truth.get(key)) for key in self.counted(metric, dataset)]
+        pairs = [(own.get(key), truth.get(key)) for key in self.common_pictures(metric, dataset)]
         gaps = [abs(a - b) for a, b in pairs if a is not None and b is not None]
         return math.fsum(gaps) / len(gaps) if gaps else None
 

@@ -11,8 +11,8 @@ numbers from `draws`; `derivations` the columns that a pipeline may make of othe
 from acutance.imaging.blurs import blur, gaussian_blur, gaussian_kernel, random_blur, random_kernel
 from acutance.imaging.colour import rgb_to_y
 from acutance.imaging.degradations import awgn, bicubic_reduction, degrade, jpeg
-from acutance.imaging.derivations import derive_columns
-from acutance.imaging.detail import detail_of, exact_detail, extract_detail
+from acutance.imaging.derivations import derive_columns, lgs
+from acutance.imaging.detail import exact_detail, extract_detail
 from acutance.imaging.edges import edge_filters, hessian_filters
 from acutance.imaging.frequency import high_frequency_energy, high_frequency_share, highpass, spectrogram
 from acutance.imaging.gms import gms_map, hard_mask, soft_mask
@@ -26,7 +26,6 @@ __all__ = [
     "blur",
     "degrade",
     "derive_columns",
-    "detail_of",
     "difference_statistics",
     "edge_filters",
     "exact_detail",
@@ -44,6 +43,7 @@ __all__ = [
     "imresize_uint8",
     "jpeg",
     "least_squares_detail",
+    "lgs",
     "neighbour_difference",
     "random_blur",
     "random_kernel",

@@ -116,7 +116,7 @@ def gaussian_blur(picture: Tensor, *, seed: int = 0, sigma: float) -> Tensor:
 
 
 def random_blur(picture: Tensor, *, seed: int, scale: int = 4) -> Tensor:
-    """Blur every picture by a kernel of its own, drawn as `random_kernel` does: HFA's deblurring.
+    """Blur every picture by its own kernel, drawn as `random_kernel` does: HFA's deblurring.
 
     Args:
         picture: as in `blur`.

@@ -1,7 +1,8 @@
-"""What spoils a picture before a network restores it: noise, blur, reduction and JPEG, one or several in a row.
+"""Degradations, which networks undo: noise, blur, reduction and JPEG.
 
-Each is a function of (picture, seed, settings); what is random in it depends on its seed and the picture's place in
-the batch alone. `degrade` applies a list of them, by the names that a pipeline gives.
+Each is a function of (picture, seed, settings); its randomness depends on the seed and the picture's index in the batch
+alone. `degrade` applies a list of them by the names that a pipeline gives: training draws them for each sample, data
+sets are evaluated with them. A reduction also makes the LR pictures that shards store.
 """
 
 from __future__ import annotations
@@ -91,8 +92,9 @@ def bicubic_reduction(picture: Tensor, *, seed: int = 0, scale: int = 4) -> Tens
     """Shrink a picture as MATLAB's `imresize` does.
 
     Args:
-        picture: (..., C, H, W) uint8: reduced bit for bit as the LR pictures of the benchmarks; or float of any range:
-            as today's MATLAB does, neither clipped nor rounded.
+        picture: (..., C, H, W) uint8: reduced bit for bit as the LR of Set5, Set14 and BSD100 at x2 and x4 (DIV2K's LR
+            is said to be made so; nobody has compared it here). Or float of any range: as today's MATLAB does, neither
+            clipped nor rounded.
         seed: of no effect.
         scale: how many times smaller the result is, at least 1.
 
@@ -108,6 +110,22 @@ def bicubic_reduction(picture: Tensor, *, seed: int = 0, scale: int = 4) -> Tens
 
 
 bicubic_reduction.reduces_by = "scale"  # type: ignore[attr-defined]  # the setting that says how many times
+
+
+def paired(picture: Tensor, *, seed: int = 0, scale: int) -> Tensor:
+    """Return the data set's own degraded picture as it is; for the LR of shards alone.
+
+    So pairs are read, as those of SIDD and REDS, or DIV2K's own LR of x2 and x4.
+
+    Args:
+        picture: that picture, (..., 3, H / scale, W / scale), given in place of HR.
+        seed: of no effect.
+        scale: how many times smaller it is than HR; 1 for pairs of one size.
+    """
+    return picture
+
+
+paired.reduces_by = "scale"  # type: ignore[attr-defined]
 
 
 def degrade(picture: Tensor, steps: Sequence[Mapping[str, Any]], seed: int) -> Tensor:
@@ -132,6 +150,16 @@ def degrade(picture: Tensor, steps: Sequence[Mapping[str, Any]], seed: int) -> T
         function = _function(step.get("type"), settings, where=f"steps[{position}]")
         picture = function(picture, seed=step_seed(seed, position), **settings)
     return picture
+
+
+def degraded(picture: Tensor, steps: Sequence[Mapping[str, Any]], seed: int) -> Tensor:
+    """Return a picture after some degradations, as networks take it; arguments and errors as of `degrade`.
+
+    Returns:
+        float32 (..., 3, h, w): whole 255ths in 0..1 where the last step gives uint8; else neither clipped nor rounded.
+    """
+    result = degrade(picture, steps, seed)
+    return result.float() / 255 if result.dtype == torch.uint8 else result
 
 
 def _function(name: Any, settings: Mapping[str, Any], where: str) -> Callable[..., Tensor]:

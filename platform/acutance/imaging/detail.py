@@ -25,36 +25,8 @@ from torch import Tensor
 from acutance.cluster.compilers import missing_compiler
 from acutance.console import say
 from acutance.errors import ConfigError
-from acutance.imaging.colour import rgb_to_y
 
 Schedule = Literal["fgs", "unit_sum"]
-
-
-def detail_of(
-    rgb: Tensor,
-    *,
-    alpha: float = 4.0,
-    lam: float = 1.0,
-    gamma: float = 0.75,
-    eps: float = 2.0,
-    iterations: int = 4,
-    schedule: Schedule = "fgs",
-    luma: Literal["full", "studio"] = "full",
-) -> Tensor:
-    """Return x = log2 I_D of colour pictures.
-
-    Compute it on whole pictures and cut afterwards: near a border x depends on what lies beyond.
-
-    Args:
-        rgb: (..., 3, H, W) uint8, or float in 0..255.
-        luma: the range of Y, 0..255 or MATLAB's 16..235, which shrinks details.
-        alpha, lam, gamma, eps, iterations, schedule: as in `extract_detail`.
-
-    Returns:
-        (..., 1, H, W) float32, on the device of rgb, without gradient.
-    """
-    y = rgb_to_y(rgb, studio=luma == "studio")
-    return extract_detail(y, alpha=alpha, lam=lam, gamma=gamma, eps=eps, iterations=iterations, schedule=schedule)
 
 
 def extract_detail(

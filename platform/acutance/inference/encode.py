@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from acutance.data.decode import DecodedImage, PictureError, to_8_bits
-from acutance.data.metadata import About
+from acutance.data.metadata import Metadata
 from acutance.data.png import PngWriter
 from acutance.data.png_chunks import XMP
 
@@ -95,7 +95,7 @@ def _writer(file: io.BytesIO, picture: DecodedImage, scale: int, notes: tuple[tu
     )
 
 
-def _chunks_about(about: About) -> Iterator[tuple[bytes, bytes]]:
+def _chunks_about(about: Metadata) -> Iterator[tuple[bytes, bytes]]:
     if about.exif:
         yield b"eXIf", about.exif
     if about.dpi:

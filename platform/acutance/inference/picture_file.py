@@ -16,7 +16,7 @@ from torch import nn
 from acutance import storage
 from acutance.cluster.hardware import device_of
 from acutance.data.decode import decode_image
-from acutance.data.metadata import NOTHING
+from acutance.data.metadata import NO_METADATA
 from acutance.data.pictures import read_file
 from acutance.errors import AcutanceError
 from acutance.inference.decoded_images import restore_decoded
@@ -94,7 +94,7 @@ def _restore_file(
     if form == "PNG" and is_marked(target, mark):
         return "kept"
     picture = decode_image(content)
-    picture = replace(picture, about=NOTHING) if strip else picture
+    picture = replace(picture, about=NO_METADATA) if strip else picture
     scale = int(restorer.description["scale"])
     check_format(form, picture, scale)
     bands = _told(

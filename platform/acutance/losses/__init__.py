@@ -1,5 +1,5 @@
-"""Terms of an objective, one file a family.
+"""Losses and masks, the terms of an objective.
 
-A term is an `nn.Module` as `parts.protocols.Loss` says. `masks` has what a term may be blind to. `objective` adds them
-up.
+A loss is an `nn.Module` as `parts.protocols.Loss` says. `masks` select what a loss counts; `objective` adds up the
+weighted losses.
 """

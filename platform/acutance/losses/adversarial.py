@@ -1,7 +1,7 @@
-"""Adversarial losses on logits, for the generator's step and for the discriminator's.
+"""Adversarial losses on logits, for the generator and for the discriminator.
 
-r and f are the logits of a batch of real and of fake pictures, s the sigmoid. The means that relativistic logits are
-taken against are over the batch at hand, each worker's own as in BasicSR, or over all workers'.
+r and f are the logits of a batch of real and of fake pictures, s is the sigmoid. The means in the relativistic form are
+those of each worker's batch, as in BasicSR, or of the batches of all workers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Means = tuple[Tensor, Tensor]
 
 
 def means_of_logits(real_logits: Tensor, fake_logits: Tensor) -> Means:
-    """Return mean r and mean f over the batches of all workers, which are of one size.
+    """Return mean r and mean f over the batches of all workers, which have equal sizes.
 
     A gradient through them reaches every worker's logits: with these means, gradients averaged over the workers are
     those of one worker with the joint batch.
@@ -33,13 +33,13 @@ def means_of_logits(real_logits: Tensor, fake_logits: Tensor) -> Means:
 
 
 def generator_loss(form: Form, real_logits: Tensor, fake_logits: Tensor, means: Means | None = None) -> Tensor:
-    """Return what the generator minimises; no gradient goes through the real logits.
+    """Return the generator's loss; no gradient goes through the real logits.
 
     relativistic_average (ESRGAN): -1/2 [mean log(1 - s(r - mean f)) + mean log s(f - mean r)].
     vanilla: -mean log s(f), the non-saturating form.
 
     Args:
-        means: what the relativistic form takes for mean r and mean f; those of the logits given where left out.
+        means: mean r and mean f for the relativistic form; None for those of the given logits.
     """
     real, fake = _precise(real_logits.detach()), _precise(fake_logits)
     if form == "vanilla":
@@ -49,10 +49,10 @@ def generator_loss(form: Form, real_logits: Tensor, fake_logits: Tensor, means: 
 
 
 def discriminator_loss(form: Form, real_logits: Tensor, fake_logits: Tensor, means: Means | None = None) -> Tensor:
-    """Return what the discriminator minimises; the caller sees to it that no gradient reaches the generator.
+    """Return the discriminator's loss; the caller detaches the generator's pictures.
 
-    relativistic_average: -1/2 [mean log s(r - mean f) + mean log(1 - s(f - mean r))]. As in BasicSR the two
-        means are constants: no logit is pushed by way of the other side's mean.
+    relativistic_average: -1/2 [mean log s(r - mean f) + mean log(1 - s(f - mean r))]. As in BasicSR no
+        gradient goes through the two means.
     vanilla: -mean log s(r) - mean log(1 - s(f)), without a half.
 
     Args:
@@ -66,7 +66,7 @@ def discriminator_loss(form: Form, real_logits: Tensor, fake_logits: Tensor, mea
 
 
 class Adversarial(nn.Module):
-    """The generator's adversarial term; its `on` names a discriminator, whose form it takes."""
+    """The generator's adversarial loss; `on` names a discriminator, which decides the form."""
 
     reads: ClassVar[Literal["outputs", "logits"]] = "logits"
 
@@ -79,7 +79,7 @@ class Adversarial(nn.Module):
 
 
 class _MeanOverWorkers(torch.autograd.Function):
-    """The mean over the workers, there and back: each worker's share in it counts in every worker's loss."""
+    """The mean over the workers in both passes: gradients too are averaged over the workers."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ def _averaged(values: Tensor) -> Tensor:
 
 
 def _precise(logits: Tensor) -> Tensor:
-    """Losses are taken in float32 at least."""
+    """Return logits in float32 or float64."""
     return logits if logits.dtype == torch.float64 else logits.float()
 
 

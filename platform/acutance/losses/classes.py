@@ -1,4 +1,4 @@
-"""The term of classifiers."""
+"""The loss of classifiers."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 
 class CrossEntropy(nn.Module):
-    """Minus the logarithm of the share that the softmax of the logits gives to the true class, averaged."""
+    """Cross entropy: the mean of -log softmax(logits) at the true class."""
 
     reads: ClassVar[Literal["outputs", "logits"]] = "outputs"
 
-    def __init__(self) -> None:  # its settings are read off this signature: there are none
+    def __init__(self) -> None:  # the signature is the schema of the settings: there are none
         super().__init__()
 
     def forward(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the scalar loss, and the accuracy: how often the largest logit is the true class's.
+        """Return the scalar loss and the accuracy, the share of samples whose largest logit is the true class.
 
         Args:
             prediction: logits (B,classes).

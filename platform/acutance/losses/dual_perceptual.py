@@ -13,7 +13,7 @@ from acutance.losses.perceptual import Perceptual
 from acutance.losses.pixel import Criterion
 
 EPSILON = 1e-8
-"""Keeps the ratio finite; the paper asks for a tiny number."""
+"""Keeps the ratio finite; the paper has a small number without its value."""
 
 
 class DualPerceptual(nn.Module):
@@ -25,13 +25,12 @@ class DualPerceptual(nn.Module):
         second: the second one, ResNet-50 in the paper; not needed where `mu` is infinite.
         taps: layers of the second, whose differences are added. The paper takes one, its released code b13, b24
             and b36 together.
-        mu: how little the second counts; infinity leaves it out.
-        weighting: "dynamic" weighs l_RES by z = l_VGG / l_RES, a number through which no gradient goes, at each
-            step; "static" by 1.
+        mu: the second loss is divided by it; infinity leaves the second loss out.
+        weighting: "dynamic" multiplies l_RES by z = l_VGG / l_RES of each step, without a gradient; "static" by 1.
         criterion: mean absolute ("l1") or mean squared ("l2") difference.
 
-    Its value is (1 + 1/mu) l_VGG under dynamic weighting, whatever l_RES is: only its gradient is new. The parts
-    `first` (l_VGG), `second` (l_RES) and `ratio` (z) are recorded on their own.
+    With dynamic weighting its value is (1 + 1/mu) l_VGG for any l_RES; only the gradient depends on l_RES. The parts
+    `first` (l_VGG), `second` (l_RES) and `ratio` (z) are logged separately.
     """
 
     reads: ClassVar[Literal["outputs", "logits"]] = "outputs"
@@ -60,7 +59,7 @@ class DualPerceptual(nn.Module):
 
     @staticmethod
     def feature_taps(arguments: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        """Return which layers it looks at, by the argument that names the network."""
+        """Return the layers that it compares: parameter of the network -> names of layers."""
         second = {"second": tuple(arguments["taps"])} if math.isfinite(arguments["mu"]) else {}
         return {"network": (arguments["layer"],), **second}
 

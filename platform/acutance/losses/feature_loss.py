@@ -1,4 +1,4 @@
-"""What terms share that look at pictures through a frozen network."""
+"""Base class of losses that compare features of a frozen network."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Features = dict[str, Tensor]
 
 
 class FeatureLoss(nn.Module):
-    """A term that compares pictures by what a frozen network makes of them.
+    """A loss that compares the features of two pictures.
 
     Args:
-        network: anything with `features(picture, layers) -> dict[layer, Tensor]`; it is frozen and put in eval mode.
+        network: a module with `features(picture, layers) -> {layer: Tensor}`; it is frozen and set to eval mode.
     """
 
     reads: ClassVar[Literal["outputs", "logits"]] = "outputs"
@@ -27,18 +27,20 @@ class FeatureLoss(nn.Module):
         super().__init__()
         if not callable(getattr(network, "features", None)):
             raise ConfigError(f"{type(network).__name__} has no features to compare", where="network")
-        # Past nn.Module's bookkeeping: the network is no part of what is trained, saved or set to train mode.
+        # Not registered as a submodule: the network is not trained, saved or set to train mode.
         self.__dict__["network"] = network.eval().requires_grad_(False)
 
-    def seen(self, prediction: Tensor, target: Tensor, layers: tuple[str, ...]) -> tuple[Features, Features]:
-        """Return the features of both; no gradient reaches the target."""
+    def features_of_both(
+        self, prediction: Tensor, target: Tensor, layers: tuple[str, ...]
+    ) -> tuple[Features, Features]:
+        """Return the features of prediction and target; no gradient reaches the target."""
         features: Callable[..., Features] = self.network.features  # type: ignore[assignment]
         with torch.no_grad():
             wanted = features(target, layers)
         return features(prediction, layers), wanted
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Carry the unregistered network along with .to(), .cuda() and the like."""
+        """Apply .to(), .cuda() and the like to the unregistered network too."""
         self.network._apply(fn, recurse)
         super()._apply(fn, recurse)
         return self

@@ -1,7 +1,7 @@
-"""Masks that a term may carry: it then compares mask * prediction with mask * target.
+"""Masks of losses: a masked loss compares mask * prediction with mask * target.
 
-`GMS` is where the prediction's edges are poor (HFA, section 3.4), `ColumnMask` any column, such as the weight map of
-Zhou et al. No gradient goes through a mask.
+`GMS` selects areas where the prediction's edges are poor (HFA, section 3.4), `ColumnMask` is any column, such as the
+weight map of Zhou et al. No gradient goes through a mask.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from acutance.imaging.gms import hard_mask, soft_mask
 Divisor = Literal["none", "batch", "image"]
 """What the sum over a batch is divided by: all its values, or those that the mask counts, in all or picture by picture.
 
-The count of "batch" is of what a worker sees at once: its share of the batch, or one of `accumulate` parts of it.
+"batch" is what a worker computes at once: its share of the batch, or one of `accumulate` parts of it.
 """
 
 
 class GMS:
-    """HFA's mask of poorly restored areas, found anew at each step.
+    """HFA's mask of poorly restored areas, computed in each step.
 
     Args:
         form: "hard" is 0 or 1; "soft" fades out at the areas' borders.
@@ -32,8 +32,9 @@ class GMS:
         sigma: of the Gaussian that softens, in pixels.
         repeats: how often it is softened.
         c: of the dissimilarity, for pictures in 0..255.
-        ramp: steps in which the mask takes effect, 1 - (1 - floor) * (1 - M) * step / ramp; 0 for all of it at once.
-        floor: what is left where nothing is poor; 0 is the paper's. There a shift of all colours costs nothing.
+        ramp: steps until the mask has its full effect: 1 - (1 - floor) * (1 - M) * step / ramp; 0 for full effect at
+            once.
+        floor: the mask's value where nothing is poor; 0 in the paper, where a shift of all colours costs nothing.
         divisor: the paper's loss is a mean over all pixels.
     """
 
@@ -102,5 +103,7 @@ class ColumnMask:
             ConfigError: when the batch has none of this name.
         """
         if self.column not in batch:
-            raise ConfigError(f"the mask reads the column {self.column!r}, which there is not", where="mask.column")
+            raise ConfigError(
+                f"the mask reads the column {self.column!r}, which the batch does not have", where="mask.column"
+            )
         return batch[self.column]

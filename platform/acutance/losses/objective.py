@@ -18,7 +18,7 @@ from acutance.parts.protocols import Mask
 
 Found = TypeVar("Found")
 Value = tuple[Tensor, dict[str, Tensor]]
-"""A scalar, and the parts it consists of by name."""
+"""A scalar, and its parts by name."""
 
 
 class Weighted(NamedTuple):
@@ -32,7 +32,7 @@ class Weighted(NamedTuple):
 
 
 class Logits(NamedTuple):
-    """What a discriminator says of a batch, its adversarial form, and means of its own over all workers."""
+    """A discriminator's logits of a batch, its adversarial form, and perhaps means over all workers."""
 
     real: Tensor
     fake: Tensor
@@ -77,7 +77,7 @@ class Objective(nn.Module):
             outputs: the network's outputs by name.
             batch: columns by name; an output's target is `target_of` it.
             logits: by discriminator.
-            step: how many were taken before, for masks that take effect by and by.
+            step: counted from 0, for masks with a ramp.
 
         Returns:
             The weighted total, a scalar, and each term's value before weighting, detached; the parts of a term
@@ -101,15 +101,15 @@ def _value(
     if term.term.reads == "logits":
         return _with_parts(term.term(*_find(term, "discriminator", term.on, logits)))
     prediction = _find(term, "output", term.on, outputs)
-    target = _as_often(_find(term, "batch column", target_of(term.on), batch), prediction)
+    target = _repeated(_find(term, "batch column", target_of(term.on), batch), prediction)
     if term.mask is None:
         return _with_parts(term.term(prediction, target))
-    mask = _as_often(term.mask(prediction, target, batch, step), prediction)
+    mask = _repeated(term.mask(prediction, target, batch, step), prediction)
     return _masked(term.term, prediction, target, mask, term.mask.divisor)
 
 
 def _masked(term: nn.Module, prediction: Tensor, target: Tensor, mask: Tensor, divisor: Divisor) -> Value:
-    """Return a term of what a mask leaves; a mean over all values becomes one over those that it counts."""
+    """Return a loss of masked pictures; a mean over all values becomes a mean over those that the mask counts."""
     require_same_shape(mask.expand_as(prediction) if mask.shape[1] == 1 else mask, target)
     each = 1 if divisor == "image" else len(mask)
     found = []
@@ -125,8 +125,8 @@ def _with_parts(value: Tensor | Value) -> Value:
     return value if isinstance(value, tuple) else (value, {})
 
 
-def _as_often(target: Tensor, prediction: Tensor) -> Tensor:
-    """Repeat the targets for a network that restores each picture in several ways, one after another."""
+def _repeated(target: Tensor, prediction: Tensor) -> Tensor:
+    """Repeat the targets for a network that stacks several results for each picture on the batch axis."""
     times = len(prediction) // len(target)
     return target if times == 1 else target.repeat(times, *[1] * (target.ndim - 1))
 

@@ -33,12 +33,12 @@ class Perceptual(FeatureLoss):
 
     @staticmethod
     def feature_taps(arguments: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        """Return which layers it looks at, by the argument that names the network."""
+        """Return the layers that it compares: parameter of the network -> names of layers."""
         return {"network": tuple(arguments["layers"])}
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the scalar loss of two (B,C,H,W) in 0..1; no gradient reaches the target."""
         require_same_shape(prediction, target)
-        found, wanted = self.seen(prediction, target, self.layers)
+        found, wanted = self.features_of_both(prediction, target, self.layers)
         compare = CRITERIA[self.criterion]
         return torch.stack([compare(found[layer].float(), wanted[layer].float()) for layer in self.layers]).sum()

@@ -1,4 +1,4 @@
-"""Terms about the scores that people give pictures: 4PP-EUSR's predictors, and what it makes of them."""
+"""Losses on scores of pictures: for 4PP-EUSR's score predictors, and on the scores that they predict."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class EarthMover(nn.Module):
         self.form = form
 
     def forward(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the scalar distance of two (B,bins) of shares that sum to 1, and it in both forms."""
+        """Return the scalar distance of two (B,bins) of probabilities, and its value in both forms."""
         require_same_shape(prediction, target)
         squares = (prediction.float().cumsum(1) - target.float().cumsum(1)).square()
         # A root has no derivative at 0; so small a number does not show in float32.
@@ -40,7 +40,8 @@ class EarthMover(nn.Module):
 class Score(FeatureLoss):
     """Hinge on a predicted score, 4PP-EUSR's l_as and l_ss: max(0, (10 - S(J)) - factor (10 - S(I))).
 
-    J is the restored picture and I the true one. With a factor below 1 it asks for a better score than the truth's.
+    J is the restored picture and I the true one. With a factor below 1 the loss is 0 only at a better score than the
+    truth's.
 
     Args:
         network: anything with the feature `score` (B,), 1 to 10.
@@ -53,11 +54,11 @@ class Score(FeatureLoss):
 
     @staticmethod
     def feature_taps(arguments: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        """Return which layers it looks at, by the argument that names the network."""
+        """Return the layers that it compares: parameter of the network -> names of layers."""
         return {"network": ("score",)}
 
     def forward(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the scalar loss of two (B,C,H,W) in 0..1, and the mean scores; no gradient reaches the target."""
-        found, true = (features["score"].float() for features in self.seen(prediction, target, ("score",)))
+        found, true = (features["score"].float() for features in self.features_of_both(prediction, target, ("score",)))
         loss = ((HIGHEST - found) - self.factor * (HIGHEST - true)).clamp_min(0).mean()
         return loss, {"restored": found.mean(), "true": true.mean()}

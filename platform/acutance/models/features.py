@@ -1,7 +1,7 @@
-"""Feature networks: torchvision's classifiers as far as perceptual losses look into them, frozen.
+"""Feature networks: torchvision's classifiers, frozen, whose hidden layers perceptual losses compare.
 
-Weights are torchvision's files, which are looked for and never downloaded here; `weights: none` asks for a network
-that was never trained, and whatever is made with it says so.
+Weights are torchvision's files, which are never downloaded here. `weights: none` gives a network that was never
+trained; runs and models that use it say so.
 """
 
 from __future__ import annotations
@@ -18,57 +18,65 @@ from torch import Tensor, nn
 from acutance.errors import ConfigError, WeightsError, nearest
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's pictures in 0..1, by channel."""
+"""Mean and standard deviation of ImageNet's pictures in 0..1, by channel."""
 
 UNTRAINED = "feature network: untrained"
-"""What a run and a model say where `weights: none` was asked for."""
+"""The note of runs and models that use `weights: none`."""
 
 Weights = Literal["published", "none"]
 
 
 class FeatureNetwork(nn.Module):
-    """A classifier's layers in a row, up to the last one of interest.
+    """A classifier without its head.
 
     Attributes:
-        title: its name for people.
+        title: its name in messages.
         file: torchvision's name of its weights file.
-        layers: names of the features, from the first to the last.
+        nodes: layer -> its node in the classifier's graph, from the first layer to the last.
+        layers: the names in `nodes`.
     """
 
     title: ClassVar[str]
     file: ClassVar[str]
+    nodes: ClassVar[Mapping[str, str]]
     layers: ClassVar[tuple[str, ...]]
-    row: dict[str, nn.Module]
+    extractors: dict[tuple[str, ...], nn.Module]
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, classifier: nn.Module, row: Mapping[str, nn.Module], normalise: bool = True) -> None:
+    def __init__(self, classifier: nn.Module, normalise: bool = True) -> None:
         super().__init__()
         self.classifier, self.normalise = classifier, normalise
-        self.__dict__["row"] = dict(row)  # parts of the classifier, which holds them under torchvision's names
+        self.__dict__["extractors"] = {}  # no submodules of their own: they share those of the classifier
         for name, values in (("mean", MEAN), ("deviation", DEVIATION)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
     def features(self, picture: Tensor, layers: tuple[str, ...]) -> dict[str, Tensor]:
-        """Return features of pictures (B,3,H,W) in 0..1, by layer; nothing behind the last of them is computed.
+        """Return features (B,C,h,w) of pictures (B,3,H,W) in 0..1, by layer; later layers are not computed.
 
         Raises:
             ConfigError: for a layer it does not have.
         """
         if unknown := sorted(set(layers) - set(self.layers)):
             raise ConfigError(f"{self.title} has no layer {unknown[0]!r}{nearest(unknown[0], self.layers)}")
-        seen = (picture - self.mean) / self.deviation if self.normalise else picture
-        found: dict[str, Tensor] = {}
-        for name, layer in self.row.items():
-            seen = layer(seen)
-            if name in layers:
-                found[name] = seen
-            if len(found) == len(set(layers)):
-                break
-        return found
+        normalised = (picture - self.mean) / self.deviation if self.normalise else picture
+        features: dict[str, Tensor] = self._extractor(tuple(name for name in self.layers if name in layers))(normalised)
+        return features
+
+    def _extractor(self, layers: tuple[str, ...]) -> nn.Module:
+        from torchvision.models.feature_extraction import create_feature_extractor
+
+        if layers not in self.extractors:
+            nodes = {self.nodes[layer]: layer for layer in layers}
+            self.extractors[layers] = create_feature_extractor(self.classifier, nodes)
+            self.train(self.training)  # tracing sets the mode of all modules
+        return self.extractors[layers]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "extractors": {}}  # copies of them would not share the classifier's modes
 
     def fill(self, path: Path) -> None:
-        """Take the weights of torchvision's file; what else it holds, such as the classifier's head, is left.
+        """Load the weights of torchvision's file, except those of the classifier's head.
 
         Raises:
             WeightsError: when the file is not that.
@@ -86,45 +94,55 @@ class VGG19(FeatureNetwork):
         for number in range(1, count + 1)
         for kind in ("conv", "relu")
     )
+    # A pooling layer stands before each stage but the first.
+    nodes: ClassVar[Mapping[str, str]] = {
+        layer: f"features.{index + int(layer[4]) - 1}" for index, layer in enumerate(layers)
+    }
 
     def __init__(self, *, weights: Weights = "published") -> None:
         from torchvision.models import vgg19
 
         with _device(weights):
             classifier = vgg19(weights=None, init_weights=weights == "none")
-        del classifier.classifier
-        names = iter(self.layers)
-        row = {f"{n}" if isinstance(m, nn.MaxPool2d) else next(names): m for n, m in enumerate(classifier.features)}
-        super().__init__(classifier, _each_its_own(row))
+        classifier.classifier = nn.Identity()
+        super().__init__(_not_in_place(classifier))
 
 
 class SqueezeNet(FeatureNetwork):
     """SqueezeNet 1.1, 5 MB: `conv1` before activation, `relu1`, and the fire modules `fire2` to `fire9`."""
 
     title, file = "SqueezeNet 1.1", "squeezenet1_1-b8a52dc0.pth"
-    layers = ("conv1", "relu1", *(f"fire{number}" for number in range(2, 10)))
+    nodes: ClassVar[Mapping[str, str]] = {
+        "conv1": "features.0",
+        "relu1": "features.1",
+        **{f"fire{number}": f"features.{at}" for number, at in enumerate((3, 4, 6, 7, 9, 10, 11, 12), start=2)},
+    }
+    layers = tuple(nodes)
 
     def __init__(self, *, weights: Weights = "published") -> None:
         from torchvision.models import squeezenet1_1
 
         with _device(weights):
             classifier = squeezenet1_1(weights=None)
-        del classifier.classifier
-        names = iter(self.layers)
-        row = {f"{n}" if isinstance(m, nn.MaxPool2d) else next(names): m for n, m in enumerate(classifier.features)}
-        super().__init__(classifier, _each_its_own(row))
+        classifier.classifier = nn.Identity()
+        super().__init__(_not_in_place(classifier))
 
 
 class ResNet50(FeatureNetwork):
     """ResNet-50: `b11` to `b43`, stage and block, after the block's final ReLU.
 
     Args:
-        normalise: by ImageNet's mean and deviation; the released code of the dual perceptual loss feeds it 0..1.
+        normalise: pictures by ImageNet's mean and deviation. The released code of the dual perceptual loss does not.
         statistics: of batch normalisation: those of its training ("running"), or each batch's own, as in that code.
     """
 
     title, file = "ResNet-50", "resnet50-0676ba61.pth"
-    layers = tuple(f"b{stage}{block}" for stage, n in enumerate((3, 4, 6, 3), start=1) for block in range(1, n + 1))
+    nodes: ClassVar[Mapping[str, str]] = {
+        f"b{stage}{block}": f"layer{stage}.{block - 1}"
+        for stage, blocks in enumerate((3, 4, 6, 3), start=1)
+        for block in range(1, blocks + 1)
+    }
+    layers = tuple(nodes)
 
     def __init__(
         self,
@@ -137,18 +155,15 @@ class ResNet50(FeatureNetwork):
 
         with _device(weights):
             classifier = resnet50(weights=None)
-        del classifier.fc
-        stem = {name: getattr(classifier, name) for name in ("conv1", "bn1", "relu", "maxpool")}
-        stages = (classifier.layer1, classifier.layer2, classifier.layer3, classifier.layer4)
-        blocks = zip(self.layers, (block for stage in stages for block in stage), strict=True)
-        super().__init__(classifier, stem | dict(blocks), normalise)
+        classifier.fc = nn.Identity()
+        super().__init__(classifier, normalise)
         self.statistics = statistics
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = 0.0  # its running statistics stay as they were published
 
     def train(self, mode: bool = True) -> ResNet50:
-        """Set the mode of everything but batch normalisation, which `statistics` decides about."""
+        """Set the mode of all layers but batch normalisation, whose mode `statistics` decides."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -157,12 +172,12 @@ class ResNet50(FeatureNetwork):
 
 
 def fill_from_torchvision(network: nn.Module, path: Path, title: str, rename: tuple[str, str] = ("", "")) -> None:
-    """Give a network the weights of torchvision's file, by name; the file may hold more.
+    """Load the weights of torchvision's file into a network, by name; the file may hold more.
 
     Args:
         network: on any device, also "meta".
-        title: of the network that the file should hold, for the error.
-        rename: regular expression and replacement that make the file's names of the network's.
+        title: of the network, for the error.
+        rename: regular expression and replacement from the network's names to the file's.
 
     Raises:
         WeightsError: when the file cannot be read, or lacks something.
@@ -171,7 +186,7 @@ def fill_from_torchvision(network: nn.Module, path: Path, title: str, rename: tu
         stored = torch.load(path, map_location="cpu", weights_only=True)
         weights = {}
         for name, tensor in network.state_dict().items():
-            if name.endswith("num_batches_tracked"):  # files of before 2018 have none, and nothing here counts
+            if name.endswith("num_batches_tracked"):  # files from before 2018 have none, and it is not used here
                 weights[name] = torch.zeros((), dtype=tensor.dtype)
             else:
                 weights[name] = stored[re.sub(*rename, name) if rename[0] else name].float()
@@ -187,13 +202,13 @@ def fill_from_torchvision(network: nn.Module, path: Path, title: str, rename: tu
 
 
 def _device(weights: Weights) -> torch.device:
-    """What is filled afterwards needs neither storage nor random numbers."""
+    """Return `meta` where weights are loaded afterwards: such a network needs no memory and no random numbers."""
     return torch.device("meta" if weights == "published" else "cpu")
 
 
-def _each_its_own(row: dict[str, nn.Module]) -> dict[str, nn.Module]:
-    """Let no activation overwrite the layer before it, whose features may be asked for."""
-    for layer in row.values():
+def _not_in_place(classifier: nn.Module) -> nn.Module:
+    """Make the activations of `features` keep their inputs, which may be tapped."""
+    for layer in classifier.get_submodule("features").children():
         if isinstance(layer, nn.ReLU):
             layer.inplace = False
-    return row
+    return classifier

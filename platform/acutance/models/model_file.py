@@ -2,7 +2,7 @@
 
 The header's metadata holds `acutance`: a JSON description with `format`, `network` ({"type": ...,
 **arguments}), `scale`, `derive` (how the columns are made that the network reads besides the picture), `context` (the
-pixels around a part of a picture that the network needs), `stage`, `fingerprint`, `title`, `notes` and the check sum of
+pixels around a part of a picture that the network needs), `stage`, `fingerprint`, `title`, `notes` and the checksum of
 the file. A model with parts of a user's file holds the text of that file in `code`, which is executed only where the
 user allows it; one with parts of an installed package names that in `requires`.
 """
@@ -25,8 +25,9 @@ from acutance.config.data import DerivedColumn
 from acutance.config.pipeline.stage import NetworkChoice
 from acutance.config.schema import validate
 from acutance.errors import ConfigError, DamagedError, ModelError
+from acutance.parts.resolve import require_allowed
 from acutance.parts.sources import unpacked
-from acutance.storage.checksum import described, description_of, sealed
+from acutance.storage.checksum import metadata_with_checksum, verified_metadata, with_file_checksum
 
 FORMAT = 3
 REMEDY = "give a .safetensors file that this software wrote"
@@ -54,8 +55,8 @@ def save_model(uri: str, network: nn.Module, description: Mapping[str, Any]) -> 
         description: JSON-like; `network` must build this network. `format` is filled in.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    metadata = described({**description, "format": FORMAT})
-    storage.write_bytes(uri, sealed(safetensors.torch.save(tensors, metadata=metadata)))
+    metadata = metadata_with_checksum({**description, "format": FORMAT})
+    storage.write_bytes(uri, with_file_checksum(safetensors.torch.save(tensors, metadata=metadata)))
 
 
 def describe_model(uri: str) -> dict[str, Any]:
@@ -75,12 +76,13 @@ def load_model(uri: str) -> tuple[nn.Module, dict[str, Any]]:
 
     Raises:
         ModelError: when the file is missing, damaged, of another origin, does not fit its own description, or holds
-            code that the user did not allow. A
-            description that asks for more than the file holds costs neither the memory nor the time it asks for.
+            or names code that the user did not allow. A description that asks for a network larger than the file is
+            refused before that network takes memory or time.
     """
     content = _read(uri)
     description = _description(content, uri)
     unpacked(description.get("code") or [], uri)
+    require_allowed([description["network"], *(description.get("derive") or {}).values()], uri)
     try:
         tensors = safetensors.torch.load(content)
         # Initial values are overwritten at once; drawing them must not move the caller's random numbers.
@@ -126,12 +128,12 @@ class _Description(BaseModel):
 
 def _description(content: bytes, uri: str) -> dict[str, Any]:
     try:
-        description = description_of(content, uri)
+        description = verified_metadata(content, uri)
         version = description["format"]
     except DamagedError as error:
         raise ModelError(error.what, where=uri, fix="train or fetch it again") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        what = "this file is not a model of ours, or it is damaged or older than its check sum"
+        what = "this file is not a model of ours, or it is damaged or older than its checksum"
         raise ModelError(what, where=uri, fix=REMEDY) from None
     if version != FORMAT:
         raise ModelError(

@@ -89,7 +89,7 @@ def require_size(picture: Tensor, size: int) -> None:
 
 
 def _checked(stages: int | None, head: str, size: int) -> int:
-    """Return the number of stages; the flat head's is what `size` asks for."""
+    """Return the number of stages; with the flat head it follows from `size`."""
     natural = stages_for(size)
     if stages is None:
         return natural

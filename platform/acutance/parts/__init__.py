@@ -1,8 +1,8 @@
-"""Named parts: a word in a file stands for a class or a function, which is imported when it is needed.
+"""Named parts: a name in a file stands for a class or a function, which is imported when it is needed.
 
 A part is named in one of four ways: by a name of ours (`names`), by a name that an installed package offers through an
 entry point, as `package.module:Name`, or as `./my_parts.py:Name` (`sources`). `protocols` says what each kind of part
-must be, `conformance` tries whether one is.
+must be; `acutance check` (`commands.check`) tests a part for it.
 """
 
 from acutance.parts.resolve import Registry, exists, find, names, origin

@@ -68,10 +68,7 @@ PARTS: Mapping[str, Mapping[str, str]] = {
         "blur": "acutance.imaging.blurs:gaussian_blur",
         "blur_random": "acutance.imaging.blurs:random_blur",
         "jpeg": "acutance.imaging.degradations:jpeg",
-    },
-    "stored_lr": {
-        "bicubic": "acutance.data.degradations:bicubic",
-        "paired": "acutance.data.degradations:paired",
+        "paired": "acutance.imaging.degradations:paired",
     },
     "derivation": {
         "lgs": "acutance.imaging.derivations:lgs",
@@ -79,8 +76,8 @@ PARTS: Mapping[str, Mapping[str, str]] = {
         "wls": "acutance.imaging.derivations:wls",
         "highpass": "acutance.imaging.frequency:highpass",
         "bicubic": "acutance.imaging.derivations:bicubic",
-        "difference_statistics": "acutance.imaging.derivations:differences",
-        "weight_map": "acutance.imaging.derivations:counted",
+        "difference_statistics": "acutance.imaging.derivations:picture_statistics",
+        "weight_map": "acutance.imaging.derivations:patch_weight_map",
     },
     "metric": {
         "psnr_y": "acutance.evaluation.metrics:PSNR_Y",
@@ -121,6 +118,5 @@ PARTS: Mapping[str, Mapping[str, str]] = {
 
 
 def group(kind: str) -> str:
-    """Return the group of entry points by which an installed package adds names: `acutance.networks` and so on."""
-    plural = {"loss": "losses", "stored_lr": "stored_lr"}.get(kind, f"{kind}s")
-    return f"acutance.{plural}"
+    """Return the group of entry points by which an installed package adds names, such as `acutance.networks`."""
+    return f"acutance.{'losses' if kind == 'loss' else f'{kind}s'}"

@@ -1,4 +1,4 @@
-"""What each kind of part must be. `acutance check PART` tries it; `docs/parts.md` has an example of each.
+"""Protocols of the kinds of parts. `acutance check PART` tests them; `docs/parts.md` has an example of each.
 
 Shapes: B samples, C channels, H and W in pixels. Pictures are float32 in 0..1, RGB.
 """
@@ -23,7 +23,7 @@ class Network(Protocol):
     """
 
     inputs: ClassVar[tuple[str, ...]]
-    """The columns that it reads: `lr`, `hr`, or derived ones. Each must follow from one picture."""
+    """The columns that it reads: `lr`, `hr`, or derived ones, each computable from one picture."""
     outputs: ClassVar[tuple[str, ...]]
     """The outputs that it always returns."""
     scale: int
@@ -56,8 +56,8 @@ class FeatureNetwork(Protocol):
 class Loss(Protocol):
     """An `nn.Module` that returns a scalar, or a scalar and its parts by name.
 
-    A loss that looks through a frozen network has a parameter of the type `nn.Module`, to which a file gives a stage, a
-    model file or a feature network, and a static method `feature_taps(arguments) -> {parameter: layers}`.
+    A loss that compares features of a frozen network has a parameter of the type `nn.Module`, to which a file gives a
+    stage, a model file or a feature network, and a static method `feature_taps(arguments) -> {parameter: layers}`.
     """
 
     reads: ClassVar[Literal["outputs", "logits"]]
@@ -69,7 +69,7 @@ class Loss(Protocol):
 
 
 class Mask(Protocol):
-    """Which values a loss counts. It may have a static method `columns_read(**settings)`: the columns that it needs."""
+    """The values that a loss counts. A static method `columns_read(**settings)` may name the columns that it reads."""
 
     divisor: Literal["none", "batch", "image"]
     """What the sum over a batch is divided by: all its values, or those that the mask counts."""
@@ -80,18 +80,18 @@ class Mask(Protocol):
 
 
 class Degradation(Protocol):
-    """A function that spoils pictures. Where it makes them smaller, its `reduces_by` names the setting that says it."""
+    """A function that degrades pictures. Where it reduces them, its `reduces_by` names the setting of the factor."""
 
     def __call__(self, picture: Tensor, *, seed: int, **settings: Any) -> Tensor:
-        """Return the degraded picture of (..., 3, H, W), float in 0..1 or uint8; randomness is of `seed` alone."""
+        """Return the degraded (..., 3, H, W), float in 0..1 or uint8; randomness depends on `seed` alone."""
         ...
 
 
 class Derivation(Protocol):
-    """A function that makes a column of others; `imaging.derivations` says what it may note about itself."""
+    """A function that makes a column from others; `imaging.derivations` lists its optional attributes."""
 
     def __call__(self, *columns: Tensor, **settings: Any) -> Tensor:
-        """Return (B, C, H, W), an integer times smaller if it likes, or values of whole pictures (B, n)."""
+        """Return (B, C, H, W), perhaps smaller by an integer factor, or values of whole pictures (B, n)."""
         ...
 
 

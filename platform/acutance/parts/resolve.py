@@ -1,4 +1,4 @@
-"""From a name to the part that it stands for, and to where that comes from."""
+"""Finds the part that a name stands for, and the package that it comes from."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import importlib
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points, packages_distributions, version
+from importlib.metadata import EntryPoint, distributions, entry_points, packages_distributions, version
 from typing import Any
 
-from acutance.errors import ConfigError, nearest
+from acutance.errors import ConfigError, ModelError, nearest
 from acutance.parts.names import PARTS, group
-from acutance.parts.sources import is_source_part, load_part
+from acutance.parts.sources import CONSENT, all_is_allowed, allowed_packages, is_source_part, load_part
 
 NAMED_ONLY = {"measure", "amount", "protocol"}
-"""Kinds whose parts have no `module:Name` in files: there it stands for a metric."""
+"""Kinds that no file names as `module:Name`: such a name among quantities is a metric."""
 
 
 def names(kind: str) -> list[str]:
@@ -32,7 +32,7 @@ def find(kind: str, name: str) -> Any:
 
 
 class Registry(Mapping[str, Any]):
-    """The parts of one kind, or of several whose names differ, by name; each is imported when it is asked for."""
+    """The parts of one kind, or of several kinds without common names, by name; each is imported when it is used."""
 
     def __init__(self, *kinds: str) -> None:
         self.kinds = kinds
@@ -59,12 +59,12 @@ class Registry(Mapping[str, Any]):
 
 
 def exists(kind: str, name: str) -> bool:
-    """Tell whether a name is known; of one with a colon, that is seen when it is loaded."""
+    """Return whether a name is known; one with a colon is checked when it is loaded."""
     return name in names(kind) or (":" in name and kind not in NAMED_ONLY)
 
 
 def origin(kind: str, name: str) -> str:
-    """Return the distribution that a part comes from, `name==version`; empty for ours and for a user's file."""
+    """Return the distribution of a part as `name==version`; empty for our own parts and for a user's file."""
     place = _place(kind, name)
     package = place.partition(":")[0].partition(".")[0]
     if is_source_part(place) or package == "acutance":
@@ -72,6 +72,51 @@ def origin(kind: str, name: str) -> str:
     offered = next((entry.dist for entry in _installed(kind) if entry.name == name), None)
     found = offered.name if offered else next(iter(packages_distributions().get(package, [])), "")
     return f"{found}=={version(found)}" if found else package
+
+
+def require_allowed(content: Any, where: str) -> None:
+    """Refuse a model's settings that name modules which neither Acutance nor a package of parts has.
+
+    A package of parts is one whose distribution offers entry points `acutance.*`. Any other module is allowed only
+    where the user's own files name its package, or where all code is allowed.
+
+    Args:
+        content: mappings and lists, in which `type` names parts.
+        where: the model file, for messages.
+
+    Raises:
+        ModelError: naming the part.
+    """
+    if isinstance(content, Mapping):
+        if isinstance(name := content.get("type"), str) and ":" in name and not is_source_part(name):
+            _require_allowed_module(name, where)
+        for value in content.values():
+            require_allowed(value, where)
+    elif isinstance(content, list):
+        for value in content:
+            require_allowed(value, where)
+
+
+def _require_allowed_module(name: str, where: str) -> None:
+    package = name.partition(":")[0].partition(".")[0]
+    if package in {"acutance", *allowed_packages(), *_packages_of_parts()} or all_is_allowed():
+        return
+    raise ModelError(
+        f"this model names code of the package {package!r}, which offers no parts of Acutance: {name}",
+        where=where,
+        fix=f"if you trust the model, give --allow-code or set {CONSENT}=1",
+    )
+
+
+@cache
+def _packages_of_parts() -> frozenset[str]:
+    """Return the top-level packages of the installed distributions that offer parts."""
+    offering = {
+        distribution.metadata["Name"]
+        for distribution in distributions()
+        if any(entry.group.startswith("acutance.") for entry in distribution.entry_points)
+    }
+    return frozenset(package for package, owners in packages_distributions().items() if not offering.isdisjoint(owners))
 
 
 @cache
@@ -102,13 +147,12 @@ def _place(kind: str, name: str) -> str:
             fix = "give it in a pipeline, a search space or an option"
             raise ConfigError(f"the file of {name!r} was not read", fix=fix)
         if name.partition(":")[0].partition(".")[0] in sys.stdlib_module_names:
-            # A model file names its parts, too: none may reach for os or subprocess.
             raise ConfigError(
                 f"{name!r} is of Python's standard library, which has no parts", fix="name your own module"
             )
         return name
-    ours = [(PARTS[kind][name], "Acutance")] if name in PARTS[kind] else []
-    offers = ours + [(e.value, e.dist.name if e.dist else "?") for e in _installed(kind) if e.name == name]
+    own = [(PARTS[kind][name], "Acutance")] if name in PARTS[kind] else []
+    offers = own + [(e.value, e.dist.name if e.dist else "?") for e in _installed(kind) if e.name == name]
     if len(offers) > 1:
         packages, places = zip(*((package, place) for place, package in offers), strict=True)
         what = f"several packages offer the {title} {name!r}: {', '.join(packages)}"

@@ -1,10 +1,10 @@
-"""A user's own file of parts: read once, known by its content, and taken along to wherever its parts are needed.
+"""A user's own parts: Python files, which are read once and sent to all workers, and modules of installed packages.
 
-In a file one writes `./my_parts.py:EdgeSR`. When the file is loaded, the path becomes `my_parts.py@CHECKSUM:EdgeSR`:
-settings then say which content they mean, and fingerprints change with it. A source registers itself where it is
-unpickled, so settings that name its parts work in every worker.
+A YAML file names a part as `./my_parts.py:EdgeSR`. When it is loaded, the path becomes `my_parts.py@CHECKSUM:EdgeSR`:
+settings then name one content, and fingerprints change with it. A source registers itself when it is unpickled, so
+settings that name its parts work in every worker.
 
-A part is code. A source that comes out of a model file is executed only where the user allowed it.
+A part is code. What a model file names or holds is executed only where the user allowed it (see `is_allowed`).
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from typing import Any
 from acutance.errors import ConfigError, ModelError
 
 CONSENT = "ACUTANCE_ALLOW_CODE"
-"""`1` allows the code of every model, SHA-256 sums (or their first 16 digits) with commas between them that of some."""
+"""`1` allows the code of every model; SHA-256 checksums, or their first 16 digits, separated by commas: these files."""
 
 LARGEST = 1_000_000
 DIGITS = 16
 
 _PATH = re.compile(r"(?P<path>.+\.py):(?P<part>[A-Za-z_]\w*)")
+_MODULE = re.compile(r"(?P<package>[A-Za-z_]\w*)(?:\.\w+)*:[A-Za-z_]\w*")
 _KEY = re.compile(rf"(?P<key>[\w.-]+\.py@[0-9a-f]{{{DIGITS}}}):(?P<part>[A-Za-z_]\w*)")
 
 
@@ -41,12 +42,12 @@ class Source:
 
     @property
     def sha256(self) -> str:
-        """The check sum of the text."""
+        """The checksum of the text."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     @property
     def key(self) -> str:
-        """How settings name it: by its name and the first digits of its check sum."""
+        """How settings name it: by its name and the first digits of its checksum."""
         return f"{self.name}@{self.sha256[:DIGITS]}"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -54,17 +55,19 @@ class Source:
 
 
 _registered: dict[str, Source] = {}
+_packages: set[str] = set()
+"""Top-level packages that the user's own files and options name as `package.module:Name`."""
 
 
 def register(name: str, text: str) -> Source:
     """Make a source known in this process, and return it. Its code is not executed yet.
 
     Raises:
-        ConfigError: when another text has the same name and the same first digits of its check sum.
+        ConfigError: when another text has the same name and the same first digits of its checksum.
     """
     source = Source(name, text)
     if _registered.setdefault(source.key, source) != source:
-        raise ConfigError("two files of parts have the same name and check sum", where=source.key)
+        raise ConfigError("two files of parts have the same name and checksum", where=source.key)
     return source
 
 
@@ -85,7 +88,9 @@ def read_source(path: Path) -> Source:
 
 
 def with_sources(content: Any, folder: Path) -> Any:
-    """Return settings in which each `./file.py:Name` names the content of that file; see the module.
+    """Return the user's settings, in which each `./file.py:Name` becomes `file.py@CHECKSUM:Name`.
+
+    Packages that they name as `package.module:Name` are allowed from then on.
 
     Args:
         content: mappings, lists and plain values.
@@ -100,7 +105,19 @@ def with_sources(content: Any, folder: Path) -> Any:
         return [with_sources(value, folder) for value in content]
     if isinstance(content, str) and not is_source_part(content) and (given := _PATH.fullmatch(content)):
         return f"{read_source(folder / Path(given['path']).expanduser()).key}:{given['part']}"
+    if isinstance(content, str) and (named := _MODULE.fullmatch(content)):
+        allow_package(named["package"])
     return content
+
+
+def allow_package(package: str) -> None:
+    """Let model files name parts of a package in this process: the user named it."""
+    _packages.add(package)
+
+
+def allowed_packages() -> tuple[str, ...]:
+    """Return the packages of `allow_package`."""
+    return tuple(sorted(_packages))
 
 
 def is_source_part(name: str) -> bool:
@@ -137,7 +154,7 @@ def source_of(key: str) -> Source:
     if key not in _registered:
         name = key.partition("@")[0]
         raise ConfigError(
-            f"the file {name} with this check sum is not here", where=key, fix=f"name it by its path, ./{name}"
+            f"the file {name} with this checksum is not here", where=key, fix=f"name it by its path, ./{name}"
         )
     return _registered[key]
 
@@ -149,13 +166,15 @@ def load_part(name: str) -> Any:
         ConfigError: when the file fails, or has no such name.
     """
     named = _KEY.fullmatch(name)
-    assert named is not None  # asked for by is_source_part
+    assert named is not None  # `is_source_part` is true
     module = _module_of(source_of(named["key"]))
     try:
         return getattr(module, named["part"])
     except AttributeError:
-        there = ", ".join(sorted(n for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__))
-        fix = f"it defines {there}" if there else "check the name"
+        defined = ", ".join(
+            sorted(n for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__)
+        )
+        fix = f"it defines {defined}" if defined else "check the name"
         raise ConfigError(f"this file defines no {named['part']!r}", where=named["key"], fix=fix) from None
 
 
@@ -199,13 +218,13 @@ def unpacked(content: Iterable[dict[str, str]], where: str) -> list[Source]:
         where: the model file, for messages.
 
     Raises:
-        ConfigError: when a text is not that of its check sum.
+        ConfigError: when a text is not that of its checksum.
         ModelError: when one is not allowed.
     """
     sources = [Source(one["name"], one["text"]) for one in content]
     for source, one in zip(sources, content, strict=True):
         if source.sha256 != one["sha256"]:
-            raise ConfigError(f"the code {source.name} in this model is not that of its check sum", where=where)
+            raise ConfigError(f"the code {source.name} in this model is not that of its checksum", where=where)
     refused = [source for source in sources if _registered.get(source.key) != source and not is_allowed(source)]
     if refused:
         named = ", ".join(f"{source.name} (SHA-256 {source.sha256})" for source in refused)
@@ -218,9 +237,17 @@ def unpacked(content: Iterable[dict[str, str]], where: str) -> list[Source]:
 
 
 def is_allowed(source: Source) -> bool:
-    """Tell whether the environment allows this source to be executed."""
-    allowed = [word.strip() for word in os.environ.get(CONSENT, "").split(",")]
-    return "1" in allowed or source.sha256 in allowed or source.sha256[:DIGITS] in allowed
+    """Return whether the environment allows to execute this source."""
+    return all_is_allowed() or not {source.sha256, source.sha256[:DIGITS]}.isdisjoint(_consent())
+
+
+def all_is_allowed() -> bool:
+    """Return whether the environment allows to execute the code of every model."""
+    return "1" in _consent()
+
+
+def _consent() -> set[str]:
+    return {word.strip() for word in os.environ.get(CONSENT, "").split(",")}
 
 
 def known_sources() -> tuple[Source, ...]:

@@ -156,7 +156,7 @@ def answers(uri: str) -> Iterator[None]:
 
 
 def _refused_by_disk(error: Exception, uri: str) -> UserError | None:
-    """Return what there is to say where the database, or the place of models' files, cannot be written to."""
+    """Return the error for a database, or a folder of models' files, that cannot be written."""
     if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
         return complaint_of(error)
     path = sqlite_path(uri)

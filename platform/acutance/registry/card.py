@@ -49,7 +49,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a run knows of a model beyond what the model file says; what is left out, the card leaves out.
+    """Facts about a model that its file does not hold; the card leaves out those that are missing.
 
     Attributes:
         paper: title, authors and year of what the model follows.
@@ -91,7 +91,7 @@ def model_card(
         champion=CHAMPION,
         uses=_uses(facts),
         chosen=_chosen,
-        counted=_counted,
+        common_pictures=_counted,
     )
 
 
@@ -130,7 +130,7 @@ def _mean(evaluation: Evaluation, metric: str, dataset: str, candidate: str) -> 
 def _interval(evaluation: Evaluation, metric: str, dataset: str, candidate: str) -> str:
     """Over the pictures that the mean runs over."""
     values, digits = evaluation.values(candidate, metric, dataset), METRICS[metric].digits
-    found = interval([v for key in evaluation.counted(metric, dataset) if (v := values.get(key)) is not None])
+    found = interval([v for key in evaluation.common_pictures(metric, dataset) if (v := values.get(key)) is not None])
     return f"[{found[0]:.{digits}f}, {found[1]:.{digits}f}]" if found else NO_VALUE
 
 

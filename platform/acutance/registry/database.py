@@ -91,7 +91,7 @@ def _migrate(path: Path, revision: str) -> None:
     kept = path.with_name(f"{path.name}.{revision}")
     part = path.with_name(f".{path.name}.part")
     with closing(sqlite3.connect(path)) as writer:
-        writer.execute("BEGIN IMMEDIATE")  # nobody else writes to what is about to be replaced
+        writer.execute("BEGIN IMMEDIATE")  # no other process writes to the file that is replaced
         with closing(sqlite3.connect(path)) as old, closing(sqlite3.connect(part)) as copy:
             old.backup(copy)
         kept.unlink(missing_ok=True)

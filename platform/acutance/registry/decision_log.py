@@ -2,9 +2,9 @@
 
 MLflow has no transactions and no compare-and-set of an alias or a tag, but a parameter of a run can be written only
 once. So a registered model has one run, in the experiment `acutance.decisions`, and its n-th decision is the parameter
-`decision.n`: whoever writes that first has decided, everybody else is told so and looks again. A decision names the
-holder of the alias that it was made against, and it can only be written behind all the decisions that it knew, so the
-holders of an alias follow from the log alone; aliases and tags are brought in line with it by `reconcile`.
+`decision.n`: the process that writes it first has decided; another one gets an error and reads the log again. A
+decision names the holder of the alias that it was compared with, and has the number after all decisions that its
+process had read. So the holders of an alias follow from the log alone; `reconcile` sets aliases and tags accordingly.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mlflow.exceptions import MlflowException
 from acutance.errors import UserError
 from acutance.fingerprint import fingerprint
 from acutance.registry.address import waited_for
-from acutance.registry.runs import KIND, experiment_id, one_run, runs_marked
+from acutance.registry.runs import KIND, experiment_id, one_run, runs_with_tags
 
 EXPERIMENT = "acutance.decisions"
 MODEL = "acutance.model"
@@ -46,14 +46,14 @@ class Decision:
         outcome: accepted, refused, forced, rolled back, or moved outside.
         name: the registered model.
         alias: what it was about.
-        version: the version that was judged, that was rolled back, or that was found.
+        version: the version that was measured, rolled back, or found under the alias.
         before: the version that had the alias, empty where none had.
-        after: the version that has it since then; the same as before where it was refused.
+        after: the version that has it after the decision; the same as before where it was refused.
         numbers: see `GateResult`.
-        exam: how it was measured: data sets, protocol.
-        evidence: where the measurements lie, with every picture's values.
-        number: its place in the log, from 1; 0 for what is not recorded, because nothing was to be decided.
-        carried_out: whether alias and tags are known to say so too.
+        evaluation_spec: data sets, protocol and scale of the measurement.
+        evidence: folder of the evaluation, with every picture's values.
+        number: its place in the log, from 1; 0 where nothing had to be decided, so nothing is recorded.
+        carried_out: whether alias and tags are known to be set accordingly.
     """
 
     outcome: str
@@ -66,14 +66,14 @@ class Decision:
     who: str
     when: str
     numbers: dict[str, dict[str, float]] = field(default_factory=dict)
-    exam: dict[str, Any] = field(default_factory=dict)
+    evaluation_spec: dict[str, Any] = field(default_factory=dict)
     evidence: str = ""
     number: int = 0
     carried_out: bool = False
 
     @property
     def accepted(self) -> bool:
-        """Whether the version has the alias since then."""
+        """Whether the version got the alias."""
         return self.after == self.version
 
     def to_json(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class Decision:
 @waited_for
 def open_log(client: MlflowClient, model: RegisteredModel) -> str:
     """Return the id of the run that holds a model's log; make it where there is none."""
-    run = one_run(client, experiment_id(client, EXPERIMENT), model.name, _marks(model))
+    run = one_run(client, experiment_id(client, EXPERIMENT), model.name, _key_tags(model))
     if run.info.status == "RUNNING":  # nothing runs here; parameters can be added all the same
         client.set_terminated(run.info.run_id)
     return str(run.info.run_id)
@@ -95,7 +95,7 @@ def open_log(client: MlflowClient, model: RegisteredModel) -> str:
 def recorded(client: MlflowClient, model: RegisteredModel) -> list[Decision]:
     """Return what was decided about a model, in order, without making a log where there is none."""
     place = client.get_experiment_by_name(EXPERIMENT)
-    found = runs_marked(client, place.experiment_id, _marks(model)) if place else []
+    found = runs_with_tags(client, place.experiment_id, _key_tags(model)) if place else []
     return _decisions(found[0]) if found else []
 
 
@@ -107,7 +107,7 @@ def read(client: MlflowClient, log: str) -> list[Decision]:
 
 @waited_for
 def append(client: MlflowClient, log: str, decision: Decision) -> bool:
-    """Write a decision in its place; return False where another one stands there already."""
+    """Write a decision under its number; return False where another decision has that number."""
     key, text = f"{DECIDED}{decision.number:06d}", _text(decision)
     try:
         client.log_param(log, key, text, synchronous=True)
@@ -121,7 +121,7 @@ def append(client: MlflowClient, log: str, decision: Decision) -> bool:
 
 @waited_for
 def mark_carried_out(client: MlflowClient, log: str, decision: Decision) -> None:
-    """Note that alias and tags say what the decision says."""
+    """Record that alias and tags are set as the decision says."""
     client.log_param(log, f"{CARRIED_OUT}{decision.number:06d}", "yes", synchronous=True)
 
 
@@ -145,7 +145,7 @@ def holder(decisions: Iterable[Decision], alias: str) -> str:
 
 
 def rollback_of(decisions: Iterable[Decision], alias: str, version: str) -> Decision | None:
-    """Return the decision that took an alias from a version, where it was a rollback and still stands."""
+    """Return the decision that took an alias from a version, where it was a rollback that nothing followed."""
     standing = None
     for decision in decisions:
         if (
@@ -158,9 +158,10 @@ def rollback_of(decisions: Iterable[Decision], alias: str, version: str) -> Deci
 
 
 def last_about(decisions: Iterable[Decision], version: str) -> Decision | None:
-    """Return the newest decision about a version: it was judged, rolled back or found, or a rollback gave it an alias.
+    """Return the newest decision about a version: it was measured, rolled back or found, or a rollback gave it an
+    alias.
 
-    A refusal because it was rolled back does not hide the rollback.
+    Where the newest is a refusal because of a rollback, return the rollback.
     """
     about = [d for d in decisions if version == d.version or (d.outcome == ROLLED_BACK and version == d.after)]
     if not about or about[-1].outcome != REFUSED:
@@ -169,12 +170,12 @@ def last_about(decisions: Iterable[Decision], version: str) -> Decision | None:
 
 
 def outcome_for(decision: Decision, version: str) -> str:
-    """Return what a decision was for a version: a rollback takes an alias from one and gives it back to another."""
+    """Return a decision's outcome for one version: a rollback takes an alias from one and restores it to another."""
     return decision.outcome if decision.version == version else RESTORED
 
 
 def now() -> str:
-    """Return the time as it is recorded: UTC, to the second."""
+    """Return the present time in UTC, to the second."""
     return instant(datetime.now(UTC).timestamp())
 
 
@@ -183,8 +184,8 @@ def instant(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _marks(model: RegisteredModel) -> dict[str, str]:
-    """A model that was deleted and made anew counts its versions from 1 again: its log is another one."""
+def _key_tags(model: RegisteredModel) -> dict[str, str]:
+    """Return the log's key tags; a model that was deleted and created again has another log, as it counts from 1."""
     return {KIND: "decisions", MODEL: fingerprint([model.name, model.creation_timestamp])}
 
 
@@ -201,7 +202,7 @@ def _decisions(run: Run) -> list[Decision]:
 
 
 def _text(decision: Decision) -> str:
-    """Return a decision as it is written; its id tells it from another one that says the same."""
+    """Return a decision as JSON; an id distinguishes two decisions of equal content."""
     numbers = {
         metric: {key: float(f"{value:.9g}") for key, value in values.items()}
         for metric, values in decision.numbers.items()

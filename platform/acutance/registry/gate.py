@@ -1,7 +1,7 @@
 """The gate: whether a candidate is good enough to follow the champion, from numbers picture by picture.
 
-A metric of the gate either must not become worse by more than a number, or must improve. The first is about means
-alone; an improvement must also be more than chance: the 95 % interval of the paired bootstrap lies on its side of 0.
+A metric of the gate either must not become worse by more than a number, or must improve. The first compares means
+alone; an improvement must also exceed chance: the 95 % interval of the paired bootstrap excludes 0.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ class Measurements:
     Attributes:
         candidate: the candidate's scores.
         champion: the champion's on the same pictures; None where there is no champion.
-        gate: metric -> what is asked of it.
+        gate: metric -> its rule.
         truth: the ground truth's own scores, for metrics whose goal is to be close to them.
-        exam: how it was measured, for the record: data sets, protocol.
-        evidence: where the measurements lie, with every picture's values.
-        overlap: what there is to say of pictures that the candidate was trained on, empty where it saw none of them.
+        evaluation_spec: data sets, protocol and scale, for the record.
+        evidence: folder of the evaluation, with every picture's values.
+        overlap: sentences about held-out pictures that the candidate was trained on, empty where there are none.
     """
 
     candidate: Scores
     champion: Scores | None
     gate: Mapping[str, Rule]
     truth: Scores | None = None
-    exam: Mapping[str, Any] = field(default_factory=dict)
+    evaluation_spec: Mapping[str, Any] = field(default_factory=dict)
     evidence: str = ""
     overlap: str = ""
 
@@ -55,9 +55,9 @@ class GateResult:
     """Whether the gate opens, why, and on which numbers.
 
     Attributes:
-        numbers: what is `compared` -> means of both; `difference` of the candidate to the champion with `low` and
-            `high` of its 95 % interval (from two pictures on); `worse_by` (negative: better); `allowed` or
-            `improve_by`, as the gate asks; number of `pictures`.
+        numbers: `compared(metric)` -> means of `candidate` and `champion`; their `difference` with `low` and `high` of
+            its 95 % interval (from two pictures on); `worse_by` (negative: better); `allowed` or `improve_by`, the
+            gate's rule; number of `pictures`.
     """
 
     accepted: bool
@@ -73,11 +73,13 @@ def decide(
     A metric is compared on the pictures where the champion has a value; the candidate must have one there.
     """
     if champion is None:
-        return GateResult(True, NO_CHAMPION, {compared(metric): _alone(candidate, truth, metric) for metric in gate})
+        return GateResult(
+            True, NO_CHAMPION, {compared(metric): _without_champion(candidate, truth, metric) for metric in gate}
+        )
     if not gate:
         return GateResult(False, "the gate names no metric, so nothing shows that the candidate is not worse")
     numbers: dict[str, dict[str, float]] = {}
-    told: list[str] = []
+    sentences: list[str] = []
     faults: list[str] = []
     for metric, rule in gate.items():
         pairs = _pairs(candidate, champion, truth, metric)
@@ -87,10 +89,10 @@ def decide(
             continue
         found = _compared(metric, [(new, old) for new, old in pairs.values() if new is not None], rule)
         numbers[compared(metric)] = found
-        told.append(_told(metric, found))
+        sentences.append(_sentence(metric, found))
         if not _passes(metric, found):
-            faults.append(told[-1])
-    reason = "; ".join(faults) or f"the gate opens: {'; '.join(told)}"
+            faults.append(sentences[-1])
+    reason = "; ".join(faults) or f"the gate opens: {'; '.join(sentences)}"
     return GateResult(not faults, reason, numbers)
 
 
@@ -121,8 +123,8 @@ def _compared(metric: str, pairs: list[tuple[float, float]], rule: Rule) -> dict
     interval = {"low": found.low, "high": found.high} if found else {}
     worse = old - new if METRICS[metric].goal == "maximize" else new - old
     asked = {IMPROVE: rule[IMPROVE]} if isinstance(rule, Mapping) else {"allowed": rule}
-    apart = {"difference": new - old, **interval, "worse_by": worse}
-    return {"candidate": new, "champion": old, **apart, **asked, "pictures": len(pairs)}
+    change = {"difference": new - old, **interval, "worse_by": worse}
+    return {"candidate": new, "champion": old, **change, **asked, "pictures": len(pairs)}
 
 
 def _passes(metric: str, numbers: Mapping[str, float]) -> bool:
@@ -138,13 +140,13 @@ def _shown_better(metric: str, numbers: Mapping[str, float]) -> bool:
     return numbers.get("high", 0.0) < 0
 
 
-def _alone(candidate: Scores, truth: Scores | None, metric: str) -> dict[str, float]:
+def _without_champion(candidate: Scores, truth: Scores | None, metric: str) -> dict[str, float]:
     scores = [_score(candidate, truth, picture, metric) for picture in candidate]
     values = [score for score in scores if score is not None]
     return {"candidate": fmean(values), "pictures": len(values)} if values else {"pictures": 0}
 
 
-def _told(metric: str, numbers: Mapping[str, float]) -> str:
+def _sentence(metric: str, numbers: Mapping[str, float]) -> str:
     digits = METRICS[metric].digits + 1
     subject = f"{metric}'s distance to the truth" if METRICS[metric].goal == CLOSEST else metric
     worse = numbers["worse_by"]
@@ -154,6 +156,6 @@ def _told(metric: str, numbers: Mapping[str, float]) -> str:
         return f"{subject} {verb}: {change} ({numbers['allowed']:g} worse is allowed)"
     asked = f"{numbers[IMPROVE]:g} better" if numbers[IMPROVE] else "better"
     if "low" not in numbers:
-        return f"{subject} {verb}: {change} ({asked} is asked, and one picture cannot show it)"
+        return f"{subject} {verb}: {change} (must be {asked}; one picture cannot show it)"
     interval = f"{numbers['low']:+.{digits}f} .. {numbers['high']:+.{digits}f}"
-    return f"{subject} {verb}: {change} ({asked} is asked; 95 % interval of the difference {interval})"
+    return f"{subject} {verb}: {change} (must be {asked}; 95 % interval of the difference {interval})"

@@ -115,9 +115,9 @@ def log_model(
         raise ModelError("this network makes no picture", where=str(model_file), fix="register a stage that does")
     checksum = file_sha256(model_file)
     mark = str(description.get("fingerprint") or checksum[:16])
-    marks = {**(tags or {}), FINGERPRINT: mark, SHA256: checksum}
+    all_tags = {**(tags or {}), FINGERPRINT: mark, SHA256: checksum}
     if commit := git_commit():
-        marks[GIT_COMMIT] = commit
+        all_tags[GIT_COMMIT] = commit
     version = _registered_before(client, name, mark)
     if version is None:
         card = model_card(name, network, description, facts or Facts(), sheet=sheet is not None)
@@ -125,12 +125,12 @@ def log_model(
         def save(folder: Path, model: Model) -> None:
             save_package(folder, Path(model_file), example, card, model, sheet=sheet)
 
-        model_id = _log(client, run_id, name, save=save, tags=marks)
+        model_id = _log(client, run_id, name, save=save, tags=all_tags)
         _note_metrics(client, run_id, model_id, metrics or {})
         # Not `models:/<id>`: over SQLite MLflow would look that up in its module-level store.
         source = client.get_logged_model(model_id).artifact_location
         text = shortened(card, DESCRIPTION_LENGTH)
-        version = client.create_model_version(name, source, run_id, tags=marks, description=text, model_id=model_id)
+        version = client.create_model_version(name, source, run_id, tags=all_tags, description=text, model_id=model_id)
     number = str(version.version)
     if str(registered(client, name).aliases.get(CHAMPION)) != number:
         client.set_registered_model_alias(name, CANDIDATE, number)

@@ -1,9 +1,9 @@
-"""Promotion and rollback: a version gets an alias only if it is not worse on pictures nobody trained on.
+"""Promotion and rollback: a version gets an alias only if it is not worse on held-out pictures.
 
-What is decided goes into the model's decision log in one write that two processes cannot both do; that write is the
-decision. A promotion is decided against the holder of the alias at that place of the log: where another decision was
-faster and changed the holder, it is judged anew. The alias follows in one write, by `reconcile`: after a kill in
-between, by the next command. Who had the alias before, and what was rolled back, is read from the log.
+A decision is one write into the model's decision log, which two processes cannot both do for the same number. A
+promotion compares with the version that holds the alias at that number of the log: where another decision was faster
+and changed the holder, the comparison is made again. Then `reconcile` sets the alias; after a kill in between, the next
+command does. Earlier holders of the alias, and rollbacks, are read from the log.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ NOT_RECORDED = "unchanged"
 
 ALIAS = re.compile(r"(?!latest$|v\d+$)[\w-]+", re.IGNORECASE)
 
-Judge = Callable[[Path, Path | None], Measurements]
-"""Measures two model files on the held-out pictures: the candidate's, and the champion's or None."""
+Measure = Callable[[Path, Path | None], Measurements]
+"""Measures two model files on the held-out pictures: the candidate's, and the alias holder's or None."""
 
 
 def promote(
-    client: MlflowClient, reference: str, *, judge: Judge, who: str, to: str = CHAMPION, force: str = ""
+    client: MlflowClient, reference: str, *, measure: Measure, who: str, to: str = CHAMPION, force: str = ""
 ) -> Decision:
-    """Give a version an alias if the judge's numbers pass the gate; record the decision either way.
+    """Measure a version; give it an alias if it passes the gate; record the decision either way.
 
     Args:
         reference: `NAME` (its candidate), `NAME@ALIAS` or `NAME/VERSION`.
-        judge: measures the version and the alias's holder; it is asked again where the holder changes meanwhile, and
-            not at all where the version has the alias already or was rolled back.
-        who: is deciding, for the record.
-        to: the alias that is won.
-        force: a reason to give the alias whatever the judge says, even if it fails.
+        measure: measures the version and the alias's holder; called again where the holder changes meanwhile, and not
+            at all where the version has the alias already or was rolled back.
+        who: name of the deciding user, for the record.
+        to: the alias.
+        force: a reason to give it the alias whatever was measured, also where measuring fails.
 
     Raises:
         ModelError: when there is no such model or version, or its files are gone.
@@ -66,31 +66,33 @@ def promote(
         version = find_subject(client, reference)
         name, number = str(version.name), str(version.version)
         run_id = decision_log.open_log(client, registered(client, name))
-        judged: dict[str, tuple[GateResult, Measurements | None]] = {}
+        results: dict[str, tuple[GateResult, Measurements | None]] = {}
         while True:
             decisions = reconcile(client, name, run_id, to)
-            rival = holder(decisions, to)
+            current = holder(decisions, to)
             decision = Decision(
-                "", name, to, number, rival, rival, "", who, decision_log.now(), number=len(decisions) + 1
+                "", name, to, number, current, current, "", who, decision_log.now(), number=len(decisions) + 1
             )
-            if number == rival:
+            if number == current:
                 return replace(decision, outcome=NOT_RECORDED, reason=f"version {number} is the {to} already", number=0)
-            undone = rollback_of(decisions, to, number)
-            if undone and not force:
-                decision = replace(decision, outcome=REFUSED, reason=_was_rolled_back(undone))
+            rolled_back = rollback_of(decisions, to, number)
+            if rolled_back and not force:
+                decision = replace(decision, outcome=REFUSED, reason=_was_rolled_back(rolled_back))
             else:
-                if rival not in judged:
-                    judged[rival] = _judged(client, version, rival, judge=judge, scratch=Path(scratch), force=force)
-                decision = _ruled(decision, *judged[rival], force=force)
+                if current not in results:
+                    results[current] = _gate_result(
+                        client, version, current, measure=measure, scratch=Path(scratch), force=force
+                    )
+                decision = _decided(decision, *results[current], force=force)
             if decision_log.append(client, run_id, decision):
-                reconcile(client, name, run_id, to, mine=decision.number)
+                reconcile(client, name, run_id, to, own_decision=decision.number)
                 return decision
 
 
 def rollback(
     client: MlflowClient, name: str, *, who: str, why: str = "rolled back by hand", of: str = CHAMPION
 ) -> Decision:
-    """Give an alias back to the version that had it before; the one that loses it stays recorded as rolled back.
+    """Give an alias back to the version that had it before; the one that loses it is recorded as rolled back.
 
     Raises:
         ModelError: when there is no such model, nothing to go back to, its files are gone, or the alias was moved at
@@ -98,14 +100,14 @@ def rollback(
         UnreachableError: when the registry does not answer.
     """
     with answers(client.tracking_uri):
-        asked = held(client, name, of)
+        expected = held(client, name, of)
         run_id = decision_log.open_log(client, registered(client, name))
         while True:
             decisions = reconcile(client, name, run_id, of)
             present, before = holder(decisions, of), _before(client, name, decisions, of)
-            if present != asked:
+            if present != expected:
                 raise ModelError(
-                    f"meanwhile the {of} of {name!r} is version {present or 'none'} instead of {asked or 'none'}",
+                    f"meanwhile the {of} of {name!r} is version {present or 'none'} instead of {expected or 'none'}",
                     fix=f"look at `acutance models history {name}` and roll back again if that is meant",
                 )
             if not before:
@@ -116,12 +118,12 @@ def rollback(
                 )
             with tempfile.TemporaryDirectory() as scratch:
                 weights_of(client, find_subject(client, f"{name}/{before}"), Path(scratch))
-            place = len(decisions) + 1
+            number = len(decisions) + 1
             decision = Decision(
-                ROLLED_BACK, name, of, present, present, before, why, who, decision_log.now(), number=place
+                ROLLED_BACK, name, of, present, present, before, why, who, decision_log.now(), number=number
             )
             if decision_log.append(client, run_id, decision):
-                reconcile(client, name, run_id, of, mine=decision.number)
+                reconcile(client, name, run_id, of, own_decision=decision.number)
                 return decision
 
 
@@ -154,41 +156,43 @@ def find_subject(client: MlflowClient, reference: str) -> ModelVersion:
     return client.get_model_version(named, str(number))
 
 
-def _judged(
-    client: MlflowClient, version: ModelVersion, rival: str, *, judge: Judge, scratch: Path, force: str
+def _gate_result(
+    client: MlflowClient, version: ModelVersion, current: str, *, measure: Measure, scratch: Path, force: str
 ) -> tuple[GateResult, Measurements | None]:
-    """Let the judge measure; what prevents it is no obstacle to force, but for weights that are not there."""
+    """Measure and compare. With `force`, an error is recorded in place of numbers, unless weights are missing."""
     new = weights_of(client, version, scratch / str(version.version))
     try:
-        champion = find_subject(client, f"{version.name}/{rival}") if rival else None
-        verdict = judge(new, weights_of(client, champion, scratch / rival) if champion else None)
+        champion = find_subject(client, f"{version.name}/{current}") if current else None
+        measurements = measure(new, weights_of(client, champion, scratch / current) if champion else None)
     except AcutanceError as error:
         if not force:
             raise
         return GateResult(False, f"not measured: {error.what}"), None
-    ruling = decide(verdict.candidate, verdict.champion if rival else None, verdict.gate, verdict.truth)
-    if verdict.overlap:  # what it gained there may be what it remembers
-        ruling = replace(ruling, accepted=False, reason=f"{verdict.overlap} (else: {ruling.reason})")
-    return ruling, verdict
+    result = decide(
+        measurements.candidate, measurements.champion if current else None, measurements.gate, measurements.truth
+    )
+    if measurements.overlap:  # better numbers may come from pictures it was trained on
+        result = replace(result, accepted=False, reason=f"{measurements.overlap} (else: {result.reason})")
+    return result, measurements
 
 
-def _ruled(decision: Decision, ruling: GateResult, verdict: Measurements | None, *, force: str) -> Decision:
-    accepted = ruling.accepted or bool(force)
-    outcome = FORCED if force else ACCEPTED if ruling.accepted else REFUSED
+def _decided(decision: Decision, result: GateResult, measurements: Measurements | None, *, force: str) -> Decision:
+    accepted = result.accepted or bool(force)
+    outcome = FORCED if force else ACCEPTED if result.accepted else REFUSED
     return replace(
         decision,
         outcome=outcome,
         after=decision.version if accepted else decision.before,
-        reason=f"{force} (without force: {ruling.reason})" if force else ruling.reason,
-        numbers=ruling.numbers,
-        exam=dict(verdict.exam) if verdict else {},
-        evidence=verdict.evidence if verdict else "",
+        reason=f"{force} (without force: {result.reason})" if force else result.reason,
+        numbers=result.numbers,
+        evaluation_spec=dict(measurements.evaluation_spec) if measurements else {},
+        evidence=measurements.evidence if measurements else "",
     )
 
 
-def _was_rolled_back(undone: Decision) -> str:
+def _was_rolled_back(rolled_back: Decision) -> str:
     return (
-        f"it was rolled back on {undone.when} by {undone.who} ({undone.reason}); "
+        f"it was rolled back on {rolled_back.when} by {rolled_back.who} ({rolled_back.reason}); "
         "--force --reason TEXT promotes it all the same"
     )
 
@@ -196,8 +200,8 @@ def _was_rolled_back(undone: Decision) -> str:
 def _before(client: MlflowClient, name: str, decisions: list[Decision], alias: str) -> str:
     """Return the version that had an alias before the present one and still exists, empty where there is none."""
     *earlier, present = holders(decisions, alias) or [""]
-    there = {str(version.version) for version in versions_of(client, name)} - {present}
-    return next((number for number in reversed(earlier) if number in there), "")
+    existing = {str(version.version) for version in versions_of(client, name)} - {present}
+    return next((number for number in reversed(earlier) if number in existing), "")
 
 
 def _check_alias(alias: str) -> None:

@@ -1,9 +1,8 @@
-"""Brings aliases and tags in line with the log, whoever was killed or slow in between.
+"""Sets aliases and tags as the decision log says, also after processes that were killed or slow in between.
 
-A decision stands once the log has it. What follows from it, first a file and tags, then the alias, is written by who
-decided, or after a while by whoever comes by, and may be written twice. Who has written looks into the log again, and
-writes again where it has grown: so the last one to write an alias wrote what the whole log says, however many wrote
-at the same time.
+A decision is final once the log has it. The process that decided then writes a file and tags, then the alias; after a
+while any other process does, so they may be written twice. After writing, a process reads the log again, and writes
+again where it has grown. So the last process to write an alias wrote what the whole log says.
 """
 
 from __future__ import annotations
@@ -23,62 +22,62 @@ from acutance.registry.run_files import log_json
 
 DECISION = "acutance.decision"
 
-LOOKS, LOOK_SECONDS = 4, 0.5
-"""How long a process that is on its way is waited for: to carry out what it decided, or to mend an alias."""
+POLLS, POLL_SECONDS = 4, 0.5
+"""How often and how long another process is waited for: to carry out its decision, or to set an alias."""
 
-TRIES = 5
-"""Databases refuse the second of two rows that are inserted at the same moment; at the next try it is an update."""
+ATTEMPTS = 5
+"""Databases refuse the second of two rows that are inserted at the same moment; the next attempt is an update."""
 
 
 @waited_for
-def reconcile(client: MlflowClient, name: str, run_id: str, alias: str, mine: int = 0) -> list[Decision]:
-    """Carry out what was decided and not carried out yet; take `alias` as it is found where it was moved by hand.
+def reconcile(client: MlflowClient, name: str, run_id: str, alias: str, own_decision: int = 0) -> list[Decision]:
+    """Carry out the decisions that are not carried out yet; record it where `alias` was moved by hand.
 
     Args:
-        run_id: of the model's decision_log.
-        mine: the number of the decision that this process has made.
+        run_id: of the run that is the model's decision log.
+        mine: number of the decision that this process has made, 0 for none.
 
     Returns:
-        The decisions in order; aliases and tags say the same.
+        The decisions in order; aliases and tags are set accordingly.
     """
-    open_ones: dict[int, Decision] = {}
+    pending: dict[int, Decision] = {}
     while True:
-        decisions = _patiently_read(client, run_id, mine)
-        open_ones |= {decision.number: decision for decision in decisions if not decision.carried_out}
-        for version in {version for decision in open_ones.values() for version in _concerned(decision)} - {""}:
-            made = [decision for decision in open_ones.values() if decision.version == version]
+        decisions = _read_when_applied(client, run_id, own_decision)
+        pending |= {decision.number: decision for decision in decisions if not decision.carried_out}
+        for version in {version for decision in pending.values() for version in _versions_of(decision)} - {""}:
+            made = [decision for decision in pending.values() if decision.version == version]
             if newest := last_about(decisions, version):
-                _tell(client, version, made, newest)
-        for each in {decision.alias for decision in open_ones.values()}:
-            _point(client, name, each, holder(decisions, each))
-        if open_ones and len(decision_log.read(client, run_id)) != len(decisions):
+                _record(client, version, made, newest)
+        for each in {decision.alias for decision in pending.values()}:
+            _set_alias(client, name, each, holder(decisions, each))
+        if pending and len(decision_log.read(client, run_id)) != len(decisions):
             continue
-        for decision in open_ones.values():
+        for decision in pending.values():
             decision_log.mark_carried_out(client, run_id, decision)
-        open_ones.clear()
-        stray = _stray(client, name, alias, decisions)
-        if stray is None:
+        pending.clear()
+        moved = _moved_outside(client, name, alias, decisions)
+        if moved is None:
             return decisions
-        decision_log.append(client, run_id, stray)  # or somebody else was faster: look again either way
+        decision_log.append(client, run_id, moved)  # another process may have been faster: read again either way
 
 
-def _patiently_read(client: MlflowClient, run_id: str, mine: int) -> list[Decision]:
-    """Read the log; give those who have decided something a while to carry it out themselves."""
-    for _ in range(LOOKS):
+def _read_when_applied(client: MlflowClient, run_id: str, own_decision: int) -> list[Decision]:
+    """Read the log; wait a while for other processes to carry out their decisions."""
+    for _ in range(POLLS):
         decisions = decision_log.read(client, run_id)
-        if all(decision.carried_out or decision.number == mine for decision in decisions):
+        if all(decision.carried_out or decision.number == own_decision for decision in decisions):
             return decisions
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     return decision_log.read(client, run_id)
 
 
-def _concerned(decision: Decision) -> set[str]:
-    """Return the versions of which a decision says something."""
+def _versions_of(decision: Decision) -> set[str]:
+    """Return the versions that a decision is about."""
     return {decision.version, decision.after if decision.outcome == ROLLED_BACK else decision.version}
 
 
-def _tell(client: MlflowClient, number: str, made: list[Decision], newest: Decision) -> None:
-    """Keep decisions about a version as files of the run that made it, and the newest one in the version's tags."""
+def _record(client: MlflowClient, number: str, made: list[Decision], newest: Decision) -> None:
+    """Write decisions about a version as files of the run that made it, and the newest one as the version's tags."""
     tags = {
         "": outcome_for(newest, number),
         ".reason": newest.reason,
@@ -98,15 +97,15 @@ def _tell(client: MlflowClient, number: str, made: list[Decision], newest: Decis
             if version.tags.get(f"{DECISION}{part}") != value:
                 client.set_model_version_tag(newest.name, number, f"{DECISION}{part}", value)
 
-    _where_it_is_there(write)
+    _write_unless_deleted(write)
 
 
-def _point(client: MlflowClient, name: str, alias: str, version: str) -> None:
+def _set_alias(client: MlflowClient, name: str, alias: str, version: str) -> None:
     def write() -> None:
         if version and held(client, name, alias) != version:
             client.set_registered_model_alias(name, alias, version)
 
-    _where_it_is_there(write)
+    _write_unless_deleted(write)
 
 
 @waited_for
@@ -115,28 +114,28 @@ def held(client: MlflowClient, name: str, alias: str) -> str:
     return str(registered(client, name).aliases.get(alias, ""))
 
 
-def _where_it_is_there(write: Callable[[], None]) -> None:
-    """Write about a version, unless it was deleted; write again where another process wrote at the same moment."""
-    for attempt in range(1, TRIES + 1):
+def _write_unless_deleted(write: Callable[[], None]) -> None:
+    """Write unless the version was deleted; write again where another process wrote at the same moment."""
+    for attempt in range(1, ATTEMPTS + 1):
         try:
             write()
             return
         except MlflowException as error:
             if error.error_code == ABSENT:
                 return
-            if error.error_code != "BAD_REQUEST" or attempt == TRIES:
+            if error.error_code != "BAD_REQUEST" or attempt == ATTEMPTS:
                 raise
 
 
-def _stray(client: MlflowClient, name: str, alias: str, decisions: list[Decision]) -> Decision | None:
-    """Return what to record where an alias is not where the log has it; None where it is."""
-    expected, looks = holder(decisions, alias), 0
+def _moved_outside(client: MlflowClient, name: str, alias: str, decisions: list[Decision]) -> Decision | None:
+    """Return the decision to record where an alias is not on the version that the log says; None where it is."""
+    expected, polls = holder(decisions, alias), 0
     while (present := held(client, name, alias)) != expected:
         decided = any(decision.alias == alias for decision in decisions)
-        if not decided or looks == LOOKS:
+        if not decided or polls == POLLS:
             why = f"the alias was moved from {expected or 'no version'} to {present or 'none'} outside this log"
             number = len(decisions) + 1
             return Decision(MOVED, name, alias, present, expected, present, why, "", decision_log.now(), number=number)
-        time.sleep(LOOK_SECONDS)
-        looks += 1
+        time.sleep(POLL_SECONDS)
+        polls += 1
     return None

@@ -1,4 +1,4 @@
-"""Files of versions that are gone, found again by the check sums of their weights."""
+"""Files of versions that are gone, found again by the checksums of their weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Place(NamedTuple):
 
 
 def relocate(uri: str, folder: Path) -> list[Place]:
-    """Look for the files of versions that are gone below a folder, by the check sums of their weights.
+    """Look for the files of versions that are gone below a folder, by the checksums of their weights.
 
     Args:
         uri: address of the tracking store.
@@ -61,7 +61,7 @@ def _move(database: sqlite3.Connection, old: str, new: str) -> None:
 
 
 def _packages(folder: Path, checksums: set[str]) -> dict[str, Path]:
-    """Return check sum -> the folder of a model's package, of those below a folder."""
+    """Return checksum -> the folder of a model's package, of those below a folder."""
     found: dict[str, Path] = {}
     for weights in sorted(folder.rglob(WEIGHTS)):
         if (checksum := file_sha256(weights)) in checksums:

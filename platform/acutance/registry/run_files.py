@@ -1,9 +1,10 @@
-"""Files of a run: JSON, tables that MLflow's pages show, and any other."""
+"""Files of a run: JSON, tables that MLflow shows, and any others."""
 
 from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,17 @@ TABLES = "mlflow.loggedArtifacts"
 def log_json(client: MlflowClient, run_id: str, name: str, content: Any) -> None:
     """Keep a value as the file `name` of a run; a file of that name is replaced."""
     client.log_text(run_id, json.dumps(content, indent=2, sort_keys=True, default=str) + "\n", name)
+
+
+@waited_for
+def read_json(client: MlflowClient, run_id: str, name: str) -> Any:
+    """Return the value that `log_json` wrote.
+
+    Raises:
+        MlflowException: when the run has no such file.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        return json.loads(Path(client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8"))
 
 
 @waited_for

@@ -1,7 +1,7 @@
 """Runs: one for a pipeline, one below it for each stage; work that is resumed continues its own run.
 
-A run is found again by its marks, tags that say what it is. Processes that look at the same moment must not make two:
-over an SQLite file a lock on this machine sees to it, over a server a parameter that can be written only once.
+A run is found again by its key tags: kind, fingerprint, parent. Two processes that ask at the same moment must not make
+two runs: with an SQLite file a lock on this machine prevents it, with a server a parameter that is written only once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ OUTPUTS = "Outputs: "
 PARENT = "mlflow.parentRunId"
 
 CHOSEN = "acutance.chosen"
-"""The parameter that tells the one run of several made at once: `yes`, or `no` for the others, which are deleted."""
+"""The parameter of runs that were made at once with the same key tags: `yes` for one, `no` for those deleted."""
 
 PARAMS_A_CALL = 100
 KEY_LENGTH = 250
@@ -52,7 +52,7 @@ def pipeline_run(
     Other runs of the experiment that a killed process of this machine left RUNNING are ended as KILLED.
 
     Args:
-        experiment: the experiment's name; it is created where it is not there, and its files go where the
+        experiment: the experiment's name; it is created where there is none, and its files go where the
             server puts them, or into `mlartifacts` beside an SQLite file.
         fingerprint: of all that the pipeline does.
         tags: of the run; `acutance.kind` tells it from runs of another kind with this fingerprint.
@@ -61,10 +61,10 @@ def pipeline_run(
         UserError: when the experiment was deleted.
         UnreachableError: when the store does not answer.
     """
-    place = experiment_id(client, experiment)
+    experiment_key = experiment_id(client, experiment)
     kind = (tags or {}).get(KIND, "pipeline")
-    run = _continued(client, place, name, {KIND: kind, FINGERPRINT: fingerprint}, tags or {})
-    _end_abandoned(client, place, run)
+    run = _continued(client, experiment_key, name, {KIND: kind, FINGERPRINT: fingerprint}, tags or {})
+    _end_abandoned(client, experiment_key, run)
     return run
 
 
@@ -86,9 +86,9 @@ def stage_run(
     Raises:
         UnreachableError: when the store does not answer.
     """
-    place = client.get_run(parent_run_id).info.experiment_id
-    marks = {KIND: "stage", PARENT: parent_run_id, FINGERPRINT: fingerprint}
-    run_id = _continued(client, place, name, marks, tags or {})
+    experiment_key = client.get_run(parent_run_id).info.experiment_id
+    key_tags = {KIND: "stage", PARENT: parent_run_id, FINGERPRINT: fingerprint}
+    run_id = _continued(client, experiment_key, name, key_tags, tags or {})
     _log_params(client, run_id, params or {})
     return run_id
 
@@ -101,11 +101,11 @@ def finish(client: MlflowClient, run_id: str, status: Status = "FINISHED") -> No
 
 @waited_for
 def finish_children(client: MlflowClient, parent_run_id: str, status: Status = "FINISHED") -> None:
-    """End the runs below a run that are still RUNNING: their processes were stopped by a scheduler, not by a fault."""
-    place = client.get_run(parent_run_id).info.experiment_id
+    """End the runs below a run that are still RUNNING: a scheduler stopped their processes."""
+    experiment_key = client.get_run(parent_run_id).info.experiment_id
     below = f"tags.`{PARENT}` = '{parent_run_id}' and attributes.status = 'RUNNING'"
-    while left := client.search_runs([place], below):  # a page at a time; those that were ended are not found again
-        for run in left:
+    while running := client.search_runs([experiment_key], below):  # page by page
+        for run in running:
             client.set_terminated(run.info.run_id, status)
 
 
@@ -113,7 +113,7 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     """Return an experiment's id; create it where it is not there.
 
     Raises:
-        UserError: when it was deleted, or its files would have no place.
+        UserError: when it was deleted, or its files have no location.
     """
     found = client.get_experiment_by_name(name)
     if found is None:
@@ -132,9 +132,9 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     return str(found.experiment_id)
 
 
-def runs_marked(client: MlflowClient, experiment: str, marks: Mapping[str, str]) -> list[Run]:
-    """Return the runs with all marks, oldest first."""
-    wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in marks.items())
+def runs_with_tags(client: MlflowClient, experiment: str, key_tags: Mapping[str, str]) -> list[Run]:
+    """Return the runs that have all key tags, oldest first."""
+    wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in key_tags.items())
     return list(client.search_runs([experiment], wanted, order_by=["attributes.start_time ASC"]))
 
 
@@ -142,46 +142,46 @@ def one_run(
     client: MlflowClient,
     experiment: str,
     name: str,
-    marks: Mapping[str, str],
+    key_tags: Mapping[str, str],
     tags: Mapping[str, str] | None = None,
 ) -> Run:
-    """Return the run with all marks, the same to whoever asks at the same time; create it where there is none."""
-    with _alone(client.tracking_uri) as alone:
+    """Return the one run that has all key tags; create it where there is none. All processes get the same one."""
+    with _process_lock(client.tracking_uri) as is_locked:
         while True:
-            runs = runs_marked(client, experiment, marks)
+            runs = runs_with_tags(client, experiment, key_tags)
             live = [run for run in runs if run.data.params.get(CHOSEN) != "no"]
             if not live:
-                client.create_run(experiment, run_name=name, tags={"mlflow.user": user(), **(tags or {}), **marks})
-            elif alone:
+                client.create_run(experiment, run_name=name, tags={"mlflow.user": user(), **(tags or {}), **key_tags})
+            elif is_locked:
                 return live[0]
             elif (chosen := _chosen(client, live)) is not None:
                 return chosen
 
 
 def _chosen(client: MlflowClient, runs: list[Run]) -> Run | None:
-    """Let one of several runs be the one, for good; None where another process chooses as well, so look again.
+    """Choose one of several runs for good; None where another process is choosing as well: then search again.
 
-    Whoever chooses a run has first ruled out all others that it saw, so two can be chosen by nobody: of two processes,
-    the one that looked later saw both runs, and cannot rule out the one that is chosen already.
+    A process first writes `no` to all other runs that it found, then `yes` to the chosen one. So two processes never
+    choose two runs: the one that searched later found both, and cannot write `no` to the one that is chosen already.
     """
     chosen = next((run for run in runs if run.data.params.get(CHOSEN) == "yes"), runs[0])
     others = [run for run in runs if run is not chosen]
-    if any(_settled(client, run, "no") != "no" for run in others) or _settled(client, chosen, "yes") != "yes":
+    if any(_write_once(client, run, "no") != "no" for run in others) or _write_once(client, chosen, "yes") != "yes":
         return None
     for run in others:
         client.delete_run(run.info.run_id)
     return chosen
 
 
-def _settled(client: MlflowClient, run: Run, wish: str) -> str:
-    """Write whether a run is the chosen one, unless that is written already; return what is."""
+def _write_once(client: MlflowClient, run: Run, value: str) -> str:
+    """Write `yes` or `no` as a run's CHOSEN parameter unless it has one; return what it has."""
     if known := run.data.params.get(CHOSEN):
         return str(known)
     try:
-        client.log_param(run.info.run_id, CHOSEN, wish, synchronous=True)
-    except MlflowException:  # written meanwhile, or deleted because it was ruled out
+        client.log_param(run.info.run_id, CHOSEN, value, synchronous=True)
+    except MlflowException:  # written meanwhile, or the run was deleted
         return str(client.get_run(run.info.run_id).data.params.get(CHOSEN, "no"))
-    return wish
+    return value
 
 
 def linked(folder: str) -> dict[str, str]:
@@ -191,11 +191,11 @@ def linked(folder: str) -> dict[str, str]:
 
 
 def _continued(
-    client: MlflowClient, experiment: str, name: str, marks: Mapping[str, str], tags: Mapping[str, str]
+    client: MlflowClient, experiment: str, name: str, key_tags: Mapping[str, str], tags: Mapping[str, str]
 ) -> str:
-    """Return the run with all marks, set RUNNING and owned by this process; create it where there is none."""
-    tags = {**tags, **({GIT_COMMIT: commit} if (commit := git_commit()) else {}), OWNER: this_process(), **marks}
-    run = one_run(client, experiment, name, marks, tags)
+    """Return the run that has all key tags, set to RUNNING and owned by this process; create it where there is none."""
+    tags = {**tags, **({GIT_COMMIT: commit} if (commit := git_commit()) else {}), OWNER: this_process(), **key_tags}
+    run = one_run(client, experiment, name, key_tags, tags)
     run_id = str(run.info.run_id)
     if not run.data.tags.get(NOTE, OUTPUTS).startswith(OUTPUTS):
         tags.pop(NOTE, None)  # somebody has written another description
@@ -205,31 +205,31 @@ def _continued(
     return run_id
 
 
-def _end_abandoned(client: MlflowClient, experiment: str, mine: str) -> None:
-    """End the runs of processes that were killed before they could: nobody may ever continue them."""
+def _end_abandoned(client: MlflowClient, experiment: str, own_run: str) -> None:
+    """End the runs of killed processes of this machine: perhaps nobody continues them."""
     for run in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
-        if run.info.run_id != mine and PARENT not in run.data.tags and is_gone(run.data.tags.get(OWNER, "")):
+        if run.info.run_id != own_run and PARENT not in run.data.tags and is_gone(run.data.tags.get(OWNER, "")):
             finish_children(client, run.info.run_id, "KILLED")
             client.set_terminated(run.info.run_id, "KILLED")
 
 
 def _artifacts(uri: str) -> str | None:
-    """Return where a new experiment's files go; a server decides for itself."""
+    """Return where a new experiment's files go; None where a server decides."""
     path = sqlite_path(uri)
     if path:
         return str(path.parent / ARTIFACTS)
     if uri.startswith(("http://", "https://", "databricks")):
         return None
     raise UserError(
-        "a database alone has no place for files",
+        "files cannot be stored in a database",
         where=uri,
         fix="start `mlflow server` over it and set MLFLOW_TRACKING_URI to the server",
     )
 
 
 @contextmanager
-def _alone(uri: str) -> Iterator[bool]:
-    """Keep the other processes of this machine out, over an SQLite file; tell whether that could be done."""
+def _process_lock(uri: str) -> Iterator[bool]:
+    """Hold a lock on this machine where the store is an SQLite file; yield whether it is held."""
     path = sqlite_path(uri)
     if path is None:
         yield False
@@ -244,12 +244,14 @@ def _log_params(client: MlflowClient, run_id: str, settings: Mapping[str, Any]) 
     }
     while True:
         recorded = client.get_run(run_id).data.params
-        fresh = [Param(key, value) for key, value in flat.items() if key not in recorded][:PARAMS_A_CALL]
-        if not fresh:
+        missing = [Param(key, value) for key, value in flat.items() if key not in recorded][:PARAMS_A_CALL]
+        if not missing:
             return
         try:
-            client.log_batch(run_id, params=fresh)
+            client.log_batch(run_id, params=missing)
         except MlflowException:
-            there = client.get_run(run_id).data.params
-            if not any(param.key in there for param in fresh):  # else another process records them as well
+            recorded_meanwhile = client.get_run(run_id).data.params
+            if not any(
+                param.key in recorded_meanwhile for param in missing
+            ):  # else another process records them as well
                 raise

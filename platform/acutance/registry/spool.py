@@ -55,7 +55,7 @@ class Spool:
             self.delivery.put(self.tracker.points(rows))
 
     def close(self, seconds: float | None = None) -> bool:
-        """Wait until all is delivered, as long as patience lasts or so many seconds; keep the rest, and say so.
+        """Wait until all is delivered, for `patience.limit` or so many seconds; keep the rest, with a message.
 
         Returns:
             whether all was delivered.
@@ -113,7 +113,7 @@ class _Delivery:
             self.changed.notify_all()
 
     def end(self, seconds: float) -> tuple[bytes, str]:
-        """Go on to deliver for so many seconds; return the lines that are left, and why."""
+        """Continue to deliver for so many seconds; return the lines that are left, and the reason."""
         with self.changed:
             self.ends = time.monotonic() + seconds
             self.changed.notify_all()

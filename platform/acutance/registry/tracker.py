@@ -46,7 +46,7 @@ class StageTracker:
     _cpu: dict[str, float] = field(default_factory=cpu_seconds, init=False, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # What is recorded is asked anew in each process: after a kill it is more than this one knew.
+        # Each process reads what is recorded: after a kill that is more than its driver knew.
         return StageTracker, (self.uri, self.run_id)
 
     def metrics(self, rows: list[tuple[int, dict[str, float]]]) -> None:
@@ -103,7 +103,7 @@ def last_steps(client: MlflowClient, run_id: str) -> dict[str, int]:
 def metric_name(name: str) -> str:
     """Return a metric's name as MLflow takes it, which knows fewer characters than the folder of a data set.
 
-    Where something has to be changed, a check sum at its end keeps it apart from others that become alike.
+    Where something has to be changed, a checksum at its end keeps it apart from others that become alike.
     """
     plain = re.sub(r"^[./]+", "_", posixpath.normpath(re.sub(r"[^\w.\- /]", "_", name)))
     if plain == name and len(name) <= NAME_LENGTH:

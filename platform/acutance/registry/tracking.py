@@ -6,7 +6,7 @@
 from acutance.registry.address import client_of, connect, tracking_uri
 from acutance.registry.flatten import flatten
 from acutance.registry.provenance import git_commit, user
-from acutance.registry.run_files import log_file, log_json, log_table
+from acutance.registry.run_files import log_file, log_json, log_table, read_json
 from acutance.registry.runs import (
     FINGERPRINT,
     GIT_COMMIT,
@@ -46,6 +46,7 @@ __all__ = [
     "log_json",
     "log_table",
     "pipeline_run",
+    "read_json",
     "record_kept",
     "stage_run",
     "tracking_uri",

@@ -1,9 +1,9 @@
-"""What lies in folders and object stores: written whole or not at all, checked, locked, waited for.
+"""Files in folders and object stores.
 
-`objects` reads and writes by URI, and this room's own names are its functions. `checksum` guards what was written,
-`done` notes that work is complete, `outputs` finds where it lies, `disk` and `patience` say what a full disk or an
-absent store means, `lock` and `lease` keep others away for a moment or for hours, `scratch` and `leftovers` free what
-killed processes left, `download` fetches published files.
+`objects` reads and writes by URI; its functions are exported here. `checksum`: checksums of files; `done`: notes that
+work is complete; `outputs`: the folders of outputs; `disk`: errors of full and read-only disks; `patience`: retries
+while a store does not answer; `lock`: file locks; `lease`, `lease_stores`: one process at a time on long work;
+`scratch`, `leftovers`: temporary files and their deletion; `download`: published files.
 """
 
 from acutance.storage.objects import (

@@ -1,8 +1,8 @@
-"""Check sums: what was written is what is read, or it is said.
+"""Checksums: a file whose content changed after it was written is an error.
 
-XXH3 of 128 bits, which costs a fraction of the reading; it guards against faults of disks, memories and networks, not
-against people. A safetensors file and a JSON note carry their own, so that each stays one file that appears whole or
-not at all, and that any other reader reads.
+XXH3 of 128 bits, which takes a fraction of the reading time. It finds faults of disks, memories and networks, not
+manipulation. A safetensors file and a JSON note hold their own checksum, so that each stays one file that is written
+atomically and that other programs can read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ AT_ONCE = 1 << 22
 
 
 def checksum(*parts: bytes | bytearray | memoryview) -> str:
-    """Return the check sum of bytes, one part after another: 32 hexadecimal digits."""
+    """Return the checksum of bytes, one part after another: 32 hexadecimal digits."""
     found = Checksum()
     for part in parts:
         found.update(part)
@@ -33,7 +33,7 @@ def checksum(*parts: bytes | bytearray | memoryview) -> str:
 
 
 def file_checksum(path: Path) -> str:
-    """Return the check sum of a local file, read in pieces."""
+    """Return the checksum of a local file, read in pieces."""
     found = Checksum()
     with open(path, "rb", buffering=0) as file:
         while piece := file.read(AT_ONCE):
@@ -44,24 +44,24 @@ def file_checksum(path: Path) -> str:
 # JSON notes
 
 
-def noted(content: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return the content of a JSON note, keys as texts, with its check sum beside them."""
+def with_checksum(content: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the content of a JSON note with its checksum; keys become texts."""
     plain = json.loads(json.dumps(content))
     return {**plain, KEY: _of_values(plain)}
 
 
-def of_note(text: bytes, where: str) -> dict[str, Any]:
-    """Return the content of a JSON note, without its check sum.
+def verified_note(text: bytes, where: str) -> dict[str, Any]:
+    """Return the content of a JSON note, without its checksum.
 
     Raises:
         DamagedError: when its values are not those that were written.
     """
     try:
         content = json.loads(text)
-        told = content.pop(KEY)
+        expected = content.pop(KEY)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _damaged(where) from None
-    if told != _of_values(content):
+    if expected != _of_values(content):
         raise _damaged(where)
     return content
 
@@ -73,45 +73,45 @@ def _of_values(content: Mapping[str, Any]) -> str:
 # safetensors files
 
 
-def described(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return the metadata of a safetensors file that `sealed` is to complete: values, and room for the check sum."""
+def metadata_with_checksum(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the metadata of a safetensors file: values, and zeros that `with_file_checksum` replaces."""
     return {METADATA: json.dumps({**values, KEY: "0" * DIGITS}, sort_keys=True)}
 
 
-def sealed(content: bytes) -> bytearray:
-    """Return a safetensors file, saved with the metadata of `described`, with the check sum of all its bytes."""
-    place = content.index(_text("0" * DIGITS), 8) + _BEFORE
+def with_file_checksum(content: bytes) -> bytearray:
+    """Return a safetensors file, saved with `metadata_with_checksum`, with the checksum of all its bytes."""
+    place = content.index(_escaped_entry("0" * DIGITS), 8) + _BEFORE
     found = bytearray(content)
     found[place : place + DIGITS] = checksum(content).encode()
     return found
 
 
-def description_of(content: bytes, where: str) -> dict[str, Any]:
-    """Return what a safetensors file of ours was `described` by, without the check sum.
+def verified_metadata(content: bytes, where: str) -> dict[str, Any]:
+    """Return the values of `metadata_with_checksum` of a safetensors file of ours, after its checksum was verified.
 
     Raises:
-        KeyError, ValueError, TypeError: for a file that holds no such description, or no check sum.
+        KeyError, ValueError, TypeError: for a file that holds no such metadata, or no checksum.
         DamagedError: when its bytes are not those that were written.
     """
     header = content[8 : 8 + int.from_bytes(content[:8], "little")]
     values = json.loads(json.loads(header)["__metadata__"][METADATA])
-    told = values.pop(KEY)
-    place = content.find(_text(str(told)), 8) + _BEFORE
+    expected = values.pop(KEY)
+    place = content.find(_escaped_entry(str(expected)), 8) + _BEFORE
     rest = memoryview(content)
     found = checksum(rest[:place], b"0" * DIGITS, rest[place + DIGITS :])
-    if place < _BEFORE or told != found:
+    if place < _BEFORE or expected != found:
         raise _damaged(where)
     return values
 
 
-def _text(digits: str) -> bytes:
-    """Return how a header tells a check sum: JSON within JSON, where no other text has its quotes escaped just once."""
+def _escaped_entry(digits: str) -> bytes:
+    """Return a checksum as a header holds it: JSON within JSON. Only its quotes are escaped exactly once."""
     return rb"\"%s\": \"%s\"" % (KEY.encode(), digits.encode())
 
 
-_BEFORE = len(_text("")) - 2
+_BEFORE = len(_escaped_entry("")) - 2
 
 
 def _damaged(where: str) -> DamagedError:
-    what = "this file is damaged: its check sum is not that of its content"
+    what = "this file is damaged: its checksum is not that of its content"
     return DamagedError(what, where=where, fix="delete it; the same command then makes it again")

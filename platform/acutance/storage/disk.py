@@ -1,4 +1,4 @@
-"""What a local disk refuses, in words: which folder is full, and how much is missing; which one is read-only."""
+"""Errors of a local disk, with the folder: full, how much is missing, or read-only."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def written_to(place: str | Path, size: int = 0) -> Iterator[None]:
 
 
 def require_writable(folder: str) -> None:
-    """Refuse a folder, or the nearest around it that is there, in which this user cannot write.
+    """Check that this user can write in a folder, or in the nearest existing one above it.
 
     Raises:
         RefusedError: naming it.
@@ -45,14 +45,14 @@ def require_writable(folder: str) -> None:
     there = _folder(folder)
     if there and not os.access(there, os.W_OK | os.X_OK):
         with written_to(there):
-            tempfile.TemporaryFile(dir=there).close()  # says why
+            tempfile.TemporaryFile(dir=there).close()  # raises the reason
 
 
 def complaint_of(error: OSError, place: str | Path | None = None, size: int = 0) -> UserError | None:
-    """Return what there is to say of a write that failed for want of room or of rights; None for other failures.
+    """Return the error for a write that failed for lack of space or rights; None for other failures.
 
     Args:
-        place: what was written; what the error itself names where left out.
+        place: the file or folder; None for the one that the error names.
     """
     where = _folder(place or error.filename)
     if error.errno in FULL:
@@ -67,7 +67,7 @@ def complaint_of(error: OSError, place: str | Path | None = None, size: int = 0)
 
 
 def complaint_of_database(error: BaseException, folder: Path | None = None) -> UserError | None:
-    """Return what there is to say where an SQLite file cannot be written; None for other failures."""
+    """Return the error for an SQLite file that cannot be written; None for other failures."""
     if "disk is full" in str(error):
         return no_room(folder)
     if "readonly database" in str(error):
@@ -77,7 +77,7 @@ def complaint_of_database(error: BaseException, folder: Path | None = None) -> U
 
 
 def no_room(folder: Path | None, size: int = 0) -> FullError:
-    """Return the error of a folder that has no room for so many bytes."""
+    """Return the error for a folder that lacks space for `size` bytes."""
     what = f"there is no room for {amount(size)}" if size else "there is no room left"
     free = f": its disk has {amount(shutil.disk_usage(folder).free)} free" if folder else ""
     return FullError(
@@ -88,7 +88,7 @@ def no_room(folder: Path | None, size: int = 0) -> FullError:
 
 
 def amount(size: float) -> str:
-    """Return a number of bytes as people read it."""
+    """Return a number of bytes as text, such as 1.5 GB."""
     for unit, bytes_a_unit in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= bytes_a_unit:
             return f"{size / bytes_a_unit:.1f} {unit}"
@@ -96,7 +96,7 @@ def amount(size: float) -> str:
 
 
 def _folder(place: str | Path | None) -> Path | None:
-    """Return the folder that is there, of a path or around it."""
+    """Return the nearest existing folder of a path."""
     if not place:
         return None
     path = Path(os.fsdecode(place)).absolute()

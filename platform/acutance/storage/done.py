@@ -1,8 +1,7 @@
-"""The note that work is done: of one format, for shard sets, stages, evaluations, runs and campaigns.
+"""The JSON note that work is done: one format for shard sets, stages, evaluations, runs and campaigns.
 
-It says what kind of work was done, which (the fingerprint of all that determines it) and by which version of the code,
-beside what there is to say of its result. It is written last, whole or not at all, with a check sum: where it is, the
-work is complete.
+It holds the kind of work, the fingerprint of all that determines it, the version of the code, and a description of the
+result. It is written last, atomically and with a checksum: where it exists, the work is complete.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ class Done:
     Attributes:
         kind: of the work.
         fingerprint: of all that determines it.
-        version: of the code that did it; counts changes after which it would do otherwise.
-        content: JSON, what there is to say of the result.
+        version: of the code; counts changes after which the result differs.
+        content: JSON, a description of the result.
     """
 
     kind: Kind
@@ -61,10 +60,10 @@ def is_done(kind: Kind, folder: str, fingerprint: str) -> bool:
 
 
 def write(note: str, done: Done) -> None:
-    """Note that work is done, after all else of it has been written.
+    """Write the note, after all other files of the work.
 
     Raises:
-        ValueError: when the content says something else by a name that the note needs itself.
+        ValueError: when the content has another value under a key of the note.
     """
     own = {"kind": done.kind, "fingerprint": done.fingerprint, "version": done.version}
     if taken := [name for name, value in own.items() if done.content.get(name, value) != value]:
@@ -76,7 +75,7 @@ def read(note: str, kind: Kind) -> Done | None:
     """Return a note; None where there is none, or it is of other work.
 
     Raises:
-        DamagedError: when it is not what was written.
+        DamagedError: when its checksum is wrong.
     """
     try:
         content = read_json(note)

@@ -1,6 +1,6 @@
-"""Downloads of published files: resumed, checked, and never half there.
+"""Downloads published files: resumable, with a checksum.
 
-What has arrived so far lies beside the target as `NAME.part`; the target itself appears only when it is whole.
+The bytes that arrived are kept beside the target as `NAME.part`; the target appears only when it is complete.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and between two pieces of the answer."""
 
 CHECKSUMS = {"sha256": "SHA-256", "md5": "MD5", "git": "git object name"}
-"""The kinds of checksum and how they are called; `git` is what `git hash-object` says of a file."""
+"""Kind of checksum -> its name; `git` is that of `git hash-object`."""
 
 OnProgress = Callable[[int, int | None], None]
-"""Called with the bytes that are here and the size of the whole file, None where the server does not tell."""
+"""Called with the bytes that arrived and the size of the file, None where the server does not send it."""
 
 
 def download(url: str, target: Path, checksum: str, *, on_progress: OnProgress | None = None) -> Path:
@@ -33,10 +33,10 @@ def download(url: str, target: Path, checksum: str, *, on_progress: OnProgress |
 
     Args:
         url: http:// or https://.
-        target: where the file goes; a file that is there is replaced, and only by a whole one.
+        target: of the file; an existing one is replaced by a complete one only.
         checksum: as its publisher or a mirror gives it, a kind of `CHECKSUMS`, a colon and the hexadecimal digits,
             or the first of them.
-        on_progress: told of every megabyte.
+        on_progress: called for every megabyte.
 
     Raises:
         UnreachableError: when the server does not answer, refuses, or the connection is cut; what arrived is kept.
@@ -109,7 +109,7 @@ def _answer(url: str, start: int) -> requests.Response:
 
 
 def _goes_on(response: requests.Response, start: int) -> bool:
-    """Tell whether an answer can be appended; failures other than a refused range are the caller's."""
+    """Return whether an answer can be appended; the caller handles failures other than a refused range."""
     if response.status_code == HTTPStatus.PARTIAL_CONTENT:
         return response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
     return response.status_code not in {HTTPStatus.OK, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
@@ -129,7 +129,7 @@ def _check(url: str, target: Path, part: Path, checksum: str) -> None:
 
 @contextmanager
 def _failures_named(url: str, target: Path) -> Iterator[None]:
-    """Say of a failure which address it was and what to do; the library's own words may hold a password."""
+    """Raise failures with the address and what to do; the library's messages may hold a password."""
     fix = f"run the same command again to go on, or put the file at {target} by hand"
     try:
         yield

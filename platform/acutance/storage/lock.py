@@ -1,4 +1,4 @@
-"""One lock for all that one process of a machine does at a time; a process that dies gives its locks back."""
+"""File locks between processes of a machine; they end with their process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def locked(file: Path) -> Iterator[None]:
     """Let one process of this machine at a time into the block.
 
     Args:
-        file: the lock's own file, which is made where it is not there and stays.
+        file: of the lock; it is made if missing, and kept.
     """
     with open(file, "w") as opened:
         lock(opened)
@@ -26,9 +26,9 @@ def lock(file: IO[str] | int, *, shared: bool = False, wait: bool = True) -> Non
 
     Args:
         file: a file, or its descriptor.
-        shared: others may have it, too, that want no more than that.
+        shared: other shared locks are allowed at the same time.
 
     Raises:
-        BlockingIOError: when another process has it, and this one is not to wait.
+        BlockingIOError: when another process has it and `wait` is False.
     """
     fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))

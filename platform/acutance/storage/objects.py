@@ -1,4 +1,4 @@
-"""Files in a folder or under s3://, written whole or not at all.
+"""Reads and writes files in folders and object stores by URI; writes are atomic.
 
 A URI is a local path, `s3://bucket/key`, or an address of another object store that pyarrow knows: `gs://bucket/key`,
 `abfs://container@account/key`. Credentials, and the endpoint of S3 (`AWS_ENDPOINT_URL`), come from the environment
@@ -20,7 +20,7 @@ from typing import IO, Any, NamedTuple, TypeVar
 import pyarrow.fs as pafs
 
 from acutance.errors import RefusedError, UnreachableError, UserError
-from acutance.storage.checksum import noted, of_note
+from acutance.storage.checksum import verified_note, with_checksum
 from acutance.storage.disk import written_to
 from acutance.storage.patience import patiently
 
@@ -33,7 +33,7 @@ REFUSALS = re.compile(
     r"Permission denied|AuthenticationFailed|ContainerNotFound|RESOURCE_NOT_FOUND",
     re.IGNORECASE,
 )
-"""What a store says that answers and will give the same answer again: rights, keys, tokens, names."""
+"""Errors of a store that trying again does not change: rights, keys, tokens, names."""
 
 Result = TypeVar("Result")
 
@@ -52,7 +52,7 @@ def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     """Return the filesystem of a URI and the path inside it.
 
     Raises:
-        UserError: for a scheme nobody knows.
+        UserError: for an unknown scheme.
     """
     if not is_remote(uri):
         return pafs.LocalFileSystem(), str(Path(uri).absolute())
@@ -80,7 +80,7 @@ def filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
 
 
 def s3_client() -> Any:
-    """Return a client of S3's own interface, for what file systems know nothing of; use it within `s3_errors`."""
+    """Return a client of the S3 API, for operations that pyarrow lacks; use it within `s3_errors`."""
     import boto3
 
     return boto3.client("s3", region_name=_region())
@@ -128,7 +128,7 @@ def read_bytes(uri: str) -> bytes:
 
 @contextmanager
 def open_file(uri: str) -> Iterator[IO[bytes]]:
-    """Open a file to read from any place in it; what is read in one call is one request, and is not asked for again.
+    """Open a file for reading at any position; each read of a remote file is one request, which is not retried.
 
     Raises:
         FileNotFoundError: when it is not there.
@@ -138,7 +138,7 @@ def open_file(uri: str) -> Iterator[IO[bytes]]:
             yield local
         return
     fs, path = filesystem(uri)
-    # Not a stream: that reads ahead in pieces of 256 KiB, each of them a request.
+    # Not a stream, which reads ahead in pieces of 256 KiB, each a request.
     with _named(uri), fs.open_input_file(path) as file:
         yield file
 
@@ -167,7 +167,7 @@ def write_bytes(uri: str, content: bytes | bytearray) -> None:
 
 def _write_locally(target: Path, content: bytes | bytearray) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")  # not its own name and more: that may be too long
+    temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")  # short: target.name plus a suffix may be too long
     try:
         with open(temporary, "wb") as file:
             file.write(content)
@@ -183,14 +183,14 @@ def read_json(uri: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: when it is not there.
-        DamagedError: when it does not hold what was written.
+        DamagedError: when its checksum is wrong.
     """
-    return of_note(read_bytes(uri), uri)
+    return verified_note(read_bytes(uri), uri)
 
 
 def write_json(uri: str, content: Mapping[Any, Any]) -> None:
-    """Write a JSON note with its check sum, whole or not at all."""
-    write_bytes(uri, json.dumps(noted(content), indent=2, sort_keys=True).encode() + b"\n")
+    """Write a JSON note with its checksum, whole or not at all."""
+    write_bytes(uri, json.dumps(with_checksum(content), indent=2, sort_keys=True).encode() + b"\n")
 
 
 def names(uri: str) -> list[str]:
@@ -234,10 +234,10 @@ def count_folder_links(uri: str) -> int:
 
 
 class State(NamedTuple):
-    """What tells one state of a file from another without reading it.
+    """The state of a file, which changes with its content; known without reading it.
 
     Attributes:
-        stamp: another one for other content; of a local file, its times of modification and of change.
+        stamp: changes with the content; for a local file, its times of modification and of change.
         modified: the later of them, in seconds since 1970.
     """
 
@@ -247,7 +247,7 @@ class State(NamedTuple):
 
 
 def states(uris: Iterable[str]) -> dict[str, State]:
-    """Return the states of those files that are there; in an object store by one listing a folder."""
+    """Return the states of the files that exist; in an object store by one listing for each folder."""
     found: dict[str, State] = {}
     folders: dict[str, list[str]] = {}
     for uri in uris:
@@ -285,7 +285,7 @@ def tree(uri: str) -> dict[str, State]:
 
 
 def delete(uri: str) -> None:
-    """Delete a file or a folder with all it holds; nothing happens when it is not there."""
+    """Delete a file, or a folder with its content, if it exists."""
     fs, path = filesystem(uri)
     if not is_remote(uri):
         shutil.rmtree(path) if Path(path).is_dir() else Path(path).unlink(missing_ok=True)
@@ -302,7 +302,7 @@ def delete(uri: str) -> None:
 
 
 def _asked(uri: str, attempt: Callable[[], Result]) -> Result:
-    """Return what an attempt returns; a remote store that answered before is waited for while it does not.
+    """Return what an attempt returns, after waiting for a remote store that answered before (see `patience`).
 
     Raises:
         UnreachableError: when it does not answer.
@@ -321,7 +321,7 @@ def _asked(uri: str, attempt: Callable[[], Result]) -> Result:
 
 @contextmanager
 def _named(uri: str) -> Iterator[None]:
-    """Turn the failures of a remote store into errors that name it."""
+    """Turn failures of a remote store into errors that name it."""
     try:
         yield
     except FileNotFoundError:

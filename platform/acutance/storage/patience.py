@@ -1,8 +1,8 @@
-"""What may come back is waited for: a store, a server or a database that stops to answer for some minutes.
+"""Retries calls to a store, a server or a database that does not answer for some minutes.
 
-Waiting is for what had answered before. Where a command's very first contact fails, the address is more likely wrong
-than the network, and the user is told at once. A worker that others started is patient from its start: they had been
-answered. What is refused (`RefusedError`) is never waited for.
+Only what has answered before is waited for. Where the first call of a command fails, the address is more likely wrong
+than the network, so that is an error at once. A Ray worker waits from its first call on, since its driver had an
+answer. A refusal (`RefusedError`) is never retried.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ from acutance.errors import UnreachableError, UserError
 
 VARIABLE = "ACUTANCE_PATIENCE"
 MINUTES = 10.0
-"""How long an outage is waited for where the variable says nothing."""
+"""How long an outage is waited for where the variable is not set."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 """Seconds between two attempts; each pause is twice the one before, give or take a half."""
 
 REMINDER = 60.0
-"""Seconds after which it is said again that something is waited for."""
+"""Seconds between two messages about one outage."""
 
 Result = TypeVar("Result")
 
 
 class GivenUpError(UnreachableError):
-    """It has been waited for already, as long as patience lasts."""
+    """It was waited for already, for as long as `limit`."""
 
 
 @dataclass
-class _Known:
-    """What this process knows of the things it waits for."""
+class _Targets:
+    """Keys of stores, servers and databases: those that have answered, and those that do not answer now."""
 
     answered: set[str] = field(default_factory=set)
     away: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-_known = _Known()
+_targets = _Targets()
 
 
 def limit() -> float:
-    """Return for how many seconds an outage is waited for.
+    """Return the longest wait for an outage, in seconds.
 
     Raises:
         UserError: when the variable holds no number of minutes.
@@ -69,38 +69,38 @@ def patiently(what: str, key: str, attempt: Callable[[], Result]) -> Result:
 
     Args:
         what: what is waited for, in words.
-        key: by which it is known whether it has answered before.
+        key: identifies it; a key that has answered before is waited for.
 
     Raises:
-        UnreachableError: of the last attempt, when it had never answered or `limit` is over.
+        UnreachableError: of the last attempt, where it had never answered or `limit` is over.
     """
     try:
         result = attempt()
     except GivenUpError:
         raise
     except UnreachableError as error:
-        if key not in _known.answered and not is_worker():
+        if key not in _targets.answered and not is_worker():
             raise
         result = _waited(what, key, attempt, error)
-    _known.answered.add(key)
+    _targets.answered.add(key)
     return result
 
 
 def pauses() -> Callable[[], float]:
-    """Return a function that gives one pause after the other, in seconds."""
+    """Return a function that returns the next pause, in seconds."""
     longest = FIRST_PAUSE
-    draw = secrets.SystemRandom()  # training's own random numbers must not know of outages
+    random = secrets.SystemRandom()  # not the generators of training, whose draws must not depend on outages
 
-    def following() -> float:
+    def next_pause() -> float:
         nonlocal longest
-        pause, longest = longest * draw.uniform(0.5, 1.5), min(2 * longest, LONGEST_PAUSE)
+        pause, longest = longest * random.uniform(0.5, 1.5), min(2 * longest, LONGEST_PAUSE)
         return pause
 
-    return following
+    return next_pause
 
 
 def is_worker() -> bool:
-    """Tell whether Ray started this process as a worker."""
+    """Return whether this process is a Ray worker."""
     ray = sys.modules.get("ray")
     if ray is None or not ray.is_initialized():
         return False
@@ -108,18 +108,18 @@ def is_worker() -> bool:
 
 
 def _waited(what: str, key: str, attempt: Callable[[], Result], error: UnreachableError) -> Result:
-    began, most, pause = time.monotonic(), limit(), pauses()
-    said = began
-    first = _note(key, away=True)
+    began, longest_wait, pause = time.monotonic(), limit(), pauses()
+    last_message = began
+    first = _set_away(key, away=True)
     if first:
-        say(f"{what} does not answer ({_brief(error)}); waiting, up to {_minutes(most)}")
+        say(f"{what} does not answer ({_brief(error)}); waiting, up to {_minutes(longest_wait)}")
     while True:
         waited = time.monotonic() - began
-        left = most - waited
+        left = longest_wait - waited
         if left <= 0:
-            _note(key, away=False)
+            _set_away(key, away=False)
             raise GivenUpError(
-                f"{error.what} (waited for {_minutes(most)})",
+                f"{error.what} (waited for {_minutes(longest_wait)})",
                 where=error.where,
                 fix=f"{error.fix}; {VARIABLE} waits longer",
             ) from error
@@ -130,24 +130,24 @@ def _waited(what: str, key: str, attempt: Callable[[], Result], error: Unreachab
             if isinstance(again, GivenUpError):
                 raise
             error = again
-            if first and time.monotonic() - said >= REMINDER:
-                said = time.monotonic()
-                say(f"{what} still does not answer, after {_minutes(said - began)} of {_minutes(most)}")
+            if first and time.monotonic() - last_message >= REMINDER:
+                last_message = time.monotonic()
+                say(f"{what} still does not answer, after {_minutes(last_message - began)} of {_minutes(longest_wait)}")
             continue
-        except BaseException:  # it answers, though not as was hoped; or nobody waits any more
-            _note(key, away=False)
+        except BaseException:  # it answers with another error, or the user interrupts
+            _set_away(key, away=False)
             raise
-        if _note(key, away=False):
+        if _set_away(key, away=False):
             say(f"{what} answers again, after {time.monotonic() - began:.0f} s")
         return result
 
 
-def _note(key: str, *, away: bool) -> bool:
-    """Note whether something is away; tell whether that is news."""
-    with _known.lock:
-        if (key in _known.away) == away:
+def _set_away(key: str, *, away: bool) -> bool:
+    """Record whether a key is away; return whether that is a change."""
+    with _targets.lock:
+        if (key in _targets.away) == away:
             return False
-        (_known.away.add if away else _known.away.discard)(key)
+        (_targets.away.add if away else _targets.away.discard)(key)
         return True
 
 

@@ -1,4 +1,4 @@
-"""This user's folder on a machine's disk. What killed processes left in it is freed by whoever comes next."""
+"""This user's folder for temporary files. The next process deletes what killed processes left in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from acutance.errors import DataError
-from acutance.process import is_left, this_process
+from acutance.process import is_abandoned, this_process
 from acutance.storage.disk import written_to
 
 LEFT_SECONDS = 7 * 24 * 3600.0
@@ -36,7 +36,7 @@ def scratch() -> Path:
 
 @contextmanager
 def working_folder(what: str) -> Iterator[Path]:
-    """Make a folder for the length of a `with` block; free those of processes that were killed before they could."""
+    """Make a folder for the length of a `with` block; delete those of killed processes."""
     root = scratch() / "work"
     with written_to(root):
         root.mkdir(mode=0o700, exist_ok=True)
@@ -51,6 +51,6 @@ def working_folder(what: str) -> Iterator[Path]:
 
 
 def _is_nobodys(folder: Path) -> bool:
-    """Tell whether a folder that `working_folder` made is nobody's any more."""
+    """Return whether the process of a folder of `working_folder` has ended."""
     process = " ".join(folder.name.split(".")[1:4])
-    return is_left(process, folder.stat().st_mtime, LEFT_SECONDS)
+    return is_abandoned(process, folder.stat().st_mtime, LEFT_SECONDS)

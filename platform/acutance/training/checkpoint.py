@@ -1,6 +1,6 @@
 """Checkpoints: one safetensors file with everything a run needs to go on exactly; nothing is pickled.
 
-Names are `step-00000100.safetensors`. A file is written whole or not at all, with the check sum of its bytes, so the
+Names are `step-00000100.safetensors`. A file is written whole or not at all, with the checksum of its bytes, so the
 newest one is always good. A damaged one (a disk's fault) is an error, not a silent return to an older state.
 """
 
@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 
 from acutance import storage
 from acutance.errors import DamagedError, TrainingError
-from acutance.storage.checksum import described, description_of, sealed
+from acutance.storage.checksum import metadata_with_checksum, verified_metadata, with_file_checksum
 from acutance.training.learner import Learner
 from acutance.training.stage_plan import StagePlan
 from acutance.training.state import State, load_state, state_of
@@ -25,10 +25,10 @@ def write(folder: str, learner: Learner, fingerprint: str) -> None:
     tensors, values = state_of(learner)
     content = save(
         {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()},
-        metadata=described({"fingerprint": fingerprint, **values}),
+        metadata=metadata_with_checksum({"fingerprint": fingerprint, **values}),
     )
     uri = storage.join(folder, f"step-{learner.steps_done:08d}.safetensors")
-    storage.write_bytes(uri, sealed(content))
+    storage.write_bytes(uri, with_file_checksum(content))
     keep_newest(folder, NEWEST)
 
 
@@ -96,7 +96,7 @@ def load_with_own_settings(folder: str, learner: Learner, device: str) -> None:
 def _read(uri: str, device: str) -> State:
     content = storage.read_bytes(uri)
     try:
-        values = description_of(content, uri)
+        values = verified_metadata(content, uri)
         return {name: tensor.to(device) for name, tensor in load(content).items()}, values
     except (DamagedError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TrainingError(

@@ -21,7 +21,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.torch.config import _TorchBackend
 
 from acutance import storage
-from acutance.cluster.hardware import Capacity, alive, capacity, gpus_for, wanted
+from acutance.cluster.hardware import Capacity, alive, capacity, gpus_for, requested_gpus
 from acutance.config.pipeline import Compute
 from acutance.console import say, say_through
 from acutance.errors import AcutanceError, TrainingError
@@ -111,7 +111,7 @@ def _placed(plans: list[StagePlan], compute: Compute) -> tuple[list[StagePlan], 
         ConfigError: when there is no room for the workers.
     """
     cluster = capacity()
-    room = cluster.room({"CPU": compute.cpus_per_worker, "GPU": wanted(compute.gpus, cluster)})
+    room = cluster.room({"CPU": compute.cpus_per_worker, "GPU": requested_gpus(compute.gpus, cluster)})
     if compute.gpus == "auto" and room:
         plans = [_within(plan, room) for plan in plans]
     gpus = gpus_for(
@@ -120,7 +120,7 @@ def _placed(plans: list[StagePlan], compute: Compute) -> tuple[list[StagePlan], 
         cpus=compute.cpus_per_worker,
         setting="compute.gpus",
         what="training",
-        there=cluster,
+        cluster=cluster,
     )
     return plans, gpus
 

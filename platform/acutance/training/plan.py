@@ -102,7 +102,7 @@ def _plan(
         "dataset": columns_fingerprint(
             data,
             scale,
-            contents[data.source].originals,
+            contents[data.source].inputs,
             columns_read(stage),
             enlarger.fingerprint if enlarger else "",
         ),
@@ -159,7 +159,7 @@ def settings_fingerprints(pipeline: Pipeline, only: str) -> dict[str, str]:
 
 def _shard_set(data: DataSettings, scale: int, contents: Contents, root: str, enlarger: Enlarger | None) -> ShardSpec:
     by = enlarger.fingerprint if enlarger else ""
-    own = dataset_fingerprint(data, scale, contents[data.source].originals, by)
+    own = dataset_fingerprint(data, scale, contents[data.source].inputs, by)
     return ShardSpec(data, scale, own, shards_folder(root, data, own), enlarger)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from acutance.cluster.hardware import Asked
+from acutance.cluster.hardware import GpuRequest
 from acutance.data import Catalogue, Manifest, prepare, read_manifest
-from acutance.data.dataset_record import remember
-from acutance.data.inputs import Originals, known_of
+from acutance.data.dataset_record import write_record
+from acutance.data.inputs import Inputs, record_of
 from acutance.data.prepare import OnProgress
 from acutance.training.stage_plan import ShardSpec, StagePlan
 
@@ -23,25 +23,25 @@ def make_shards(
     catalogue: Catalogue,
     root: str,
     *,
-    found: Originals | None = None,
-    gpus: Asked = "auto",
+    inputs: Inputs | None = None,
+    gpus: GpuRequest = "auto",
     on_progress: OnProgress | None = None,
-    alone: bool = False,
+    in_process: bool = False,
 ) -> Manifest:
     """Make a shard set, or return at once when it is there; arguments and errors as for `data.prepare`."""
     if shards.done():
-        if found is not None:
-            remember(known_of(found, shards.settings, catalogue), shards.settings, shards.scale, catalogue, root)
+        if inputs is not None:
+            write_record(record_of(inputs, shards.settings, catalogue), shards.settings, shards.scale, catalogue, root)
         return read_manifest(shards.folder)
     return prepare(
         shards.settings,
         shards.scale,
         catalogue,
         root,
-        found=found,
+        inputs=inputs,
         enlarge=shards.enlarger,
         enlarger=shards.enlarger.fingerprint if shards.enlarger else "",
         gpus=gpus,
         on_progress=on_progress,
-        alone=alone,
+        in_process=in_process,
     )

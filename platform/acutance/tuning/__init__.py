@@ -1,6 +1,7 @@
 """Tuning: campaigns over a pipeline's numbers with Ray Tune and Optuna.
 
-`study` is what is known, in an Optuna storage; `ledger` asks Optuna and tells it, by `rules` of early stopping or a
-`population`; `search` lets Ray Tune run the trials, `trial` is one of them, with its `workers`; `lease` keeps a second
-driver out; `board` shows a campaign while it runs, `report` and `tables` what it came to.
+- `study`: the Optuna study with all trials; `ask_tell`: proposes trials and records their scores; `pruners`: early
+  stopping; `pbt`: population based training; `cmaes`: a sampler;
+- `search`: runs the trials by Ray Tune; `trial`: one of them, with its `workers`; `study_lock`: one driver at a time;
+- `live_table`: shows a running campaign; `report`, `tables`: its results.
 """

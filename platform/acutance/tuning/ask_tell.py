@@ -1,7 +1,7 @@
-"""The ledger of a campaign: proposes trials, hears what they score, decides who goes on. Ray is not needed here.
+"""Proposes the trials of a campaign, records their scores and decides which are stopped. Does not need Ray.
 
-All of it is kept in the study as it happens, so a ledger that is opened over a study whose process was killed first
-hands out what was interrupted, then goes on.
+Everything is written to the study at once. After a kill, an `AskTell` over the same study first proposes the
+interrupted trials again, then new ones.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from acutance.config.search_space.parameters import suggest
 from acutance.config.search_space.settings import Sampler
 from acutance.tuning.cmaes import CmaEs
 from acutance.tuning.pbt import member
-from acutance.tuning.pruners import looks, stops
+from acutance.tuning.pruners import measurement_steps, prune_reason
 from acutance.tuning.study import SCORES, TrialRecord, trial_records
 
 Scores = Mapping[str, float]
@@ -30,18 +30,18 @@ Scores = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a trial is to do.
+    """The settings of a trial.
 
     Attributes:
         values: dotted path inside the pipeline -> value.
-        looks: the steps at which it is measured; the last is its end.
+        measured_at: the steps at which it is measured; the last is its end.
         history: step -> scores measured before it was interrupted.
-        parent: the model file, below the storage root, of the trial whose last checkpoint it goes on from.
+        parent: the model file, below the storage root, of the trial from whose last checkpoint it continues.
     """
 
     number: int
     values: dict[str, Any]
-    looks: list[int]
+    measured_at: list[int]
     history: dict[int, dict[str, float]] = field(default_factory=dict)
     parent: str | None = None
 
@@ -65,21 +65,21 @@ class AskTell:
         give_up_at: time (as `time.time()`) after which nothing is proposed and every trial is interrupted.
     """
 
-    def __init__(self, study: Study, search: Search, steps: int, give_up_at: float = math.inf) -> None:
+    def __init__(self, study: Study, search: Search, steps: int, deadline: float = math.inf) -> None:
         self.study, self.campaign, self.points = study, search.campaign, search.points
-        self.steps, self.give_up_at = steps, give_up_at
-        before = study.get_trials(deepcopy=False)
-        study.sampler = sampler_of(self.campaign.sampler, before=len(before))
-        self.interrupted = [trial.number for trial in before if trial.state == TrialState.RUNNING]
+        self.steps, self.deadline = steps, deadline
+        earlier = study.get_trials(deepcopy=False)
+        study.sampler = sampler_of(self.campaign.sampler, trials=len(earlier))
+        self.interrupted = [trial.number for trial in earlier if trial.state == TrialState.RUNNING]
         self.live: dict[int, Trial] = {}
-        self.reached: dict[int, dict[int, Scores]] = {}
+        self.scores_by_step: dict[int, dict[int, Scores]] = {}
         for known in trial_records(study):
             for step, scores in known.history.items():
-                self.reached.setdefault(step, {})[known.number] = scores
+                self.scores_by_step.setdefault(step, {})[known.number] = scores
 
     def ask(self) -> Assignment | Literal["wait", "done"]:
         """Propose the next trial: an interrupted one first."""
-        if self.late():
+        if self.time_is_up():
             return "done"
         if self.interrupted:
             number = self.interrupted.pop(0)
@@ -91,9 +91,9 @@ class AskTell:
             return "wait"
         return self._assign(self.study.ask())
 
-    def late(self) -> bool:
+    def time_is_up(self) -> bool:
         """Tell whether the campaign's hours are over."""
-        return time.time() >= self.give_up_at
+        return time.time() >= self.deadline
 
     def report(self, number: int, step: int, scores: Scores, spread: Scores | None = None) -> str | None:
         """Note what a trial scored at a step; return why it is stopped, None where it goes on."""
@@ -104,16 +104,16 @@ class AskTell:
             trial.set_user_attr("spread", dict(spread))
         if len(goals) == 1 and step not in trial._cached_frozen_trial.intermediate_values:
             trial.report(scores[goals[0].name], step)
-        self.reached.setdefault(step, {})[number] = scores
+        self.scores_by_step.setdefault(step, {})[number] = scores
         scheduler = self.campaign.scheduler
-        if not isinstance(scheduler, Asha | Median) or step >= self.steps or not self._is_look(step):
+        if not isinstance(scheduler, Asha | Median) or step >= self.steps or step not in self._measured_at(0):
             return None
-        return stops(scheduler, self.campaign.judge, goals, self.reached, step, number)
+        return prune_reason(scheduler, self.campaign.primary_objective, goals, self.scores_by_step, step, number)
 
     def end(self, number: int, reason: str | None = None) -> TrialRecord:
         """Tell Optuna how a trial ended: complete, or stopped for a reason."""
         trial = self.live.pop(number)
-        history = {step: there[number] for step, there in self.reached.items() if number in there}
+        history = {step: scores[number] for step, scores in self.scores_by_step.items() if number in scores}
         values = [history[max(history)].get(goal.name, math.nan) for goal in self.campaign.objectives]
         if reason is not None:
             trial.set_user_attr("reason", reason)
@@ -123,15 +123,15 @@ class AskTell:
         else:
             trial.set_user_attr("reason", "a score is not finite")
             self.study.tell(number, state=TrialState.FAIL)
-        return self._known(number)
+        return self._record(number)
 
     def fail(self, number: int, reason: str) -> TrialRecord:
         """Tell Optuna that a trial came to nothing."""
         self.live.pop(number).set_user_attr("reason", reason)
         self.study.tell(number, state=TrialState.FAIL)
-        return self._known(number)
+        return self._record(number)
 
-    def note(self, number: int, **facts: Any) -> None:
+    def set_attributes(self, number: int, **facts: Any) -> None:
         """Keep facts about a live trial in the study."""
         for name, value in facts.items():
             self.live[number].set_user_attr(name, value)
@@ -140,10 +140,10 @@ class AskTell:
         number = trial.number
         self.live[number] = trial
         values, parent = self._values(trial)
-        self.note(number, values=values, **({} if parent is None else {"parent": parent}))
+        self.set_attributes(number, values=values, **({} if parent is None else {"parent": parent}))
         known = trial_records(self.study)
         weights = None if parent is None else known[parent].model
-        return Assignment(number, values, self._looks(number), known[number].history, weights)
+        return Assignment(number, values, self._measured_at(number), known[number].history, weights)
 
     def _values(self, trial: Trial) -> tuple[dict[str, Any], int | None]:
         """What Optuna was asked for before, it answers again; so this serves interrupted trials as well."""
@@ -153,19 +153,16 @@ class AskTell:
             trial.set_user_attr("seed", point.seed)
             return point.values, None
         if isinstance(self.campaign.scheduler, Pbt):
-            drawn = member(self.campaign, trial_records(self.study), trial.number)
-            if drawn and drawn.values is not None:
-                return self.campaign.placed(drawn.values), drawn.parent
+            proposal = member(self.campaign, trial_records(self.study), trial.number)
+            if proposal and proposal.values is not None:
+                return self.campaign.placed(proposal.values), proposal.parent
         return self.campaign.placed(suggest(self.campaign.parameters, trial)), None
 
-    def _looks(self, number: int) -> list[int]:
+    def _measured_at(self, number: int) -> list[int]:
         scheduler = self.campaign.scheduler
         if isinstance(scheduler, Pbt):
             return [scheduler.every * (number // scheduler.population + 1)]
-        return looks(scheduler, self.steps)
-
-    def _is_look(self, step: int) -> bool:
-        return step in self._looks(0)
+        return measurement_steps(scheduler, self.steps)
 
     def _wanted(self) -> int:
         return len(self.points) if self.points is not None else self.campaign.budget.trials
@@ -173,17 +170,17 @@ class AskTell:
     def _trial_id(self, number: int) -> int:
         return self.study.get_trials(deepcopy=False)[number]._trial_id
 
-    def _known(self, number: int) -> TrialRecord:
+    def _record(self, number: int) -> TrialRecord:
         return trial_records(self.study)[number]
 
 
-def sampler_of(sampler: Sampler, before: int = 0) -> optuna.samplers.BaseSampler:
+def sampler_of(sampler: Sampler, trials: int = 0) -> optuna.samplers.BaseSampler:
     """Return Optuna's sampler. One that goes on draws other numbers than it drew before.
 
     Args:
         before: trials that the study holds.
     """
-    seed, startup = sampler.seed + before, sampler.startup
+    seed, startup = sampler.seed + trials, sampler.startup
     match sampler.type:
         case "tpe":
             return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup, constant_liar=True)

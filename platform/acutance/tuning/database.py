@@ -1,4 +1,4 @@
-"""The database of studies, which may be away for some minutes: what it was asked for then is asked again."""
+"""The database of studies; calls are repeated while it does not answer for some minutes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _waited_for(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def complaint_about(url: str, error: BaseException) -> UserError | None:
-    """Return what there is to say of a database that is away or cannot be written; None for other failures."""
+    """Return the error for a database that does not answer or cannot be written; None for other failures."""
     for cause in _causes(error):
         refused = complaint_of_database(cause, Path(url.removeprefix("sqlite:///")).parent) if "sqlite" in url else None
         if refused:

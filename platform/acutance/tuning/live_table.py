@@ -18,7 +18,7 @@ SHOWN = 12
 """Ended trials that the live table shows, newest last; running ones are always shown."""
 
 
-class Board:
+class LiveTable:
     """Hears of trials and shows them.
 
     Args:
@@ -29,15 +29,15 @@ class Board:
     """
 
     def __init__(
-        self, goals: Sequence[Goal], judge: str, known: list[TrialRecord], wanted: int, steps: int, at_once: int
+        self, goals: Sequence[Goal], objective: str, known: list[TrialRecord], wanted: int, steps: int, at_once: int
     ) -> None:
-        self.goals, self.judge, self.steps, self.at_once = goals, judge, steps, at_once
+        self.goals, self.objective, self.steps, self.at_once = goals, objective, steps, at_once
         self.wanted = max(wanted, len(known))
-        self.ended = [attempt for attempt in known if attempt.state != "running"]
+        self.ended = [trial for trial in known if trial.state != "running"]
         self.running: dict[int, tuple[int, float, dict[str, float]]] = {}
         self.live: Live | None = None
         self.started = time.monotonic()
-        self.fresh = 0
+        self.ended_here = 0
 
     def on_report(self, number: int, step: int, losses: dict[str, float]) -> None:
         """Show how far a trial is."""
@@ -45,13 +45,13 @@ class Board:
         self.running[number] = (step, since, losses)
         self._show()
 
-    def on_end(self, attempt: TrialRecord) -> None:
+    def on_end(self, trial: TrialRecord) -> None:
         """Show what a trial came to."""
-        self.running.pop(attempt.number, None)
-        self.ended.append(attempt)
-        self.fresh += 1
+        self.running.pop(trial.number, None)
+        self.ended.append(trial)
+        self.ended_here += 1
         if self.live is None:
-            say(f"trial {attempt.number} ({len(self.ended)} of {self.wanted}{self._left()}): {_line(attempt)}")
+            say(f"trial {trial.number} ({len(self.ended)} of {self.wanted}{self._left()}): {_line(trial)}")
         self._show()
 
     @contextmanager
@@ -72,12 +72,12 @@ class Board:
         table = Table(title=f"{len(self.ended)} of {self.wanted} trials{self._left()}", box=None, title_justify="left")
         for column in ("trial", "step", "", *(heading(goal) for goal in self.goals)):
             table.add_column(column, overflow="fold")
-        top = best(self.ended, self.goals, self.judge)
+        top = best(self.ended, self.goals, self.objective)
         shown = self.ended[-SHOWN:]
-        for attempt in shown if top is None or top in shown else [top, *shown]:
-            style = "bold green" if attempt is top else "" if attempt.state == "complete" else "dim"
-            scores = (_number(attempt.scores.get(goal.name)) for goal in self.goals)
-            table.add_row(str(attempt.number), f"{attempt.step}", attempt.state, *scores, style=style)
+        for trial in shown if top is None or top in shown else [top, *shown]:
+            style = "bold green" if trial is top else "" if trial.state == "complete" else "dim"
+            scores = (_number(trial.scores.get(goal.name)) for goal in self.goals)
+            table.add_row(str(trial.number), f"{trial.step}", trial.state, *scores, style=style)
         for number, (step, _, losses) in sorted(self.running.items()):
             loss = f"loss {losses['total']:.4g}" if "total" in losses else ""
             table.add_row(str(number), f"{step} of {self.steps}", loss, *("" for _ in self.goals), style="cyan")
@@ -85,15 +85,15 @@ class Board:
 
     def _left(self) -> str:
         """Estimate the time left from the trials that this process has seen end."""
-        if not self.fresh or len(self.ended) >= self.wanted:
+        if not self.ended_here or len(self.ended) >= self.wanted:
             return ""
-        each = (time.monotonic() - self.started) / self.fresh
+        each = (time.monotonic() - self.started) / self.ended_here
         return f", about {_clock(each * (self.wanted - len(self.ended)))} left"
 
 
-def _line(attempt: TrialRecord) -> str:
-    scores = ", ".join(f"{name} {value:.4g}" for name, value in attempt.scores.items())
-    why = f" ({attempt.state}: {attempt.reason})" if attempt.reason else ""
+def _line(trial: TrialRecord) -> str:
+    scores = ", ".join(f"{name} {value:.4g}" for name, value in trial.scores.items())
+    why = f" ({trial.state}: {trial.reason})" if trial.reason else ""
     return f"{scores or 'no score'}{why}"
 
 

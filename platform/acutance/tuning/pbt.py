@@ -14,7 +14,7 @@ from typing import Any
 
 from acutance.config.search_space import Campaign, Pbt
 from acutance.config.search_space.parameters import Choices, FloatRange, IntRange
-from acutance.tuning.pruners import judged
+from acutance.tuning.pruners import ranking_losses
 from acutance.tuning.study import TrialRecord
 
 NUDGES = (0.8, 1.2)
@@ -29,7 +29,7 @@ class Member:
     values: dict[str, Any] | None
 
 
-def member(campaign: Campaign, before: Sequence[TrialRecord], index: int) -> Member | None:
+def member(campaign: Campaign, trials: Sequence[TrialRecord], index: int) -> Member | None:
     """Return member `index`, counted over all generations; None while the generation before has not ended.
 
     Args:
@@ -39,47 +39,47 @@ def member(campaign: Campaign, before: Sequence[TrialRecord], index: int) -> Mem
     Returns:
         With values by parameter; None as values where the sampler draws them (the first generation).
     """
-    rules = campaign.scheduler
-    assert isinstance(rules, Pbt)
-    generation, place = divmod(index, rules.population)
+    pbt = campaign.scheduler
+    assert isinstance(pbt, Pbt)
+    generation, position = divmod(index, pbt.population)
     if generation == 0:
         return Member(None, None)
-    last = before[(generation - 1) * rules.population : generation * rules.population]
-    if any(attempt.state == "running" for attempt in last):
+    parents = trials[(generation - 1) * pbt.population : generation * pbt.population]
+    if any(trial.state == "running" for trial in parents):
         return None
-    losses = judged(campaign.judge, campaign.objectives, {a.number: a.scores for a in last if a.state == "complete"})
+    losses = ranking_losses(
+        campaign.primary_objective, campaign.objectives, {a.number: a.scores for a in parents if a.state == "complete"}
+    )
     ranked = sorted(losses, key=lambda number: (losses[number], number))
     if not ranked:
         return Member(None, None)
-    share, own = max(1, int(rules.quantile * len(last))), last[place].number
-    if own in ranked and (len(ranked) == 1 or own not in ranked[-share:]):
-        return Member(own, _chosen(campaign, before[own]))
-    draw = random.Random(f"{campaign.sampler.seed}/{generation}/{place}")
+    share, own_number = max(1, int(pbt.quantile * len(parents))), parents[position].number
+    if own_number in ranked and (len(ranked) == 1 or own_number not in ranked[-share:]):
+        return Member(own_number, _chosen(campaign, trials[own_number]))
+    draw = random.Random(f"{campaign.sampler.seed}/{generation}/{position}")
     parent = draw.choice(ranked[:share])
-    return Member(parent, explore(rules, campaign.parameters, _chosen(campaign, before[parent]), draw))
+    return Member(parent, explore(pbt, campaign.parameters, _chosen(campaign, trials[parent]), draw))
 
 
-def _chosen(campaign: Campaign, attempt: TrialRecord) -> dict[str, Any]:
+def _chosen(campaign: Campaign, trial: TrialRecord) -> dict[str, Any]:
     """Return parameter -> value of a trial."""
-    placed = {name: campaign.path_of(name) for name in campaign.parameters}
-    return {name: attempt.values[path] for name, path in placed.items() if path in attempt.values}
+    paths = {name: campaign.path_of(name) for name in campaign.parameters}
+    return {name: trial.values[path] for name, path in paths.items() if path in trial.values}
 
 
-def explore(
-    rules: Pbt, parameters: Mapping[str, Any], values: Mapping[str, Any], draw: random.Random
-) -> dict[str, Any]:
+def explore(pbt: Pbt, parameters: Mapping[str, Any], values: Mapping[str, Any], draw: random.Random) -> dict[str, Any]:
     """Change each value: a fresh one now and then, else a nudge by a factor, or to a neighbouring choice."""
-    return {name: _changed(rules, parameters[name], value, draw) for name, value in values.items()}
+    return {name: _changed(pbt, parameters[name], value, draw) for name, value in values.items()}
 
 
-def _changed(rules: Pbt, parameter: Any, value: Any, draw: random.Random) -> Any:
-    fresh, nudge = draw.random() < rules.resample, draw.choice(NUDGES)
+def _changed(pbt: Pbt, parameter: Any, value: Any, draw: random.Random) -> Any:
+    fresh, nudge = draw.random() < pbt.resample, draw.choice(NUDGES)
     match parameter:
         case Choices():
             if fresh:
                 return draw.choice(parameter.choice)
-            place = parameter.choice.index(value) + (1 if nudge > 1 else -1)
-            return parameter.choice[min(max(place, 0), len(parameter.choice) - 1)]
+            position = parameter.choice.index(value) + (1 if nudge > 1 else -1)
+            return parameter.choice[min(max(position, 0), len(parameter.choice) - 1)]
         case FloatRange():
             low, high = parameter.float_
             changed = _drawn(draw, low, high, parameter.log) if fresh else value * nudge

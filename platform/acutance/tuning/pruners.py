@@ -1,6 +1,7 @@
 """When a trial is stopped early: pure functions of what all trials scored at the same step.
 
-Nothing is remembered here. Scores come from the study, so a campaign that was killed judges on as if it had not been.
+Nothing is remembered here. Scores come from the study, so a campaign that was killed continues to prune as if it had
+not been.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from acutance.config.search_space import DOMINANCE, Asha, Goal, Median
 Scores = Mapping[str, float]
 """Objective -> value."""
 
-Reached = Mapping[int, Mapping[int, Scores]]
+ScoresByStep = Mapping[int, Mapping[int, Scores]]
 """Step -> trial -> its scores there."""
 
 
-def looks(scheduler: Asha | Median | None, steps: int) -> list[int]:
+def measurement_steps(scheduler: Asha | Median | None, steps: int) -> list[int]:
     """Return the steps at which trials are measured: where they may be stopped, and the last."""
     match scheduler:
         case Asha():
@@ -33,39 +34,39 @@ def looks(scheduler: Asha | Median | None, steps: int) -> list[int]:
             return [steps]
 
 
-def stops(
-    scheduler: Asha | Median, judge: str, goals: Sequence[Goal], reached: Reached, step: int, trial: int
+def prune_reason(
+    scheduler: Asha | Median, objective: str, goals: Sequence[Goal], scores_by_step: ScoresByStep, step: int, trial: int
 ) -> str | None:
     """Return why a trial is stopped at a step it has just reached, None where it goes on.
 
     Args:
-        judge: the objective that decides, or `dominance`.
-        reached: of all trials, this one included.
+        objective: the objective that decides, or `dominance`.
+        scores_by_step: step -> trial -> scores, of all trials, this one included.
     """
-    losses = judged(judge, goals, reached[step])
-    mine = losses[trial]
+    losses = ranking_losses(objective, goals, scores_by_step[step])
+    loss = losses[trial]
     match scheduler:
         case Asha():
             # As Optuna's SuccessiveHalvingPruner: trials do not wait, so with few at the rung only the best goes on.
             allowed = max(1, int(len(losses) // scheduler.reduction_factor))
-            place = sorted(losses.values()).index(mine) + 1
-            return None if place <= allowed else f"place {place} of {len(losses)} at step {step}; {allowed} went on"
+            rank = sorted(losses.values()).index(loss) + 1
+            return None if rank <= allowed else f"place {rank} of {len(losses)} at step {step}; {allowed} went on"
         case Median():
             others = [loss for number, loss in losses.items() if number != trial]
             if len(others) < scheduler.after:
                 return None
-            best = min([mine, *_before(judge, goals, reached, step, trial)])
+            best = min([loss, *_earlier_losses(objective, goals, scores_by_step, step, trial)])
             return None if best <= median(others) else f"worse than the median of {len(others)} trials at step {step}"
 
 
-def judged(judge: str, goals: Sequence[Goal], there: Mapping[int, Scores]) -> dict[int, float]:
+def ranking_losses(objective: str, goals: Sequence[Goal], scores_of_trials: Mapping[int, Scores]) -> dict[int, float]:
     """Return trial -> what counts, smaller being better: one objective, or how many others are better in all.
 
     A score that is not finite is worse than any other.
     """
-    losses = {number: tuple(_loss(goal, scores) for goal in goals) for number, scores in there.items()}
-    if judge != DOMINANCE:
-        index = [goal.name for goal in goals].index(judge)
+    losses = {number: tuple(_loss(goal, scores) for goal in goals) for number, scores in scores_of_trials.items()}
+    if objective != DOMINANCE:
+        index = [goal.name for goal in goals].index(objective)
         return {number: loss[index] for number, loss in losses.items()}
     return {number: float(sum(dominates(other, loss) for other in losses.values())) for number, loss in losses.items()}
 
@@ -75,11 +76,17 @@ def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
     return all(a <= b for a, b in zip(one, other, strict=True)) and tuple(one) != tuple(other)
 
 
-def _before(judge: str, goals: Sequence[Goal], reached: Reached, step: int, trial: int) -> list[float]:
+def _earlier_losses(
+    objective: str, goals: Sequence[Goal], scores_by_step: ScoresByStep, step: int, trial: int
+) -> list[float]:
     """A trial's earlier losses; for dominance there are none, since ranks at different steps do not compare."""
-    if judge == DOMINANCE:
+    if objective == DOMINANCE:
         return []
-    return [judged(judge, goals, there)[trial] for at, there in reached.items() if at < step and trial in there]
+    return [
+        ranking_losses(objective, goals, scores_of_trials)[trial]
+        for at, scores_of_trials in scores_by_step.items()
+        if at < step and trial in scores_of_trials
+    ]
 
 
 def _loss(goal: Goal, scores: Scores) -> float:

@@ -133,7 +133,7 @@ def open_study(storage: BaseStorage, name: str, goals: Sequence[Goal]) -> optuna
     return study
 
 
-def attempt_named(address: str, name: str) -> TrialRecord:
+def find_trial(address: str, name: str) -> TrialRecord:
     """Return the trial that STUDY/NUMBER names.
 
     Raises:
@@ -152,23 +152,23 @@ def attempt_named(address: str, name: str) -> TrialRecord:
 
 def trial_records(study: optuna.Study) -> list[TrialRecord]:
     """Return the trials in the order in which they were proposed."""
-    return [attempt(trial) for trial in study.get_trials(deepcopy=False)]
+    return [trial_record(trial) for trial in study.get_trials(deepcopy=False)]
 
 
-def attempt(trial: FrozenTrial) -> TrialRecord:
+def trial_record(trial: FrozenTrial) -> TrialRecord:
     """Return a trial as the study knows it."""
-    noted = trial.user_attrs
-    history = {int(key.removeprefix(SCORES)): scores for key, scores in noted.items() if key.startswith(SCORES)}
+    attributes = trial.user_attrs
+    history = {int(key.removeprefix(SCORES)): scores for key, scores in attributes.items() if key.startswith(SCORES)}
     return TrialRecord(
         number=trial.number,
         state=STATES[trial.state],
-        values=noted.get("values", {}),
-        row=noted.get("row", ""),
-        seed=noted.get("seed"),
+        values=attributes.get("values", {}),
+        row=attributes.get("row", ""),
+        seed=attributes.get("seed"),
         history={step: {n: math.nan if v is None else v for n, v in history[step].items()} for step in sorted(history)},
-        spread=noted.get("spread", {}),
-        model=noted.get("model", ""),
-        reason=noted.get("reason", ""),
-        parent=noted.get("parent"),
+        spread=attributes.get("spread", {}),
+        model=attributes.get("model", ""),
+        reason=attributes.get("reason", ""),
+        parent=attributes.get("parent"),
         seconds=trial.duration.total_seconds() if trial.duration else None,
     )

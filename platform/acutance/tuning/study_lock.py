@@ -1,4 +1,4 @@
-"""One driver at a time: where a campaign's lease lies, in the study itself, so that it holds for whoever opens that."""
+"""One driver at a time: a campaign's lease is an attribute of its study, so it holds for all who open the study."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from optuna.storages._rdb.models import StudyUserAttributeModel
 from sqlalchemy import Engine, insert, update
 from sqlalchemy.exc import IntegrityError
 
-from acutance.storage.lease import Lease, Sign, alone
+from acutance.storage.lease import Lease, LeaseRecord, exclusive
 from acutance.storage.lock import locked
 
 DRIVER = "driver"
 
 
-def alone_on(study: Study) -> AbstractContextManager[Lease]:
-    """Be the driver of a study for the length of a `with` block; errors as of `acutance.lease.alone`."""
-    return alone(InStudy(study), "this campaign", study.study_name)
+def exclusive_driver(study: Study) -> AbstractContextManager[Lease]:
+    """Be the only driver of a study for the length of a `with` block; errors as of `storage.lease.exclusive`."""
+    return exclusive(InStudy(study), "this campaign", study.study_name)
 
 
 class InStudy:
-    """An attribute of a study. Optuna sets one whatever was there, so a database is asked directly."""
+    """An attribute of a study. Optuna has no compare and swap of one, so a database is written directly."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
         kept: Any = study._storage
         self.storage: Any = kept._backend if isinstance(kept, _CachedStorage) else kept
 
-    def read(self) -> Sign | None:
-        """Return the sign."""
-        found: Sign | None = self.study.user_attrs.get(DRIVER)
+    def read(self) -> LeaseRecord | None:
+        """Return the record."""
+        found: LeaseRecord | None = self.study.user_attrs.get(DRIVER)
         return found
 
-    def swap(self, old: Sign | None, new: Sign | None) -> bool:
-        """Exchange the sign, in one."""
+    def compare_and_swap(self, old: LeaseRecord | None, new: LeaseRecord | None) -> bool:
+        """Replace the record atomically."""
         if isinstance(self.storage, RDBStorage):
-            return _swapped(self.storage.engine, self.study._study_id, old, new)
+            return _compare_and_swap(self.storage.engine, self.study._study_id, old, new)
         with self._locked():
             if self.read() != old:
                 return False
@@ -55,7 +55,7 @@ class InStudy:
         return locked(Path(f"{journal._file_path}.lease"))
 
 
-def _swapped(engine: Engine, study: int, old: Sign | None, new: Sign | None) -> bool:
+def _compare_and_swap(engine: Engine, study: int, old: LeaseRecord | None, new: LeaseRecord | None) -> bool:
     rows = StudyUserAttributeModel
     here = (rows.study_id == study) & (rows.key == DRIVER)
     with engine.begin() as connection:

@@ -21,7 +21,7 @@ from acutance.tuning.study import TrialRecord
 
 LEVEL = 0.95
 
-Measurements = Literal["agrees", "disagrees", "not resolved", "not measured", "not published", "equal in the paper"]
+Agreement = Literal["agrees", "disagrees", "not resolved", "not measured", "not published", "equal in the paper"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Order:
     column: str
     first: str
     second: str
-    verdict: Measurements
+    agreement: Agreement
     better_published: str | None
     better_measured: str | None
     difference: Estimate | None
@@ -111,19 +111,19 @@ Values = Mapping[str, Mapping[str, Mapping[int, float]]]
 """Row -> column -> seed -> value, of trials that came to their end."""
 
 
-def measured_table(name: str, settings: TableSettings, attempts: Sequence[TrialRecord]) -> Table:
-    """Return a table as far as its trials have come.
+def measured_table(name: str, settings: TableSettings, trials: Sequence[TrialRecord]) -> Table:
+    """Return a table of the trials that are complete.
 
     Args:
-        attempts: the trials of its campaign, in any order and number.
+        trials: the trials of its campaign, in any order and number.
     """
-    values = {row: _values(row, settings, attempts) for row in settings.points()}
-    printed = settings.scores()
-    others = [row for row in printed if row not in values]
+    values = {row: _values(row, settings, trials) for row in settings.points()}
+    published = settings.scores()
+    others = [row for row in published if row not in values]
     rows = [
-        Row(row, True, _note(row, settings.seeds, attempts), _cells(row, settings, values, printed)) for row in values
+        Row(row, True, _note(row, settings.seeds, trials), _cells(row, settings, values, published)) for row in values
     ]
-    rows += [Row(row, False, "", _cells(row, settings, values, printed)) for row in others]
+    rows += [Row(row, False, "", _cells(row, settings, values, published)) for row in others]
     return Table(
         name,
         settings.about,
@@ -132,7 +132,7 @@ def measured_table(name: str, settings: TableSettings, attempts: Sequence[TrialR
         {column.name: column.goal for column in settings.columns},
         rows,
         [
-            _order(column.name, column.goal == "maximize", pair, values, printed)
+            _order(column.name, column.goal == "maximize", pair, values, published)
             for pair in combinations(values, 2)
             for column in settings.columns
         ],
@@ -157,12 +157,12 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     if seeds == 1:
         return Estimate(mean, 1)
     deviation = stdev(values)
-    reach = float(student.ppf((1 + LEVEL) / 2, seeds - 1)) * deviation / math.sqrt(seeds)
-    return Estimate(mean, seeds, deviation, mean - reach, mean + reach)
+    half_width = float(student.ppf((1 + LEVEL) / 2, seeds - 1)) * deviation / math.sqrt(seeds)
+    return Estimate(mean, seeds, deviation, mean - half_width, mean + half_width)
 
 
-def _values(row: str, settings: TableSettings, attempts: Sequence[TrialRecord]) -> dict[str, dict[int, float]]:
-    ended = [a for a in attempts if a.row == row and a.seed is not None and a.state == "complete"]
+def _values(row: str, settings: TableSettings, trials: Sequence[TrialRecord]) -> dict[str, dict[int, float]]:
+    ended = [a for a in trials if a.row == row and a.seed is not None and a.state == "complete"]
     names = [column.name for column in settings.columns]
     return {
         name: {
@@ -172,44 +172,46 @@ def _values(row: str, settings: TableSettings, attempts: Sequence[TrialRecord]) 
     }
 
 
-def _note(row: str, seeds: int, attempts: Sequence[TrialRecord]) -> str:
+def _note(row: str, seeds: int, trials: Sequence[TrialRecord]) -> str:
     """What of a row is missing, and why; nothing where all its seeds have ended."""
-    known = [attempt for attempt in attempts if attempt.row == row]
-    ended = sum(attempt.state == "complete" for attempt in known)
+    known = [trial for trial in trials if trial.row == row]
+    ended = sum(trial.state == "complete" for trial in known)
     if ended >= seeds:
         return ""
     faults = [f"seed {a.seed} {a.state}: {a.reason}" for a in known if a.state in ("failed", "stopped")]
-    begun = [f"seed {a.seed} is unfinished at step {a.step}" for a in known if a.state == "running"]
+    unfinished = [f"seed {a.seed} is unfinished at step {a.step}" for a in known if a.state == "running"]
     fresh = ["not run yet"] if not known else [f"{seeds - len(known)} not run yet"] if len(known) < seeds else []
-    return "; ".join([*([f"{ended} of {seeds} seeds"] if seeds > 1 and known else []), *faults, *begun, *fresh])
+    return "; ".join([*([f"{ended} of {seeds} seeds"] if seeds > 1 and known else []), *faults, *unfinished, *fresh])
 
 
 def _cells(
-    row: str, settings: TableSettings, values: Values, printed: Mapping[str, Mapping[str, float]]
+    row: str, settings: TableSettings, values: Values, published: Mapping[str, Mapping[str, float]]
 ) -> dict[str, Cell]:
     base = settings.baseline
     compared = base is not None and base != row
     return {
         name: Cell(
             estimate(list(values.get(row, {}).get(name, {}).values())),
-            printed.get(row, {}).get(name),
-            _apart(name, row, str(base), values) if compared else None,
-            _printed_apart(name, row, str(base), printed) if compared else None,
+            published.get(row, {}).get(name),
+            _difference(name, row, str(base), values) if compared else None,
+            _published_difference(name, row, str(base), published) if compared else None,
         )
         for name in (column.name for column in settings.columns)
     }
 
 
-def _apart(column: str, first: str, second: str, values: Values) -> Estimate | None:
+def _difference(column: str, first: str, second: str, values: Values) -> Estimate | None:
     """Return first minus second, over the seeds that both have."""
-    mine, other = values.get(first, {}).get(column, {}), values.get(second, {}).get(column, {})
-    return estimate([mine[seed] - other[seed] for seed in mine if seed in other])
+    of_first, of_second = (values.get(row, {}).get(column, {}) for row in (first, second))
+    return estimate([of_first[seed] - of_second[seed] for seed in of_first if seed in of_second])
 
 
-def _printed_apart(column: str, first: str, second: str, printed: Mapping[str, Mapping[str, float]]) -> float | None:
-    mine, other = printed.get(first, {}).get(column), printed.get(second, {}).get(column)
-    # A difference of printed decimals is one too: without rounding, 27.39 - 27.37 has sixteen of them.
-    return None if mine is None or other is None else round(mine - other, 10)
+def _published_difference(
+    column: str, first: str, second: str, published: Mapping[str, Mapping[str, float]]
+) -> float | None:
+    of_first, of_second = (published.get(row, {}).get(column) for row in (first, second))
+    # The difference of two printed decimals has few decimals, too: 27.39 - 27.37 in floating point has sixteen.
+    return None if of_first is None or of_second is None else round(of_first - of_second, 10)
 
 
 def _order(
@@ -217,27 +219,27 @@ def _order(
     larger_is_better: bool,
     pair: tuple[str, str],
     values: Values,
-    printed: Mapping[str, Mapping[str, float]],
+    published: Mapping[str, Mapping[str, float]],
 ) -> Order:
-    measured, published = _apart(column, *pair, values), _printed_apart(column, *pair, printed)
+    measured, in_paper = _difference(column, *pair, values), _published_difference(column, *pair, published)
     return Order(
         column,
         *pair,
-        verdict=_verdict(measured, published),
-        better_published=_better(published, larger_is_better, pair),
+        agreement=_agreement(measured, in_paper),
+        better_published=_better(in_paper, larger_is_better, pair),
         better_measured=_better(measured.mean if measured else None, larger_is_better, pair),
         difference=measured,
-        published_difference=published,
+        published_difference=in_paper,
     )
 
 
-def _better(apart: float | None, larger_is_better: bool, pair: tuple[str, str]) -> str | None:
-    if not apart:
+def _better(difference: float | None, larger_is_better: bool, pair: tuple[str, str]) -> str | None:
+    if not difference:
         return None
-    return pair[0] if (apart > 0) == larger_is_better else pair[1]
+    return pair[0] if (difference > 0) == larger_is_better else pair[1]
 
 
-def _verdict(measured: Estimate | None, published: float | None) -> Measurements:
+def _agreement(measured: Estimate | None, published: float | None) -> Agreement:
     """Both differences are in the column's own units, so that the same sign is the same order."""
     if published is None:
         return "not published"

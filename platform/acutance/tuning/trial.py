@@ -45,7 +45,7 @@ class TrialTracker(Protocol):
         """Record (step, losses or scores) rows, without making the trial wait."""
 
     def close(self, seconds: float | None = None) -> None:
-        """See to it that all is recorded, for so many seconds or as long as patience lasts."""
+        """Wait until all is recorded, for so many seconds or `patience.limit`."""
 
 
 OpenTracker = Callable[[int, dict[str, Any], str], TrialTracker]
@@ -82,7 +82,7 @@ class TrialSetup:
     messages: Any = None
 
 
-STOPS = (FullError, RefusedError, UnreachableError)
+CAMPAIGN_ERRORS = (FullError, RefusedError, UnreachableError)
 """Errors of what all trials need, which are no fault of one: they stop the campaign, and --resume tries again."""
 
 
@@ -102,7 +102,7 @@ class StageTrial(tune.Trainable):
         """Take up another trial."""
         self.cleanup()
         self.assignment = Assignment.from_json(new_config["assignment"])
-        self.jobs: list[StagePlan] = []
+        self.plans: list[StagePlan] = []
         return True
 
     def step(self) -> dict[str, Any]:
@@ -113,12 +113,12 @@ class StageTrial(tune.Trainable):
         its scheduler.
         """
         try:
-            if not self.jobs:
+            if not self.plans:
                 self._begin()
-            told, ended = self._advance()
+            report, ended = self._advance()
         except (AcutanceError, OSError) as error:
-            told, ended, self.jobs = _failure(error), False, []
-        return {"report": json.dumps(told), "done": ended}
+            report, ended, self.plans = _failure(error), False, []
+        return {"report": json.dumps(report), "done": ended}
 
     def cleanup(self) -> None:
         """Let go of a trial."""
@@ -135,39 +135,39 @@ class StageTrial(tune.Trainable):
 
     def _begin(self) -> None:
         pipelines = [pipeline_of(self.shared, self.assignment, seed) for seed in range(self.campaign.seeds)]
-        for job in (job for pipeline in pipelines for job in _jobs(self.shared, pipeline, self.assignment)):
-            for shards in shard_sets([job]):
+        for plan in (plan for pipeline in pipelines for plan in _plans(self.shared, pipeline, self.assignment)):
+            for shards in shard_sets([plan]):
                 gpus = self.shared.resources.get("GPU", 0)
-                make_shards(shards, self.shared.catalogue, self.shared.root, gpus=gpus, alone=True)
-            if job.name != self.campaign.stage:
-                self.workers.train(job)  # at its end at once where it is done
-        jobs = [_stage_job(self.shared, pipeline, self.assignment) for pipeline in pipelines]
+                make_shards(shards, self.shared.catalogue, self.shared.root, gpus=gpus, in_process=True)
+            if plan.name != self.campaign.stage:
+                self.workers.train(plan)  # at its end at once where it is done
+        plans = [_stage_plan(self.shared, pipeline, self.assignment) for pipeline in pipelines]
         self.cleanup()  # of an attempt before, which lost a worker
-        self.tracker = self.shared.open_tracker(self.assignment.number, self.assignment.values, jobs[0].folder)
-        self.workers.begin(jobs, [self.assignment.looks] * len(jobs), self.tracker)
-        self.jobs = jobs
+        self.tracker = self.shared.open_tracker(self.assignment.number, self.assignment.values, plans[0].folder)
+        self.workers.begin(plans, [self.assignment.measured_at] * len(plans), self.tracker)
+        self.plans = plans
 
     def _advance(self) -> tuple[dict[str, Any], bool]:
         assert self.tracker is not None  # every trial begins with one
-        reports = [self.workers.advance(index) for index in range(len(self.jobs))]
-        step = reports[0].step if reports[0] else self.assignment.looks[-1]
-        model = self.jobs[0].model.removeprefix(f"{self.shared.root}/")  # the root may be moved as a whole
-        told: dict[str, Any] = {"step": step, "model": model, "run": self.tracker.run}
-        told |= {"checkpoints": [job.checkpoints for job in self.jobs]}
-        told |= {"losses": reports[0].losses if reports[0] else {}, "scores": {}, "spread": {}}
-        if step in self.assignment.looks and step not in self.assignment.history:
+        reports = [self.workers.advance(index) for index in range(len(self.plans))]
+        step = reports[0].step if reports[0] else self.assignment.measured_at[-1]
+        model = self.plans[0].model.removeprefix(f"{self.shared.root}/")  # the root may be moved
+        report: dict[str, Any] = {"step": step, "model": model, "run": self.tracker.run}
+        report |= {"checkpoints": [plan.checkpoints for plan in self.plans]}
+        report |= {"losses": reports[0].losses if reports[0] else {}, "scores": {}, "spread": {}}
+        if step in self.assignment.measured_at and step not in self.assignment.history:
             # Without a report the stage was trained to its end before this trial began.
-            learners = zip(reports, self.jobs, strict=True)
-            told |= self._measured(
-                step, [r.learner.final_network if r else load_model(job.model)[0] for r, job in learners]
+            learners = zip(reports, self.plans, strict=True)
+            report |= self._measured(
+                step, [r.learner.final_network if r else load_model(plan.model)[0] for r, plan in learners]
             )
-        ended = reports[0] is None and not told["scores"]
+        ended = reports[0] is None and not report["scores"]
         if ended:
             self.tracker.close()
-        return told, ended
+        return report, ended
 
     def _measured(self, step: int, networks: list[nn.Module]) -> dict[str, dict[str, float]]:
-        each = [self._measure(network, job) for network, job in zip(networks, self.jobs, strict=True)]
+        each = [self._measure(network, plan) for network, plan in zip(networks, self.plans, strict=True)]
         scores = {name: fmean(one[name] for one in each) for name in each[0]}
         spread = {name: pstdev(one[name] for one in each) for name in each[0]} if len(each) > 1 else {}
         self.assignment.history[step] = scores
@@ -175,21 +175,21 @@ class StageTrial(tune.Trainable):
             self.tracker.metrics([(step, scores)])
         return {"scores": scores, "spread": spread}
 
-    def _measure(self, network: nn.Module, job: StagePlan) -> dict[str, float]:
+    def _measure(self, network: nn.Module, plan: StagePlan) -> dict[str, float]:
         goals = self.campaign.objectives
-        restored = [goal for goal in goals if goal.looks_at]
-        found = {goal.name: _amount(goal, job) for goal in goals if goal.metric in AMOUNTS and not goal.looks_at}
+        restored = [goal for goal in goals if goal.picture_metric]
+        found = {goal.name: _amount(goal, plan) for goal in goals if goal.metric in AMOUNTS and not goal.picture_metric}
         if len(restored) + len(found) < len(goals):
-            values = validate(job, network, device_of(network))
+            values = validate(plan, network, device_of(network))
             found |= {goal.name: values[goal.metric] for goal in goals if goal.metric in values}
         if restored:
             evaluation = evaluate_one(
                 network,
-                describe(job),
+                describe(plan),
                 self.shared.measured_on,
-                scale=job.scale,
+                scale=plan.scale,
                 protocol=self.shared.pipeline["evaluate"]["protocol"],
-                metrics=sorted({goal.looks_at for goal in restored}),
+                metrics=sorted({goal.picture_metric for goal in restored}),
             )
             found |= {goal.name: objective(evaluation, goal) for goal in restored}
         return {goal.name: found[goal.name] for goal in goals}
@@ -199,7 +199,7 @@ def _failure(error: AcutanceError | OSError) -> dict[str, Any]:
     known = error if isinstance(error, AcutanceError) else complaint_of(error)
     if known is None:
         raise error
-    if isinstance(known, STOPS):
+    if isinstance(known, CAMPAIGN_ERRORS):
         return {"stop": [type(known).__name__, known.what, known.where, known.fix]}
     return {"lost" if isinstance(known, LostError) else "failed": str(known)}
 
@@ -211,11 +211,11 @@ def pipeline_of(shared: TrialSetup, assignment: Assignment, seed: int = 0) -> Pi
     """
     stage = shared.campaign["stage"]
     pipeline = with_values(shared.pipeline, stage, assignment.values, seed, f"trial {assignment.number}")
-    of_its_own = pipeline.stages[stage].steps != shared.pipeline["stages"][stage]["steps"]
+    has_own_length = pipeline.stages[stage].steps != shared.pipeline["stages"][stage]["steps"]
     short = pipeline.shortened()
-    if of_its_own:
+    if has_own_length:
         return short
-    stages = {**short.stages, stage: short.stages[stage].model_copy(update={"steps": assignment.looks[-1]})}
+    stages = {**short.stages, stage: short.stages[stage].model_copy(update={"steps": assignment.measured_at[-1]})}
     return short.model_copy(update={"stages": stages})
 
 
@@ -229,25 +229,25 @@ def with_values(content: Mapping[str, Any], stage: str, values: Mapping[str, Any
 def upstream_of(shared: TrialSetup, assignment: Assignment) -> set[str]:
     """Return the fingerprints of the stages that a trial would have to train first, with each of its seeds."""
     pipelines = [pipeline_of(shared, assignment, seed) for seed in range(shared.campaign["seeds"])]
-    jobs = [job for pipeline in pipelines for job in _jobs(shared, pipeline, assignment)]
-    return {job.fingerprint for job in jobs if job.name != shared.campaign["stage"] and not job.done()}
+    plans = [plan for pipeline in pipelines for plan in _plans(shared, pipeline, assignment)]
+    return {plan.fingerprint for plan in plans if plan.name != shared.campaign["stage"] and not plan.done()}
 
 
-def _jobs(shared: TrialSetup, pipeline: Pipeline, assignment: Assignment) -> list[StagePlan]:
+def _plans(shared: TrialSetup, pipeline: Pipeline, assignment: Assignment) -> list[StagePlan]:
     only, trial = shared.campaign["stage"], assignment.number
     return plan_stages(pipeline, shared.contents, shared.root, group=shared.group, only=only, trial=trial)
 
 
-def _stage_job(shared: TrialSetup, pipeline: Pipeline, assignment: Assignment) -> StagePlan:
-    job = next(job for job in _jobs(shared, pipeline, assignment) if job.name == shared.campaign["stage"])
+def _stage_plan(shared: TrialSetup, pipeline: Pipeline, assignment: Assignment) -> StagePlan:
+    plan = next(plan for plan in _plans(shared, pipeline, assignment) if plan.name == shared.campaign["stage"])
     if assignment.parent is None:
-        return job
-    place = partial(stage_folder, shared.root, shared.group, trial_name(assignment.number))
-    return going_on_from(job, storage.join(shared.root, assignment.parent), place)
+        return plan
+    folder_of_stage = partial(stage_folder, shared.root, shared.group, trial_name(assignment.number))
+    return going_on_from(plan, storage.join(shared.root, assignment.parent), folder_of_stage)
 
 
-def _amount(goal: Goal, job: StagePlan) -> float:
-    shards = job.measured_on if goal.on == "validation" else job.trained_on
+def _amount(goal: Goal, plan: StagePlan) -> float:
+    shards = plan.measured_on if goal.on == "validation" else plan.trained_on
     assert shards is not None  # every campaign is checked for it
     return AMOUNTS[goal.metric].of(shards.folder, shards.settings)
 
@@ -259,7 +259,7 @@ def objective(evaluation: Evaluation, goal: Goal, candidate: str = "candidate") 
     """
     amount = AMOUNTS.get(goal.metric)
     gap = not amount and METRICS[goal.metric].goal == "closest to the truth"
-    value = (evaluation.gap if gap else evaluation.mean)(candidate, goal.looks_at, goal.on)
+    value = (evaluation.gap if gap else evaluation.mean)(candidate, goal.picture_metric, goal.on)
     if value is None:
         return float("nan")
-    return value * len(evaluation.counted(goal.looks_at, goal.on)) / amount.per if amount else value
+    return value * len(evaluation.common_pictures(goal.picture_metric, goal.on)) / amount.per if amount else value

@@ -24,7 +24,7 @@ NOTICE_SECONDS = 20
 
 
 class Peer:
-    """A worker other than worker 0: iterates over the same trainings when it is told to."""
+    """A worker other than worker 0: runs the same trainings when worker 0 says so."""
 
     def __init__(self, threads: int) -> None:
         silence_libraries()
@@ -37,10 +37,10 @@ class Peer:
         self.device = process_group.enter(address, rank, world, gpus)
         process_group.device_names(gpus, world)
 
-    def begin(self, jobs: list[StagePlan], at: list[Collection[int]]) -> None:
+    def begin(self, plans: list[StagePlan], at: list[Collection[int]]) -> None:
         """Take up trainings, and let go of those before."""
         self.trainings = [
-            training_reports(job, also_at=steps, device=self.device) for job, steps in zip(jobs, at, strict=True)
+            training_reports(plan, also_at=steps, device=self.device) for plan, steps in zip(plans, at, strict=True)
         ]
 
     def advance(self, index: int) -> None:
@@ -67,25 +67,25 @@ class Workers:
         self.peers: list[Any] = []
         self.device, self.devices = "cpu", list[str]()
 
-    def begin(self, jobs: list[StagePlan], at: list[Collection[int]], tracker: Tracker | None = None) -> None:
-        """Take up trainings, and let go of those before. The tracker hears of the first one's losses."""
+    def begin(self, plans: list[StagePlan], at: list[Collection[int]], tracker: Tracker | None = None) -> None:
+        """Begin trainings, and drop earlier ones. The tracker gets the losses of the first."""
         self._assemble()
-        trackers = [tracker, *[None] * len(jobs)]
+        trackers = [tracker, *[None] * len(plans)]
         self.trainings = [
-            training_reports(j, also_at=a, tracker=t, device=self.device)
-            for j, a, t in zip(jobs, at, trackers, strict=False)
+            training_reports(plan, also_at=a, tracker=t, device=self.device)
+            for plan, a, t in zip(plans, at, trackers, strict=False)
         ]
-        with self._together([peer.begin.remote(jobs, at) for peer in self.peers]):
+        with self._in_parallel([peer.begin.remote(plans, at) for peer in self.peers]):
             pass
 
     def advance(self, index: int) -> Report | None:
-        """Train to the next report of one of the trainings; None when it has come to its end."""
-        with self._together([peer.advance.remote(index) for peer in self.peers]):
+        """Train to the next report of one of the trainings; return None at its end."""
+        with self._in_parallel([peer.advance.remote(index) for peer in self.peers]):
             return next(self.trainings[index], None)
 
-    def train(self, job: StagePlan) -> None:
+    def train(self, plan: StagePlan) -> None:
         """Train a stage to its end."""
-        self.begin([job], [()])
+        self.begin([plan], [()])
         while self.advance(0) is not None:
             pass
 
@@ -97,13 +97,13 @@ class Workers:
         self.peers = [_peer(index, self.resources, self.threads) for index in range(1, self.count)]
         address = process_group.open_address()
         joining = [peer.join.remote(address, rank, self.count, gpus) for rank, peer in enumerate(self.peers, 1)]
-        with self._together(joining):
+        with self._in_parallel(joining):
             self.device = process_group.enter(address, 0, self.count, gpus)
             self.devices = process_group.device_names(gpus, self.count)
         say(f"a trial trains with {process_group.described(self.devices, gpus)}")
 
     @contextmanager
-    def _together(self, others: list[Any]) -> Iterator[None]:
+    def _in_parallel(self, others: list[Any]) -> Iterator[None]:
         """Do worker 0's part in the block while the others do theirs.
 
         Raises:
@@ -118,7 +118,7 @@ class Workers:
             ray.get(others)
         except Exception as error:
             if process_group.is_loss(error):
-                watch.join(NOTICE_SECONDS)  # the one who is to blame is told of a moment later
+                watch.join(NOTICE_SECONDS)  # the worker that failed is reported a moment later
             found = process_group.cause([*failures, error])
             self._end_peers()
             watch.join()

@@ -13,8 +13,14 @@ from rich.markup import escape
 from acutance import storage
 from acutance.commands.context import called
 from acutance.commands.held_out import require_measurable
-from acutance.commands.run import marks, train_stages
-from acutance.commands.tune.context import CampaignContext, judged_on, overlap, require_objectives, shared_stages
+from acutance.commands.run import provenance_tags, train_stages
+from acutance.commands.tune.context import (
+    CampaignContext,
+    objective_pictures,
+    overlap,
+    require_objectives,
+    shared_stages,
+)
 from acutance.commands.tune.former_campaign import RUN, close_former, note_settings
 from acutance.commands.tune.outcome import CampaignOutcome, from_best, outcome_of, starting
 from acutance.commands.tune.shards import prepare_trials
@@ -28,12 +34,12 @@ from acutance.storage.lease import Lease
 from acutance.storage.scratch import working_folder
 from acutance.training.stage_plan import TRAINING_VERSION
 from acutance.tuning.ask_tell import AskTell
-from acutance.tuning.live_table import Board
+from acutance.tuning.live_table import LiveTable
 from acutance.tuning.report.record import Record
 from acutance.tuning.report.write import write_report
 from acutance.tuning.search import Listener, search, worker_resources
 from acutance.tuning.study import TrialRecord, study_address, trial_records
-from acutance.tuning.study_lock import alone_on
+from acutance.tuning.study_lock import exclusive_driver
 from acutance.tuning.trial import TrialSetup
 
 ENDINGS: dict[str, tracking.Status] = {"complete": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
@@ -72,10 +78,10 @@ def run_campaign(work: CampaignContext, *, resume: bool = False) -> CampaignOutc
         say(f"{settled.search.table} {starting(settled)}")
         return finished(settled) or run_campaign(settled, resume=resume)
     study = work.study()
-    with alone_on(study) as lease:
+    with exclusive_driver(study) as lease:
         known = trial_records(study)
         if known and not resume:
-            ended = sum(attempt.state != "running" for attempt in known)
+            ended = sum(trial.state != "running" for trial in known)
             raise ConfigError(
                 f"this campaign was begun before: {ended} of {work.wanted} trials have ended",
                 where=work.name,
@@ -92,11 +98,11 @@ def run_campaign(work: CampaignContext, *, resume: bool = False) -> CampaignOutc
         note_settings(work, study)
         prepare_trials(work)
         train_stages(work.base, work.campaign.stage, of=shared_stages(work))
-        stage = next(job for job in work.base.jobs(work.campaign.stage) if job.name == work.campaign.stage)
+        stage = next(plan for plan in work.base.plans(work.campaign.stage) if plan.name == work.campaign.stage)
         tags = {
             "acutance.kind": "campaign",
             "acutance.study": work.name,
-            **marks(stage),
+            **provenance_tags(stage),
             **tracking.linked(work.folder),
         }
         name = called(work.file.stem, work.changes)
@@ -115,14 +121,16 @@ def run_campaign(work: CampaignContext, *, resume: bool = False) -> CampaignOutc
 
 
 def _try_objectives(work: CampaignContext) -> None:
-    """Measure every objective on what bicubic makes of its pictures, before the first trial.
+    """Measure every objective on bicubic enlargements of its pictures, before the first trial.
 
     Raises:
         ConfigError, DataError: as `require_measurable`.
     """
     wanted = work.base.pipeline.evaluate
-    for on, pictures in judged_on(work).items():
-        metrics = sorted({goal.looks_at for goal in work.campaign.objectives if goal.on == on and goal.looks_at})
+    for on, pictures in objective_pictures(work).items():
+        metrics = sorted(
+            {goal.picture_metric for goal in work.campaign.objectives if goal.on == on and goal.picture_metric}
+        )
         assert wanted is not None, "restored pictures are measured by the pipeline's protocol"
         require_measurable({on: pictures}, scale=work.base.pipeline.scale, protocol=wanted.protocol, metrics=metrics)
 
@@ -137,24 +145,29 @@ def _search(work: CampaignContext, study: Study, client: Any, run: str, lease: L
         contents=base.contents(campaign.stage),
         root=base.root,
         group=work.group,
-        measured_on=judged_on(work),
+        measured_on=objective_pictures(work),
         resources=resources,
         open_tracker=OpenTrialRun(client.tracking_uri, run, work.name),
     )
     hours = campaign.budget.hours
-    ledger = AskTell(study, work.search, work.steps, time.time() + 3600 * hours if hours else math.inf)
-    board = Board(
-        campaign.objectives, campaign.judge, trial_records(study), work.wanted, work.steps, campaign.concurrency
+    ask_tell = AskTell(study, work.search, work.steps, time.time() + 3600 * hours if hours else math.inf)
+    live_table = LiveTable(
+        campaign.objectives,
+        campaign.primary_objective,
+        trial_records(study),
+        work.wanted,
+        work.steps,
+        campaign.concurrency,
     )
 
-    def on_end(attempt: TrialRecord, trial_run: str) -> None:
-        board.on_end(attempt)
+    def on_end(trial: TrialRecord, trial_run: str) -> None:
+        live_table.on_end(trial)
         if trial_run:
             with suppress(UnreachableError):  # it is ended with the campaign
-                tracking.finish(client, trial_run, ENDINGS[attempt.state])
+                tracking.finish(client, trial_run, ENDINGS[trial.state])
 
-    with board.shown():
-        search(ledger, work.search, setup, Listener(board.on_report, on_end), lease)
+    with live_table.shown():
+        search(ask_tell, work.search, setup, Listener(live_table.on_report, on_end), lease)
 
 
 def _recorded(work: CampaignContext, client: Any, run: str, trials: list[TrialRecord]) -> CampaignOutcome:
@@ -162,7 +175,7 @@ def _recorded(work: CampaignContext, client: Any, run: str, trials: list[TrialRe
     for trial in outcome.trials:
         if trial.model:
             tracking.record_kept(client.tracking_uri, trial.model.rpartition("/")[0])
-    address, pictures = study_address(work.base.root), judged_on(work)
+    address, pictures = study_address(work.base.root), objective_pictures(work)
     record = Record(work.name, work.base.root, work.search, outcome.trials, address, run, pictures, outcome.table)
     with working_folder("report") as scratch:
         for file in write_report(record, scratch):

@@ -15,7 +15,7 @@ from acutance.commands.context import (
     PipelineContext,
     catalogue_for,
     measured_pictures,
-    plan,
+    plan_summary,
     require_scale,
     storage_root,
 )
@@ -62,7 +62,7 @@ class CampaignContext:
             mode="json", by_alias=True, exclude={"concurrency", "pipeline", "budget", "tables", "published"}
         )
         points = [[point.row, point.values] for point in self.search.points or []]
-        stages = [job.fingerprint for job in self.base.jobs(self.campaign.stage)]
+        stages = [plan.fingerprint for plan in self.base.plans(self.campaign.stage)]
         scale = self.search.base.budget.scale
         return fingerprint({"campaign": settings, "points": points, "stages": stages, "scale": scale})
 
@@ -116,14 +116,14 @@ def open_campaign(file: str, overrides: list[str], root: str | None, table: str 
 
 def _lacking(campaign: Campaign, work: PipelineContext) -> dict[str, str]:
     """Return objective -> why it cannot be measured on this machine."""
-    restored = [goal for goal in campaign.objectives if goal.looks_at]
-    reasons = unavailable({goal.looks_at for goal in restored})
+    restored = [goal for goal in campaign.objectives if goal.picture_metric]
+    reasons = unavailable({goal.picture_metric for goal in restored})
     for name in {goal.on for goal in restored}:
         try:
             measured_on(work, [name])
         except DataError as error:
             reasons[name] = f"{name}: {error.what}; {error.fix}"
-    told = {goal: reasons.get(goal.looks_at) or reasons.get(goal.on) for goal in campaign.objectives}
+    told = {goal: reasons.get(goal.picture_metric) or reasons.get(goal.on) for goal in campaign.objectives}
     return {goal.name: reason for goal, reason in told.items() if reason}
 
 
@@ -133,15 +133,15 @@ def measured_on(work: PipelineContext, datasets: Iterable[str]) -> dict[str, lis
     return measured_pictures(work.catalogue, datasets, work.pipeline.scale, wanted.protocol if wanted else "")
 
 
-def judged_on(work: CampaignContext) -> dict[str, list[Source]]:
-    """Return the pictures of each data set that objectives look at."""
-    return measured_on(work.base, sorted({goal.on for goal in work.campaign.objectives if goal.looks_at}))
+def objective_pictures(work: CampaignContext) -> dict[str, list[Source]]:
+    """Return the pictures of each data set that objectives are measured on."""
+    return measured_on(work.base, sorted({goal.on for goal in work.campaign.objectives if goal.picture_metric}))
 
 
 def overlap(work: CampaignContext) -> list[str]:
-    """Return what there is to say of pictures that trials are both trained on and judged by."""
+    """Return sentences about pictures that trials are both trained and measured on."""
     stage = work.campaign.stage
-    objectives = work.base.overlap_with(judged_on(work), by="objective", only=stage)
+    objectives = work.base.overlap_with(objective_pictures(work), by="objective", only=stage)
     return [*objectives, *work.base.overlap(stage)]
 
 
@@ -186,7 +186,7 @@ def plan_campaign(work: CampaignContext) -> dict[str, Any]:
     alone.
     """
     settings = work.campaign.model_dump(mode="json", by_alias=True)
-    planned, (rows, trainings) = plan(work.base, work.campaign.stage), _planned_rows(work)
+    planned, (rows, trainings) = plan_summary(work.base, work.campaign.stage), _planned_rows(work)
     missing = list(dict.fromkeys([*planned["missing"], *work.lacking.values()]))
     told = {
         "config": {"campaign": settings},

@@ -1,4 +1,4 @@
-"""A search space that was edited since its campaign was interrupted: another campaign, which the user is told.
+"""Detects that a search space was edited after its campaign was interrupted: it is then another campaign.
 
 What a study holds follows from its settings, so trials of other settings are never mixed. The interrupted study is
 closed: its trials will not be gone on with.
@@ -20,7 +20,7 @@ from acutance.commands.tune.context import CampaignContext
 from acutance.console import say
 from acutance.errors import ConfigError
 from acutance.registry import tracking
-from acutance.tuning.study_lock import alone_on
+from acutance.tuning.study_lock import exclusive_driver
 
 SETTINGS, RUN = "settings", "mlflow_run"
 """Attributes of a study: what its campaign was, and its MLflow run."""
@@ -39,7 +39,7 @@ def close_former(work: CampaignContext, study: Study, client: MlflowClient) -> N
     if former is None:
         return
     try:
-        with alone_on(former):
+        with exclusive_driver(former):
             _say_what_differs(work, former)
             _close(former, f"given up: its search space was changed, {study.study_name} goes on", client)
     except ConfigError as error:  # it runs
@@ -47,7 +47,7 @@ def close_former(work: CampaignContext, study: Study, client: MlflowClient) -> N
 
 
 def _interrupted(work: CampaignContext, study: Study) -> Study | None:
-    """Return the study of this search space that was begun last and holds trials which nobody has ended."""
+    """Return the newest study of this search space that has unfinished trials."""
     storage, name = study._storage, re.compile(re.escape(work.name[:-8]) + "[0-9a-f]{8}")
     found: list[tuple[datetime, Study]] = []
     for other in optuna.study.get_all_study_names(storage):

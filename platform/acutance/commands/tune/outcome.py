@@ -43,13 +43,13 @@ class CampaignOutcome:
 
 
 def outcome_of(work: CampaignContext, trials: list[TrialRecord], run: str) -> CampaignOutcome:
-    """Return what a campaign has come to with these trials, of the MLflow run of this id."""
+    """Return the outcome of a campaign with these trials and the MLflow run of this id."""
     goals, root = work.campaign.objectives, work.base.root
-    winner = best(trials, goals, work.campaign.judge)
+    winner = best(trials, goals, work.campaign.primary_objective)
     return CampaignOutcome(
         study=work.name,
         trials=[replace(trial, model=storage.join(root, trial.model)) if trial.model else trial for trial in trials],
-        front=[attempt.number for attempt in pareto_front(trials, goals)],
+        front=[trial.number for trial in pareto_front(trials, goals)],
         winner=winner.number if winner else None,
         table=_table(work, trials),
         start=work.search.start,

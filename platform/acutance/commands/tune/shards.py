@@ -44,7 +44,7 @@ def _known(work: CampaignContext) -> Iterator[Values]:
         return
     shared, needed = _determines(work.base, work), set[str]()
     choices = {name: one for name, one in work.campaign.parameters.items() if isinstance(one, Choices)}
-    for name, parameter in reversed(choices.items()):  # a condition looks at what was named before
+    for name, parameter in reversed(choices.items()):  # a condition refers to earlier parameters
         trials = [_with(work, work.campaign.placed({name: value})) for value in parameter.choice]
         if name in needed or any(trial and _determines(trial, work) != shared for trial in trials):
             needed |= {name, *parameter.when}

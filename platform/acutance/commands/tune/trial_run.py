@@ -38,5 +38,5 @@ class TrialRun:
         self.spool.metrics(rows)
 
     def close(self, seconds: float | None = None) -> None:
-        """See to it that all is recorded, for so many seconds or as long as patience lasts."""
+        """Wait until all is recorded, for so many seconds or `patience.limit`."""
         self.spool.close(seconds)

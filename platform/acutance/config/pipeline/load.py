@@ -45,7 +45,7 @@ def load(
 
 
 def _own_name(content: Mapping[str, Any], profile: str, changes: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Have a profile register under a name of its own: what it makes is not a version of the model of the file."""
+    """Give a profile its own registered name: its model is no version of the file's model."""
     registered = content.get("register")
     if not isinstance(registered, dict) or changes.keys() & {"register", "register.name"}:
         return []

@@ -38,7 +38,7 @@ from acutance.config.size import Size, sides
 from acutance.errors import nearest
 
 Form = Literal["relativistic_average", "vanilla"]
-"""How a discriminator judges: real pictures against the mean of restored ones, or each picture alone."""
+"""The form of the adversarial loss: relativistic average, or vanilla, in which each picture counts alone."""
 
 
 class NetworkChoice(Choice):
@@ -68,7 +68,7 @@ FeatureNetworkRef = Annotated[
     Annotated[str, Tag("name")] | Annotated[FeatureChoice, Tag("network")],
     pydantic.Discriminator(lambda given: "name" if isinstance(given, str) else "network"),
 ]
-"""A network that a term looks through: a stage, a model file, or a feature network, by name or with its settings."""
+"""A network whose features a loss compares: a stage, a model file, or a feature network, by name or with settings."""
 
 
 class MaskChoice(Choice):
@@ -185,7 +185,7 @@ class OptimiserChoice(Choice):
 
 
 class Discriminator(Strict):
-    """An adversary that judges one output of the network."""
+    """A discriminator of one output of the network."""
 
     network: DiscriminatorNetworkChoice
     on: str = Field(default="", description="the output it judges; its own name where left out")
@@ -351,14 +351,14 @@ class Stage(Strict):
         return [n for n in range(1, self.batch + 1) if self.batch % (n * self.accumulate) == 0]
 
     def reads(self) -> set[str]:
-        """Return the names of what it starts from or looks through: stages or files."""
+        """Return the stages and files that it starts from, or whose features its losses compare."""
         looked = {network for term in self.objective for network, _ in term.feature_taps().values()}
         enlarger = {self.data.enlarge.by} - {BICUBIC} if self.data and self.data.enlarge else set()
         started = set(self.network.init.values()) | enlarger
         return started | {network for network in looked if isinstance(network, str)}
 
     def feature_networks(self) -> list[Choice]:
-        """Return the feature networks that its terms look through."""
+        """Return the feature networks of its losses."""
         looked = [network for term in self.objective for network, _ in term.feature_taps().values()]
         return [network for network in looked if not isinstance(network, str)]
 

@@ -137,7 +137,7 @@ def load(path: str | Path, overrides: Iterable[str] = (), *, table: str | None =
 
 
 def started(search: Search, start: Start) -> Search:
-    """Return a table with the row that it starts from: that row's values beneath those of its own rows."""
+    """Return a table with the values of the row that it starts from, which those of its own rows override."""
     inherited = search.campaign.placed(start.values)
     points = [replace(point, values={**inherited, **point.values}) for point in search.points or []]
     return _with_seeds(replace(search, points=points, start=start), str(search.file))
@@ -214,7 +214,7 @@ def _check_stage(campaign: Campaign, base: Pipeline, where: str) -> None:
     if campaign.stage not in base.stages:
         fault = f"stage: there is no stage {campaign.stage!r}{nearest(campaign.stage, base.stages)}"
         raise ConfigError(fault, where=where)
-    if any(goal.looks_at for goal in campaign.objectives) and campaign.stage not in base.evaluated():
+    if any(goal.picture_metric for goal in campaign.objectives) and campaign.stage not in base.evaluated():
         raise ConfigError(f"stage: {campaign.stage!r} makes no pictures to be measured", where=where)
     validation = base.stages[campaign.stage].validation
     for goal in campaign.objectives:
@@ -222,7 +222,7 @@ def _check_stage(campaign: Campaign, base: Pipeline, where: str) -> None:
         if goal.metric in MEASURES and (goal.metric, goal.on) not in measured:
             what = f"objectives: {goal.name} is no validation of the stage {campaign.stage!r}"
             raise ConfigError(what, where=where, fix="choose of what the stage's 'validation' measures")
-        if goal.metric in AMOUNTS and not goal.looks_at:
+        if goal.metric in AMOUNTS and not goal.picture_metric:
             _check_amount(goal, campaign.stage, base, where)
 
 

@@ -15,6 +15,11 @@ from acutance.config.search_space.tables import TableSettings, after_problems
 from acutance.errors import nearest
 
 DOMINANCE = "dominance"
+"""In place of an objective: a trial ranks by the number of trials that are better in every objective."""
+
+PrimaryObjective = Annotated[
+    str, Field(description="the objective by which trials are stopped or copied, or `dominance`; default: the first")
+]
 
 
 class Goal(Strict):
@@ -34,7 +39,7 @@ class Goal(Strict):
         return score_name(self.metric, self.on)
 
     @property
-    def looks_at(self) -> str:
+    def picture_metric(self) -> str:
         """The metric of restored pictures that it follows from; empty where it is of none."""
         if self.metric in AMOUNTS:
             return "" if self.on in PARTS else AMOUNTS[self.metric].adds_up
@@ -64,7 +69,7 @@ class Asha(Strict):
     type: Literal["asha"]
     reduction_factor: float = Field(default=3, gt=1, description="one in so many goes on from a rung")
     first_rung: Annotated[PositiveInt, IN_STEPS] = Field(description="steps before a trial can be stopped")
-    judge: str = Field(default="", description="the objective that decides, or `dominance`; the first where left out")
+    objective: PrimaryObjective = ""
 
 
 class Median(Strict):
@@ -76,7 +81,7 @@ class Median(Strict):
     type: Literal["median"]
     every: Annotated[PositiveInt, IN_STEPS] = Field(description="steps between two looks")
     after: PositiveInt = Field(default=4, description="finished trials before anything is stopped")
-    judge: str = Field(default="", description="the objective that decides, or `dominance`; the first where left out")
+    objective: PrimaryObjective = ""
 
 
 class Pbt(Strict):
@@ -91,7 +96,7 @@ class Pbt(Strict):
     every: Annotated[PositiveInt, IN_STEPS] = Field(description="steps of a generation")
     quantile: float = Field(default=0.25, gt=0, le=0.5, description="share that copies, and share that is copied")
     resample: float = Field(default=0.25, ge=0, le=1, description="chance of a fresh value; else it is nudged")
-    judge: str = Field(default="", description="the objective that decides, or `dominance`; the first where left out")
+    objective: PrimaryObjective = ""
 
 
 Scheduler = Annotated[Asha | Median | Pbt, Field(discriminator="type")]
@@ -162,9 +167,11 @@ class Campaign(Strict):
         names = [goal.name for goal in self.objectives]
         if doubled := {name for name in names if names.count(name) > 1}:
             problems.append(f"objectives: {', '.join(sorted(doubled))} is named twice")
-        judge = self.scheduler.judge if self.scheduler else ""
-        if judge and judge not in (*names, DOMINANCE) and not problems:
-            problems.append(f"scheduler.judge: there is no objective {judge!r}{nearest(judge, [*names, DOMINANCE])}")
+        objective = self.scheduler.objective if self.scheduler else ""
+        if objective and objective not in (*names, DOMINANCE) and not problems:
+            problems.append(
+                f"scheduler.objective: there is no objective {objective!r}{nearest(objective, [*names, DOMINANCE])}"
+            )
         if isinstance(self.scheduler, Pbt) and self.sampler.type == "grid":
             problems.append("scheduler: population based training draws its own values; a grid has no use for it")
         if self.sampler.type == "cmaes" and len(self.objectives) > 1:
@@ -182,7 +189,7 @@ class Campaign(Strict):
         return self
 
     def _when(self, name: str, parameter: Any) -> list[str]:
-        """A condition may look at parameters that were named before, and only for values that they can have."""
+        """A condition may refer to earlier parameters alone, and to values that they can have."""
         names = list(self.parameters)
         before, problems = names[: names.index(name)], []
         for other, values in parameter.when.items():
@@ -208,9 +215,9 @@ class Campaign(Strict):
         return [f"published: the table {self.published} has no column {name!r}" for name in lacking]
 
     @property
-    def judge(self) -> str:
+    def primary_objective(self) -> str:
         """The objective by which trials are stopped and the winner is chosen, or `dominance`."""
-        return (self.scheduler.judge if self.scheduler else "") or self.objectives[0].name
+        return (self.scheduler.objective if self.scheduler else "") or self.objectives[0].name
 
     def path_of(self, parameter: str) -> str:
         """Return the dotted path of a parameter inside the pipeline."""

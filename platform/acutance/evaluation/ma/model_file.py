@@ -17,7 +17,7 @@ from acutance.evaluation.ma.forest import Forest
 PARAMETERS = "model.mat"
 FEATURES = {"local frequency": 18, "global frequency": 45, "singular values": 75}
 NODES = ("lDau", "rDau", "mbest", "upper", "avnode")
-"""Of each node: its daughters, the feature it asks for (all counted from 1, 0 in a leaf), threshold, mean score."""
+"""Of each node: its daughters and its feature (counted from 1, 0 in a leaf), threshold, mean score."""
 HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -44,7 +44,7 @@ def stored_model(path: Path) -> Model:
             fix = "save it in MATLAB by save('model.mat', 'model', '-v7'), or put the published file there"
             raise WeightsError("the file is a MATLAB v7.3 (HDF5) file; v5 to v7 are read", where=str(path), fix=fix)
     try:
-        # texts stay as characters: the authors' file keeps binary node states in them, which nobody reads
+        # texts stay as characters: the authors' file keeps binary node states in them, which are not used
         stored = loadmat(path, variable_names=["model"], chars_as_strings=False)
         return _model(stored["model"])
     except (MatReadError, ValueError, TypeError, LookupError, OSError, EOFError, zlib.error, MemoryError) as error:

@@ -4,6 +4,6 @@
 `table` words a paper's table, `page` fills in the page; `write` makes the files.
 """
 
-from acutance.tuning.report.front import best, heading, labels, pareto_front, whole
+from acutance.tuning.report.front import best, completed, heading, labels, pareto_front
 
-__all__ = ["best", "heading", "labels", "pareto_front", "whole"]
+__all__ = ["best", "completed", "heading", "labels", "pareto_front"]

@@ -1,4 +1,4 @@
-"""Which trials are best, and how tables and axes call what they were judged by."""
+"""Which trials are best, and how tables and axes call what they were compared by."""
 
 from __future__ import annotations
 
@@ -7,43 +7,43 @@ from collections.abc import Iterable, Sequence
 
 from acutance.config.metrics import QUANTITIES
 from acutance.config.search_space import Goal
-from acutance.tuning.pruners import dominates, judged
+from acutance.tuning.pruners import dominates, ranking_losses
 from acutance.tuning.study import TrialRecord
 
 
-def whole(attempts: Sequence[TrialRecord], goals: Sequence[Goal]) -> list[TrialRecord]:
+def completed(trials: Sequence[TrialRecord], goals: Sequence[Goal]) -> list[TrialRecord]:
     """Return the trials that were trained to their end and have all scores; stopped ones are not compared with them."""
-    finite = [a for a in attempts if all(math.isfinite(a.scores.get(goal.name, math.nan)) for goal in goals)]
-    return [attempt for attempt in finite if attempt.state == "complete"]
+    finite = [a for a in trials if all(math.isfinite(a.scores.get(goal.name, math.nan)) for goal in goals)]
+    return [trial for trial in finite if trial.state == "complete"]
 
 
-def pareto_front(attempts: Sequence[TrialRecord], goals: Sequence[Goal]) -> list[TrialRecord]:
+def pareto_front(trials: Sequence[TrialRecord], goals: Sequence[Goal]) -> list[TrialRecord]:
     """Return the trials that no other one beats in every objective, best in the first objective first."""
-    points = {a.number: tuple(goal.loss(a.scores[goal.name]) for goal in goals) for a in whole(attempts, goals)}
-    front = [a for a in attempts if a.number in points and not _beaten(points[a.number], points)]
-    return sorted(front, key=lambda attempt: points[attempt.number])
+    points = {a.number: tuple(goal.loss(a.scores[goal.name]) for goal in goals) for a in completed(trials, goals)}
+    front = [a for a in trials if a.number in points and not _beaten(points[a.number], points)]
+    return sorted(front, key=lambda trial: points[trial.number])
 
 
 def _beaten(point: tuple[float, ...], points: dict[int, tuple[float, ...]]) -> bool:
     return any(dominates(other, point) for other in points.values())
 
 
-def ranked(attempts: Sequence[TrialRecord], goals: Sequence[Goal], judge: str) -> list[TrialRecord]:
-    """Return the whole trials, the one that the judge likes best first; among equals the one found first."""
-    candidates = whole(attempts, goals)
-    losses = judged(judge, goals, {attempt.number: attempt.scores for attempt in candidates})
-    return sorted(candidates, key=lambda attempt: (losses[attempt.number], attempt.number))
+def ranked(trials: Sequence[TrialRecord], goals: Sequence[Goal], objective: str) -> list[TrialRecord]:
+    """Return the whole trials, best first by the objective that decides; among equals the one with the lower number."""
+    candidates = completed(trials, goals)
+    losses = ranking_losses(objective, goals, {trial.number: trial.scores for trial in candidates})
+    return sorted(candidates, key=lambda trial: (losses[trial.number], trial.number))
 
 
-def best(attempts: Sequence[TrialRecord], goals: Sequence[Goal], judge: str) -> TrialRecord | None:
-    """Return the trial that the judge likes best; None where none was trained to its end."""
-    return next(iter(ranked(attempts, goals, judge)), None)
+def best(trials: Sequence[TrialRecord], goals: Sequence[Goal], objective: str) -> TrialRecord | None:
+    """Return the best trial by the objective that decides; None where none was trained to its end."""
+    return next(iter(ranked(trials, goals, objective)), None)
 
 
-def spent(attempts: Sequence[TrialRecord], seeds: int = 1) -> dict[int, int]:
+def steps_trained(trials: Sequence[TrialRecord], seeds: int = 1) -> dict[int, int]:
     """Return trial -> the steps it trained, of all its seeds; one that went on from another began at that one's."""
-    at = {attempt.number: attempt.step for attempt in attempts}
-    return {a.number: seeds * max(0, a.step - (0 if a.parent is None else at.get(a.parent, 0))) for a in attempts}
+    at = {trial.number: trial.step for trial in trials}
+    return {a.number: seeds * max(0, a.step - (0 if a.parent is None else at.get(a.parent, 0))) for a in trials}
 
 
 def heading(goal: Goal) -> str:
@@ -62,9 +62,9 @@ def decimals(metric: str) -> int:
     return QUANTITIES[metric].digits + 1
 
 
-def scored(goal: Goal, attempt: TrialRecord) -> str:
+def score_text(goal: Goal, trial: TrialRecord) -> str:
     """Return what a trial scored as it is printed, with its deviation over seeds; empty where it has no score."""
-    value, deviation = attempt.scores.get(goal.name), attempt.spread.get(goal.name)
+    value, deviation = trial.scores.get(goal.name), trial.spread.get(goal.name)
     texts = [f"{number:.{decimals(goal.metric)}f}" for number in (value, deviation) if number is not None]
     return "" if value is None else " ± ".join(texts)
 

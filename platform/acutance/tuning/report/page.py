@@ -11,8 +11,8 @@ from acutance.config.search_space import Pbt
 from acutance.redact import redacted
 from acutance.table import Number, Row, Table
 from acutance.templates import filled_in
-from acutance.tuning.report.front import best, labels, pareto_front, quantity, scored, spent
-from acutance.tuning.report.record import Drawn, Record
+from acutance.tuning.report.front import best, labels, pareto_front, quantity, score_text, steps_trained
+from acutance.tuning.report.record import Figure, Record
 from acutance.tuning.report.study_link import dashboard_command, yaml_text
 from acutance.tuning.report.table import grids, notes
 from acutance.tuning.study import TrialRecord
@@ -46,22 +46,22 @@ FIGURES = {
 }
 
 
-def report_page(record: Record, drawn: Mapping[str, Drawn]) -> str:
+def report_page(record: Record, drawn: Mapping[str, Figure]) -> str:
     """Return the page of a campaign; `drawn` holds its figures by name."""
-    campaign, attempts = record.campaign, record.attempts
+    campaign, trials = record.campaign, record.trials
     settings = campaign.model_dump(mode="json", by_alias=True, exclude={"tables"})
-    ended_early = [attempt for attempt in attempts if attempt.state in ("stopped", "failed")]
+    ended_early = [trial for trial in trials if trial.state in ("stopped", "failed")]
     return filled_in(
         "tuning/report/page.html.j2",
         title=campaign.title,
         subtitle=_subtitle(record),
         facts=_facts(record),
-        ended=sum(attempt.state != "running" for attempt in attempts),
+        ended=sum(trial.state != "running" for trial in trials),
         wanted=record.wanted,
         grids=grids(record.table) if record.table else [],
         table_notes=notes(record.table) if record.table else [],
         several=len(campaign.objectives) > 1,
-        front=_trial_table(record, pareto_front(attempts, campaign.objectives)),
+        front=_trial_table(record, pareto_front(trials, campaign.objectives)),
         figures=FIGURES,
         drawn=drawn,
         opened=OPENED,
@@ -70,7 +70,7 @@ def report_page(record: Record, drawn: Mapping[str, Drawn]) -> str:
             ["trial", "", Number("step"), "why"],
             [Row([a.number, _state(a), f"{a.step:,}", a.reason]) for a in ended_early],
         ),
-        trials=_trial_table(record, attempts),
+        trials=_trial_table(record, trials),
         settings=yaml_text(settings),
         study=record.study,
         address=redacted(record.address),
@@ -87,28 +87,28 @@ def _subtitle(record: Record) -> str:
 
 
 def _facts(record: Record) -> list[tuple[str, str]]:
-    campaign, attempts = record.campaign, record.attempts
-    counts = Counter(attempt.state for attempt in attempts)
-    steps = sum(spent(attempts, campaign.seeds).values())
-    seconds = sum(attempt.seconds or 0 for attempt in attempts)
+    campaign, trials = record.campaign, record.trials
+    counts = Counter(trial.state for trial in trials)
+    steps = sum(steps_trained(trials, campaign.seeds).values())
+    seconds = sum(trial.seconds or 0 for trial in trials)
     states = [(words, str(counts[state])) for state, words in STATES.items() if counts[state]]
-    found = [("trials", f"{len(attempts)} of {record.wanted}"), *states, ("steps trained", f"{steps:,}")]
+    found = [("trials", f"{len(trials)} of {record.wanted}"), *states, ("steps trained", f"{steps:,}")]
     found.append(("time of all trials", str(timedelta(seconds=round(seconds)))))
-    winner = best(attempts, campaign.objectives, campaign.judge)
+    winner = best(trials, campaign.objectives, campaign.primary_objective)
     if winner is not None and record.table is None:
         found += [("best trial", str(winner.number))]
-        found += [(f"its {goal.name}", scored(goal, winner)) for goal in campaign.objectives]
+        found += [(f"its {goal.name}", score_text(goal, winner)) for goal in campaign.objectives]
     return found
 
 
 def _stopped(record: Record, ended: Sequence[TrialRecord]) -> str:
     """Say how many were stopped or failed, where, and what stopping has saved."""
-    stopped = [attempt for attempt in ended if attempt.state == "stopped"]
+    stopped = [trial for trial in ended if trial.state == "stopped"]
     words = []
     if stopped:
-        steps = Counter(attempt.step for attempt in stopped)
+        steps = Counter(trial.step for trial in stopped)
         where = ", ".join(f"{count} at step {step:,}" for step, count in sorted(steps.items()))
-        words.append(f"{len(stopped)} of {len(record.attempts)} trials were stopped early: {where}.")
+        words.append(f"{len(stopped)} of {len(record.trials)} trials were stopped early: {where}.")
         if not isinstance(record.campaign.scheduler, Pbt):
             seeds = record.campaign.seeds
             trained, whole = (seeds * steps for steps in (sum(a.step for a in stopped), record.steps * len(stopped)))
@@ -118,10 +118,10 @@ def _stopped(record: Record, ended: Sequence[TrialRecord]) -> str:
     return " ".join(words)
 
 
-def _trial_table(record: Record, attempts: Sequence[TrialRecord]) -> Table:
+def _trial_table(record: Record, trials: Sequence[TrialRecord]) -> Table:
     goals = record.campaign.objectives
-    winner = best(record.attempts, goals, record.campaign.judge) if record.table is None else None
-    paths = [path for attempt in record.attempts for path in attempt.values]
+    winner = best(record.trials, goals, record.campaign.primary_objective) if record.table is None else None
+    paths = [path for trial in record.trials for path in trial.values]
     if record.search.table:  # the seed stands in the last column
         paths = [path for path in paths if not path.endswith(".seed")]
     names = labels(paths)
@@ -129,17 +129,17 @@ def _trial_table(record: Record, attempts: Sequence[TrialRecord]) -> Table:
     rows = [
         Row(
             [
-                str(attempt.number),
-                *([attempt.row] if record.search.table else []),
-                *(_value(attempt.values[path]) if path in attempt.values else "" for path in names),
-                *(scored(goal, attempt) for goal in goals),
-                f"{attempt.step:,}",
-                "" if attempt.seconds is None else f"{attempt.seconds:.0f} s",
-                STATES[attempt.state],
+                str(trial.number),
+                *([trial.row] if record.search.table else []),
+                *(_value(trial.values[path]) if path in trial.values else "" for path in names),
+                *(score_text(goal, trial) for goal in goals),
+                f"{trial.step:,}",
+                "" if trial.seconds is None else f"{trial.seconds:.0f} s",
+                STATES[trial.state],
             ],
-            "best" if attempt is winner else kinds.get(attempt.state, ""),
+            "best" if trial is winner else kinds.get(trial.state, ""),
         )
-        for attempt in attempts
+        for trial in trials
     ]
     named = ["row"] if record.search.table else []
     titles = [quantity(goal).replace(", ", ",\n") for goal in goals]
@@ -150,7 +150,7 @@ def _trial_table(record: Record, attempts: Sequence[TrialRecord]) -> Table:
 
 def _winners_command(record: Record) -> str:
     """What a trial was trained with beside its own values belongs to the command, too; empty without a winner."""
-    winner = best(record.attempts, record.campaign.objectives, record.campaign.judge)
+    winner = best(record.trials, record.campaign.objectives, record.campaign.primary_objective)
     if winner is None or record.table is not None:
         return ""
     profile = ["--profile", record.campaign.profile] if record.campaign.profile else []
@@ -159,8 +159,8 @@ def _winners_command(record: Record) -> str:
     return shlex.join(["acutance", "run", str(record.search.file), *profile, *where, *settings])
 
 
-def _state(attempt: TrialRecord) -> str:
-    return f"{attempt.row}, seed {attempt.seed}: {STATES[attempt.state]}" if attempt.row else STATES[attempt.state]
+def _state(trial: TrialRecord) -> str:
+    return f"{trial.row}, seed {trial.seed}: {STATES[trial.state]}" if trial.row else STATES[trial.state]
 
 
 def _value(value: object) -> str:

@@ -28,7 +28,7 @@ class Record:
     study: str
     root: str
     search: Search
-    attempts: Sequence[TrialRecord]
+    trials: Sequence[TrialRecord]
     address: str = field(repr=False)
     run: str
     pictures: Mapping[str, Sequence[Source]]
@@ -51,7 +51,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Figure:
     """A figure as PNG, None where there is nothing to draw, and what a reader must know about it."""
 
     png: bytes | None

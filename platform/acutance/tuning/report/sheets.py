@@ -13,7 +13,7 @@ from acutance.evaluation.pictures import INPUT, pair_for, shown
 from acutance.evaluation.sheet import Panel, Strip, region
 from acutance.inference.restore import restore
 from acutance.models.model_file import load_model
-from acutance.tuning.report.front import scored
+from acutance.tuning.report.front import score_text
 from acutance.tuning.study import TrialRecord
 
 PICTURES = 2
@@ -25,7 +25,7 @@ SIDE = 240
 def best_strips(
     trials: Sequence[TrialRecord], goal: Goal, pictures: Mapping[str, Sequence[Source]], *, protocol: str, scale: int
 ) -> list[Strip]:
-    """Return a strip for each of two held-out pictures: the input, what each trial's model makes of it, the truth.
+    """Return a strip for each of two held-out pictures: the input, each trial's restored picture, the truth.
 
     Only the part with the most fine detail is restored. Captions are what the campaign measured on whole pictures.
 
@@ -37,21 +37,21 @@ def best_strips(
     Raises:
         AcutanceError: when a model or a picture cannot be read, or does not fit the other.
     """
-    models = [(attempt, *load_model(attempt.model)) for attempt in trials[:MODELS]]
+    models = [(trial, *load_model(trial.model)) for trial in trials[:MODELS]]
     strips = []
     for source in _chosen(pictures[goal.on]):
         lr, truth = _part(*pair_for(PROTOCOLS[protocol], goal.on, source, scale), scale)
         panels = [Panel(INPUT if scale == 1 else "LR", f"{lr.shape[1]} x {lr.shape[0]} pixels", shown(lr))]
-        for attempt, network, description in models:
-            caption = f"{QUANTITIES[goal.metric].title} {scored(goal, attempt)}"
-            panels.append(Panel(_called(attempt), caption, restore(network, description, lr)["image"]))
+        for trial, network, description in models:
+            caption = f"{QUANTITIES[goal.metric].title} {score_text(goal, trial)}"
+            panels.append(Panel(_trial_name(trial), caption, restore(network, description, lr)["image"]))
         panels.append(Panel("ground truth", f"{truth.shape[1]} x {truth.shape[0]} pixels", truth))
         strips.append(Strip(source.name, tuple(panels), region(lr, truth)))
     return strips
 
 
-def _called(attempt: TrialRecord) -> str:
-    return f"{attempt.row}, seed {attempt.seed}" if attempt.row else f"trial {attempt.number}"
+def _trial_name(trial: TrialRecord) -> str:
+    return f"{trial.row}, seed {trial.seed}" if trial.row else f"trial {trial.number}"
 
 
 def _chosen(sources: Sequence[Source]) -> Sequence[Source]:

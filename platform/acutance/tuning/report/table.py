@@ -10,7 +10,7 @@ from acutance.config.metrics import QUANTITIES, scored_by
 from acutance.table import Number, plain
 from acutance.tuning.tables import Estimate, Order, Row, Table
 
-SHORT = {
+AGREEMENT_TEXTS = {
     "agrees": "agrees",
     "disagrees": "DISAGREES",
     "not resolved": "not resolved",
@@ -19,12 +19,10 @@ SHORT = {
     "equal in the paper": "equal in the paper",
 }
 NO_VALUE = "-"
-A_GRID = 5
-"""Columns that a grid of verdicts shows beside one another."""
-
-
-KINDS = {"agrees": "good", "DISAGREES": "bad"}
-"""Verdicts that are marked."""
+COLUMNS_PER_GRID = 5
+"""Objectives whose comparisons stand beside one another in one table of text."""
+AGREEMENT_STYLES = {"agrees": "good", "DISAGREES": "bad"}
+"""Text of a cell -> its style; cells of other texts have none."""
 
 
 def grids(table: Table) -> list[texts.Table]:
@@ -36,7 +34,7 @@ def grids(table: Table) -> list[texts.Table]:
     if not _printed(table):
         return columns
     names = list(table.goals)
-    parts = [names[start : start + A_GRID] for start in range(0, len(names), A_GRID)]
+    parts = [names[start : start + COLUMNS_PER_GRID] for start in range(0, len(names), COLUMNS_PER_GRID)]
     return [*columns, *(_orders(table, part) for part in parts)] if table.orders else columns
 
 
@@ -44,26 +42,26 @@ def notes(table: Table) -> list[str]:
     """Return what a reader must know: what was found, on how much, what is missing."""
     lines = [table.about] if table.about else []
     lines += [f"{row.name}: {row.note}" for row in table.rows if row.note]
-    counts = Counter(order.verdict for order in table.orders)
-    compared = sum(counts[verdict] for verdict in ("agrees", "disagrees", "not resolved"))
+    counts = Counter(order.agreement for order in table.orders)
+    compared = sum(counts[agreement] for agreement in ("agrees", "disagrees", "not resolved"))
     if compared:
         lines.append(
             f"Of {compared} orders in the paper: agrees {counts['agrees']}, disagrees {counts['disagrees']}, "
             f"not resolved at this budget {counts['not resolved']}."
         )
     if table.seeds > 1 and table.seeded:
-        lines.append(reached(table.seeded, table.once))
+        lines.append(seeds_sentence(table.seeded, table.once))
     if table.seeds == 1:
         lines.append("With one seed a row no order is resolved: set the table's seeds to 3 or more.")
     elif compared:
         lines.append(
             "An order is resolved where the 95 % interval (Student's t) of the difference, paired by seed, leaves out "
-            "0. Each pair is judged alone: of 20 pairs that are equal about one would look resolved."
+            "0. Each pair is compared alone: of 20 pairs that are equal about one would look resolved."
         )
     return lines
 
 
-def reached(seeded: Sequence[str], once: Sequence[str]) -> str:
+def seeds_sentence(seeded: Sequence[str], once: Sequence[str]) -> str:
     """Return a sentence: which stages the seeds of a table reach, and which they leave out."""
     plural = "s" if len(seeded) > 1 else ""
     trained = f"; trained once for all seeds: {', '.join(once)}." if once else ", which is all that is trained."
@@ -84,8 +82,10 @@ def rows_csv(table: Table) -> str:
     lines = []
     for row in table.rows:
         for name, cell in row.cells.items():
-            apart = cell.difference
-            differences = [apart.mean, apart.low, apart.high, apart.seeds] if apart else [None] * 4
+            difference = cell.difference
+            differences = (
+                [difference.mean, difference.low, difference.high, difference.seeds] if difference else [None] * 4
+            )
             measured = cell.measured
             values = (
                 [measured.mean, measured.deviation, measured.low, measured.high, measured.seeds]
@@ -99,13 +99,13 @@ def rows_csv(table: Table) -> str:
 
 def orders_csv(table: Table) -> str:
     """Return every pair of rows and column, unrounded, as CSV."""
-    heads = ["first", "second", "column", "verdict", "better_published", "better_measured", "published_difference"]
+    heads = ["first", "second", "column", "agreement", "better_published", "better_measured", "published_difference"]
     heads += ["difference", "low", "high", "seeds"]
     lines = []
     for o in table.orders:
-        apart = o.difference
-        differences = [apart.mean, apart.low, apart.high, apart.seeds] if apart else [None] * 4
-        names = [o.first, o.second, o.column, o.verdict, o.better_published, o.better_measured]
+        difference = o.difference
+        differences = [difference.mean, difference.low, difference.high, difference.seeds] if difference else [None] * 4
+        names = [o.first, o.second, o.column, o.agreement, o.better_published, o.better_measured]
         lines.append(texts.Row([*names, o.published_difference, *differences]))
     return texts.Table(heads, lines).csv()
 
@@ -118,8 +118,8 @@ def _column(table: Table, name: str) -> texts.Table:
         columns += [f"minus {table.baseline}", "in the paper"]
     rows = [_line(row, name, digits, several, table.baseline is not None) for row in table.rows]
     if not _printed(table):
-        kept = [index for index, column in enumerate(columns) if column not in ("published", "in the paper")]
-        columns, rows = [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]
+        shown = [index for index, column in enumerate(columns) if column not in ("published", "in the paper")]
+        columns, rows = [columns[i] for i in shown], [[row[i] for i in shown] for row in rows]
     better = "larger" if table.goals[name] == "maximize" else "smaller"
     styles = ["" if row.run else "aside" for row in table.rows]
     lines = [texts.Row(cells, style) for cells, style in zip(rows, styles, strict=True)]
@@ -143,15 +143,19 @@ def _line(row: Row, name: str, digits: int, several: bool, compared: bool) -> li
 
 
 def _orders(table: Table, names: list[str]) -> texts.Table:
-    """A line a pair of rows, with a verdict a column."""
+    """Return the comparisons: a line for each pair of rows, a column for each objective."""
     pairs: dict[tuple[str, str], dict[str, Order]] = {}
     for order in table.orders:
         pairs.setdefault((order.first, order.second), {})[order.column] = order
     rows = []
     for (first, second), found in pairs.items():
-        verdicts = [SHORT[found[name].verdict] for name in names]
-        marks = {index: KINDS[verdict] for index, verdict in enumerate(verdicts, 1) if verdict in KINDS}
-        rows.append(texts.Row([f"{first} : {second}", *verdicts], marks=marks))
+        agreements = [AGREEMENT_TEXTS[found[name].agreement] for name in names]
+        cell_styles = {
+            index: AGREEMENT_STYLES[agreement]
+            for index, agreement in enumerate(agreements, 1)
+            if agreement in AGREEMENT_STYLES
+        }
+        rows.append(texts.Row([f"{first} : {second}", *agreements], cell_styles=cell_styles))
     return texts.Table(["rows", *map(Number, map(title, names))], rows, "Is the order of two rows the paper's?")
 
 

@@ -16,7 +16,7 @@ from acutance.tuning.report.plots import (
     parallel_picture,
     pareto_picture,
 )
-from acutance.tuning.report.record import Drawn, Record
+from acutance.tuning.report.record import Figure, Record
 from acutance.tuning.report.sheets import best_strips
 from acutance.tuning.report.table import markdown, orders_csv, rows_csv
 from acutance.tuning.study import TrialRecord
@@ -41,29 +41,29 @@ def write_report(record: Record, folder: Path) -> list[Path]:
     return [folder / name for name in files]
 
 
-def _drawn(record: Record) -> dict[str, Drawn]:
+def _drawn(record: Record) -> dict[str, Figure]:
     """Draw the figures. A table is a fixed grid: it has no search whose history and parameters would tell anything."""
-    campaign, attempts, goals = record.campaign, record.attempts, record.campaign.objectives
+    campaign, trials, goals = record.campaign, record.trials, record.campaign.objectives
     published = campaign.tables[campaign.published].scores() if campaign.published else {}
-    winner = best(attempts, goals, campaign.judge)
+    winner = best(trials, goals, campaign.primary_objective)
     drawn = {
-        "pareto": Drawn(pareto_picture(_points(record), goals, campaign.title, published, campaign.seeds)),
-        "curves": Drawn(curves_picture(attempts, goals, winner)),
+        "pareto": Figure(pareto_picture(_points(record), goals, campaign.title, published, campaign.seeds)),
+        "curves": Figure(curves_picture(trials, goals, winner)),
     }
     if record.table is not None:
         return drawn
     return {
         **drawn,
-        "history": Drawn(history_picture(attempts, campaign)),
-        "parallel": Drawn(parallel_picture(attempts, campaign)),
-        "importances": importance_picture(attempts, campaign),
+        "history": Figure(history_picture(trials, campaign)),
+        "parallel": Figure(parallel_picture(trials, campaign)),
+        "importances": importance_picture(trials, campaign),
     }
 
 
 def _points(record: Record) -> Sequence[TrialRecord]:
     """Return what is drawn as a point: every trial; of a table, the means of its rows over their seeds."""
     if record.table is None:
-        return record.attempts
+        return record.trials
     rows = [(row.name, {name: cell.measured for name, cell in row.cells.items()}) for row in record.table.rows]
     means = [(row, {name: found.mean for name, found in cells.items() if found is not None}) for row, cells in rows]
     return [
@@ -73,20 +73,20 @@ def _points(record: Record) -> Sequence[TrialRecord]:
     ]
 
 
-def _sheet(record: Record, file: Path) -> Drawn:
+def _sheet(record: Record, file: Path) -> Figure:
     """Draw the pictures of the best trials, or say why there are none."""
     campaign, base = record.campaign, record.search.base
     goal = next((goal for goal in campaign.objectives if record.pictures.get(goal.on)), None)
-    trials = [attempt for attempt in ranked(record.attempts, campaign.objectives, campaign.judge) if attempt.model]
+    trials = [trial for trial in ranked(record.trials, campaign.objectives, campaign.primary_objective) if trial.model]
     if record.table is not None:  # one of each row
-        trials = list({attempt.row: attempt for attempt in reversed(trials)}.values())[::-1]
+        trials = list({trial.row: trial for trial in reversed(trials)}.values())[::-1]
     if base.evaluate is None or goal is None:
-        return Drawn(None, ["The stage makes no pictures to look at."])
+        return Figure(None, ["The stage makes no pictures to look at."])
     if not trials:
-        return Drawn(None, ["No trial was trained to its end: there are no pictures to look at."])
+        return Figure(None, ["No trial was trained to its end: there are no pictures to look at."])
     try:
         strips = best_strips(trials, goal, record.pictures, protocol=base.evaluate.protocol, scale=base.scale)
     except AcutanceError as error:
-        return Drawn(None, [f"There are no pictures to look at: {error}"])
+        return Figure(None, [f"There are no pictures to look at: {error}"])
     picture_sheet(str(file), strips, title=f"{campaign.title}: the best trials")
-    return Drawn(file.read_bytes())
+    return Figure(file.read_bytes())
