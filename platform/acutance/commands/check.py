@@ -32,6 +32,7 @@ from acutance.config.pipeline.stage import (
 from acutance.config.schema import Choice
 from acutance.errors import AcutanceError, ConfigError
 from acutance.evaluation.metrics import Metric
+from acutance.evaluation.unmeasurable import Unmeasurable
 from acutance.models.model_file import load_model, save_model
 from acutance.training.trained_module import TrainedModule
 
@@ -401,14 +402,18 @@ def _positional(function: Callable[..., Any]) -> list[str]:
 
 def _measures(metric: Metric) -> str:
     """It measures pictures, and equal pictures are no worse than different ones."""
-    side = 64
+    side = 208  # NIQE needs two blocks of 96 pixels and a margin
     truth = (255 * np.random.default_rng(0).random((side, side, 3))).astype(np.uint8)
     other = np.ascontiguousarray(truth[::-1])
     seen = [one[..., 1].astype(np.float64) if metric.on == "plane" else one for one in (truth, other)]
     if not metric.needs_truth:
         value = metric.function(seen[0])
         return "" if isinstance(value, float) else f"it returned {type(value).__name__}, not a float"
-    equal, different = metric.function(seen[0], seen[0]), metric.function(seen[1], seen[0])
+    try:
+        equal = metric.function(seen[0], seen[0])
+    except Unmeasurable:
+        return ""  # such as the infinite PSNR of equal pictures
+    different = metric.function(seen[1], seen[0])
     better = equal >= different if metric.goal == "maximize" else equal <= different
     return "" if better else f"equal pictures score {equal:g}, different ones {different:g}"
 
