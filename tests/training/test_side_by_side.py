@@ -12,6 +12,8 @@ import pytest
 from acutance.cluster.hardware import Capacity, NodeType
 from acutance.config.pipeline import Compute, Stage
 from acutance.errors import TrainingError
+from acutance.storage import done
+from acutance.storage.done import Done
 from acutance.training import launch
 from acutance.training.launch import _side_by_side, upstream_of
 from acutance.training.stage_plan import StagePlan
@@ -60,7 +62,7 @@ def test_as_many_as_there_is_room_for_and_none_too_early(graph: list[StagePlan],
         with lock:
             running.remove(one.name)
             order.append(one.name)
-            (Path(one.folder) / "done.json").write_text("{}")
+            done.write(done.note_of("stage", one.folder), Done("stage", one.fingerprint, 1, {}))
 
     _side_by_side(graph, room, train)
     assert sorted(order) == sorted(one.name for one in graph)
