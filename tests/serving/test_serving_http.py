@@ -24,7 +24,7 @@ from PIL import Image
 from acutance.data.decode import DecodedImage
 from acutance.data.png import SIGNATURE, chunk
 from acutance.serving import http as room
-from acutance.serving.crowd import Crowd, Refusal
+from acutance.serving.admission import Admission, Refusal
 from acutance.serving.http import Limits, Service, app_of, token_digest
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -170,7 +170,7 @@ def test_a_failure_of_ours_is_not_told() -> None:
     with served(restore=fail) as url:
         given = requests.post(url, data=GOOD, timeout=10)
         assert given.status_code == 500
-        assert given.json() == {"error": "something went wrong here"}
+        assert given.json() == {"error": "internal error; the server's log has the details"}
         assert requests.get(url, timeout=10).status_code == 200
 
 
@@ -201,7 +201,7 @@ def test_a_body_that_drips_is_not_waited_for(url: str, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"), [("multipart/form-data; boundary=x", "--data-binary"), ("application/json", "JSON came")]
+    ("kind", "said"), [("multipart/form-data; boundary=x", "--data-binary"), ("application/json", "this is JSON")]
 )
 def test_forms_and_json_are_told_what_to_send(url: str, kind: str, said: str) -> None:
     given = requests.post(url, data=b"--x", headers={"Content-Type": kind}, timeout=10)
@@ -222,23 +222,23 @@ def test_a_picture_has_a_deadline() -> None:
 
 def test_bytes_that_are_here_are_bounded_and_so_are_pixels_at_work() -> None:
     async def together() -> list[int]:
-        crowd, most = Crowd(at_work=8, most_bytes=100, most_pixels=50), list[int]()
-        with crowd.joined() as first, crowd.joined() as second:
+        admission, most = Admission(max_restoring=8, max_bytes=100, max_pixels=50), list[int]()
+        with admission.request() as first, admission.request() as second:
             first(80)
             with pytest.raises(Refusal):
                 second(30)
             second(20)
-        assert (crowd.present, crowd.bytes) == (0, 0)
-        with crowd.joined() as alone:
+        assert (admission.requests, admission.bytes) == (0, 0)
+        with admission.request() as alone:
             alone(1000)  # the limit of a body is another one
 
         async def work(pixels: int) -> None:
-            async with crowd.place(pixels):
-                most.append(sum(crowd.working.values()))
+            async with admission.restoring_slot(pixels):
+                most.append(sum(admission.restoring.values()))
                 await asyncio.sleep(0.01)
 
         await asyncio.gather(*(work(pixels) for pixels in (20, 20, 20, 200, 30)))
-        assert not crowd.working
+        assert not admission.restoring
         return most
 
     assert max(pixels for pixels in asyncio.run(together()) if pixels != 200) <= 50
@@ -258,10 +258,10 @@ def test_too_many_at_a_time_are_told_to_come_back() -> None:
             await asyncio.sleep(0.01)
         return GOOD
 
-    crowd = Crowd(at_work=1, most=3)
-    with served(restore=held, crowd=crowd) as url, ThreadPoolExecutor(3) as pool:
+    admission = Admission(max_restoring=1, max_requests=3)
+    with served(restore=held, admission=admission) as url, ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(requests.post, url, data=GOOD, timeout=20) for _ in range(3)]
-        while crowd.present < 3:
+        while admission.requests < 3:
             time.sleep(0.01)
         refused = requests.post(url, data=GOOD, timeout=10)
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")

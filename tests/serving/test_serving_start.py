@@ -117,7 +117,7 @@ def test_requests_that_come_together_are_a_batch_and_large_ones_are_not(monkeypa
     monkeypatch.setattr("ray.serve.get_replica_context", lambda: context)  # batches ask for it, to warn
     replica: Any = object.__new__(deployment.Replica.func_or_class)  # type: ignore[attr-defined]
     replica.restorer = echo()
-    replica.together.set_batch_wait_timeout_s(0.5)  # a busy machine may be slower than what a server waits
+    replica.restore_batch.set_batch_wait_timeout_s(0.5)  # a busy machine may be slower than what a server waits
     pictures = [*(picture(10, value) for value in range(1, 6)), DecodedImage(np.ones((1100, 1000, 3), np.uint8))]
 
     async def ask() -> list[Any]:

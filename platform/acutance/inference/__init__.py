@@ -1,6 +1,6 @@
-"""A picture file restored by a network, with everything that it was: depth, grey, transparency, colours.
+"""Restores whole pictures and picture files; bit depth, grey, transparency and colour profile stay as they were.
 
-`restore` runs the network tile by tile, `decoded_images` in a picture's own depth and with its transparency, from top
-to bottom; `encode` makes the file; `origin` notes in a PNG what it was made from and with; `picture_file` does all of
-it for one picture. `enlarger` enlarges many small pictures for shards. Nothing here imports Ray.
+`restore` runs a network tile by tile. `decoded_images` does it for decoded files, `encode` writes the result as a file,
+`origin` notes in a PNG which picture and model it comes from, `picture_file` does all of this for one file. `enlarger`
+enlarges many small pictures for shards. Nothing here imports Ray.
 """

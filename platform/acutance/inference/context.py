@@ -1,7 +1,7 @@
-"""How far a network looks: the pixels around a part of a picture without which it makes something else of the part.
+"""Measures how many pixels of context a network needs around a tile.
 
-That is measured, not counted: the layers of a deep network reach hundreds of pixels, of which the far ones hardly
-matter. A part of a made picture is restored with less and with more around it, until more makes no difference.
+The receptive field of a deep network has hundreds of pixels, but the far ones hardly matter. So a part of a synthetic
+picture is restored with more and more context, until more makes no difference.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from torch import Tensor, nn
 from acutance.memory import free_memory
 
 MARGINS = (8, 16, 24, 32, 48, 64, 96)
-"""Pixels around the part that are tried; who needs more than the last but one is given the last."""
+"""The context sizes that are tried. A network that needs more than the last but one gets the last."""
 
 PART = 16
 SIDE = PART + 2 * MARGINS[-1]
 
 AS_ROUNDING = 1 / math.sqrt(12) / 255
-"""Root mean square of what rounding to 8 bits changes, of 0..1."""
+"""Root mean square error of rounding to 8 bits, for values in 0..1."""
 
 DISCS = 600
 FEWEST_BYTES = 1 << 28
 
 
 def made_picture() -> Tensor:
-    """Return (1,3,SIDE,SIDE) in 0..255 with the edges and scales of photographs: discs that lie on one another.
+    """Return a synthetic picture (1,3,SIDE,SIDE) in 0..255 with edges and scales like photographs: overlapping discs.
 
-    Radii have the density r^-3 of "dead leaves" (Lee, Mumford and Huang 2001).
+    The density of radii is r^-3, as in the "dead leaves" model (Lee, Mumford and Huang 2001).
     """
     random = np.random.default_rng(0)
     rows, columns = np.mgrid[:SIDE, :SIDE]
@@ -47,11 +47,14 @@ def made_picture() -> Tensor:
 
 @torch.inference_mode()
 def measured_context(network: nn.Module, columns: Mapping[str, Tensor]) -> int:
-    """Return the pixels of context, of MARGINS, beyond which an output changes less than by rounding to 8 bits.
+    """Return the smallest context of MARGINS beyond which an output changes less than by rounding to 8 bits.
 
     Args:
-        network: on any device; its mode is put back afterwards.
-        columns: what it reads of `made_picture`, by name. It is 0 for a network whose outputs are no pictures.
+        network: on any device; its mode is restored afterwards.
+        columns: its inputs, made of `made_picture`, by name.
+
+    Returns:
+        Pixels; 0 for a network whose outputs are not pictures.
     """
     training = network.training
     network.eval()
@@ -69,7 +72,7 @@ def measured_context(network: nn.Module, columns: Mapping[str, Tensor]) -> int:
 
 
 def _part(network: nn.Module, columns: Mapping[str, Tensor], margin: int) -> list[Tensor]:
-    """Return what a network makes of the middle of its columns, with a margin around it that is then cut off."""
+    """Return a network's outputs for the middle of its inputs, computed with a margin that is then cut off."""
     scale: int = network.scale  # type: ignore[assignment]
     first, size = MARGINS[-1] - margin, PART + 2 * margin
     parameter = next(network.parameters())
@@ -80,10 +83,10 @@ def _part(network: nn.Module, columns: Mapping[str, Tensor], margin: int) -> lis
 
 
 def fits_whole(network: nn.Module, columns: Mapping[str, Tensor]) -> bool:
-    """Tell whether the memory that is free holds what a network makes of columns at once.
+    """Return whether free memory suffices to run a network on whole pictures.
 
-    On a GPU what is free there; on the CPU a share of what is free on the machine, or in the container around this
-    process, as other processes restore pictures, too.
+    On a GPU its free memory counts. On a CPU a share of the free memory of the machine or container counts, since other
+    processes may restore pictures at the same time.
     """
     device = next(network.parameters()).device
     if device.type == "cuda":
@@ -96,15 +99,15 @@ def fits_whole(network: nn.Module, columns: Mapping[str, Tensor]) -> bool:
 
 @torch.inference_mode()
 def bytes_per_pixel(network: nn.Module, columns: Mapping[str, Tensor]) -> float:
-    """Return what a network takes for a pixel of its input: twice the input and output of its widest layer."""
+    """Return the memory of a network per input pixel: twice the input and output of its largest layer."""
     widest = 0
 
-    def look(_: nn.Module, given: tuple[object, ...], made: object) -> None:
+    def measure(_: nn.Module, given: tuple[object, ...], made: object) -> None:
         nonlocal widest
         widest = max(widest, sum(part.nbytes for part in (*given, made) if isinstance(part, Tensor)))
 
     training = network.training
-    hooks = [layer.register_forward_hook(look) for layer in network.modules() if not list(layer.children())]
+    hooks = [layer.register_forward_hook(measure) for layer in network.modules() if not list(layer.children())]
     try:
         parameter = next(network.parameters())
         pieces = [columns[name][:1, :, :PART, :PART] for name in network.inputs]  # type: ignore[union-attr]

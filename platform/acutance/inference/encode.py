@@ -1,4 +1,4 @@
-"""Rows to picture files: PNG row by row, JPEG and WebP where they are asked for."""
+"""Writes restored pictures as files: PNG row by row, or JPEG and WebP."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from acutance.data.png_chunks import XMP
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 QUALITY: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
-"""Little is lost, and JPEG keeps colour at full resolution: what was just restored is not to be blurred again."""
+"""High quality, and full colour resolution in JPEG: what was just restored must not be blurred again."""
 
 LONGEST = {"JPEG": 65_500, "WEBP": 16_383}
 LONGEST_SEGMENT = 65_000
@@ -26,11 +26,11 @@ METRES_AN_INCH = 0.0254
 
 
 def check_format(form: str, picture: DecodedImage, scale: int) -> None:
-    """Make sure that a format can hold a restored picture, before it is made.
+    """Check that a format can hold a restored picture, before the picture is restored.
 
     Raises:
-        PictureError: for a size that it does not reach, for transparency in a JPEG, and for EXIF or XMP that it does
-            not hold.
+        PictureError: when the picture is too large for the format, or has transparency, EXIF or XMP that the format
+            cannot hold.
     """
     longest = max(picture.pixels.shape[:2]) * scale
     if longest > LONGEST.get(form, longest):
@@ -49,11 +49,11 @@ def png_files(
     *,
     notes: tuple[tuple[bytes, bytes], ...],
 ) -> list[bytes]:
-    """Return PNG files of restored pictures, with the colours of the originals and what is told about them.
+    """Return PNG files of restored pictures, with the colour profiles and metadata of their inputs.
 
     Args:
         bands: from `restore_decoded`.
-        notes: further chunks; they come first.
+        notes: further PNG chunks (name, content); they come first.
     """
     files = [io.BytesIO() for _ in pictures]
     writers = [_writer(file, picture, scale, notes) for file, picture in zip(files, pictures, strict=True)]
@@ -77,7 +77,7 @@ def lossy_file(bands: Iterable[list[np.ndarray]], picture: DecodedImage, form: s
         more["exif"] = b"Exif\0\0" + about.exif
     if about.xmp:
         more["xmp"] = about.xmp
-    if about.dpi and form == "JPEG":  # WebP has no place for it
+    if about.dpi and form == "JPEG":  # WebP cannot hold it
         more["dpi"] = about.dpi
     image.save(file, format=form, icc_profile=picture.profile, **more)
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""Small pictures enlarged many at a time, for shards: by a model or by MATLAB's bicubic."""
+"""Enlarges many small pictures at a time for shards: by a model, or by MATLAB's bicubic."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from acutance.models.model_file import load_model
 
 @dataclass(frozen=True)
 class Enlarger:
-    """What enlarges pictures; it travels to the nodes as plain data.
+    """Enlarges pictures; it is pickled to the nodes.
 
     Attributes:
         model: URI of a model file; None for bicubic.
         fingerprint: of the model.
-        scale: how many times it enlarges.
+        scale: the factor.
     """
 
     model: str | None
@@ -35,7 +35,7 @@ class Enlarger:
         """Enlarge uint8 (N, h, w, 3) to uint8 (N, h * scale, w * scale, 3), by a model on a device.
 
         Raises:
-            ModelError: when the model is not there, enlarges otherwise, or makes no pictures.
+            ModelError: when the model is missing, has another scale, or makes no pictures.
         """
         pixels = torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)))
         large = imresize_uint8(pixels, self.scale) if self.model is None else self._by_model(self.model, pixels, device)
@@ -44,7 +44,7 @@ class Enlarger:
     def _by_model(self, model: str, pixels: torch.Tensor, device: str) -> torch.Tensor:
         network, description = _loaded(model, self.fingerprint, device)
         if description["scale"] != self.scale:
-            what = f"the model enlarges {description['scale']} times, asked for is {self.scale}"
+            what = f"the model enlarges by {description['scale']}, not by {self.scale}"
             raise ModelError(what, where=model, fix="choose a model of this scale, or set data.enlarge.scale")
         bands = list(restore_bands(network, description, pixels.float()))
         if "image" not in bands[0]:
@@ -55,6 +55,6 @@ class Enlarger:
 
 @lru_cache(maxsize=1)
 def _loaded(model: str, fingerprint: str, device: str) -> tuple[nn.Module, dict[str, Any]]:
-    """Load a model once a process."""
+    """Load a model once per process."""
     network, description = load_model(model)
     return in_full_precision(network, device), description

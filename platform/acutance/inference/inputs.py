@@ -1,4 +1,4 @@
-"""What a network reads, made of one picture: itself, and the derived columns that the model file names."""
+"""Makes the inputs of a network from one picture: the picture itself, and the derived columns of the model file."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from acutance.errors import ConfigError, ModelError
 from acutance.imaging.derivations import derive_columns
 
 PICTURE = ("lr", "hr")
-"""The columns that the picture stands for."""
+"""The columns that are the picture itself."""
 
 
 def derived_inputs(description: Mapping[str, Any]) -> dict[str, DerivedColumn]:
-    """Return how a model's derived inputs are made, by column.
+    """Return the derived inputs of a model, by column.
 
     Raises:
-        ConfigError: when the description names a derivation that there is not, or settings that it does not have.
+        ConfigError: when the description names an unknown derivation, or unknown settings of one.
     """
     try:
         return {name: DerivedColumn.chosen(made) for name, made in (description.get("derive") or {}).items()}
@@ -28,14 +28,14 @@ def derived_inputs(description: Mapping[str, Any]) -> dict[str, DerivedColumn]:
 
 
 def network_inputs(network: nn.Module, description: Mapping[str, Any], picture: Tensor) -> dict[str, Tensor]:
-    """Return the columns that a network reads; derived ones are those of the whole picture, so that no tile has a seam.
+    """Return the columns that a network reads. Derived ones are made of the whole picture, so that tiles have no seams.
 
     Args:
-        description: its model file's; `derive` says how derived columns are made.
+        description: of the model file; `derive` says how derived columns are made.
         picture: (N, 3, H, W) in 0..1.
 
     Raises:
-        ModelError: when a picture alone cannot feed the network.
+        ModelError: when the network needs more than a picture.
     """
     names: tuple[str, ...] = network.inputs  # type: ignore[assignment]
     try:

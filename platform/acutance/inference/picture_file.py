@@ -1,4 +1,4 @@
-"""One picture file restored into another, unless that is there already."""
+"""Restores one picture file into another, unless the result exists already."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from acutance.inference.origin import chunk_of, is_marked, mark_of
 from acutance.models.model_file import load_model
 
 OnRows = Callable[[int, int], None]
-"""Called with the rows that are finished and with all rows."""
+"""Called with (finished rows, all rows)."""
 
 
 class Restorer(NamedTuple):
@@ -37,7 +37,7 @@ class Restorer(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a picture; `why` says why it failed."""
+    """The result for one picture; `why` is the reason of a failure."""
 
     source: str
     target: str
@@ -46,18 +46,18 @@ class Outcome(NamedTuple):
 
 
 def read_model(uri: str) -> tuple[bytes, str]:
-    """Return the bytes of a model file, which travel to other machines, and their SHA-256.
+    """Return the bytes of a model file, to be sent to other machines, and their SHA-256.
 
     Raises:
-        ModelError: when it is missing, damaged or no model file of ours.
+        ModelError: when it is missing, damaged, or not a model file.
     """
-    load_model(uri)  # one error here, not one from every process
+    load_model(uri)  # an error comes once from here, and not from every process
     content = storage.read_bytes(uri)
     return content, hashlib.sha256(content).hexdigest()
 
 
 def open_restorer(content: bytes, sha256: str, device: str | None = None) -> Restorer:
-    """Build the network of a model file's bytes, on a device; None is the GPU where there is one."""
+    """Build the network from a model file's bytes on a device; None is the GPU if there is one."""
     with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
         file.write(content)
         file.flush()
@@ -69,18 +69,18 @@ def open_restorer(content: bytes, sha256: str, device: str | None = None) -> Res
 def restore_file(
     restorer: Restorer, source: str, target: str, on_rows: OnRows | None = None, *, strip: bool = False
 ) -> Outcome:
-    """Restore a picture file into `target`, whose suffix says the format; whatever fails is told, not raised.
+    """Restore a picture file into `target`; its suffix says the format. A failure is returned, not raised.
 
-    A PNG that this model made of this source is kept; other formats hold no mark and are made anew.
+    A PNG that this model made from this source is kept. Other formats hold no note of their origin and are made again.
 
     Args:
-        strip: leave out what the file tells about its picture: EXIF, XMP, dots an inch. Colours stay.
+        strip: leave out the metadata: EXIF, XMP, dots per inch. The colour profile stays.
     """
     try:
         state = _restore_file(restorer, source, target, on_rows or (lambda *_: None), strip)
     except AcutanceError as error:
         return Outcome(source, target, "failed", f"{error.what}; {error.fix}" if error.fix else error.what)
-    except Exception as error:  # one picture of thousands must not end a night's work, whatever it is about it
+    except Exception as error:  # one bad picture of thousands must not end the run
         return Outcome(source, target, "failed", f"{type(error).__name__}: {str(error)[:200]}")
     return Outcome(source, target, state)
 
@@ -97,7 +97,7 @@ def _restore_file(
     picture = replace(picture, about=NO_METADATA) if strip else picture
     scale = int(restorer.description["scale"])
     check_format(form, picture, scale)
-    bands = _told(
+    bands = _with_progress(
         restore_decoded(restorer.network, restorer.description, [picture]), picture.pixels.shape[0] * scale, on_rows
     )
     if form == "PNG":
@@ -107,7 +107,7 @@ def _restore_file(
     return "written"
 
 
-def _told(bands: Iterator[list[np.ndarray]], height: int, on_rows: OnRows) -> Iterator[list[np.ndarray]]:
+def _with_progress(bands: Iterator[list[np.ndarray]], height: int, on_rows: OnRows) -> Iterator[list[np.ndarray]]:
     done = 0
     for band in bands:
         yield band

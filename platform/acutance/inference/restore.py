@@ -1,9 +1,9 @@
-"""A network on whole pictures of any size: tiles with their overlap blended, from top to bottom.
+"""Runs a network on whole pictures of any size, in overlapping tiles from top to bottom.
 
-Tiles overlap; across an overlap the outer 3/8 of either tile are context that is thrown away, and over the
-quarter in the middle one tile fades into the other. The weights of all tiles add up to 1 everywhere. How much context a
-network needs is measured (see `context`) and kept in its model file. Rows of tiles
-are handed on as they are finished, so that what a large picture needs is its input and one row of tiles.
+In an overlap the outer 3/8 of each tile are context and are thrown away; over the quarter in the middle one tile fades
+into the other. The weights of all tiles add up to 1 everywhere. How much context a network needs is measured (see
+`context`) and kept in its model file. Each row of tiles is returned when it is finished: a large picture needs memory
+for its input and one row of tiles.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ SMALLEST_SIDE = 8
 BATCH_PIXELS = 256 * 256
 FADE = 0.25
 TILE = 192
-"""Pixels of a tile's side; tiles that need much context are larger, or most of the work would be context."""
+"""The side of a tile in pixels. A network that needs much context gets larger tiles."""
 
 CONTEXT = 3 / 8
-"""The share of an overlap that is context on each of its sides."""
+"""The share of an overlap that is context, on each of its sides."""
 
 
 class Tiles(NamedTuple):
-    """The side of a tile and what neighbours share, in input pixels."""
+    """The side of a tile, and the overlap of neighbouring tiles, in input pixels."""
 
     tile: int
     overlap: int
 
 
 def tiles_for(context: int) -> Tiles:
-    """Return the tiles that give every pixel so many pixels of context."""
+    """Return the tiles that give every pixel at least this many pixels of context."""
     overlap = max(2 * SMALLEST_SIDE, -(-math.ceil(context / CONTEXT) // ALIGNMENT) * ALIGNMENT)
     return Tiles(max(TILE, 5 * overlap // 2), overlap)
 
@@ -50,10 +50,10 @@ _measured: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 
 
 def context_of(network: nn.Module, description: Mapping[str, Any]) -> int:
-    """Return how many pixels of context a network needs: as its model file says, else measured, once a network.
+    """Return how many pixels of context a network needs: from its model file, or measured once.
 
     Raises:
-        ModelError: when the network cannot be fed.
+        ModelError: when the network needs more than a picture.
     """
     told = description.get("context")
     if told is None and network not in _measured:
@@ -74,20 +74,20 @@ def restore(
 
     Args:
         network: on any device.
-        description: its model file's; `derive` says how derived columns are made where the network reads any.
-        picture: uint8 (h,w,3) RGB, any size; or float32 with black 0 and white 1, which noise may leave.
-        tiles: None for the whole picture at once, and where memory forbids that, for tiles with the context that the
+        description: of the model file; `derive` says how derived columns are made.
+        picture: uint8 (h,w,3) RGB, any size; or float32 with black 0 and white 1 (noise may exceed this range).
+        tiles: None restores the whole picture at once; if memory is too small, in tiles with the context that the
             network needs.
-        rounded: False leaves the picture as the network gave it between black and white.
-        on_tiles: told where memory forbids it.
+        rounded: False returns "image" as float32, clipped but not rounded to 8 bits.
+        on_tiles: called with the tiles if memory is too small for the whole picture.
 
     Returns:
-        The network's outputs by name, at `network.scale` times the size: "image" uint8 (H,W,3), or where it is not
-        rounded float32 of 0..1, "detail" float32 (H,W) as 2^x or (H,W,3) as a difference, others float32 (H,W,C).
+        The network's outputs by name, at `network.scale` times the size: "image" uint8 (H,W,3), or float32 in 0..1 if
+        not rounded, "detail" float32 (H,W) as 2^x or (H,W,3) as a difference, others float32 (H,W,C).
 
     Raises:
         DataError: when `picture` is not such an array.
-        ModelError: when the network cannot be fed or returns values that are not finite.
+        ModelError: when the network needs more than a picture, or returns values that are not finite.
     """
     if picture.dtype not in (np.uint8, np.float32) or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
         raise DataError(
@@ -118,15 +118,15 @@ def _whole(pixels: Tensor) -> Tiles:
 def restore_bands(
     network: nn.Module, description: Mapping[str, Any], pixels: Tensor, *, tiles: Tiles | None = None
 ) -> Iterator[dict[str, Tensor]]:
-    """Run a network on pictures of one size and yield its outputs in bands from top to bottom.
+    """Run a network on pictures of one size; yield its outputs in bands of rows from top to bottom.
 
     Args:
-        pixels: (N,3,h,w) RGB in 0..255, any size and precision; the pictures share batches of tiles.
-        tiles: None for those with the context that the network needs.
+        pixels: (N,3,h,w) RGB in 0..255, any size and precision; all pictures are in the same batches.
+        tiles: None uses tiles with the context that the network needs.
 
     Yields:
-        The network's outputs by name, (N,C,rows,W) float32 on the CPU, not clipped; the rows are multiples of the
-        scale, and those of all bands make the height.
+        The network's outputs by name, (N,C,rows,W) float32 on the CPU, not clipped. The number of
+        rows is a multiple of the scale; all bands together have H rows.
 
     Raises:
         As `restore`.
@@ -141,7 +141,7 @@ def restore_bands(
 def _cut_bands(
     network: nn.Module, columns: Mapping[str, Tensor], shape: torch.Size, tiles: Tiles
 ) -> Iterator[dict[str, Tensor]]:
-    """Yield bands without what was added to pictures that are too small."""
+    """Yield bands without the padding of pictures that are smaller than the network needs."""
     scale: int = network.scale  # type: ignore[assignment]
     height, width = (side * scale for side in shape[-2:])
     for band in _bands(network, columns, *tiles):
@@ -154,8 +154,8 @@ def restore_tensors(network: nn.Module, columns: Mapping[str, Tensor], tiles: Ti
     """Run a network tile by tile in eval mode.
 
     Args:
-        network: on any device; its mode is put back afterwards.
-        columns: what it reads by name, (N,C,h,w) each, sides of 8 or more.
+        network: on any device; its mode is restored afterwards.
+        columns: the inputs by name, (N,C,h,w) each, sides of 8 or more.
 
     Returns:
         Its outputs by name, (N,C,H,W) float32 on the CPU, not clipped.
@@ -196,7 +196,7 @@ def _bands(network: nn.Module, columns: Mapping[str, Tensor], tile: int, overlap
 
 
 def _run_row(network: nn.Module, inputs: list[Tensor], row: Span, spans: list[Span]) -> dict[str, Tensor]:
-    """Return what the tiles of one row add to the outputs, weighted; its lower rows are for the next to complete."""
+    """Return the weighted outputs of one row of tiles; the next row of tiles completes its lower pixel rows."""
     scale: int = network.scale  # type: ignore[assignment]
     count, width = inputs[0].shape[0], inputs[0].shape[-1]
     outputs: dict[str, Tensor] = {}
@@ -224,7 +224,7 @@ class Span(NamedTuple):
 
 
 def _spans(size: int, tile: int, overlap: int, scale: int) -> list[Span]:
-    """Cut an axis; tiles start at multiples of 4, so that strides and folds fall as on the whole."""
+    """Cut an axis into tiles. They start at multiples of 4, so strides align as on the whole picture."""
     step = (tile - overlap) // ALIGNMENT * ALIGNMENT
     shared = tile - step
     starts = range(0, max(size - shared, 1), step)
@@ -236,7 +236,7 @@ def _spans(size: int, tile: int, overlap: int, scale: int) -> list[Span]:
 
 
 def _weight(start: int, end: int, shared: int, scale: int, *, first: bool, last: bool) -> Tensor:
-    """Return a tile's weights (L*scale,): from 0 to 1 in the middle of an overlap, 1 at the border."""
+    """Return a tile's weights (L*scale,): they rise from 0 to 1 in an overlap, and are 1 at the picture's border."""
     position = (torch.arange((end - start) * scale, dtype=torch.float64) + 0.5) / scale
     rise = _fade((position - shared / 2) / (FADE * shared))
     fall = 1 - _fade((position - (end - start - shared / 2)) / (FADE * shared))
@@ -244,12 +244,12 @@ def _weight(start: int, end: int, shared: int, scale: int, *, first: bool, last:
 
 
 def _fade(t: Tensor) -> Tensor:
-    """Rise from 0 to 1 while t goes from -1/2 to 1/2, with no kink."""
+    """Rise smoothly from 0 to 1 while t goes from -1/2 to 1/2."""
     return torch.sin(torch.pi / 2 * (t + 0.5).clamp(0, 1)) ** 2
 
 
 def _batches(spans: list[Span], rows: int) -> list[list[Span]]:
-    """Join tiles of one size, `rows` high all pictures together; large ones keep a device busy alone."""
+    """Group tiles of one width into batches of about BATCH_PIXELS; `rows` is the height of all pictures together."""
     alike: dict[int, list[Span]] = {}
     for span in spans:
         alike.setdefault(span.end - span.start, []).append(span)
@@ -268,7 +268,7 @@ def _forward(network: nn.Module, inputs: list[Tensor], row: Span, batch: list[Sp
 
 
 def _at_least(picture: Tensor, side: int) -> Tensor:
-    """Repeat the last row and column of a picture too small for a convolution to reflect it."""
+    """Pad a picture to a side by repeating its last row and column: reflecting padding needs a minimal size."""
     bottom, right = max(0, side - picture.shape[-2]), max(0, side - picture.shape[-1])
     return F.pad(picture, (0, right, 0, bottom), mode="replicate")
 

@@ -1,5 +1,5 @@
-"""A model behind HTTP: a picture in, the restored one out.
+"""Serves a model over HTTP: a picture in, the restored picture out.
 
-`http` is what requests are answered, without Ray; `crowd` bounds how many are here; `deployment` is the Ray Serve
-deployment that answers them, and joins what arrives together into batches. `commands.serve` starts and stops it.
+`http` answers requests, without Ray. `admission` limits how many are handled at a time. `deployment` is the Ray Serve
+deployment, which joins pictures that arrive together into batches. `commands.serve` starts and stops it.
 """

@@ -1,6 +1,6 @@
-"""What is answered to a request: a picture for a picture, or a short reason in JSON; /docs is the page of all that.
+"""Answers HTTP requests: the restored picture for a picture, or an error in JSON. /docs describes the interface.
 
-Nothing is decoded that claims more than the limits, and a failure of ours is logged, not told.
+A picture that claims more than the limits is not decoded. Internal errors are logged, and not shown to the client.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from starlette.requests import ClientDisconnect
 
 from acutance.config import limits as everywhere
 from acutance.data.decode import DecodedImage, NoPictureError, PictureError, PictureTooLargeError, decode_image
-from acutance.serving.crowd import Crowd, Refusal
+from acutance.serving.admission import Admission, Refusal
 
 log = logging.getLogger(__name__)
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 BODY_SECONDS, FIRST_SECONDS, LEAST_RATE = 60.0, 5.0, 32_000
-"""How long a body may take to arrive: so long, and after the first seconds at least so many bytes a second."""
+"""The longest time that a body may take to arrive, and the lowest rate in bytes/s after the first seconds."""
 
 NOT_A_PICTURE = {
-    "multipart/": "a form came (curl -F); send the bytes of the picture themselves: curl --data-binary @photo.jpg",
-    "application/json": "JSON came; send the bytes of the picture themselves: curl --data-binary @photo.jpg",
+    "multipart/": "this is a form (curl -F); send the bytes of the picture themselves: curl --data-binary @photo.jpg",
+    "application/json": "this is JSON; send the bytes of the picture themselves: curl --data-binary @photo.jpg",
 }
-"""What is told of bodies whose type says that they hold a picture at most."""
+"""Content type -> reason why a body of that type is refused."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that a picture may have: pixels once decoded and bytes as it comes (both in millions), and seconds.
+    """The limits for a picture: decoded pixels and bytes (both in millions), and seconds.
 
-    Seconds are those from its arrival to its restoration, waiting for others included.
+    Seconds count from its arrival to its restoration, with the time that it waits for others.
     """
 
     megapixels: float
@@ -54,23 +54,23 @@ class Limits:
 
 @dataclass(frozen=True)
 class Service:
-    """What answers need.
+    """What the application needs.
 
     Attributes:
-        about: told to whoever asks, JSON-like.
-        token: SHA-256 of the token that requests must carry, in hexadecimal; None where they need none.
-        restore: makes a PNG file of a picture.
+        about: the description of the model that `GET /` returns, JSON-like.
+        token: SHA-256 of the token that requests must carry, in hexadecimal; None if they need none.
+        restore: returns the PNG file of a restored picture.
     """
 
     about: Mapping[str, Any]
     limits: Limits
     token: str | None
     restore: Callable[[DecodedImage], Awaitable[bytes]]
-    crowd: Crowd = field(default_factory=Crowd)
+    admission: Admission = field(default_factory=Admission)
 
 
 class Reason(BaseModel):
-    """Why a request is not answered by a picture."""
+    """Why a request failed."""
 
     error: str
 
@@ -78,7 +78,7 @@ class Reason(BaseModel):
 PICTURE: dict[str, Any] = {"type": "string", "format": "binary"}
 BODY = {"required": True, "content": {f"image/{form.lower()}": {"schema": PICTURE} for form in FORMATS}}
 REASONS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Reason, "description": "no picture, or a part of one"},
+    400: {"model": Reason, "description": "no picture, or only a part of one"},
     401: {"model": Reason, "description": "a token is needed"},
     408: {"model": Reason, "description": "the picture arrives too slowly"},
     413: {"model": Reason, "description": "too many bytes or pixels"},
@@ -89,21 +89,21 @@ REASONS: dict[int | str, dict[str, Any]] = {
 
 
 def app_of(service: Service) -> FastAPI:
-    """Return the application that answers requests; errors are JSON, `{"error": why}`."""
-    refusals: dict[Any, Any] = {Refusal: _refused, HTTPException: _not_here}
+    """Return the application; errors are JSON, `{"error": reason}`."""
+    refusals: dict[Any, Any] = {Refusal: _refused, HTTPException: _no_such_route}
     app = FastAPI(title="Acutance", description=__doc__, redoc_url=None, exception_handlers=refusals)
     guards = [Depends(_guard(service.token))] if service.token is not None else []
 
     @app.head("/health", include_in_schema=False)
     @app.get("/health")
     async def health() -> dict[str, str]:
-        """Tell that the server is there; it never waits for pictures."""
+        """Return that the server is up; this never waits for pictures."""
         return {"status": "ok"}
 
     @app.head("/", include_in_schema=False, dependencies=guards)
     @app.get("/", dependencies=guards, responses={401: REASONS[401]})
     async def about() -> dict[str, Any]:
-        """Tell which model this is, and its limits."""
+        """Return which model this is, and its limits."""
         return dict(service.about)
 
     extra = {"requestBody": BODY}
@@ -111,10 +111,10 @@ def app_of(service: Service) -> FastAPI:
 
     @app.post("/", dependencies=guards, response_class=Response, responses=answers, openapi_extra=extra)
     async def restore(request: Request) -> Response:
-        """Take the bytes of a picture; give a PNG file of it, restored."""
+        """Take the bytes of a picture; return the restored picture as a PNG file."""
         _refuse_type(request.headers.get("content-type", ""))
-        with service.crowd.joined() as arrived:
-            content = await _body(request, service.limits, arrived)
+        with service.admission.request() as add_bytes:
+            content = await _body(request, service.limits, add_bytes)
             return Response(await _restored(content, service), media_type="image/png")
 
     return app
@@ -124,33 +124,33 @@ async def _refused(request: Request, refusal: Refusal) -> Response:
     return JSONResponse({"error": refusal.why}, refusal.status, refusal.headers)
 
 
-async def _not_here(request: Request, error: HTTPException) -> Response:
-    """Answer to a path or a method that is not there."""
+async def _no_such_route(request: Request, error: HTTPException) -> Response:
+    """Answer a request with an unknown path or method."""
     path = request.url.path
     routes = [(getattr(route, "path", ""), getattr(route, "methods", ())) for route in request.app.routes]
     allowed = sorted({method for at, methods in routes if at == path for method in methods})
     if error.status_code == 405:
-        return JSONResponse({"error": f"{request.method} is not for {path}"}, 405, {"Allow": ", ".join(allowed)})
-    return JSONResponse({"error": f"there is nothing here; {request.base_url}docs tells what there is"}, 404)
+        return JSONResponse({"error": f"{path} does not take {request.method}"}, 405, {"Allow": ", ".join(allowed)})
+    return JSONResponse({"error": f"there is no such path; {request.base_url}docs lists all paths"}, 404)
 
 
 async def _restored(content: bytes, service: Service) -> bytes:
     try:
-        async with asyncio.timeout(service.limits.seconds), service.crowd.place(_pixels(content)):
+        async with asyncio.timeout(service.limits.seconds), service.admission.restoring_slot(_pixels(content)):
             return await service.restore(await _picture(content, service.limits))
     except Refusal:
         raise
     except TimeoutError:
         header = {"Retry-After": "60"}
-        why = f"the picture was not ready within {service.limits.seconds:g} seconds; send a smaller one, or come back"
+        why = f"the picture was not ready within {service.limits.seconds:g} seconds; send a smaller one, or try later"
         raise Refusal(503, why, **header) from None
     except Exception:
         log.exception("a request failed")
-        raise Refusal(500, "something went wrong here") from None
+        raise Refusal(500, "internal error; the server's log has the details") from None
 
 
 def _pixels(content: bytes) -> int:
-    """Return how many pixels a picture claims to have; 0 for what is none, which takes no room."""
+    """Return how many pixels a picture claims to have; 0 if it is no picture."""
     with warnings.catch_warnings(action="ignore"):
         try:
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
@@ -159,19 +159,19 @@ def _pixels(content: bytes) -> int:
             return 0
 
 
-def _refuse_type(kind: str) -> None:
+def _refuse_type(content_type: str) -> None:
     for start, why in NOT_A_PICTURE.items():
-        if kind.lower().startswith(start):
+        if content_type.lower().startswith(start):
             raise Refusal(415, why)
 
 
 def token_digest(token: str) -> str:
-    """Return what is kept of a token: enough to check one, not to send it."""
+    """Return the SHA-256 of a token: enough to check a token, but not to send one."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _guard(expected: str) -> Callable[..., Awaitable[None]]:
-    """Return what refuses a request that does not carry the token of a digest."""
+    """Return a dependency that refuses requests without the token of this digest."""
 
     async def check(given: HTTPAuthorizationCredentials | None = Depends(HTTPBearer(auto_error=False))) -> None:
         if given is None or not hmac.compare_digest(token_digest(given.credentials.strip()), expected):
@@ -181,8 +181,8 @@ def _guard(expected: str) -> Callable[..., Awaitable[None]]:
     return check
 
 
-async def _body(request: Request, limits: Limits, arrived: Callable[[int], None]) -> bytes:
-    """Read a body; what is over the limit is read on, to twice that: who is still sending does not listen."""
+async def _body(request: Request, limits: Limits, add_bytes: Callable[[int], None]) -> bytes:
+    """Return a body. It is read up to twice the limit: a client that still sends would see no answer."""
     most = int(limits.megabytes * 1e6)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > 2 * most:
@@ -197,14 +197,14 @@ async def _body(request: Request, limits: Limits, arrived: Callable[[int], None]
                 if size > 2 * most:
                     break
                 if size <= most:
-                    arrived(len(part))
+                    add_bytes(len(part))
                     parts.append(part)
                 clock.reschedule(began + min(FIRST_SECONDS + size / LEAST_RATE, BODY_SECONDS))
     except TimeoutError:
         least = f"{LEAST_RATE // 1000} kB a second, and within {BODY_SECONDS:.0f} seconds"
         raise Refusal(408, f"the picture arrived too slowly: it must at {least}") from None
     except ClientDisconnect:
-        raise Refusal(400, "the picture did not arrive as a whole") from None
+        raise Refusal(400, "the picture did not arrive completely") from None
     if size > most:
         raise _too_many_bytes(limits)
     return b"".join(parts)
