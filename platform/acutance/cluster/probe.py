@@ -104,5 +104,5 @@ def dashboard_answers(url: str) -> bool:
 
 
 def in_job() -> bool:
-    """Tell whether this process is the driver of a submitted Ray job."""
+    """Return whether this process is the driver of a submitted Ray job."""
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ

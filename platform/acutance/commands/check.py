@@ -1,4 +1,4 @@
-"""The conformance suite: whether a part is what its kind must be. `acutance check` runs it, and the tests on our own.
+"""The conformance suite: checks a part against the contract of its kind, for `acutance check` and for our own tests.
 
 Each check is a function of a part and its settings that returns what is wrong, or nothing. The contracts are in
 `parts.protocols`.

@@ -1,4 +1,4 @@
-"""A pipeline opened for work: its settings, the data sets it names, where its outputs go, and what is to be done."""
+"""A pipeline that a command works on: its settings, its data sets, its output folder, and its plan."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ class PipelineContext:
 
     @property
     def title(self) -> str:
-        """The pipeline's title, and what was changed of its file."""
+        """The pipeline's title, with the overrides."""
         trial = (f"trial {self.trial}",) if self.trial else ()
         return called(self.pipeline.title, (*trial, *self.changes))
 
     def data(self, only: str | None = None) -> list[DataSettings]:
-        """Return what the stages train on, and what they are measured on as they train; each once."""
+        """Return the data sets that the stages train on and are validated on, without repetition."""
         of_stages = [
             data
             for name in self.pipeline.order(only)

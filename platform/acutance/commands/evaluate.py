@@ -94,7 +94,7 @@ def measure_models(
     sheets: bool = True,
     address: str | None = None,
 ) -> tuple[Evaluation, str, bool]:
-    """Measure candidates on pictures, on Ray, or read what was measured before, without Ray.
+    """Measure candidates on pictures with Ray, or read the results of an earlier evaluation without Ray.
 
     Args:
         name: first part of the folder's name, before its fingerprint.
@@ -150,7 +150,7 @@ def measure_models(
 
 
 def evaluation_of(root: str, key: str) -> tuple[Evaluation, str] | None:
-    """Return the evaluation of this fingerprint and the URI of its folder; None where there is none."""
+    """Return the evaluation of this fingerprint and the URI of its folder, or None."""
     folder = done_folder("evaluation", [storage.join(root, EVALUATIONS)], key)
     found = _read_evaluation(done.note_of("evaluation", folder)) if folder else None
     return (found, str(folder)) if found else None
@@ -175,7 +175,7 @@ def _write(evaluation: Evaluation, folder: str, key: str) -> None:
 
 
 def _single_file(root: str, settings: dict[str, Any], checksum: str) -> str:
-    """Return the URI of a candidate's own values: its label, and what it was measured beside, do not change it."""
+    """Return the URI of a candidate's values. It depends neither on its label nor on the other candidates."""
     return storage.join(root, EVALUATIONS, "single", f"{fingerprint({**settings, 'candidate': checksum})}.json")
 
 

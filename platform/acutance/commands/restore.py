@@ -119,7 +119,7 @@ def _single_target(source: str, target: str) -> str:
 
 
 def _inside(inner: str, outer: str) -> bool:
-    """Tell whether a URI is another one or lies below it."""
+    """Return whether a URI is another one or lies below it."""
     if storage.is_remote(inner) != storage.is_remote(outer):
         return False
     if storage.is_remote(inner):

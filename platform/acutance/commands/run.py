@@ -1,4 +1,4 @@
-"""Runs a pipeline: prepare, train, evaluate, register; each part skips what is done already."""
+"""Runs a pipeline: prepare, train, evaluate, register. Each part skips work that is done already."""
 
 from __future__ import annotations
 

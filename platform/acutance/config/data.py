@@ -36,7 +36,7 @@ DataSetName = Annotated[str, AfterValidator(dataset_name)]
 
 
 PAIRED = "paired"
-"""The degradation that stands for the data set's own LR pictures."""
+"""The degradation that takes the data set's own LR pictures."""
 
 
 class DegradationChoice(Choice):
@@ -192,7 +192,7 @@ class DataSettings(Strict):
 
     @property
     def source(self) -> str:
-        """What it is made of: a data set, the part of it where it has several, and its own LR where that is read."""
+        """The name of its source: the data set, its part if it has several, and its own LR pictures if used."""
         if self.lr:
             return f"{self.train} with the LR in {self.lr}"
         if self.degradation and self.degradation.type == PAIRED:

@@ -46,7 +46,7 @@ def scaled(settings: SettingsT, factor: float) -> SettingsT:
 
 
 def mark_of(hint: Any, *metadata: Any) -> Follows | None:
-    """Return the mark of a field, or of what is in its lists and unions."""
+    """Return the mark of a field, or of the types in its lists and unions."""
     for one in (*metadata, *getattr(hint, "__metadata__", ())):
         if isinstance(one, Follows):
             return one

@@ -16,7 +16,7 @@ AMOUNTS = Registry("amount")
 QUANTITIES = Registry("metric", "measure", "amount")
 """What tables and objectives may name."""
 PROTOCOLS = Registry("protocol")
-"""What is done to a picture before it is measured."""
+"""How a picture is prepared before it is measured."""
 
 Goal = Literal["maximize", "minimize", "closest to the truth"]
 CLOSEST: Goal = "closest to the truth"

@@ -1,4 +1,4 @@
-"""The pipelines, search spaces and the catalogue of data sets that come with the package, and files of one's own."""
+"""The pipelines, search spaces and data sets that come with the package, and the user's own files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def locate(named: str, kind: str) -> Path:
 
 
 def found(named: str, kind: str) -> Path | None:
-    """Return the file of a path or a name; None where there is none."""
+    """Return the file with this path or packaged name, or None."""
     path = Path(named)
     if path.is_file() or path.is_absolute():
         return path if path.is_file() else None

@@ -62,7 +62,7 @@ class Choice(Strict):
     positional: ClassVar[bool] = False
     """Whether parameters that are not keyword-only are settings as well; in torch's classes they are."""
     module: ClassVar[Any] = str
-    """The type that stands for a parameter of type `nn.Module` in a file."""
+    """The type, in a file, of a parameter of type `nn.Module`."""
     parameters: ClassVar[tuple[str, ...]] = ()
 
     @property
@@ -164,7 +164,7 @@ def _settings_of(base: type[Choice], name: str, part: Any) -> Any:
 
 
 def _settings_type(hint: Any, module: Any) -> Any:
-    """Return the type of a setting: networks as `module`; numbers only, where a tensor would be taken, too."""
+    """Return the type of a setting: `module` for networks; only numbers where a tensor is allowed as well."""
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
     if inspect.isclass(hint) and "torch.nn.modules.module" in (one.__module__ for one in hint.__mro__):
         return module
@@ -258,7 +258,7 @@ def _node(content: Any, keys: list[str]) -> Any:
 
 
 def _names(node: Any) -> dict[str, Any]:
-    """Return what is in a mapping by its keys, what is in a list by its names."""
+    """Return the items of a mapping by key, or of a list by name."""
     if isinstance(node, list):
         return {str(item.get("name", item.get("type"))): item for item in node if isinstance(item, dict)}
     return dict(node) if isinstance(node, dict) else {}

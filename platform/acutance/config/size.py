@@ -32,7 +32,7 @@ def grown(size: int | tuple[int, int], margin: int) -> tuple[int, int]:
 
 
 def fits(size: int | tuple[int, int], within: int | tuple[int, int]) -> bool:
-    """Tell whether one lies within the other, not turned."""
+    """Return whether one lies within the other, not turned."""
     return all(one <= other for one, other in zip(sides(size), sides(within), strict=True))
 
 
@@ -42,7 +42,7 @@ def uneven(size: int | tuple[int, int], divisors: Iterable[int]) -> list[int]:
 
 
 def is_lr_of(lr: Iterable[int], hr: Iterable[int], scale: int) -> bool:
-    """Tell whether a picture of the sides `lr` is one of the sides `hr`, made `scale` times smaller.
+    """Return whether a picture of the sides `lr` is one of the sides `hr`, made `scale` times smaller.
 
     Sides that are no multiple of the scale may have been rounded down or up. Training and evaluation cut both pictures,
     at the right and below, to what they share.

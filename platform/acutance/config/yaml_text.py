@@ -20,7 +20,7 @@ from acutance.errors import ConfigError
 
 MAX_BYTES = 64 * 1024
 MAX_NODES = 20_000
-"""Keys and values, counted again wherever an alias stands for them."""
+"""Keys and values; those behind an alias count at each use."""
 MAX_DEPTH = 50
 MAX_DIGITS = 400
 """Of a number; the longest float has 309 before its point."""
@@ -83,7 +83,7 @@ def parse_yaml(text: str, where: str) -> Any:
 
 
 class _Bounds:
-    """Walks through the nodes of a text, once each, and adds up what they stand for."""
+    """Visits each node of a text once, and adds up the sizes after aliases are replaced."""
 
     def __init__(self, where: str) -> None:
         self.where = where
@@ -91,7 +91,7 @@ class _Bounds:
         self.open: set[int] = set()
 
     def check(self, node: Node, depth: int = 1) -> int:
-        """Return how many nodes a node stands for, itself among them."""
+        """Return the number of nodes of a subtree after aliases are replaced."""
         if id(node) in self.open:
             raise ConfigError("an alias stands for something that it is in", where=_at(self.where, node.start_mark))
         if depth > MAX_DEPTH:

@@ -132,7 +132,7 @@ def _is_hidden(path: PurePosixPath) -> bool:
 
 
 def _is_picture(path: PurePosixPath, only: str) -> bool:
-    """Tell whether a path is a picture's by its extension, of whichever case, and not hidden."""
+    """Return whether a path is a picture's by its extension, of whichever case, and not hidden."""
     if path.suffix.lower() not in EXTENSIONS or _is_hidden(path):
         return False
     return fnmatchcase(path.with_suffix("").as_posix(), only)

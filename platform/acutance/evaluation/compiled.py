@@ -1,4 +1,4 @@
-"""The inner loops of NIQE and SSIM, compiled: each walks down the rows once and keeps what it needs in cache.
+"""The inner loops of NIQE and SSIM, compiled: each goes through the rows once, so that its data stay in the cache.
 
 All in float64. Sums may be taken in another order than NumPy's, which moves values by rounding alone.
 """

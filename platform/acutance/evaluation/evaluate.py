@@ -47,7 +47,7 @@ OnProgress = Callable[[int, str], None]
 
 @dataclass(frozen=True)
 class EvaluationSpec:
-    """What is measured, and how."""
+    """What an evaluation measures, and how."""
 
     scale: int
     protocol: str
@@ -160,7 +160,7 @@ def evaluate(
 
 
 def _report_tiled(tiled: Mapping[str, Tiles]) -> None:
-    """Say what was restored in parts, as its memory did not hold it whole: its numbers may differ in the last digit."""
+    """Say which pictures were restored in tiles for lack of memory; their values may differ in the last digit."""
     if tiled:
         (first, tiles), more = next(iter(tiled.items())), f" and {len(tiled) - 1} more" if len(tiled) > 1 else ""
         how = f"tiles of {tiles.tile} pixels that share {tiles.overlap}"

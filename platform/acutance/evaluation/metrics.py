@@ -160,7 +160,7 @@ COMPRESSED_SIZE = Metric(compressed_size, "PNG size", "8 bits", False, "closest 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured on one picture: metric -> value, or None and a reason."""
+    """The values of one picture: metric -> value, or None and a reason."""
 
     values: dict[str, float | None]
     reasons: dict[str, str] = field(default_factory=dict)

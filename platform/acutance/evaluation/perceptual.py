@@ -93,7 +93,7 @@ def _signed(picture: np.ndarray) -> Tensor:
 
 @cache
 def _network(name: Network, path: Path) -> Any:
-    """The package's LPIPS with its own heads and the backbone from a file, kept for the next picture.
+    """LPIPS of the lpips package with its own heads and a backbone from a file; built once per process.
 
     It is built without storage and filled afterwards: nothing is initialised, printed or downloaded.
     """

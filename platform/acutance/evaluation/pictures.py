@@ -1,4 +1,4 @@
-"""The pictures of an evaluation: LR and truth, bicubic enlargement, and where the restored ones are kept.
+"""The pictures of an evaluation: LR, truth, bicubic enlargement, and the folders of restored pictures.
 
 They are uint8, but for an LR that is made by noise or blur, neither clipped nor rounded, as networks are trained on it,
 and for restored pictures of a protocol that does not round them: float32 with black 0 and white 1.
@@ -22,7 +22,7 @@ from acutance.imaging.degradations import degrade
 from acutance.imaging.resize import imresize, imresize_uint8
 
 LR = "lr"
-"""The name under which the low-resolution picture is kept."""
+"""The name of the file of the LR picture."""
 
 INPUT = "input"
 """What tables call it at scale 1, where it needs no enlargement to be measured."""
@@ -151,7 +151,7 @@ def _resized(picture: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _degraded(truth: np.ndarray, source: Source) -> np.ndarray:
-    """Return the picture that a source's steps make; what is random in them is seeded by its name."""
+    """Return the picture after a data set's degradations; random ones are seeded by the picture's name."""
     seed = int(hashlib.sha256(source.name.encode()).hexdigest()[:16], 16)
     made = degrade(torch.from_numpy(truth.transpose(2, 0, 1).copy()), source.degrade, seed)
     return made.permute(1, 2, 0).contiguous().numpy()

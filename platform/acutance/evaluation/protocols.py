@@ -1,4 +1,4 @@
-"""Protocols: what is done to a picture before it is measured, and from which LR it is restored. Never mix two."""
+"""Protocols: how a picture is prepared before it is measured, and which LR it is restored from. Never mix two."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def markdown(evaluation: Evaluation) -> str:
 
 
 def csv_text(evaluation: Evaluation) -> str:
-    """Return all single values, unrounded: a line a picture and candidate; empty where there is none."""
+    """Return all values as CSV, unrounded: one line per picture and candidate; a missing value is empty."""
     rows = []
     for row in evaluation.rows:
         values = [UNAVAILABLE if n in evaluation.unavailable else row.metrics.get(n) for n in evaluation.metrics]
@@ -46,7 +46,7 @@ def column(metric: str) -> Number:
 
 
 def notes(evaluation: Evaluation) -> list[str]:
-    """Return what a reader must know: the protocol, what is unavailable, what the means leave out."""
+    """Return the notes below a table: the protocol, unavailable metrics, and pictures that are left out of means."""
     lines = [f"{', '.join(evaluation.datasets)}; x{evaluation.scale}, protocol {evaluation.protocol}"]
     for name, reason in evaluation.unavailable.items():
         lines.append(f"{METRICS[name].title} is {UNAVAILABLE}: {reason}")
@@ -91,7 +91,7 @@ def _single(evaluation: Evaluation, picture: tuple[str, str], candidate: str, me
 
 
 Value = Callable[[str, str], float | None]
-"""(candidate, metric) -> what its cell shows."""
+"""(candidate, metric) -> text of the cell."""
 
 
 def _block(evaluation: Evaluation, label: str, value: Value) -> list[Row]:

@@ -65,7 +65,7 @@ class Evaluation:
         return [key for key in self.pictures(dataset) if columns and all(c.get(key) is not None for c in columns)]
 
     def mean(self, candidate: str, metric: str, dataset: str | None = None) -> float | None:
-        """Return the mean over `common_pictures` pictures; None where there are none or the metric does not apply."""
+        """Return the mean over `common_pictures`; None if there are none or the metric does not apply."""
         values = self.values(candidate, metric, dataset)
         measured = [v for key in self.common_pictures(metric, dataset) if (v := values.get(key)) is not None]
         return math.fsum(measured) / len(measured) if measured else None

@@ -1,4 +1,4 @@
-"""Compiles inner loops with numba, and keeps the machine code where there is a folder to keep it in."""
+"""Compiles inner loops with numba, and caches the machine code if there is a folder for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def cached(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile likewise, and keep the machine code for the next process, if there is any folder to keep it in."""
+    """Compile likewise, and cache the machine code for the next process if there is a folder for it."""
     try:
         return njit(cache=True, **_HOW)(function)
     except RuntimeError:  # neither the package's folder nor the user's cache is writable

@@ -113,7 +113,7 @@ bicubic_reduction.reduces_by = "scale"  # type: ignore[attr-defined]  # the sett
 
 
 def paired(picture: Tensor, *, seed: int = 0, scale: int) -> Tensor:
-    """Return the data set's own degraded picture as it is; for the LR of shards alone.
+    """Return the data set's own degraded picture unchanged; only for the LR of shards.
 
     So pairs are read, as those of SIDD and REDS, or DIV2K's own LR of x2 and x4.
 
@@ -153,7 +153,7 @@ def degrade(picture: Tensor, steps: Sequence[Mapping[str, Any]], seed: int) -> T
 
 
 def degraded(picture: Tensor, steps: Sequence[Mapping[str, Any]], seed: int) -> Tensor:
-    """Return a picture after some degradations, as networks take it; arguments and errors as of `degrade`.
+    """Return a picture after degradations, in the form that networks take; arguments and errors as in `degrade`.
 
     Returns:
         float32 (..., 3, h, w): whole 255ths in 0..1 where the last step gives uint8; else neither clipped nor rounded.

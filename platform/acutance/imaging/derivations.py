@@ -31,7 +31,7 @@ from acutance.imaging.weightmap import difference_statistics, weight_map
 Function = TypeVar("Function", bound=Callable[..., Tensor])
 
 TEST_SIDE = 64
-"""Pixels of a side of the picture on which a derivation is run to find out its shape."""
+"""The side, in pixels, of the picture on which a derivation is run to find the shape of its result."""
 
 
 def derivation(**traits: Any) -> Callable[[Function], Function]:

@@ -1,4 +1,4 @@
-"""DSRGAN's detail extraction E: what a picture has beyond its smooth structure, as a factor per pixel.
+"""DSRGAN's detail extraction E: the picture divided by its smooth structure, as a factor per pixel.
 
 Two stages: a vector field of amplified gradients of log2 luminance, then the sparsest picture x whose
 gradients follow that field where it is not noise. The factor is I_D = 2^x, about 1 in flat regions; all of

@@ -1,4 +1,4 @@
-"""Random numbers that depend on a seed and a place alone: not on the device, the batch or PyTorch's generators.
+"""Random numbers that depend only on a seed and a position, and not on the device, the batch or PyTorch's generators.
 
 NumPy's draws may change with its version.
 """
@@ -10,7 +10,7 @@ import numpy as np
 from acutance.errors import ConfigError
 
 NOISE, KERNEL, CHOICE, STEP = range(4)
-"""What draws are for; those of one seed and place for two purposes are 2^192 numbers apart."""
+"""The purposes of draws; draws of one seed and position for two purposes are 2^192 numbers apart."""
 
 
 def generator(name: str, seed: int, index: int, purpose: int) -> np.random.Generator:
@@ -45,5 +45,5 @@ def bits(key: int, index: int, purpose: int) -> np.random.Philox:
 
 
 def step_seed(seed: int, position: int) -> int:
-    """Return the seed of one step of a sequence: as good as unrelated to those of others, and to `seed`."""
+    """Return the seed of one step of a sequence; the seeds of different steps are unrelated."""
     return int(generator("seed", seed, position, STEP).integers(2**64, dtype=np.uint64))

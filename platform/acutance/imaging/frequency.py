@@ -51,7 +51,7 @@ def high_frequency_energy(picture: Tensor, *, cutoff: float = 0.125) -> Tensor:
 
 
 def high_frequency_share(picture: Tensor, *, radius: float = 0.5) -> Tensor:
-    """Return which share of the spectral energy lies beyond a radius; the constant part (DC) counts nowhere.
+    """Return the share of the spectral energy beyond a radius; the constant part (DC) is left out.
 
     Args:
         picture: (..., C, H, W), any range; the result does not depend on brightness or contrast.

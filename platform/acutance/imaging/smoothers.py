@@ -1,4 +1,4 @@
-"""What DSRGAN compares its detail extraction with, Table III: a picture minus an edge-preserving smoothing of it.
+"""The detail extractions that DSRGAN compares with, Table III: the picture minus an edge-preserving smoothing of it.
 
 Unlike E these details are additive and signed, and have three channels, each smoothed by itself. DSRGAN names the
 smoothers and their strength but not the range of the picture: only 0..1 makes its guided filter smooth at all.

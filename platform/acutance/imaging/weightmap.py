@@ -1,4 +1,4 @@
-"""The weight map: which values of a picture differ so much from their neighbours that a loss should count them.
+"""The weight map: 1 for values that differ from their neighbours so much that a loss counts them.
 
 Zhou et al., "Improving low-resolution image classification by super-resolution with enhancing high-frequency
 content", section III. Where it is silent about its statistics, they are taken as the authors' code does.

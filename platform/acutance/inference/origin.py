@@ -35,7 +35,7 @@ def chunk_of(mark: bytes) -> tuple[bytes, bytes]:
 
 
 def is_marked(uri: str, mark: bytes) -> bool:
-    """Tell whether a PNG is there, with this mark and its end; a few hundred bytes of it are read."""
+    """Return whether a PNG is there, with this mark and its end; a few hundred bytes of it are read."""
     fs, path = storage.filesystem(uri)
     try:
         with fs.open_input_file(path) as file:

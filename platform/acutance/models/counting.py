@@ -1,4 +1,4 @@
-"""How many parameters a network has, found out without allocating them, and only while there are not too many."""
+"""Counts the parameters of a network without allocating them; refuses a network that is far too large."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from acutance.errors import ConfigError
 DRAWS = {"normal_", "uniform_", "trunc_normal_"}
 MAX_PARAMETERS = 5_000_000_000
 MAX_LAYERS = 8_000
-"""Beyond these a network is a slip of the pen: the papers' largest has 21 million parameters in 1,100 layers."""
+"""A larger network is taken for a mistake: the largest of the papers has 21 million parameters in 1,100 layers."""
 
 
 class _NoDraws(TorchFunctionMode):
-    """While it is on, no weights are drawn: on the meta device that would import torch's compiler, for seconds."""
+    """While it is on, no weights are drawn: on the meta device that would import torch's compiler for seconds."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(function, "__name__", "") in DRAWS:

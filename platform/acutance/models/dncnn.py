@@ -1,4 +1,4 @@
-"""DnCNN, what denoisers are compared with: Zhang et al., "Beyond a Gaussian Denoiser", IEEE TIP 26, 2017."""
+"""DnCNN, the usual baseline of denoisers: Zhang et al., "Beyond a Gaussian Denoiser", IEEE TIP 26, 2017."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEAST_GAIN = 0.025
 
 
 class DnCNN(nn.Module):
-    """Finds the noise and takes it away; 558,403 parameters at the defaults.
+    """Predicts the noise and subtracts it; 558,403 parameters at the defaults.
 
     It starts as in the authors' code (cszn/DnCNN): of small gains, without which it learns far more slowly.
 
@@ -45,7 +45,7 @@ class DnCNN(nn.Module):
 
 
 def _normalised(channels: int) -> nn.Sequential:
-    """Return convolution, batch normalisation, which makes its bias idle, and ReLU."""
+    """Return convolution, batch normalisation and ReLU. The normalisation cancels the bias of the convolution."""
     layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
     return nn.Sequential(layer, nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
 

@@ -1,4 +1,4 @@
-"""Finds the part that a name stands for, and the package that it comes from."""
+"""Finds a part by its name, and the package that it comes from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def names(kind: str) -> list[str]:
 
 
 def find(kind: str, name: str) -> Any:
-    """Return the class, function or record that a name stands for.
+    """Return the class, function or record with this name.
 
     Raises:
         ConfigError: when there is none, when two packages offer it, or when its package is not installed.

@@ -121,7 +121,7 @@ def allowed_packages() -> tuple[str, ...]:
 
 
 def is_source_part(name: str) -> bool:
-    """Tell whether a name is one of a registered file: `my_parts.py@CHECKSUM:EdgeSR`."""
+    """Return whether a name is one of a registered file: `my_parts.py@CHECKSUM:EdgeSR`."""
     return _KEY.fullmatch(name) is not None
 
 

@@ -1,4 +1,4 @@
-"""The registry room: what was run, which models came of it, and which one is used. All of it lives in MLflow.
+"""The registry: runs, the models that they produced, and which model is used. All of it is stored in MLflow.
 
 `address` finds the tracking store and makes sure that it answers, `database` makes it where it is a file; `tracking`
 keeps a run for a pipeline and one below it for each stage; `package` wraps a model file, with its `card` and our

@@ -164,7 +164,7 @@ def _refused_by_disk(error: Exception, uri: str) -> UserError | None:
 
 
 def _complaint(error: Exception) -> str | None:
-    """Say what is wrong with the store; None when the error is about the request."""
+    """Return a message about the store; None when the error is about the request."""
     text, status = redacted(str(error)), _status(error)
     if status in {401, 403}:
         return "the tracking server refuses the request"
@@ -206,7 +206,7 @@ def waited_for(function: Callable[Arguments, Result]) -> Callable[Arguments, Res
 
 
 def few_retries() -> AbstractContextManager[None]:
-    """Have MLflow try twice, not for minutes: who waits here says so."""
+    """Have MLflow try only twice: our own code waits, and says so on the screen."""
     return _environment(FEW_RETRIES)
 
 

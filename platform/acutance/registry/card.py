@@ -1,4 +1,4 @@
-"""The model card: what a model is, how good, from what it was made; written from the facts of its run."""
+"""The model card: the model, its quality and its training data, written from the data of its run."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _interval(evaluation: Evaluation, metric: str, dataset: str, candidate: str)
 
 
 def _uses(facts: Facts) -> list[tuple[str, DataSet]]:
-    """Return the data sets whose terms count, each once, with what was done with it."""
+    """Return the data sets whose terms of use apply, without repetition, each with its role."""
     if not facts.training:
         return []
     named = {facts.training.data: "trained on", **dict.fromkeys(facts.measured_on, "measured on")}
@@ -143,7 +143,7 @@ def _uses(facts: Facts) -> list[tuple[str, DataSet]]:
 
 
 def _chosen(settings: Mapping[str, Any]) -> str:
-    """Return `type (argument=value, ...)`, without what is left to the network itself."""
+    """Return `type (argument=value, ...)`, without defaults."""
     said = {key: value for key, value in settings.items() if key != "type" and value is not None}
     arguments = ", ".join(f"{key}={value}" for key, value in said.items())
     return f"{settings['type']} ({arguments})" if arguments else str(settings["type"])

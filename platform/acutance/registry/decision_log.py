@@ -40,7 +40,7 @@ MOVED = "moved outside"
 
 @dataclass(frozen=True)
 class Decision:
-    """What was decided about an alias.
+    """A decision about an alias.
 
     Attributes:
         outcome: accepted, refused, forced, rolled back, or moved outside.
@@ -84,7 +84,7 @@ class Decision:
 
 @waited_for
 def open_log(client: MlflowClient, model: RegisteredModel) -> str:
-    """Return the id of the run that holds a model's log; make it where there is none."""
+    """Return the id of the run that holds a model's log; create the run if needed."""
     run = one_run(client, experiment_id(client, EXPERIMENT), model.name, _key_tags(model))
     if run.info.status == "RUNNING":  # nothing runs here; parameters can be added all the same
         client.set_terminated(run.info.run_id)
@@ -93,7 +93,7 @@ def open_log(client: MlflowClient, model: RegisteredModel) -> str:
 
 @waited_for
 def recorded(client: MlflowClient, model: RegisteredModel) -> list[Decision]:
-    """Return what was decided about a model, in order, without making a log where there is none."""
+    """Return the decisions about a model, in order; do not create a log."""
     place = client.get_experiment_by_name(EXPERIMENT)
     found = runs_with_tags(client, place.experiment_id, _key_tags(model)) if place else []
     return _decisions(found[0]) if found else []
@@ -126,7 +126,7 @@ def mark_carried_out(client: MlflowClient, log: str, decision: Decision) -> None
 
 
 def holders(decisions: Iterable[Decision], alias: str) -> list[str]:
-    """Return the versions that had an alias, the present one last; a rollback takes back what it rolled back."""
+    """Return the versions that had an alias, the present one last, without those that were rolled back."""
     stack: list[str] = []
     for decision in decisions:
         if decision.alias != alias or decision.before == decision.after:

@@ -33,7 +33,7 @@ CHECKED_SIZES = ((40, 32), (33, 44))
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that was written; `notes` say what its reader must know."""
+    """A written file, and notes for its user."""
 
     uri: str
     format: str
@@ -95,7 +95,7 @@ def _for_esrgan(network: RRDBNet) -> str:
 
 
 def _pth(model: str, network: nn.Module, description: Mapping[str, Any]) -> Written:
-    """An RRDBNet as BasicSR writes it, for what reads ESRGAN files; of other networks the weights alone."""
+    """An RRDBNet in BasicSR's format, for programs that read ESRGAN files; of other networks only the weights."""
     if isinstance(network, RRDBNet):
         state, notes = {"params": esrgan_state_dict(network)}, ["weights under `params`, by BasicSR's names"]
         growth = description["network"].get("growth", ESRGAN_GROWTH)

@@ -24,12 +24,12 @@ Rule = float | Mapping[str, float]
 NO_CHAMPION = "no champion yet"
 IMPROVE = "improve_by"
 ROUNDING = 1e-9
-"""A mean that is worse by exactly what is allowed passes, whatever the last bits say."""
+"""Tolerance for rounding: a mean that is worse by exactly the allowed amount passes."""
 
 
 @dataclass(frozen=True)
 class Measurements:
-    """What was measured on the held-out pictures.
+    """The values on the held-out pictures.
 
     Attributes:
         candidate: the candidate's scores.
@@ -134,7 +134,7 @@ def _passes(metric: str, numbers: Mapping[str, float]) -> bool:
 
 
 def _shown_better(metric: str, numbers: Mapping[str, float]) -> bool:
-    """Tell whether the whole interval lies on the better side of 0."""
+    """Return whether the whole interval lies on the better side of 0."""
     if METRICS[metric].goal == "maximize":
         return numbers.get("low", 0.0) > 0
     return numbers.get("high", 0.0) < 0

@@ -232,7 +232,7 @@ def delete_half_logged(client: MlflowClient, experiment: str) -> None:
 
 
 def _delete(client: MlflowClient, model: LoggedModel) -> None:
-    """Delete a model, which MLflow merely hides, and what is stored of its files."""
+    """Delete a model, which MLflow only hides, and its stored files."""
     client.delete_logged_model(model.model_id)
     repository = get_artifact_repository(model.artifact_location, tracking_uri=client.tracking_uri)
     with contextlib.suppress(Exception):  # none is stored yet, or this store deletes nothing

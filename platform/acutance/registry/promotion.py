@@ -198,7 +198,7 @@ def _was_rolled_back(rolled_back: Decision) -> str:
 
 
 def _before(client: MlflowClient, name: str, decisions: list[Decision], alias: str) -> str:
-    """Return the version that had an alias before the present one and still exists, empty where there is none."""
+    """Return the version that had an alias before the present one and still exists; empty if there is none."""
     *earlier, present = holders(decisions, alias) or [""]
     existing = {str(version.version) for version in versions_of(client, name)} - {present}
     return next((number for number in reversed(earlier) if number in existing), "")

@@ -1,4 +1,4 @@
-"""Who runs what: the user's name and the commit of this software."""
+"""Provenance: the user's name and the commit of this software."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def git_commit() -> str | None:
 
 
 def user() -> str:
-    """Return who runs this, as the system knows them."""
+    """Return the user's name on this system."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container's user may have no name

@@ -110,7 +110,7 @@ def _set_alias(client: MlflowClient, name: str, alias: str, version: str) -> Non
 
 @waited_for
 def held(client: MlflowClient, name: str, alias: str) -> str:
-    """Return the version that MLflow has under an alias, empty where there is none."""
+    """Return the version that MLflow has under an alias; empty if there is none."""
     return str(registered(client, name).aliases.get(alias, ""))
 
 

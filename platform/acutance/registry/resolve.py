@@ -174,7 +174,7 @@ def _fetched(client: MlflowClient, version: ModelVersion, kept: Path, where: str
 
 
 def _is_absent(error: Exception) -> bool:
-    """Tell whether a download failed because there is nothing to download, as each kind of store puts it."""
+    """Return whether a download failed because the file does not exist; each kind of store says it differently."""
     told = getattr(error, "error_code", "") == ABSENT or "404 Client Error" in str(error)
     return told or isinstance(error, FileNotFoundError)
 

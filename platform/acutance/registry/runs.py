@@ -145,7 +145,7 @@ def one_run(
     key_tags: Mapping[str, str],
     tags: Mapping[str, str] | None = None,
 ) -> Run:
-    """Return the one run that has all key tags; create it where there is none. All processes get the same one."""
+    """Return the one run that has all key tags; create it if needed. All processes get the same run."""
     with _process_lock(client.tracking_uri) as is_locked:
         while True:
             runs = runs_with_tags(client, experiment, key_tags)
@@ -174,7 +174,7 @@ def _chosen(client: MlflowClient, runs: list[Run]) -> Run | None:
 
 
 def _write_once(client: MlflowClient, run: Run, value: str) -> str:
-    """Write `yes` or `no` as a run's CHOSEN parameter unless it has one; return what it has."""
+    """Write `yes` or `no` as a run's CHOSEN parameter if it has none; return its value."""
     if known := run.data.params.get(CHOSEN):
         return str(known)
     try:
@@ -193,7 +193,7 @@ def linked(folder: str) -> dict[str, str]:
 def _continued(
     client: MlflowClient, experiment: str, name: str, key_tags: Mapping[str, str], tags: Mapping[str, str]
 ) -> str:
-    """Return the run that has all key tags, set to RUNNING and owned by this process; create it where there is none."""
+    """Return the run that has all key tags, set to RUNNING and owned by this process; create it if needed."""
     tags = {**tags, **({GIT_COMMIT: commit} if (commit := git_commit()) else {}), OWNER: this_process(), **key_tags}
     run = one_run(client, experiment, name, key_tags, tags)
     run_id = str(run.info.run_id)

@@ -152,7 +152,7 @@ class _Delivery:
         return b"".join(waiting.splitlines(keepends=True)[:LINES_A_CALL])
 
     def _slept(self, seconds: float) -> bool:
-        """Wait before another attempt; tell whether there is to be one."""
+        """Wait before another attempt; return whether there will be one."""
         with self.changed:
             self.changed.wait_for(lambda: self.ends < math.inf, timeout=seconds)
             left = self.ends - time.monotonic()

@@ -46,7 +46,7 @@ class StageTracker:
     _cpu: dict[str, float] = field(default_factory=cpu_seconds, init=False, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Each process reads what is recorded: after a kill that is more than its driver knew.
+        # Each process reads the recorded steps: after a kill these are more than its driver knew.
         return StageTracker, (self.uri, self.run_id)
 
     def metrics(self, rows: list[tuple[int, dict[str, float]]]) -> None:
@@ -112,7 +112,7 @@ def metric_name(name: str) -> str:
 
 
 def finite(values: Mapping[str, float]) -> dict[str, float]:
-    """Return the values that are finite, with the number of others as `non_finite` where there are any."""
+    """Return the finite values, and the number of the others as `non_finite` if there are any."""
     finite = {key: float(value) for key, value in values.items() if math.isfinite(value)}
     lost = len(values) - len(finite)
     return {**finite, NON_FINITE: float(lost)} if lost else finite

@@ -18,7 +18,7 @@ from acutance.registry.runs import FINGERPRINT
 
 @dataclass(frozen=True)
 class VersionRecord:
-    """A version, and what was decided about it last."""
+    """A version, and the last decision about it."""
 
     version: str
     aliases: list[str]
@@ -64,7 +64,7 @@ def version_records(client: MlflowClient, name: str) -> list[VersionRecord]:
 
 
 def is_recorded(client: MlflowClient, run_id: str, version: tuple[str, str] | None) -> bool:
-    """Tell whether a run, and a version (name, number) where one is given, are still there."""
+    """Return whether a run, and a version (name, number) where one is given, are still there."""
     try:
         with answers(client.tracking_uri):
             there = client.get_run(run_id).info.lifecycle_stage == "active"

@@ -47,7 +47,7 @@ def note_of(kind: Kind, folder: str) -> str:
 
 
 def is_done(kind: Kind, folder: str, fingerprint: str) -> bool:
-    """Tell whether some work is complete in a folder.
+    """Return whether some work is complete in a folder.
 
     Raises:
         UserError: when other work was done there. Folders are named by the first characters of fingerprints alone.

@@ -39,7 +39,7 @@ Result = TypeVar("Result")
 
 
 def is_remote(uri: str) -> bool:
-    """Tell whether a URI names something other than a local path."""
+    """Return whether a URI names something other than a local path."""
     return "://" in uri
 
 
@@ -107,7 +107,7 @@ def _region() -> str:
 
 
 def exists(uri: str) -> bool:
-    """Tell whether a file or folder is there."""
+    """Return whether a file or folder is there."""
     fs, path = filesystem(uri)
     return _asked(uri, lambda: fs.get_file_info(path).type != pafs.FileType.NotFound)
 
@@ -208,7 +208,7 @@ def folders(uri: str) -> list[str]:
 
 
 def is_folder(uri: str) -> bool:
-    """Tell whether there is a folder, or in an object store anything below a prefix."""
+    """Return whether there is a folder, or in an object store anything below a prefix."""
     if not is_remote(uri):
         return Path(uri).is_dir()
     fs, path = filesystem(uri)

@@ -69,7 +69,7 @@ def stage_folder(root: str, group: str, name: str, fingerprint: str) -> str:
 
 
 def stage_is_done(root: str, fingerprint: str) -> bool:
-    """Tell whether any pipeline or campaign has trained a stage."""
+    """Return whether any pipeline or campaign has trained a stage."""
     return done_folder("stage", stage_groups(root), fingerprint) is not None
 
 

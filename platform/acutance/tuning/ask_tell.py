@@ -92,7 +92,7 @@ class AskTell:
         return self._assign(self.study.ask())
 
     def time_is_up(self) -> bool:
-        """Tell whether the campaign's hours are over."""
+        """Return whether the campaign's hours are over."""
         return time.time() >= self.deadline
 
     def report(self, number: int, step: int, scores: Scores, spread: Scores | None = None) -> str | None:

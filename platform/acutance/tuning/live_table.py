@@ -84,7 +84,7 @@ class LiveTable:
         return table
 
     def _left(self) -> str:
-        """Estimate the time left from the trials that this process has seen end."""
+        """Estimate the time left from the trials that ended during this process."""
         if not self.ended_here or len(self.ended) >= self.wanted:
             return ""
         each = (time.monotonic() - self.started) / self.ended_here

@@ -72,7 +72,7 @@ def ranking_losses(objective: str, goals: Sequence[Goal], scores_of_trials: Mapp
 
 
 def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Tell whether losses are no worse in everything, and better in something."""
+    """Return whether losses are no worse in everything, and better in something."""
     return all(a <= b for a, b in zip(one, other, strict=True)) and tuple(one) != tuple(other)
 
 

@@ -35,7 +35,7 @@ OnReport = Callable[[int, int, dict[str, float]], None]
 """Called with a trial's number, its step and its newest losses."""
 
 OnEnd = Callable[[TrialRecord, str], None]
-"""Called with a trial that has ended, and the id of its MLflow run ('' where there is none)."""
+"""Called with a trial that has ended, and the id of its MLflow run ('' without one)."""
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,11 @@ class _Coordinator:
         self.interruption: AcutanceError | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Ray keeps copies of what it is given; they are never used."""
+        """Ray keeps copies of the results; they are never used."""
         return {}
 
     def propose(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Return the next trial's config, None to be asked again, FINISHED where there is nothing more."""
+        """Return the config of the next trial; None to be asked again; FINISHED after the last one."""
         if self.interruption is not None or self._is_taken_over():
             return Searcher.FINISHED
         assignment = self.postponed or self.ask_tell.ask()
@@ -194,7 +194,7 @@ class _Coordinator:
             self._end(number, self.ask_tell.fail(number, what))
 
     def _is_taken_over(self) -> bool:
-        """Tell whether another process goes on with the study: to its trials nothing more is done here."""
+        """Return whether another process goes on with the study: to its trials nothing more is done here."""
         return self.lease is not None and not self.lease.held()
 
     def _on_lost_worker(self, number: int, what: str) -> bool:

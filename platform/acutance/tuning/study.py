@@ -67,7 +67,7 @@ class TrialRecord:
 
     @property
     def step(self) -> int:
-        """The last step that was measured, 0 where there is none."""
+        """The last step with a measurement; 0 without one."""
         return max(self.history, default=0)
 
     @property
@@ -77,7 +77,7 @@ class TrialRecord:
 
 
 def study_address(root: str) -> str:
-    """Return where studies are kept: ACUTANCE_STUDIES, else `studies.db` in a local storage root.
+    """Return the address of the studies: ACUTANCE_STUDIES, else `studies.db` in a local storage root.
 
     Raises:
         ConfigError: when the root is remote and the variable is not set: a database cannot lie in an object store.
@@ -121,7 +121,7 @@ def open_storage(address: str) -> BaseStorage:
 
 def open_study(storage: BaseStorage, name: str, goals: Sequence[Goal]) -> optuna.Study:
     """Return the study of this name, made where it is not there."""
-    if name in optuna.study.get_all_study_names(storage):  # what is there can be read where nothing can be written
+    if name in optuna.study.get_all_study_names(storage):  # a study can be read from a database without write access
         return optuna.load_study(study_name=name, storage=storage)
     study = optuna.create_study(
         storage=storage, study_name=name, directions=[goal.goal for goal in goals], load_if_exists=True

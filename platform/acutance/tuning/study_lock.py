@@ -1,4 +1,4 @@
-"""One driver at a time: a campaign's lease is an attribute of its study, so it holds for all who open the study."""
+"""One driver at a time: a campaign's lease is an attribute of its study, so all who open the study see it."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A row; `run` is False for other methods of the paper, `note` tells what is unfinished or has failed."""
+    """A row; `run` is False for other methods of the paper; `note` says what is unfinished or failed."""
 
     name: str
     run: bool
@@ -140,7 +140,7 @@ def measured_table(name: str, settings: TableSettings, trials: Sequence[TrialRec
 
 
 def best_row(table: Table, column: str) -> str | None:
-    """Return the row with the best mean in a column; of equals the first, None where there is none to choose.
+    """Return the row with the best mean in a column; of equal ones the first; None without a value.
 
     A row counts whose seeds have all come to their end.
     """
@@ -210,7 +210,7 @@ def _published_difference(
     column: str, first: str, second: str, published: Mapping[str, Mapping[str, float]]
 ) -> float | None:
     of_first, of_second = (published.get(row, {}).get(column) for row in (first, second))
-    # The difference of two printed decimals has few decimals, too: 27.39 - 27.37 in floating point has sixteen.
+    # Rounded, since 27.39 - 27.37 in floating point has sixteen decimals.
     return None if of_first is None or of_second is None else round(of_first - of_second, 10)
 
 

@@ -106,7 +106,7 @@ class StageTrial(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train every seed to the next report; return what is to be told, as JSON.
+        """Train every seed to the next report; return that report as JSON.
 
         A mistake that would come again is told as `failed`, a lost worker as `lost`, what no trial could do without as
         `stop`. Others are raised, and Ray tries again. The result that is `done` tells nothing: Ray does not show it to

@@ -90,7 +90,7 @@ class Workers:
             pass
 
     def _assemble(self) -> None:
-        """Start the other workers, where there are none yet, and enter the process group with them."""
+        """Start the other workers if needed, and join the process group with them."""
         if self.devices:
             return
         gpus = self.resources.get("GPU", 0)
@@ -139,7 +139,7 @@ class Workers:
                 return
 
     def _end_peers(self) -> None:
-        """Their connections end with them, and so does what worker 0 waits for: gloo by itself, NCCL when told."""
+        """Worker 0 stops waiting once their connections are gone: gloo notices by itself, NCCL must be aborted."""
         for peer in self.peers:
             ray.kill(peer)
         if dist.is_initialized() and dist.get_backend() == "nccl":

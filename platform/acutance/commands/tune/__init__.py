@@ -1,4 +1,4 @@
-"""Campaigns from end to end: `work` opens one, `campaign_run` runs it, `outcome` is what it came to."""
+"""Campaigns from end to end: `context` opens one, `campaign` runs it, `outcome` holds its result."""
 
 from acutance.commands.tune.campaign import finished, run_campaign
 from acutance.commands.tune.context import CampaignContext, open_campaign, plan_campaign

@@ -46,7 +46,7 @@ ENDINGS: dict[str, tracking.Status] = {"complete": "FINISHED", "stopped": "FINIS
 
 
 def finished(work: CampaignContext) -> CampaignOutcome | None:
-    """Return what an earlier run of the campaign came to; None where there is something left to do."""
+    """Return the result of an earlier run of the campaign; None if there is work left."""
     if work.before is not None:
         earlier = finished(work.before)
         return finished(from_best(work, earlier)) if earlier else None

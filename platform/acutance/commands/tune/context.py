@@ -1,4 +1,4 @@
-"""A campaign opened for work: what it searches on which pipeline, what it would do, what it cannot measure here."""
+"""A campaign that a command works on: its search space, its pipeline, its plan, and metrics that are unavailable."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class CampaignContext:
 
     @property
     def group(self) -> str:
-        """The folder below the storage root of its report and of what its trials train."""
+        """The folder below the storage root for its report and its trials."""
         return f"{CAMPAIGNS}/{self.name}"
 
     @property
@@ -84,7 +84,7 @@ class CampaignContext:
 
     @property
     def wanted(self) -> int:
-        """How many trials there are to be."""
+        """The number of trials."""
         return len(self.search.points) if self.search.points is not None else self.campaign.budget.trials
 
     @property
@@ -146,7 +146,7 @@ def overlap(work: CampaignContext) -> list[str]:
 
 
 def require_objectives(work: CampaignContext) -> None:
-    """Refuse to begin what could not be measured at its end, or what another table could not be chosen by.
+    """Refuse a campaign whose metrics are unavailable here, or whose result another table needs and cannot get.
 
     Raises:
         DataError: naming an objective and what it lacks.

@@ -23,18 +23,18 @@ from acutance.registry import tracking
 from acutance.tuning.study_lock import exclusive_driver
 
 SETTINGS, RUN = "settings", "mlflow_run"
-"""Attributes of a study: what its campaign was, and its MLflow run."""
+"""Attributes of a study: the settings of its campaign, and its MLflow run."""
 
 SHOWN = 8
 
 
 def note_settings(work: CampaignContext, study: Study) -> None:
-    """Keep with a study what it searches."""
+    """Store the settings of the campaign in its study."""
     study.set_user_attr(SETTINGS, _settings(work))
 
 
 def close_former(work: CampaignContext, study: Study, client: MlflowClient) -> None:
-    """Where a campaign is to be resumed that is not there, say which one was interrupted and what differs; close it."""
+    """When there is no such campaign to resume, say which one was interrupted and what differs; close that one."""
     former = _interrupted(work, study)
     if former is None:
         return

@@ -70,7 +70,7 @@ def _table(work: CampaignContext, trials: list[TrialRecord]) -> Table | None:
 
 
 def starting(work: CampaignContext) -> str:
-    """Return from which row a table starts, and by what that one was chosen."""
+    """Return the row that a table starts from, and the values by which it was chosen."""
     start, after = work.search.start, work.search.after
     return f"starts from {start.row}, the best row of {start.table} by {after.best}" if start and after else ""
 

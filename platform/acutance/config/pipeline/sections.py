@@ -23,7 +23,7 @@ from acutance.config.schema import Strict
 
 
 class Evaluate(Strict):
-    """What is measured, on which pictures, by which protocol."""
+    """Which stages are evaluated, on which pictures, by which protocol."""
 
     stages: list[str] | None = Field(
         default=None,

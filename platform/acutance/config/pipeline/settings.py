@@ -21,7 +21,7 @@ from acutance.errors import ConfigError, nearest
 from acutance.parts import names
 
 PICTURES = {"lr", "hr"}
-"""The columns that a picture stands for wherever a network is used."""
+"""The columns that a picture alone provides."""
 
 
 class Pipeline(Strict):
@@ -216,7 +216,7 @@ class Pipeline(Strict):
         return problems
 
     def _degrade_problems(self, name: str, place: str) -> list[str]:
-        """What is made in the stream must have the scale, and nothing in the shards may be of another LR."""
+        """LR that `degrade` makes must have the pipeline's scale, and no stored column may be made of another LR."""
         stage, place = self.stages[name], f"{place}.degrade"
         if not stage.degrade:
             return []
@@ -276,14 +276,14 @@ class Pipeline(Strict):
         return {column: made for column, made in derived.items() if column in read and not made.stored}
 
     def _read(self, name: str) -> set[str]:
-        """Return what a stage's network and objective read, and what it is validated by."""
+        """Return the columns that a stage's network, objective and validation read."""
         validation = self.stages[name].validation
         return columns_needed(self.stages[name]) | {
             MEASURES[m].target for m in (validation.metrics if validation else [])
         }
 
     def margin(self, name: str) -> int:
-        """Return how many HR pixels around its patches a stage needs for what is made in the step.
+        """Return how many HR pixels around its patches a stage needs for the columns that are made in its steps.
 
         Smaller pictures that are derived lie on their pixels' borders, with their margins.
         """

@@ -201,7 +201,7 @@ class Discriminator(Strict):
 
 
 class Validation(Strict):
-    """What the kept network is measured on besides its steps: the middles of pictures that it does not learn from."""
+    """Validation during training: on the middles of pictures that the network does not learn from."""
 
     on: DataSetName = Field(
         description="a data set like the stage's own, or two folders", json_schema_extra={"type": ["string", "object"]}

@@ -22,7 +22,7 @@ from acutance.parts.sources import Source, sources_named
 
 @dataclass(frozen=True)
 class Point:
-    """One row of a fixed grid, with one seed: what is set, by dotted path inside the pipeline.
+    """One row of a fixed grid with one seed: dotted path in the pipeline -> value.
 
     Attributes:
         seeded: of a table, the stages that have the seed.

@@ -23,7 +23,7 @@ class Condition(Strict):
     )
 
     def exists(self, chosen: Mapping[str, Any]) -> bool:
-        """Tell whether the parameter exists beside these values of the others."""
+        """Return whether the parameter exists beside these values of the others."""
         return all(name in chosen and chosen[name] in values for name, values in self.when.items())
 
 

@@ -1,4 +1,4 @@
-"""What a search space file may say: which numbers of which stage to search, for what, how, and with what means."""
+"""What a search-space file may say: parameters, objectives, sampler, scheduler, budget and resources."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Goal(Strict):
 
 
 class Sampler(Strict):
-    """Who proposes the next trial."""
+    """The sampler, which proposes the next trial."""
 
     type: Literal["tpe", "gp", "cmaes", "nsgaii", "random", "grid"] = "tpe"
     seed: Seed = 0

@@ -1,4 +1,4 @@
-"""A paper's own table as a fixed grid: its rows, what is measured, and what the paper printed."""
+"""A paper's table as a fixed grid: its rows, its metrics, and the published numbers."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class TableSettings(Strict):
         return self
 
     def scores(self) -> dict[str, dict[str, float]]:
-        """Return what the paper printed: row -> column -> value, without what it left out."""
+        """Return the published numbers: row -> column -> value; missing ones are left out."""
         names = [column.name for column in self.columns]
         return {
             row: {name: value for name, value in zip(names, values, strict=True) if value is not None}
@@ -101,7 +101,7 @@ class TableSettings(Strict):
 
 
 def after_problems(tables: Mapping[str, TableSettings]) -> list[str]:
-    """Return what is wrong with the tables that others start from: unknown ones, unknown columns, circles."""
+    """Return the mistakes in references between tables: unknown tables, unknown columns, circles."""
     started = {name: table.after for name, table in tables.items() if table.after is not None}
     problems = []
     for name, after in started.items():

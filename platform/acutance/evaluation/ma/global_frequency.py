@@ -16,7 +16,7 @@ from acutance.imaging.resize import contributions, imresize
 GUARD = 16
 """Pixels at the border of the finest bands that do not count, half as many at the next level."""
 CHUNK = 1 << 14
-"""Neighbourhoods at a time: what is computed of them stays in the processor's cache."""
+"""Neighbourhoods at a time, so that the intermediate results stay in the processor's cache."""
 ROUNDING = 1e-9
 """Bands of less than this, in grey levels, hold the rounding errors of the Fourier transform alone."""
 C2 = (0.03 * 255) ** 2

@@ -23,7 +23,7 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class Model:
-    """A forest for each family of features, and the linear map (4,) of 1 and what they predict."""
+    """A regression forest for each family of features, and the linear weights (4,) of 1 and the three predictions."""
 
     forests: tuple[Forest, ...]
     linear: np.ndarray

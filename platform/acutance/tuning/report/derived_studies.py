@@ -22,7 +22,7 @@ FEW = 20
 
 
 def study_of(trials: Sequence[TrialRecord], goals: Sequence[Goal], campaign: Campaign | None = None) -> optuna.Study:
-    """Return a study in memory with the trials, their numbers kept: trained to the end, stopped, or else failed.
+    """Return an in-memory study with the same trials and numbers: complete, pruned or failed.
 
     A trial that went on from another one's weights begins where that one ended.
 
@@ -70,7 +70,7 @@ def _categorical(parameter: Any, value: Any) -> Any:
 
 
 def importance_parameters(trials: Sequence[TrialRecord], campaign: Campaign) -> tuple[list[str], list[str]]:
-    """Return the parameters, by their short names, whose importances can be told, and why the others' cannot."""
+    """Return the parameters, by short name, whose importance can be computed, and the reasons for the others."""
     ended = completed(trials, campaign.objectives)
     if len(ended) < 2:
         are = "is one" if len(ended) == 1 else "are none"

@@ -1,4 +1,4 @@
-"""Which trials are best, and how tables and axes call what they were compared by."""
+"""The best trials, and the names of objectives in tables and on axes."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def _trial_table(record: Record, trials: Sequence[TrialRecord]) -> Table:
 
 
 def _winners_command(record: Record) -> str:
-    """What a trial was trained with beside its own values belongs to the command, too; empty without a winner."""
+    """Overrides that all trials share are part of the command as well; empty without a best trial."""
     winner = best(record.trials, record.campaign.objectives, record.campaign.primary_objective)
     if winner is None or record.table is not None:
         return ""

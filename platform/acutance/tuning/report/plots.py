@@ -1,4 +1,4 @@
-"""Figures of a campaign, drawn by Optuna, with what it does not draw: stopped trials, steps spent, published rows."""
+"""Figures of a campaign, drawn by Optuna; added are pruned trials, steps spent and published rows."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def _pair(
 
 
 def _scores(trials: Sequence[TrialRecord], goal: Goal, seeds: int, published: Published) -> Axes:
-    """Of a table there is no history: its rows have their names, and no line of the best so far."""
+    """A table has no history: its rows have names, and there is no line of the best value so far."""
     papers = {row: scores[goal.name] for row, scores in published.items() if goal.name in scores}
     axes = _history(trials, goal, seeds, papers.values())
     rows = [trial for trial in trials if trial.row]
@@ -306,7 +306,7 @@ def _drawing() -> Iterator[None]:
 
 
 def _stacked(drawn: Sequence[Any]) -> bytes | None:
-    """Return pictures one below the other as one PNG; None where there is none."""
+    """Return pictures one below the other as one PNG, or None without pictures."""
     if not drawn:
         return None
     parts = []

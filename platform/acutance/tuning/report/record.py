@@ -52,7 +52,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure as PNG, None where there is nothing to draw, and what a reader must know about it."""
+    """A figure as PNG (None if there is nothing to draw), and notes about it."""
 
     png: bytes | None
     notes: Sequence[str] = ()

@@ -39,7 +39,7 @@ def grids(table: Table) -> list[texts.Table]:
 
 
 def notes(table: Table) -> list[str]:
-    """Return what a reader must know: what was found, on how much, what is missing."""
+    """Return the notes below a table: the result, the number of trials, and what is missing."""
     lines = [table.about] if table.about else []
     lines += [f"{row.name}: {row.note}" for row in table.rows if row.note]
     counts = Counter(order.agreement for order in table.orders)
@@ -76,7 +76,7 @@ def markdown(table: Table) -> str:
 
 
 def rows_csv(table: Table) -> str:
-    """Return every row and column, unrounded, as CSV; empty where there is no value."""
+    """Return every row and column as CSV, unrounded; a missing value is empty."""
     heads = ["row", "column", "measured", "deviation", "low", "high", "seeds", "published"]
     heads += ["difference", "difference_low", "difference_high", "difference_seeds", "published_difference", "note"]
     lines = []

@@ -61,7 +61,7 @@ def _drawn(record: Record) -> dict[str, Figure]:
 
 
 def _points(record: Record) -> Sequence[TrialRecord]:
-    """Return what is drawn as a point: every trial; of a table, the means of its rows over their seeds."""
+    """Return the points of a figure: every trial; for a table, the means of its rows over the seeds."""
     if record.table is None:
         return record.trials
     rows = [(row.name, {name: cell.measured for name, cell in row.cells.items()}) for row in record.table.rows]
