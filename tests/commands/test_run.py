@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from acutance import storage
-from acutance.commands import run
+from acutance.commands import run, train
 from acutance.errors import FullError
 from acutance.storage import lease
 from acutance.storage.done import Done, is_done, note_of, write
@@ -62,20 +62,20 @@ def test_a_stage_that_another_pipeline_trains_is_not_trained_beside_it(
             name="fidelity", fingerprint=mark, folder=folder, done=lambda: is_done("stage", folder, mark)
         )
 
-    def train(_: Any, todo: list[Any], *__: Any) -> None:
+    def train_once(_: Any, todo: list[Any], *__: Any) -> None:
         time.sleep(0.2)
         trained.append(todo[0].folder)
         write(note_of("stage", todo[0].folder), Done("stage", mark, 1, {}))
 
-    monkeypatch.setattr(run, "_train_stages", train)
-    monkeypatch.setattr(run, "require_accepted", lambda _: None)
-    monkeypatch.setattr(run.tracking, "record_kept", lambda *_: None)
+    monkeypatch.setattr(train, "_train_stages", train_once)
+    monkeypatch.setattr(train, "require_accepted", lambda _: None)
+    monkeypatch.setattr(train.tracking, "record_kept", lambda *_: None)
     works: list[Any] = [
         SimpleNamespace(root=str(tmp_path), plans=lambda _, group=group: [planned(group)])
         for group in ("srgan", "esrgan")
     ]
     ended: list[Any] = []
-    threads = [threading.Thread(target=lambda work=work: ended.extend(run.train_stages(work))) for work in works]
+    threads = [threading.Thread(target=lambda work=work: ended.extend(train.train_stages(work))) for work in works]
     for thread in threads:
         thread.start()
     for thread in threads:

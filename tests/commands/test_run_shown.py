@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from acutance import console
-from acutance.commands import run
+from acutance.commands import prepare, train
 from acutance.console import clock
 
 
@@ -24,11 +24,11 @@ def test_the_time_left_is_that_of_the_stage_and_what_follows_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(run.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(train.time, "monotonic", lambda: now[0])
     plans = [
         SimpleNamespace(name=name, stage=SimpleNamespace(steps=steps)) for name, steps in (("cheap", 100), ("dear", 10))
     ]
-    with run._shown(plans) as on_progress:
+    with train._shown(plans) as on_progress:
         for stage, step, seconds in (("cheap", 20, 50.0), ("cheap", 60, 54.0), ("dear", 2, 100.0), ("dear", 4, 200.0)):
             now[0] = seconds
             on_progress(stage, step, {"total": 0.25})
@@ -42,10 +42,10 @@ def test_the_time_left_is_that_of_the_stage_and_what_follows_is_named(
 
 
 def test_no_bar_where_nothing_is_made(capsys: pytest.CaptureFixture[str]) -> None:
-    with run._shown_if_any("prepare"):
+    with prepare._shown_if_any("prepare"):
         pass
     assert capsys.readouterr().err == ""
-    with run._shown_if_any("prepare") as on_progress:
+    with prepare._shown_if_any("prepare") as on_progress:
         on_progress(0, 8, "2 shards to make")
         on_progress(8, 8, "made shard 1")
     assert capsys.readouterr().err.startswith("prepare ...\nprepare: 0/8 2 shards to make\nprepare: done in ")

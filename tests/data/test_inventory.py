@@ -13,7 +13,7 @@ import pytest
 
 from acutance import storage
 from acutance.commands.context import PipelineContext, plan_summary
-from acutance.commands.run import prepare_data
+from acutance.commands.prepare import prepare_data
 from acutance.config.data import DataSettings
 from acutance.config.pipeline import Pipeline
 from acutance.config.schema import validate

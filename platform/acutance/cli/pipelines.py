@@ -90,8 +90,8 @@ def prepare(
     acutance prepare pipelines/quickstart.yaml
     acutance prepare pipelines/quickstart.yaml data.train=./my-pictures data.bad_pictures=stop
     """
-    from acutance.commands import run as runs
     from acutance.commands.context import open_work, plan_summary
+    from acutance.commands.prepare import prepare_data
     from acutance.data import read_manifest
     from acutance.training.shards import shard_sets
 
@@ -104,7 +104,7 @@ def prepare(
         say("everything is done already")
     else:
         with ray_at(address, work.root):
-            runs.prepare_data(work)
+            prepare_data(work)
     manifests = {shards.folder: read_manifest(shards.folder) for shards in sets if shards.done()}
     result = {"shards": [{"folder": folder, **m.model_dump(mode="json")} for folder, m in manifests.items()]}
     lines = [
@@ -134,8 +134,9 @@ def train(
     acutance train pipelines/quickstart.yaml
     acutance train pipelines/quickstart.yaml --stage fidelity stages.fidelity.steps=2000
     """
-    from acutance.commands import run as runs
     from acutance.commands.context import open_work, plan_summary
+    from acutance.commands.run import require_held_out
+    from acutance.commands.train import train_all
     from acutance.training.validate import require_accepted
 
     work = open_work(pipeline, overrides or [], profile, storage)
@@ -149,9 +150,9 @@ def train(
         say("everything is done already")
     else:
         if stage is None:
-            runs.require_held_out(work, absent=True)
+            require_held_out(work, absent=True)
         with ray_at(address, work.root):
-            plans = runs.train_all(work, stage)
+            plans = train_all(work, stage)
     result = {"stages": [{"name": plan.name, "fingerprint": plan.fingerprint, "model": plan.model} for plan in plans]}
     show(result, as_json, table_of("stage", "model file", rows=[(plan.name, plan.model) for plan in plans]))
 

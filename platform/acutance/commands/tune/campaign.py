@@ -13,7 +13,7 @@ from rich.markup import escape
 from acutance import storage
 from acutance.commands.context import called
 from acutance.commands.held_out import require_measurable
-from acutance.commands.run import provenance_tags, train_stages
+from acutance.commands.train import provenance_tags, train_stages
 from acutance.commands.tune.context import (
     CampaignContext,
     objective_pictures,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from acutance.commands.context import PipelineContext
-from acutance.commands.run import prepare_data
+from acutance.commands.prepare import prepare_data
 from acutance.commands.tune.context import CampaignContext
 from acutance.config.search_space.parameters import Choices, grid
 from acutance.errors import ConfigError

@@ -1,0 +1,106 @@
+"""Registers a pipeline's model, with its evaluation, card and picture sheet."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+
+from acutance import storage
+from acutance.commands.context import PipelineContext
+from acutance.commands.evaluate import EVALUATION_SPEC, OVERLAP
+from acutance.commands.train import end_run, open_run, provenance_tags
+from acutance.data import read_manifest, read_picture
+from acutance.evaluation.results import Evaluation
+from acutance.fingerprint import fingerprint
+from acutance.parts.sources import packed, sources_named
+from acutance.registry import log_model, tracking
+from acutance.registry.card import DataSet, Facts, Training
+from acutance.storage.scratch import working_folder
+from acutance.training.stage_plan import StagePlan
+
+
+def register_model(
+    work: PipelineContext, plans: list[StagePlan], evaluation: Evaluation, folder: str
+) -> tuple[str, Any]:
+    """Record the evaluation in the pipeline's MLflow run, register the model as candidate; return run and version."""
+    client = tracking.connect(work.root)
+    run = open_run(work, client)
+    registered, wanted = work.pipeline.registered, work.pipeline.evaluate
+    assert registered is not None, "what is to be registered has a name"
+    assert wanted is not None, "what is registered is evaluated"
+    plan = next(plan for plan in plans if plan.name == registered.stage)
+    means = {name: mean for name in evaluation.metrics if (mean := evaluation.mean(plan.name, name)) is not None}
+    rows = [
+        {"dataset": r.dataset, "picture": r.picture, "candidate": r.candidate, **r.metrics} for r in evaluation.rows
+    ]
+    tracking.log_table(client, run, "pictures.json", rows)
+    tracking.log_json(client, run, "config.json", work.pipeline.model_dump(mode="json", by_alias=True))
+    tags = {
+        "acutance.dataset": plan.trained_on.fingerprint,
+        "acutance.stage": plan.fingerprint,
+        "acutance.pipeline": str(work.file),
+        EVALUATION_SPEC: json.dumps(
+            {
+                **wanted.model_dump(),
+                "gate": registered.gate,
+                "scale": plan.scale,
+                "code": _log_metric_code(work, client, run),
+            }
+        ),
+        **provenance_tags(plan),
+    }
+    if shared := work.overlap():
+        tags[OVERLAP] = "; ".join(shared)
+    source = next(iter(work.held_out().values()))[0]
+    with working_folder("register") as scratch:
+        sheet, model = scratch / "sheet.png", scratch / "model.safetensors"
+        sheet.write_bytes(storage.read_bytes(storage.join(folder, "sheet.png")))
+        model.write_bytes(storage.read_bytes(plan.model))
+        tracking.log_file(client, run, sheet)
+        example = read_picture(source.hr_path(work.pipeline.scale))
+        facts = _facts(work, plan, evaluation)
+        version = log_model(
+            client, run, model, registered.name, example, tags=tags, metrics=means, facts=facts, sheet=sheet
+        )
+    end_run(client, run)
+    return run, version
+
+
+def _log_metric_code(work: PipelineContext, client: MlflowClient, run: str) -> str:
+    """Log the user's files of metrics, which another machine lacks, as a file of the run; return its name or ''."""
+    wanted, registered = work.pipeline.evaluate, work.pipeline.registered
+    sources = packed(sources_named([wanted.metrics if wanted else [], list(registered.gate) if registered else []]))
+    if not sources:
+        return ""
+    file = f"code/{fingerprint(sources)}.json"  # one for each content: versions may share a run
+    tracking.log_json(client, run, file, sources)
+    return file
+
+
+def _facts(work: PipelineContext, plan: StagePlan, evaluation: Evaluation) -> Facts:
+    """Return the facts of the model card that the model file does not hold."""
+    shards, stage = read_manifest(plan.shards), work.pipeline.stages[plan.name]
+    settings = {"steps": stage.steps, "batch": stage.batch, "patch": stage.patch, "seed": plan.seed}
+    training = Training(
+        data=_data_set(work, plan.trained_on.settings.train, len(shards.sources)),
+        fingerprint=plan.trained_on.fingerprint,
+        samples=shards.rows,
+        settings=settings,
+        starts={part: Path(source).name for part, source in stage.network.init.items()},
+    )
+    return Facts(
+        paper=work.pipeline.paper.model_dump() if work.pipeline.paper else None,
+        training=training,
+        evaluation=evaluation,
+        candidate=plan.name,
+        measured_on=tuple(_data_set(work, name, len(evaluation.pictures(name))) for name in evaluation.datasets),
+        overlap=tuple(work.overlap()),
+    )
+
+
+def _data_set(work: PipelineContext, name: str, pictures: int) -> DataSet:
+    entry = work.catalogue.entries.get(name)
+    return DataSet(name, pictures, entry.about, entry.licence) if entry else DataSet(name, pictures)

@@ -1,0 +1,204 @@
+"""Trains the stages of a pipeline, and records them in MLflow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+from mlflow import MlflowClient
+
+from acutance import storage
+from acutance.commands.context import PipelineContext
+from acutance.commands.prepare import prepare_data
+from acutance.console import clock, progress, say
+from acutance.fingerprint import fingerprint
+from acutance.registry import tracking
+from acutance.storage.lease import Lease, exclusive
+from acutance.storage.lease_stores import lease_store
+from acutance.storage.leftovers import free_checkpoints, free_uploads
+from acutance.storage.outputs import stage_is_done
+from acutance.training.checkpoint import step_of
+from acutance.training.extend import going_on
+from acutance.training.launch import train
+from acutance.training.loop import Losses
+from acutance.training.shards import make_shards, shard_sets
+from acutance.training.stage_plan import TRAINING_VERSION, StagePlan, lease_of
+from acutance.training.validate import require_accepted
+
+
+def train_all(work: PipelineContext, only: str | None = None) -> list[StagePlan]:
+    """Make the shards and train the stages that are not done; the caller has connected to Ray.
+
+    Raises:
+        UnreachableError: when the tracking store does not answer, before any work begins.
+    """
+    tracking.connect(work.root)
+    prepare_data(work, only)
+    return train_stages(work, only)
+
+
+def train_stages(
+    work: PipelineContext, only: str | None = None, *, of: Collection[str] | None = None
+) -> list[StagePlan]:
+    """Train the stages that are not done; the caller has connected to Ray and `prepare_data` was called.
+
+    Args:
+        only: one stage, with those it needs.
+        of: just those of them.
+    """
+    free_uploads(work.root)
+    free_checkpoints(work.root)
+
+    def planned() -> list[StagePlan]:
+        return [plan for plan in work.plans(only) if of is None or plan.name in of]
+
+    plans = planned()
+    for plan in plans:
+        tracking.record_kept(tracking.tracking_uri(work.root), plan.folder)
+    with _exclusive_training(plans, work.root) as leases:
+        plans = planned()  # a stage that another pipeline trained meanwhile has that pipeline's folder
+        todo = [plan for plan in plans if not plan.done()]
+        for plan in plans:
+            if plan not in todo:
+                require_accepted(plan)
+        if todo:
+            _train_stages(work, todo, leases)
+    return plans
+
+
+def _train_stages(work: PipelineContext, todo: list[StagePlan], leases: list[Lease]) -> None:
+    with _recorded(work, todo, leases) as trackers, _shown(todo) as on_progress:
+        for wave in _waves(todo):
+            for shards in shard_sets(wave):
+                inputs = work.inputs.get(shards.settings.source)
+                make_shards(shards, work.catalogue, work.root, inputs=inputs, gpus=work.pipeline.compute.gpus)
+            plans = [_continuing(plan, work.root) for plan in wave]
+            train(plans, work.pipeline.compute, work.root, trackers=trackers, on_progress=on_progress)
+
+
+def _continuing(plan: StagePlan, root: str) -> StagePlan:
+    continuing = going_on(plan, root)
+    if continuing.begins_at:
+        step, steps = step_of(continuing.begins_at.rpartition("/")[2]), plan.stage.steps
+        say(f"{plan.name} goes on from step {step} of {steps}: a training before it differs in later steps alone")
+    return continuing
+
+
+@contextmanager
+def _exclusive_training(plans: list[StagePlan], root: str) -> Iterator[list[Lease]]:
+    """Hold the leases of the stages that are not done; wait for those that another process trains."""
+
+    def lease_on(plan: StagePlan) -> AbstractContextManager[Lease]:
+        store = lease_store(lease_of(root, plan.fingerprint))
+        done_anywhere = partial(stage_is_done, root, plan.fingerprint)
+        return exclusive(store, f"the training of {plan.name}", plan.folder, until=done_anywhere)
+
+    with ExitStack() as stack:
+        # In the same order for all pipelines that share stages, so that no two wait for each other.
+        todo = [plan for plan in sorted(plans, key=lambda plan: plan.fingerprint) if not plan.done()]
+        yield [stack.enter_context(lease_on(plan)) for plan in todo]
+
+
+def _waves(plans: list[StagePlan]) -> list[list[StagePlan]]:
+    """Split stages, in their order, so that a stage comes after the stage that makes its data."""
+    waves: list[list[StagePlan]] = [[]]
+    for plan in plans:
+        maker = plan.trained_on.enlarger
+        if maker and maker.model in {other.model for other in waves[-1]}:
+            waves.append([])
+        waves[-1].append(plan)
+    return waves
+
+
+@contextmanager
+def _recorded(
+    work: PipelineContext, plans: list[StagePlan], leases: list[Lease]
+) -> Iterator[dict[str, tracking.StageRun]]:
+    """Open the pipeline's MLflow run, the parent of each stage's run; end those that are left RUNNING."""
+    client = tracking.connect(work.root)
+    parent, who = open_run(work, client), {"mlflow.user": tracking.user()}
+    try:
+        yield {
+            plan.name: tracking.StageRun(
+                client.tracking_uri,
+                parent,
+                plan.name,
+                plan.fingerprint,
+                params(work, plan),
+                {**who, **provenance_tags(plan)},
+                plan.folder,
+            )
+            for plan in plans
+        }
+    except BaseException as error:
+        if not all(lease.held() for lease in leases):
+            raise  # another process has taken the runs over
+        ending: tracking.Status = "FAILED" if isinstance(error, Exception) else "KILLED"
+        tracking.finish_children(client, parent, ending)
+        tracking.finish(client, parent, ending)
+        raise
+    end_run(client, parent)
+
+
+def end_run(client: MlflowClient, parent: str) -> None:
+    """End a pipeline's run and those below it: a driver that was killed may have left some of them RUNNING."""
+    tracking.finish_children(client, parent)
+    tracking.finish(client, parent)
+
+
+@contextmanager
+def _shown(plans: list[StagePlan]) -> Iterator[Any]:
+    """Show one bar over the steps of all stages; the time left is that of each stage, as steps take different times."""
+    steps = {plan.name: int(plan.stage.steps) for plan in plans}
+    taken = dict.fromkeys(steps, 0)
+    first: dict[str, tuple[int, float]] = {}
+    with progress("train", sum(steps.values()), alike=False) as update:
+        update(0, "starting the workers")
+
+        def on_progress(stage: str, step: int, losses: Losses) -> None:
+            taken[stage], now = step, time.monotonic()
+            since, began = first.setdefault(stage, (step, now))
+            note = f"{stage} {step}/{steps[stage]} loss {losses['total']:.4g}"
+            if step > since:
+                note += f", {clock((now - began) / (step - since) * (steps[stage] - step))} left"
+            if later := [name for name in steps if not taken[name]]:
+                note += f", then {', '.join(later)}"
+            update(sum(taken.values()), note)
+
+        yield on_progress
+
+
+def open_run(work: PipelineContext, client: MlflowClient) -> str:
+    """Return the id of the pipeline's MLflow run: a new one, or the one that its settings had before.
+
+    The data do not count, since a stage may be trained where the data of others are missing.
+    """
+    content = work.pipeline.model_dump(mode="json", include={"stages", "data", "scale", "seed"})
+    key = fingerprint({"settings": content, "version": TRAINING_VERSION})
+    return tracking.pipeline_run(
+        client,
+        work.name,
+        work.title,
+        key,
+        {"acutance.pipeline": str(work.file), **tracking.linked(storage.join(work.root, work.group))},
+    )
+
+
+def params(work: PipelineContext, plan: StagePlan) -> dict[str, Any]:
+    """Return a stage's resolved settings, as MLflow shows them."""
+    return {
+        "stage": {name: value for name, value in plan.stage.model_dump(mode="json").items() if name != "data"},
+        "data": plan.trained_on.settings.model_dump(mode="json"),
+        "scale": plan.scale,
+        "seed": plan.seed,
+        "fingerprint": plan.fingerprint,
+    }
+
+
+def provenance_tags(plan: StagePlan) -> dict[str, str]:
+    """Return tags for runs and models of a stage, such as that its feature network was never trained."""
+    notes = "; ".join(plan.description["notes"])
+    return {"acutance.notes": notes} if notes else {}
