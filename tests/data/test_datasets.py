@@ -152,8 +152,8 @@ def test_a_folder_without_pictures_is_an_error(catalogue: Catalogue, tmp_path: P
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("folder: x, packaged: [{package: p, file: f}]", "either 'packaged' pictures or a 'folder'"),
-        ("lr: {}", "either 'packaged' pictures or a 'folder'"),
+        ("folder: x, packaged: [{package: p, file: f}]", "give one of 'packaged', 'folder', 'file' and 'of'"),
+        ("lr: {}", "give one of 'packaged', 'folder', 'file' and 'of'"),
         ("foldr: x", "did you mean 'folder'"),
         ("folder: x, lr: {two: LR}", "datasets.mine.lr"),
     ],

@@ -152,7 +152,7 @@ def test_a_disk_that_does_not_keep_what_is_decoded_is_named(
     stored: tuple[str, dict[str, np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shards, "file_checksum", lambda _: "0" * 32)
-    with pytest.raises(DataError, match="do not stay as they are written"):
+    with pytest.raises(DataError, match="decoded shards change after they were written"):
         open_columns(stored[0], ["hr"], tmp_path / "scratch")
 
 

@@ -133,6 +133,16 @@ CASES = {
         seeded=True,
         devices=ON_METAL,
     ),
+    "degradations.degraded": Case(
+        lambda p: degradations.degraded(p, STEPS, 7),
+        0,
+        1,
+        top=1,
+        size=scaled(1 / 2),
+        seeded=True,
+        devices=ON_METAL,
+    ),
+    "degradations.paired": Case(lambda p: degradations.paired(p, scale=1), 0, 255, top=1, gives=None, same=False),
     "degradations.jpeg": Case(
         lambda p: degradations.jpeg(p, quality=50), 0, 255, top=1, gives=None, same=False, devices=ON_METAL
     ),

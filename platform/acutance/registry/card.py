@@ -91,7 +91,7 @@ def model_card(
         champion=CHAMPION,
         uses=_uses(facts),
         chosen=_chosen,
-        common_pictures=_counted,
+        count_text=_count_text,
     )
 
 
@@ -149,5 +149,5 @@ def _chosen(settings: Mapping[str, Any]) -> str:
     return f"{settings['type']} ({arguments})" if arguments else str(settings["type"])
 
 
-def _counted(number: int, thing: str) -> str:
+def _count_text(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
