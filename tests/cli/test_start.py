@@ -17,6 +17,8 @@ LISTED = (
 HEAVY = (
     "torch",
     "torchvision",
+    "scipy",
+    "pandas",
     "torch._dynamo",
     "scipy.stats",
     "skimage",
@@ -33,8 +35,9 @@ HEAVY = (
     [
         (["--help"], set()),
         (["run", "--help"], set()),
-        (["run", "pipelines/dsrgan.yaml", "--dry-run"], {"torch"}),
-        (["run", "pipelines/nothing.yaml", "--dry-run"], {"torch"}),
+        (["run", "pipelines/dsrgan.yaml", "--dry-run"], {"torch", "scipy"}),
+        (["run", "pipelines/nothing.yaml", "--dry-run"], set()),
+        (["run", "pipelines/dsrgan.yaml", "stages.gan.batchh=3", "--dry-run"], set()),
     ],
 )
 def test_nothing_is_imported_that_is_not_needed(words: list[str], allowed: set[str]) -> None:

@@ -51,6 +51,14 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="the id that submit an
 ModelName = Annotated[str, typer.Argument(metavar="NAME", help="a registered model")]
 
 
+def require_file(pipeline: str, overrides: list[str] | None, profile: str | None) -> None:
+    """Say what is wrong with a pipeline file before anything is imported that takes seconds."""
+    from acutance.config import pipeline as pipelines
+    from acutance.config.packaged import locate
+
+    pipelines.require_file(locate(pipeline, "pipelines"), overrides or [], profile=profile)
+
+
 def ray_at(address: str | None, root: str = "") -> Any:
     """Connect to Ray for a `with` block; Ray is imported only now.
 

@@ -18,6 +18,7 @@ from acutance.cli.options import (
     StageName,
     Storage,
     ray_at,
+    require_file,
 )
 from acutance.cli.show import campaign_table, show, show_outcome, show_plan, table_of
 from acutance.console import say
@@ -51,6 +52,7 @@ def run(
     acutance run pipelines/quickstart.yaml --profile smoke --dry-run
     acutance run pipelines/quickstart.yaml --from-trial quickstart-b1624847/3
     """
+    require_file(pipeline, overrides, profile)
     from acutance.commands.context import open_work, plan_summary
 
     work = open_work(pipeline, overrides or [], profile, storage, from_trial)
@@ -90,6 +92,7 @@ def prepare(
     acutance prepare pipelines/quickstart.yaml
     acutance prepare pipelines/quickstart.yaml data.train=./my-pictures data.bad_pictures=stop
     """
+    require_file(pipeline, overrides, profile)
     from acutance.commands.context import open_work, plan_summary
     from acutance.commands.prepare import prepare_data
     from acutance.data import read_manifest
@@ -134,6 +137,7 @@ def train(
     acutance train pipelines/quickstart.yaml
     acutance train pipelines/quickstart.yaml --stage fidelity stages.fidelity.steps=2000
     """
+    require_file(pipeline, overrides, profile)
     from acutance.commands.context import open_work, plan_summary
     from acutance.commands.run import require_held_out
     from acutance.commands.train import train_all

@@ -119,13 +119,14 @@ def _tried(steps: list[DegradationChoice]) -> list[DegradationChoice]:
     """Apply the steps to a small picture, so that a value out of its range is an error before anything starts."""
     if any(step.type == PAIRED for step in steps):
         raise ValueError(f"{PAIRED}: for `data.degradation` alone; it reads the LR pictures of the data set")
-    if steps:
-        import torch
+    chosen = [step.part for step in steps]
+    if chosen:
+        import torch  # what says that a key is wrong does without
 
         picture = torch.zeros(1, 3, 8, 8)
         try:
-            for step in steps:
-                picture = step.part(picture, seed=0, **step.arguments())
+            for part, step in zip(chosen, steps, strict=True):
+                picture = part(picture, seed=0, **step.arguments())
         except ConfigError as error:
             raise ValueError(f"{error.where}: {error.what}; {error.fix}") from None
     return steps
@@ -175,7 +176,8 @@ class DataSettings(Strict):
     subimages: SubImages | None = Field(default=None, description="left out for classified pictures alone")
     enlarge: Enlargement | None = Field(default=None, description="of classified pictures; null: they stay as they are")
     degradation: StoredDegradationChoice | None = Field(
-        default_factory=lambda: StoredDegradationChoice.chosen({"type": BICUBIC}),
+        default={"type": BICUBIC},
+        validate_default=True,
         description="what makes LR from HR, such as bicubic; paired: the data set's own LR; null: no LR",
     )
     lr_scales: list[PositiveInt] = Field(

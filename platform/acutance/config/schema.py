@@ -42,6 +42,20 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), ser_json_inf_nan="constants")
 
 
+WITHOUT_PARTS = "without parts"
+"""The context of a validation that imports no part: it looks at keys, values and names alone."""
+
+NEEDS_PART = "needs_part"
+"""The kind of a mistake that is none: a check that needs a part was left out."""
+
+
+class _Unread:
+    """Stands for a choice in a validation without parts. Whatever looks into it is left out."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise PydanticCustomError(NEEDS_PART, "this needs the part")
+
+
 class _Resolved:
     """Marks the settings that were made of a part's signature."""
 
@@ -61,6 +75,8 @@ class Choice(Strict):
     """Parameters that the caller of the part gives, not the file."""
     positional: ClassVar[bool] = False
     """Whether parameters that are not keyword-only are settings as well; in torch's classes they are."""
+    usual: ClassVar[str] = ""
+    """The part that is meant where a file gives no `type`, empty where it must."""
     module: ClassVar[Any] = str
     """The type, in a file, of a parameter of type `nn.Module`."""
     parameters: ClassVar[tuple[str, ...]] = ()
@@ -92,11 +108,7 @@ class Choice(Strict):
         """
         if isinstance(content, cls):
             return content
-        if not isinstance(content, Mapping):
-            example = f", such as {{type: {content}}}" if isinstance(content, str) else " with the key type"
-            raise ValueError(f"this must be a mapping{example}")
-        if not isinstance(content.get("type"), str):
-            raise ValueError(f"give the key type{nearest('', parts.names(cls.kind))}")
+        content = cls._with_type(content)
         try:
             settings = cls.settings_of(content["type"])
         except ConfigError as error:
@@ -106,6 +118,27 @@ class Choice(Strict):
             return chosen
         except pydantic.ValidationError as error:
             raise _with_nearest_keys(error, settings) from None
+
+    @classmethod
+    def _unread(cls, content: Any) -> Any:
+        """Return what stands for a choice whose part is not imported yet; raises as `chosen` for what has no name."""
+        if isinstance(content, cls):
+            return content
+        content = cls._with_type(content)
+        if not parts.exists(cls.kind, content["type"]):
+            raise ValueError(f"unknown type {content['type']!r}{nearest(content['type'], parts.names(cls.kind))}")
+        return _Unread()
+
+    @classmethod
+    def _with_type(cls, content: Any) -> Mapping[str, Any]:
+        """Return a mapping that names a part; raises ValueError for anything else."""
+        if not isinstance(content, Mapping):
+            example = f", such as {{type: {content}}}" if isinstance(content, str) else " with the key type"
+            raise ValueError(f"this must be a mapping{example}")
+        named = {"type": cls.usual, **content} if cls.usual else content
+        if not isinstance(named.get("type"), str):
+            raise ValueError(f"give the key type{nearest('', parts.names(cls.kind))}")
+        return named
 
     def __reduce__(self) -> tuple[Any, ...]:
         base = next(one for one in type(self).__mro__ if not issubclass(one, _Resolved))
@@ -118,7 +151,11 @@ class Choice(Strict):
         as_plain = core_schema.plain_serializer_function_ser_schema(
             lambda value, info: value.model_dump(mode=info.mode), info_arg=True
         )
-        return core_schema.no_info_plain_validator_function(cls.chosen, serialization=as_plain)
+
+        def validated(content: Any, info: core_schema.ValidationInfo) -> Any:
+            return cls._unread(content) if info.context == WITHOUT_PARTS else cls.chosen(content)
+
+        return core_schema.with_info_plain_validator_function(validated, serialization=as_plain)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> Any:
@@ -290,6 +327,23 @@ def validate(model: type[SettingsT], content: Any, where: str) -> SettingsT:
     except pydantic.ValidationError as error:
         lines = [_mistake(model, mistake, content) for mistake in error.errors()]
         raise ConfigError("\n".join(lines), where=where, fix="mend the keys named above") from None
+
+
+def require_keys(model: type[BaseModel], content: Any, where: str) -> None:
+    """Validate as far as that is possible before a part is imported, which takes seconds.
+
+    Raises:
+        ConfigError: as `validate`, without the mistakes in the settings of parts.
+    """
+    lines = list(_too_large(content, []))
+    try:
+        if not lines:
+            model.model_validate(content, context=WITHOUT_PARTS)
+    except pydantic.ValidationError as error:
+        mistakes = [mistake for mistake in error.errors() if mistake["type"] != NEEDS_PART]
+        lines = [_mistake(model, mistake, content) for mistake in mistakes]
+    if lines:
+        raise ConfigError("\n".join(lines), where=where, fix="mend the keys named above")
 
 
 def _too_large(node: Any, path: list[str]) -> Iterator[str]:

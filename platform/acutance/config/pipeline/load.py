@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from acutance.config.pipeline.settings import Pipeline
-from acutance.config.schema import load_yaml, override, parse_override, validate
+from acutance.config.schema import load_yaml, override, parse_override, require_keys, validate
 from acutance.errors import ConfigError, nearest
 
 
@@ -31,6 +31,22 @@ def load(
     Raises:
         ConfigError: naming the file, the dotted path and the nearest valid name of each mistake.
     """
+    return validate(Pipeline, _content(path, overrides, profile, values), str(path))
+
+
+def require_file(path: str | Path, overrides: Iterable[str] = (), *, profile: str | None = None) -> None:
+    """Say what is wrong with a pipeline file, as far as that can be said before a part is imported.
+
+    Raises:
+        ConfigError: as `load`.
+    """
+    require_keys(Pipeline, _content(path, overrides, profile, {}), str(path))
+
+
+def _content(
+    path: str | Path, overrides: Iterable[str], profile: str | None, values: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return what a file says with a profile, values and overrides."""
     content = load_yaml(path)
     profiles = _profiles(content, str(path))
     changes: list[tuple[str, Any]] = []
@@ -41,7 +57,7 @@ def load(
         changes += _own_name(content, profile, profiles[profile])
     changes += list((values or {}).items())
     changes += [parse_override(text) for text in overrides]
-    return _changed(content, changes, str(path))
+    return _changed(content, changes)
 
 
 def _own_name(content: Mapping[str, Any], profile: str, changes: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -64,11 +80,11 @@ def _profiles(content: Mapping[str, Any], where: str) -> dict[str, dict[str, Any
 
 def resolve(content: Mapping[str, Any], values: Mapping[str, Any], where: str) -> Pipeline:
     """Return a pipeline from settings in memory and values by dotted path; errors as for `load`."""
-    return _changed(content, list(values.items()), where)
+    return validate(Pipeline, _changed(content, list(values.items())), where)
 
 
-def _changed(content: Mapping[str, Any], changes: list[tuple[str, Any]], where: str) -> Pipeline:
+def _changed(content: Mapping[str, Any], changes: list[tuple[str, Any]]) -> dict[str, Any]:
     settings = copy.deepcopy(dict(content))
     for dotted, value in changes:
         override(settings, dotted, value)
-    return validate(Pipeline, settings, where)
+    return settings

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 from pydantic import (
@@ -142,6 +142,7 @@ class OptimiserChoice(Choice):
     """
 
     kind: ClassVar[str] = "optimiser"
+    usual: ClassVar[str] = "adam"
     given: ClassVar[tuple[str, ...]] = ("params", "lr", "foreach", "fused", "capturable", "differentiable")
     positional: ClassVar[bool] = True
 
@@ -154,13 +155,6 @@ class OptimiserChoice(Choice):
         default=None, description="steps, or their share, in which the learning rate rises from 0 to the schedule's"
     )
     clip: PositiveFloat | None = Field(default=None, description="longer gradients are cut to this norm")
-
-    @classmethod
-    def chosen(cls, content: Any) -> Self:
-        """Return the choice that a mapping makes; Adam where it names no type."""
-        if isinstance(content, Mapping) and "type" not in content:
-            content = {"type": "adam", **content}
-        return super().chosen(content)
 
     def rate(self, step: int, steps: int) -> float:
         """Return the learning rate of a step.
@@ -241,7 +235,7 @@ class Stage(Strict):
     )
     objective: list[TermChoice] = Field(min_length=1)
     discriminators: dict[str, Discriminator] = Field(default_factory=dict)
-    optimiser: OptimiserChoice = Field(default_factory=lambda: OptimiserChoice.chosen({}))
+    optimiser: OptimiserChoice = Field(default={}, validate_default=True)
     steps: Annotated[NonNegativeInt, IN_STEPS] = Field(
         description="0 trains nothing: the network as it starts, which may take its pictures another way"
     )
@@ -297,9 +291,10 @@ class Stage(Strict):
 
     @model_validator(mode="after")
     def _has_learning_rates(self) -> Stage:
-        for name, optimiser in self.optimisers().items() if self.steps else ():
+        rates = {name: optimiser.rate for name, optimiser in self.optimisers().items()} if self.steps else {}
+        for name, rate in rates.items():
             try:
-                optimiser.rate(1, self.steps)
+                rate(1, self.steps)
             except (ValueError, TypeError) as error:
                 place = "optimiser" if name == "generator" else f"discriminators.{name}.optimiser"
                 raise ValueError(f"{place}.schedule: {error}") from None
