@@ -119,7 +119,7 @@ def shared_ray() -> Iterator[ExitStack]:
 
 @pytest.fixture
 def cluster(shared_ray: ExitStack, s3_server: Any) -> None:
-    """One local Ray of four CPUs for all tests that leave it whole: each start takes as long as some of them.
+    """One local Ray of two CPUs for all tests that leave it whole: a start, and the imports of a worker, take seconds.
 
     Its workers know the S3 endpoint, and are told from those of others by ACUTANCE_TEST.
     """
@@ -131,7 +131,7 @@ def cluster(shared_ray: ExitStack, s3_server: Any) -> None:
         with pytest.MonkeyPatch.context() as patch:
             name_endpoint(s3_server, patch)
             patch.setenv("ACUTANCE_TEST", str(os.getpid()))
-            shared_ray.enter_context(connect("local", num_cpus=4))
+            shared_ray.enter_context(connect("local", num_cpus=2))
 
 
 @pytest.fixture(scope="session")

@@ -17,11 +17,14 @@ def weights() -> dict[str, str]:
     return {"ACUTANCE_WEIGHTS": str(DATA)} if DATA else {}
 
 
+SMALL = {"blocks": 1, "channels": 8, "growth": 4}
 SHORT = {
-    "stages.highpass.steps": 20,
-    "stages.fidelity.steps": 240,
-    "stages.fidelity.optimiser.schedule.milestones": [160, 210],
-    "stages.gan.steps": 20,
+    "stages.highpass.steps": 30,
+    "stages.fidelity.steps": 20,
+    "stages.fidelity.optimiser.schedule.milestones": [15],
+    "stages.gan.steps": 8,
+    **{f"stages.{stage}.network.{name}": size for stage in ("fidelity", "gan") for name, size in SMALL.items()},
+    "stages.gan.network.detail_blocks": 1,
 }
 
 

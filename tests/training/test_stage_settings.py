@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -89,7 +90,9 @@ def test_tf32_is_set_for_the_step_alone(monkeypatch: pytest.MonkeyPatch) -> None
     assert [switch.allow_tf32 for switch in switches] == before
 
 
-def test_compiled_networks_give_the_same_gradients_under_the_same_names() -> None:
+def test_compiled_networks_give_the_same_gradients_under_the_same_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the C++ at its end, which is torch's own and takes a compiler half a minute."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     small = {
         "network": {"type": "highpass", "channels": 16},
         "derive": {"highpass": {"type": "highpass", "of": "hr", "cutoff": 0.25}},

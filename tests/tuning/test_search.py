@@ -119,7 +119,7 @@ def test_a_trial_trains_with_several_workers_and_several_seeds(tmp_path: Path, p
 
     together = tune.run_campaign(opened(tmp_path / "two", tables={"rates": table}, resources={"workers": 2}))
     np.testing.assert_allclose(weights(each)[0], weights(together)[0], atol=2e-5)
-    wait_for(lambda: ray.available_resources()["CPU"] == 4)  # nothing holds on to a worker
+    wait_for(lambda: ray.available_resources()["CPU"] == 2)  # nothing holds on to a worker
 
 
 @pytest.mark.long
@@ -128,7 +128,7 @@ def test_what_trials_share_is_made_once_and_what_they_do_not_share_by_the_first(
 ) -> None:
     columns = [{"metric": "psnr_y", "on": str(pictures / "test")}]
     vary = {"data.derive.*.alpha": [2, 4], "stages.fidelity.steps": [2, 4]}
-    work = opened(tmp_path, stage="gan", tables={"rates": {"vary": vary, "columns": columns}}, concurrency=4)
+    work = opened(tmp_path, stage="gan", tables={"rates": {"vary": vary, "columns": columns}}, concurrency=2)
     outcome = tune.run_campaign(work)
     assert [trial.state for trial in outcome.trials] == ["complete"] * 4
     assert len(list((tmp_path / "out" / "shards").iterdir())) == 2
@@ -204,7 +204,7 @@ def test_as_many_trials_as_run_at_the_same_time_wait_for_nodes_at_the_same_time(
         return sum(one["state"] == "PENDING" for one in placement_group_table().values())
 
     def search_when_full(*arguments: Any) -> None:
-        held = placement_group([{"CPU": 4}])
+        held = placement_group([{"CPU": 2}])
         wait_for(lambda: held.wait(1))
 
         def free_at_two() -> None:
