@@ -129,7 +129,9 @@ def test_what_trials_share_is_made_once_and_what_they_do_not_share_by_the_first(
     columns = [{"metric": "psnr_y", "on": str(pictures / "test")}]
     vary = {"data.derive.*.alpha": [2, 4], "stages.fidelity.steps": [2, 4]}
     work = opened(tmp_path, stage="gan", tables={"rates": {"vary": vary, "columns": columns}}, concurrency=2)
+    on_ctrl_c = signal.getsignal(signal.SIGINT)
     outcome = tune.run_campaign(work)
+    assert signal.getsignal(signal.SIGINT) is on_ctrl_c, "Ray Tune's own handler swallows the next Ctrl-C"
     assert [trial.state for trial in outcome.trials] == ["complete"] * 4
     assert len(list((tmp_path / "out" / "shards").iterdir())) == 2
     stages = [json.loads(file.read_text())["stage"] for file in (tmp_path / "out").glob("*/**/done.json")]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,7 +87,7 @@ def search(ask_tell: AskTell, space: Search, setup: TrialSetup, listener: Listen
             ),
         )
         try:
-            with shown(messages):
+            with shown(messages), _same_interrupt_handler():
                 tuner.fit()
         except AcutanceError:  # of the database of studies, say
             raise
@@ -93,6 +95,17 @@ def search(ask_tell: AskTell, space: Search, setup: TrialSetup, listener: Listen
             raise TrainingError(f"the search stopped: {last_line(error)}", fix="go on with --resume") from error
     if coordinator.interruption is not None:
         raise coordinator.interruption
+
+
+@contextlib.contextmanager
+def _same_interrupt_handler() -> Iterator[None]:
+    """Put the handler of Ctrl-C back: Ray Tune leaves its own one behind, which swallows the next Ctrl-C."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():  # in others Ray Tune sets none
+            signal.signal(signal.SIGINT, before)
 
 
 class _Coordinator:
