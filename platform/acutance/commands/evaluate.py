@@ -250,9 +250,8 @@ def evaluate_model(
     candidates = {unrestored(scale): BICUBIC, **candidates}
     for file in (file for name in metrics or [] if name in METRICS for file in METRICS[name].requires):
         try:
-            fetch_weights(
-                file
-            )  # a metric that was named; those of a protocol are left out where their weights are missing
+            # A metric that the user named needs its weights; those of a protocol are left out without them.
+            fetch_weights(file)
         except WeightsError as error:
             say(escape(str(error)))
     require_scale(catalogue_for(), datasets, scale, "--on")

@@ -194,8 +194,8 @@ class Learner:
     def _backward_discriminators(self, logits: dict[str, Logits], share: float = 1.0) -> Losses:
         """Add `share` of the gradients of each discriminator's loss to its weights; return the losses."""
         losses = {}
-        for name, said in logits.items():
-            loss = discriminator_loss(said.form, said.real, said.fake, said.means)
+        for name, (real, fake, form, means) in logits.items():
+            loss = discriminator_loss(form, real, fake, means)
             # The generator's loss needs the same graph afterwards.
             torch.autograd.backward(share * loss, inputs=self.discriminators[name].weights, retain_graph=True)
             losses[f"discriminator_{name}"] = loss.detach()
