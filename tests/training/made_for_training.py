@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ import torch
 from acutance.config.pipeline import Stage
 from acutance.losses.objective import Objective
 from acutance.training.learner import Learner
+from acutance.training.stage_plan import StagePlan
 
 
 def learner_of(settings: dict[str, Any], frozen: Sequence[str] = (), margin: int = 0) -> Learner:
@@ -25,3 +27,8 @@ def learner_of(settings: dict[str, Any], frozen: Sequence[str] = (), margin: int
         (t.name, t.part(**t.arguments()), t.on, t.weight, mask) for t, mask in zip(stage.objective, masks, strict=True)
     ]
     return Learner(stage, network, Objective(terms), judges, margin=margin)
+
+
+def plan_in(folder: Path, settings: dict[str, Any], fingerprint: str = "print") -> StagePlan:
+    """Return a plan of a stage without data, whose checkpoints lie below a folder."""
+    return StagePlan("one", Stage.model_validate(settings), 4, 0, None, str(folder), fingerprint)  # type: ignore[arg-type]

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from acutance import storage
-from acutance.commands.context import PipelineContext, measured_pictures
+from acutance.commands.context import PipelineContext
 from acutance.commands.evaluate import model_file, picture_checksums
 from acutance.config.pipeline import Pipeline
 from acutance.config.schema import validate
 from acutance.data import Catalogue, write_picture
-from acutance.evaluation.pictures import read_pair
+from acutance.evaluation.pictures import measured_pictures, read_pair
 from acutance.models.model_file import save_model
 from acutance.models.rrdbnet import RRDBNet
 from acutance.training.build import build_learner

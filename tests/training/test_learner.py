@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from made_for_training import learner_of
+from made_for_training import learner_of, plan_in
 from torch import Tensor, nn
 
 from acutance import parts
 from acutance.errors import TrainingError
+from acutance.models.model_file import load_model
 from acutance.training import checkpoint
 from acutance.training.learner import Learner
 from acutance.training.state import state_of
@@ -136,10 +137,11 @@ def test_a_run_that_was_interrupted_ends_bit_for_bit_as_one_that_was_not(
     first = learner_of(settings)
     for step in range(3):
         first.train_step(batch_of(step))
-    checkpoint.write(str(tmp_path), first, "print")
+    plan = plan_in(tmp_path, settings)
+    checkpoint.write(plan, first)
     second = learner_of(settings)
     second.train_step(batch_of(99))  # whatever it held before is replaced
-    assert checkpoint.load_newest(str(tmp_path), second, "print", "cpu")
+    assert checkpoint.load_newest(plan.checkpoints, second, "print", "cpu")
     assert second.steps_done == 3
     for step in range(3, 6):
         second.train_step(batch_of(step))
@@ -158,26 +160,23 @@ def test_what_goes_on_from_another_optimiser_takes_up_the_weights_alone(
 ) -> None:
     first, second = (learner_of({**GAN, "optimiser": optimiser}) for optimiser in (before, after))
     first.train_step(batch_of(0))
-    checkpoint.write(str(tmp_path), first, "print")
-    checkpoint.load_with_own_settings(str(tmp_path), second, "cpu")
+    plan = plan_in(tmp_path, GAN)
+    checkpoint.write(plan, first)
+    checkpoint.load_with_own_settings(plan.checkpoints, second, "cpu")
     assert same(weights(first.generator.module), weights(second.generator.module))
     assert bool(second.generator.optimiser.state) == (before == after)
     second.train_step(batch_of(1))
     assert all(moment in state for state in second.generator.optimiser.state.values())
 
 
-def test_only_the_newest_checkpoints_stay_and_foreign_or_damaged_ones_are_refused(tmp_path: Path) -> None:
-    learner = learner_of(GAN)
-    for step in range(4):
+def test_foreign_or_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
+    learner, plan = learner_of(GAN), plan_in(tmp_path, GAN)
+    for step in range(2):
         learner.train_step(batch_of(step))
-        checkpoint.write(str(tmp_path), learner, "print")
-    assert [file.name for file in sorted(tmp_path.iterdir())] == [
-        "step-00000003.safetensors",
-        "step-00000004.safetensors",
-    ]
+        checkpoint.write(plan, learner)
     with pytest.raises(TrainingError, match="other settings"):
-        checkpoint.load_newest(str(tmp_path), learner, "another", "cpu")
-    newest = tmp_path / "step-00000004.safetensors"
+        checkpoint.load_newest(plan.checkpoints, learner, "another", "cpu")
+    newest = Path(checkpoint.file_of(plan.checkpoints, 2))
     whole = newest.read_bytes()
     header = 8 + int.from_bytes(whole[:8], "little")
     for place in (3, 9, header // 2, header - 1, header, (header + len(whole)) // 2, -1):
@@ -188,8 +187,21 @@ def test_only_the_newest_checkpoints_stay_and_foreign_or_damaged_ones_are_refuse
     newest.write_bytes(whole[:1000])
     refused(learner, newest)
     newest.unlink()
-    assert checkpoint.load_newest(str(tmp_path), learner, "print", "cpu")
-    assert learner.steps_done == 3
+    assert checkpoint.load_newest(plan.checkpoints, learner, "print", "cpu")
+    assert learner.steps_done == 1
+
+
+def test_a_checkpoint_is_a_model_file_of_the_averaged_weights(tmp_path: Path) -> None:
+    learner, plan = learner_of(GAN), plan_in(tmp_path, GAN)
+    for step in range(2):
+        learner.train_step(batch_of(step))
+    checkpoint.write(plan, learner)
+    network, description = load_model(checkpoint.file_of(plan.checkpoints, 2))
+    assert GAN["ema"]
+    assert same(weights(network), weights(learner.final_network))
+    assert not same(weights(network), weights(learner.generator.module))
+    assert description["network"]["type"] == GAN["network"]["type"]
+    assert "training" not in description
 
 
 def refused(learner: Learner, newest: Path) -> None:

@@ -118,7 +118,7 @@ def test_a_step_that_is_not_finite_is_skipped_counted_and_named(
 ) -> None:
     job, book, said = job_in(tmp_path), Book(), []
     monkeypatch.setattr(loop, "_stream", lambda *_: Noise(broken=(3, 11)))
-    loop.train_stage(job, tracker=book, on_skip=said.append)
+    loop.train_stage(job, tracker=book, on_message=said.append)
     assert said[0].startswith("fidelity: step 4 was skipped, 1 in a row, 1 in all")
     assert "worker 0: not finite: pixel, total; samples: " in said[0]
     assert "samples: first.png 4/10 (row 3), second.png 10/10 (row 19)" in said[0]
@@ -139,7 +139,7 @@ def test_an_interrupted_stage_that_skipped_steps_and_went_back_ends_with_the_sam
     said: list[str] = []
     monkeypatch.setattr(loop, "_stream", lambda *_: Noise(broken=(3,)))
     reports: list[int] = []
-    loop.train_stage(whole, on_skip=said.append, on_report=lambda step, *_: reports.append(step))
+    loop.train_stage(whole, on_message=said.append, on_report=lambda step, *_: reports.append(step))
     assert [line.split(" was")[0] for line in said] == [f"fidelity: step {step}" for step in (4, 9, 10)]
     assert reports == [5, 10, 12], "steps taken again are not reported again"
     monkeypatch.setattr(loop, "_stream", lambda *_: Noise(ends_at, broken=(3,)))
@@ -162,7 +162,7 @@ def test_a_run_that_went_back_once_fails_the_second_time(
     )
     for _ in range(2):  # and again when it is started again
         with pytest.raises(TrainingError, match=rf"2 steps in a row.*\n.*step {at[1] + 1} was skipped(.|\n)*pixel"):
-            loop.train_stage(job, on_skip=lambda _: None)
+            loop.train_stage(job, on_message=lambda _: None)
     assert rates[0] == 2e-3
     assert rates[-1] in (1e-3, 5e-4)
     assert not job.done()

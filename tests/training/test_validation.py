@@ -16,17 +16,18 @@ from torch import Tensor
 from acutance import storage
 from acutance.config.metrics import MEASURES
 from acutance.config.pipeline import Pipeline, Stage
+from acutance.config.pipeline.validation import Validation
 from acutance.config.schema import validate
 from acutance.data import Catalogue, contents
 from acutance.errors import ConfigError, TrainingError
 from acutance.losses.adversarial import discriminator_loss, generator_loss
 from acutance.models.model_file import load_model
-from acutance.training.loop import train_stage, training_reports, validated
+from acutance.training.loop import train_stage, training_reports
 from acutance.training.plan import plan_stages
+from acutance.training.scores import read_scores, require_accepted
 from acutance.training.shards import make_shards, shard_sets
 from acutance.training.stage_plan import StagePlan
-from acutance.training.validate import require_accepted
-from acutance.training.validate import validate as measured
+from acutance.training.validate import measure_outputs
 
 
 def jobs_in(folder: Path, root: str, **changes: Any) -> list[StagePlan]:
@@ -66,13 +67,13 @@ def test_a_stage_is_measured_now_and_then_and_at_its_end(tmp_path: Path) -> None
             logged.extend(rows)
 
     train_stage(job, tracker=Tracker())
-    found = validated(job)
+    found = read_scores(job.folder)
     assert sorted(found) == [2, 4, 5]
     assert {step: row["validation.accuracy"] for step, row in logged if "validation.accuracy" in row} == {
         step: row["accuracy"] for step, row in found.items()
     }
     network, _ = load_model(job.model)
-    assert found[5] == measured(job, network, "cpu")
+    assert found[5] == measure_outputs(job, network, "cpu")
     assert not network.training
     hr = torch.from_numpy(np.load(tmp_path / "data" / "two.npz")["x_test"]).permute(0, 3, 1, 2) / 255
     right = network(hr)["logits"].argmax(1) == torch.arange(8) % 2
@@ -105,7 +106,8 @@ def test_a_stage_that_is_not_accepted_ends_the_work_also_when_it_was_trained_bef
 def test_whether_a_stage_is_accepted_follows_from_its_last_value(
     tmp_path: Path, metric: str, worst: float, found: float | None, accepted: bool
 ) -> None:
-    job = StagePlan("one", Stage.model_construct(accept={metric: worst}), 1, 0, None, str(tmp_path), "mark")  # type: ignore[arg-type]
+    stage = Stage.model_construct(accept={metric: worst}, validation=Validation(on=["data"], metrics=[metric]))
+    job = StagePlan("one", stage, 1, 0, None, str(tmp_path), "mark")  # type: ignore[arg-type]
     better = 100.0 if metric == "psnr_highpass" else 0.0
     storage.write_json(str(tmp_path / "validation.json"), {"9": {metric: better}, "10": {metric: found}})
     if accepted:
@@ -122,7 +124,7 @@ def test_a_stage_that_was_killed_is_measured_as_one_that_was_not(tmp_path: Path)
         [job] = jobs_in(tmp_path / "data", str(tmp_path / f"killed at {killed_at}"), report_every=1)
         next(report for report in training_reports(job) if report.step == killed_at)
         train_stage(job)
-        assert validated(job) == validated(whole)
+        assert read_scores(job.folder) == read_scores(whole.folder)
 
 
 def test_measuring_moves_nothing(tmp_path: Path) -> None:

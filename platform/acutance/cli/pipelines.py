@@ -141,7 +141,7 @@ def train(
     from acutance.commands.context import open_work, plan_summary
     from acutance.commands.run import require_held_out
     from acutance.commands.train import train_all
-    from acutance.training.validate import require_accepted
+    from acutance.training.scores import require_accepted
 
     work = open_work(pipeline, overrides or [], profile, storage)
     if dry_run or settings:

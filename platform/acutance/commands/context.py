@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,19 +14,19 @@ from acutance import storage
 from acutance.commands.overlap import overlaps
 from acutance.config import pipeline as pipelines
 from acutance.config.data import DataSettings, reduction
-from acutance.config.metrics import PROTOCOLS
 from acutance.config.packaged import CATALOGUE, locate, packaged_catalogue
 from acutance.config.pipeline import Pipeline
 from acutance.data import Catalogue, Content, Contents, Source, load_catalogue
 from acutance.data.dataset_record import DatasetRecord, read_record
 from acutance.data.inputs import Inputs, content_of, find_inputs, list_pictures
 from acutance.errors import AbsentError, ConfigError, DataError, WeightsError
+from acutance.evaluation.pictures import measured_pictures
 from acutance.redact import redacted
 from acutance.storage.outputs import readable
 from acutance.training.parameter_counts import parameter_counts
-from acutance.training.plan import plan_stages
+from acutance.training.plan import plan_stages, validation_pictures
 from acutance.training.source_weights import weights_files
-from acutance.training.stage_plan import StagePlan
+from acutance.training.stage_plan import Pictures, StagePlan
 from acutance.weights import require_weights
 
 DEFAULT_STORAGE = "outputs"
@@ -114,8 +115,22 @@ class PipelineContext:
         return {}
 
     def plans(self, only: str | None = None) -> list[StagePlan]:
-        """Return the plans of the stages in order."""
-        return plan_stages(self.pipeline, self.contents(only), self.root, group=self.group, only=only)
+        """Return the plans of the stages in order; without pictures to validate on where they are not here."""
+        pictures: dict[str, Pictures] = {}
+        for name in self.pipeline.order(only):
+            with suppress(AbsentError):
+                pictures[name] = self.validation_pictures(name)
+        return plan_stages(
+            self.pipeline, self.contents(only), self.root, group=self.group, only=only, pictures=pictures
+        )
+
+    def validation_pictures(self, stage: str) -> Pictures:
+        """Return the pictures of a stage's validation.
+
+        Raises:
+            AbsentError, ConfigError, DataError: as `measured_pictures`.
+        """
+        return validation_pictures(self.pipeline, self.catalogue, stage)
 
     def held_out(self) -> dict[str, list[Source]]:
         """Return the pictures of each data set that models are measured on, with the LR that is read."""
@@ -138,9 +153,11 @@ class PipelineContext:
                 if shared:
                     what = f"{len(shared)} pictures of {validation.train}, the first {shared[0]}"
                     found.append(f"trained on what it is judged by (validation of {name}): {what}")
+            with suppress(AbsentError):
+                found += self.overlap_with(self.validation_pictures(name), by=f"validation of {name}", only=name)
         return found
 
-    def overlap_with(self, pictures: dict[str, list[Source]], *, by: str, only: str | None = None) -> list[str]:
+    def overlap_with(self, pictures: Pictures, *, by: str, only: str | None = None) -> list[str]:
         """Return sentences, by data set, about pictures that stages are trained on; see `overlap`."""
         contents = self.contents(only)
         sources = {self.pipeline.data_of(name).source for name in self.pipeline.order(only)}
@@ -196,18 +213,6 @@ def require_scale(catalogue: Catalogue, datasets: Iterable[str], scale: int, whe
         if entry and entry.of and (made := reduction(entry.degrade)) != scale:
             what = f"{name} is degraded at scale {made}, asked for is {scale}"
             raise ConfigError(what, where=where, fix="choose another data set")
-
-
-def measured_pictures(
-    catalogue: Catalogue, datasets: Iterable[str], scale: int, protocol: str
-) -> dict[str, list[Source]]:
-    """Return the pictures of data sets that are measured at a scale, with their own LR where the protocol reads it.
-
-    Raises:
-        ConfigError, DataError: as `Catalogue.find`.
-    """
-    reads_lr = scale == 1 or protocol not in PROTOCOLS or PROTOCOLS[protocol].stored_lr
-    return {name: catalogue.find(name, scale, [scale] if reads_lr else []) for name in datasets}
 
 
 def storage_root(given: str | None) -> str:
@@ -272,6 +277,8 @@ def _missing(work: PipelineContext, only: str | None) -> list[str]:
         for name in evaluated.on:
             looks[name] = partial(measured_pictures, work.catalogue, [name], scale, evaluated.protocol)
             remembered.discard(name)
+    for stage in work.pipeline.order(only):
+        looks[f"validation of {stage}"] = partial(work.validation_pictures, stage)
     missing = []
     for name, look in looks.items():
         try:

@@ -15,7 +15,7 @@ from rich.markup import escape
 from acutance import storage
 from acutance.cluster.connect import connect
 from acutance.cluster.hardware import GpuRequest
-from acutance.commands.context import PipelineContext, catalogue_for, measured_pictures, open_work, require_scale
+from acutance.commands.context import PipelineContext, catalogue_for, open_work, require_scale
 from acutance.commands.overlap import overlaps, trained_on
 from acutance.config.data import dataset_name
 from acutance.config.metrics import METRICS, PROTOCOLS
@@ -26,6 +26,7 @@ from acutance.data.inventory import checksums
 from acutance.errors import ConfigError, ModelError, WeightsError, nearest
 from acutance.evaluation.evaluate import BICUBIC, evaluate, tasks_of, unrestored
 from acutance.evaluation.metrics import unavailable
+from acutance.evaluation.pictures import measured_pictures
 from acutance.evaluation.report import csv_text
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation
 from acutance.evaluation.sheet import picture_sheet, strips_of

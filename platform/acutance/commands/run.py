@@ -29,7 +29,7 @@ from acutance.storage.done import Done
 from acutance.storage.lease import Lease, exclusive
 from acutance.storage.lease_stores import lease_store
 from acutance.training.loop import Losses
-from acutance.training.validate import require_accepted, validated
+from acutance.training.scores import read_scores, require_accepted
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def _outcome(work: PipelineContext, receipt: Mapping[str, str], fresh: bool) -> 
     found = evaluation_of(work.root, receipt["evaluation"]) if receipt["evaluation"] else None
     registered = work.pipeline.registered
     return Outcome(
-        validations={plan.name: rows for plan in work.plans() if (rows := validated(plan))},
+        validations={plan.name: rows for plan in work.plans() if (rows := read_scores(plan.folder))},
         evaluation=found[0] if found else None,
         sheet=storage.join(found[1], "sheet.png") if found else "",
         run_id=receipt["run"],

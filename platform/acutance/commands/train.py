@@ -12,7 +12,9 @@ from mlflow import MlflowClient
 
 from acutance import storage
 from acutance.commands.context import PipelineContext
+from acutance.commands.held_out import require_measurable
 from acutance.commands.prepare import prepare_data
+from acutance.config.metrics import METRICS
 from acutance.console import clock, progress, say
 from acutance.fingerprint import fingerprint
 from acutance.registry import tracking
@@ -24,9 +26,10 @@ from acutance.training.checkpoint import step_of
 from acutance.training.extend import going_on
 from acutance.training.launch import train
 from acutance.training.loop import Losses
+from acutance.training.scores import require_accepted
 from acutance.training.shards import make_shards, shard_sets
 from acutance.training.stage_plan import TRAINING_VERSION, StagePlan, lease_of
-from acutance.training.validate import require_accepted
+from acutance.weights import fetch_weights
 
 
 def train_all(work: PipelineContext, only: str | None = None) -> list[StagePlan]:
@@ -65,8 +68,28 @@ def train_stages(
             if plan not in todo:
                 require_accepted(plan)
         if todo:
+            for plan in todo:
+                _require_validation(work, plan)
             _train_stages(work, todo, leases)
     return plans
+
+
+def _require_validation(work: PipelineContext, plan: StagePlan) -> None:
+    """Check that the pictures that a stage is validated on are present and measurable.
+
+    Raises:
+        AbsentError, ConfigError, DataError: as `measured_pictures` and `require_measurable`.
+        WeightsError: for a metric whose parameter file is not here and cannot be fetched.
+    """
+    validation = plan.stage.validation
+    if validation is None or not validation.of_pictures:
+        return
+    for name in validation.metrics:
+        for file in METRICS[name].requires:
+            fetch_weights(file)
+    require_measurable(
+        work.validation_pictures(plan.name), scale=plan.scale, protocol=validation.protocol, metrics=validation.metrics
+    )
 
 
 def _train_stages(work: PipelineContext, todo: list[StagePlan], leases: list[Lease]) -> None:

@@ -129,7 +129,7 @@ def evaluate(
     """
     import ray
 
-    spec = _spec_of(scale, protocol, metrics)
+    spec = spec_of(scale, protocol, metrics)
     tasks = tasks_of(candidates, sources)
     remote, keep, this_call = ray.remote(num_cpus=1)(_perform), pictures_to is not None, uuid.uuid4().hex
     modelled = any(model not in (None, BICUBIC) for model in candidates.values())
@@ -156,7 +156,7 @@ def evaluate(
     except ray.exceptions.RayTaskError as error:
         raise error.cause if isinstance(error.cause, AcutanceError) else error from None
     _report_tiled(tiled)
-    return _evaluation(spec, [rows[i] for i in range(len(tasks))], missing)
+    return evaluation_from(spec, [rows[i] for i in range(len(tasks))], missing)
 
 
 def _report_tiled(tiled: Mapping[str, Tiles]) -> None:
@@ -181,22 +181,47 @@ def evaluate_one(
 
     The network's mode, device and weights stay as they are. Arguments and errors as for `evaluate`.
     """
-    spec = _spec_of(scale, protocol, metrics)
-    _require_scale(description, scale, candidate)
+    spec = spec_of(scale, protocol, metrics)
     missing = unavailable(spec.metrics)
-    available, rounded = _only_available(spec, missing), PROTOCOLS[protocol].eight_bits
-    rows = []
+    tasks = tasks_of({candidate: candidate}, sources)
+    rows = measure_tasks(network, description, tasks, _only_available(spec, missing))
+    return evaluation_from(spec, rows, missing)
+
+
+def measure_tasks(
+    network: nn.Module,
+    description: Mapping[str, Any],
+    tasks: Iterable[Task],
+    spec: EvaluationSpec,
+    on_picture: Callable[[Task, Outputs | None, np.ndarray, np.ndarray], object] | None = None,
+) -> list[Row]:
+    """Measure a network that is in memory, and the truth, on pictures; see `evaluate_one`.
+
+    Args:
+        tasks: those with a model are of this network.
+        spec: all of its metrics are available.
+        on_picture: called with each task, what the network made (None for the truth), the LR and the truth.
+    """
+    rows, rounded = [], PROTOCOLS[spec.protocol].eight_bits
     tiled: dict[str, Tiles] = {}
-    for task in tasks_of({candidate: candidate}, sources):
+    for task in tasks:
+        _require_scale(description, spec.scale, task.candidate)
         lr, truth = _pair(task, spec)
-        told = partial(tiled.__setitem__, str(task))
-        outputs = None if task.model is None else restore(network, description, lr, rounded=rounded, on_tiles=told)
-        rows.append(_measured(task, outputs, truth, available))
+        on_tiles = partial(tiled.__setitem__, str(task))
+        outputs = None if task.model is None else restore(network, description, lr, rounded=rounded, on_tiles=on_tiles)
+        rows.append(_measured(task, outputs, truth, spec))
+        if on_picture:
+            on_picture(task, outputs, lr, truth)
     _report_tiled(tiled)
-    return _evaluation(spec, rows, missing)
+    return rows
 
 
-def _spec_of(scale: int, protocol: str, metrics: Iterable[str]) -> EvaluationSpec:
+def spec_of(scale: int, protocol: str, metrics: Iterable[str]) -> EvaluationSpec:
+    """Return what is measured.
+
+    Raises:
+        ConfigError: for an unknown metric or protocol.
+    """
     if protocol not in PROTOCOLS:
         raise ConfigError(f"there is no protocol {protocol!r}{nearest(protocol, PROTOCOLS)}")
     chosen = tuple(dict.fromkeys(metrics))
@@ -295,8 +320,8 @@ def _to_keep(task: Task, outputs: Outputs | None, lr: np.ndarray, truth: np.ndar
     return {task.candidate: shown(outputs["image"]), **detail}
 
 
-def _evaluation(spec: EvaluationSpec, rows: list[Row], missing: dict[str, str]) -> Evaluation:
-    """A metric that was unavailable anywhere has no value anywhere."""
+def evaluation_from(spec: EvaluationSpec, rows: Iterable[Row], missing: dict[str, str]) -> Evaluation:
+    """Return an evaluation of rows; a metric that was unavailable anywhere has no value anywhere."""
     whole = tuple(_without(row, missing) for row in rows)
     return Evaluation(spec.protocol, spec.scale, spec.metrics, whole, missing)
 

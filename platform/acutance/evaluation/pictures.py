@@ -7,13 +7,15 @@ and for restored pictures of a protocol that does not round them: float32 with b
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 
 from acutance import storage
+from acutance.config.metrics import PROTOCOLS
 from acutance.config.size import is_lr_of
-from acutance.data.datasets import Source
+from acutance.data.datasets import Catalogue, Source
 from acutance.data.pictures import read_picture
 from acutance.errors import DataError
 from acutance.evaluation.protocols import Protocol
@@ -26,6 +28,21 @@ LR = "lr"
 
 INPUT = "input"
 """What tables call it at scale 1, where it needs no enlargement to be measured."""
+
+
+def measured_pictures(
+    catalogue: Catalogue, datasets: Iterable[str], scale: int, protocol: str, *, lr_in: str | None = None
+) -> dict[str, list[Source]]:
+    """Return the pictures of data sets that are measured at a scale, with their own LR where the protocol reads it.
+
+    Args:
+        lr_in: a folder with the LR of each picture.
+
+    Raises:
+        ConfigError, DataError: as `Catalogue.find`.
+    """
+    reads_lr = scale == 1 or protocol not in PROTOCOLS or PROTOCOLS[protocol].stored_lr
+    return {name: catalogue.find(name, scale, [scale] if reads_lr else [], lr_in=lr_in) for name in datasets}
 
 
 def read_pair(

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from acutance.config.metrics import CLOSEST, METRICS
+
 GROUND_TRUTH = "ground truth"
 """The candidate that is the truth itself; only metrics that need no truth have values for it."""
 
@@ -76,6 +78,10 @@ class Evaluation:
         pairs = [(own.get(key), truth.get(key)) for key in self.common_pictures(metric, dataset)]
         gaps = [abs(a - b) for a, b in pairs if a is not None and b is not None]
         return math.fsum(gaps) / len(gaps) if gaps else None
+
+    def compared(self, candidate: str, metric: str, dataset: str | None = None) -> float | None:
+        """Return what models are compared by: the mean, or the gap where the truth's own value is the goal."""
+        return (self.gap if METRICS[metric].goal == CLOSEST else self.mean)(candidate, metric, dataset)
 
     def means(self, candidate: str) -> list[dict[str, Any]]:
         """Return a candidate's means: one {dataset, candidate, pictures, metrics} a data set."""

@@ -5,6 +5,9 @@ The header's metadata holds `acutance`: a JSON description with `format`, `netwo
 pixels around a part of a picture that the network needs), `stage`, `fingerprint`, `title`, `notes` and the checksum of
 the file. A model with parts of a user's file holds the text of that file in `code`, which is executed only where the
 user allows it; one with parts of an installed package names that in `requires`.
+
+A checkpoint of a training is a model file, too: `weights_below` is the prefix of those of its tensors that are the
+model's, and `training` holds what only the training needs.
 """
 
 from __future__ import annotations
@@ -84,7 +87,7 @@ def load_model(uri: str) -> tuple[nn.Module, dict[str, Any]]:
     unpacked(description.get("code") or [], uri)
     require_allowed([description["network"], *(description.get("derive") or {}).values()], uri)
     try:
-        tensors = safetensors.torch.load(content)
+        tensors = _weights(safetensors.torch.load(content), description.get("weights_below", ""))
         # Initial values are overwritten at once; drawing them must not move the caller's random numbers.
         with torch.random.fork_rng(devices=[]), _NoLargerThan(tensors) as bounds:
             bounds.check(description["network"])
@@ -99,6 +102,10 @@ def load_model(uri: str) -> tuple[nn.Module, dict[str, Any]]:
             fix=REMEDY,
         ) from None
     return network.eval().requires_grad_(False), description
+
+
+def _weights(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _read(uri: str) -> bytes:
@@ -124,6 +131,7 @@ class _Description(BaseModel):
     title: str = ""
     notes: list[str] = Field(default_factory=list)
     context: NonNegativeInt | None = None
+    weights_below: str = ""
 
 
 def _description(content: bytes, uri: str) -> dict[str, Any]:
@@ -145,6 +153,7 @@ def _description(content: bytes, uri: str) -> dict[str, Any]:
         validate(_Description, description, uri)
     except ConfigError as error:
         raise ModelError(f"this model file describes itself wrongly: {error.what}", where=uri, fix=REMEDY) from None
+    description.pop("training", None)
     return description
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from acutance import storage
 from acutance.console import say
 from acutance.errors import UnreachableError
+from acutance.registry.run_pictures import RunPictures
 from acutance.registry.tracker import Point, StageTracker
 from acutance.storage.disk import written_to
 from acutance.storage.patience import limit, pauses
@@ -44,6 +45,7 @@ class Spool:
     def __init__(self, tracker: StageTracker, folder: str) -> None:
         self.tracker, self.folder = tracker, folder
         self.delivery: _Delivery | None = None
+        self.pictures: RunPictures | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Spool, (self.tracker, self.folder)
@@ -54,12 +56,20 @@ class Spool:
             self.delivery = self.delivery or _Delivery(self.tracker)
             self.delivery.put(self.tracker.points(rows))
 
+    def picture(self, name: str, content: bytes) -> None:
+        """Take the bytes of a picture's file; it replaces the one of that name."""
+        self.pictures = self.pictures or RunPictures(self.tracker.uri, self.tracker.run_id)
+        self.pictures.put(name, content)
+
     def close(self, seconds: float | None = None) -> bool:
         """Wait until all is delivered, for `patience.limit` or so many seconds; keep the rest, with a message.
 
         Returns:
-            whether all was delivered.
+            whether all metrics were delivered.
         """
+        if self.pictures is not None:
+            self.pictures.close(seconds)
+            self.pictures = None
         if self.delivery is None:
             return True
         rest, why = self.delivery.end(limit() if seconds is None else seconds)

@@ -47,6 +47,11 @@ class StageRun:
         if self.spool:
             self.spool.metrics(rows)
 
+    def picture(self, name: str, content: bytes) -> None:
+        """Record the bytes of a picture's file, without making training wait."""
+        if self.spool:
+            self.spool.picture(name, content)
+
     def close(self) -> None:
         """See to it that all is recorded, and end the run; where the store is away, its pipeline's end ends it."""
         if self.spool and self.spool.close():

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from acutance import storage
 from acutance.errors import UserError
 from acutance.process import is_abandoned, this_process
-from acutance.storage.done import FILES
+from acutance.storage.done import FILES, read
 from acutance.storage.outputs import stage_groups
 
 KEPT_SECONDS = 7 * 24 * 3600.0
@@ -24,15 +24,18 @@ PROCESS_SECONDS = 30 * 24 * 3600.0
 
 
 def free_checkpoints(root: str) -> None:
-    """Delete the checkpoints of stages that were finished days ago."""
+    """Delete the last checkpoints of stages that were finished days ago, unless the stage asked to keep them."""
     note = f"/{FILES['stage']}"
     for group in stage_groups(root):
         found = storage.tree(group)
         for uri, state in found.items():
             if uri.endswith(note) and time.time() - state.modified > KEPT_SECONDS:
-                kept = storage.join(uri.removesuffix(note), "checkpoints")
-                if any(other.startswith(f"{kept}/") for other in found):
-                    storage.delete(kept)
+                folder = storage.join(uri.removesuffix(note), "checkpoints")
+                files = [other for other in found if other.startswith(f"{folder}/")]
+                kept = done.content.get("kept", []) if files and (done := read(uri, "stage")) else []
+                names = {storage.join(folder, f"step-{step:08d}.safetensors") for step in kept}
+                for file in set(files) - names:
+                    storage.delete(file)
 
 
 def owned_name(what: str) -> str:

@@ -6,41 +6,72 @@ newest one is always good. A damaged one (a disk's fault) is an error, not a sil
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from acutance import storage
+from acutance.config.pipeline.validation import Keep
 from acutance.errors import DamagedError, TrainingError
+from acutance.models.model_file import FORMAT
 from acutance.storage.checksum import metadata_with_checksum, verified_metadata, with_file_checksum
 from acutance.training.learner import Learner
 from acutance.training.stage_plan import StagePlan
 from acutance.training.state import State, load_state, state_of
 
-NEWEST = 2
-"""How many of the newest checkpoints are kept."""
 
-
-def write(folder: str, learner: Learner, fingerprint: str) -> None:
-    """Write a checkpoint, and delete all but the newest."""
+def write(plan: StagePlan, learner: Learner) -> None:
+    """Write a checkpoint, which is a model file, too: it holds the network of the stage as it is by now."""
     tensors, values = state_of(learner)
+    metadata = {
+        **plan.model_description(),
+        "format": FORMAT,
+        "weights_below": "ema/weights/module." if learner.ema else "generator/weights/",
+        "training": {"fingerprint": plan.fingerprint, **values},
+    }
     content = save(
         {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()},
-        metadata=metadata_with_checksum({"fingerprint": fingerprint, **values}),
+        metadata=metadata_with_checksum(metadata),
     )
-    uri = storage.join(folder, f"step-{learner.steps_done:08d}.safetensors")
-    storage.write_bytes(uri, with_file_checksum(content))
-    keep_newest(folder, NEWEST)
+    storage.write_bytes(file_of(plan.checkpoints, learner.steps_done), with_file_checksum(content))
 
 
-def keep_newest(folder: str, count: int) -> None:
-    """Delete all checkpoints but the newest `count`."""
-    for name in storage.names(folder)[:-count]:
-        storage.delete(storage.join(folder, name))
+def kept_steps(
+    steps: Iterable[int], keep: Keep, *, best: Iterable[int] = (), unmeasured: Iterable[int] = ()
+) -> list[int]:
+    """Return the steps whose checkpoints are kept, as a stage asks for.
+
+    Args:
+        steps: of all checkpoints.
+        best: those with a value, best first.
+        unmeasured: steps whose validation has no values yet; their checkpoints are needed for it.
+    """
+    there = sorted(steps)
+    kept = {*there[-keep.last :], *unmeasured, *(step for step in there if keep.every and step % keep.every == 0)}
+    kept |= set([step for step in best if step in there][: keep.best.count]) if keep.best else set()
+    return sorted(kept & set(there))
+
+
+def delete_others(folder: str, kept: Iterable[int]) -> None:
+    """Delete all checkpoints but those of the given steps."""
+    for step in set(steps(folder)) - set(kept):
+        storage.delete(file_of(folder, step))
+
+
+def file_of(folder: str, step: int) -> str:
+    """Return the URI of the checkpoint of a step."""
+    return storage.join(folder, f"step-{step:08d}.safetensors")
+
+
+def steps(folder: str) -> list[int]:
+    """Return the steps of which there are checkpoints, in order."""
+    return [step_of(name) for name in storage.names(folder)]
 
 
 def step_of(name: str) -> int:
     """Return how many steps had been taken when a checkpoint was written, from its file's name."""
-    return int(name.removeprefix("step-").removesuffix(".safetensors"))
+    return int(name.removeprefix("step-").partition(".")[0])
 
 
 def load_newest(folder: str, learner: Learner, fingerprint: str, device: str) -> bool:
@@ -54,7 +85,7 @@ def load_newest(folder: str, learner: Learner, fingerprint: str, device: str) ->
         return False
     uri = storage.join(folder, names[-1])
     state = _read(uri, device)
-    if state[1]["fingerprint"] != fingerprint:
+    if state[1].pop("fingerprint") != fingerprint:
         raise TrainingError("this checkpoint belongs to other settings", where=uri, fix="delete its folder")
     load_state(learner, state)
     return True
@@ -96,7 +127,7 @@ def load_with_own_settings(folder: str, learner: Learner, device: str) -> None:
 def _read(uri: str, device: str) -> State:
     content = storage.read_bytes(uri)
     try:
-        values = verified_metadata(content, uri)
+        values = verified_metadata(content, uri)["training"]
         return {name: tensor.to(device) for name, tensor in load(content).items()}, values
     except (DamagedError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TrainingError(

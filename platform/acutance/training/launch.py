@@ -25,17 +25,22 @@ from acutance.cluster.hardware import Capacity, alive, capacity, gpus_for, reque
 from acutance.config.pipeline import Compute
 from acutance.console import say, say_through
 from acutance.errors import AcutanceError, TrainingError
+from acutance.evaluation.evaluate import GPU_SHARE
 from acutance.silence import silence_libraries
 from acutance.storage.disk import complaint_of
 from acutance.storage.leftovers import free_folders, owned_name
 from acutance.training import process_group
 from acutance.training.learner import Learner
-from acutance.training.loop import Losses, Tracker, train_stage
+from acutance.training.loop import Losses, train_stage
 from acutance.training.messages import OnProgress, open_messages, shown
 from acutance.training.stage_plan import StagePlan
+from acutance.training.tracker import Tracker
 
 RESTARTS = 5
 """How often in a row workers may start again without reaching another checkpoint."""
+
+VALIDATION_TASKS = 4
+"""The most Ray tasks that share the pictures of a validation."""
 
 
 class StageRun(Tracker, Protocol):
@@ -87,6 +92,10 @@ def train(
     if not plans:
         return
     plans, gpus = _placed(plans, compute)
+    groups = _groups(_with_workers(compute, max(plan.workers for plan in plans)), gpus)
+    side_by_side = groups > 1 and any(not upstream_of(plan, plans) for plan in plans[1:])
+    together = min(groups, len(plans)) if side_by_side else 1
+    plans = [_validated_beside(plan, compute, gpus, together) for plan in plans]
 
     def train_in_order(group: list[StagePlan]) -> None:
         for workers, same_size in groupby(group, key=lambda plan: plan.workers):
@@ -94,8 +103,7 @@ def train(
                 list(same_size), _with_workers(compute, workers), gpus, root, trackers or {}, on_progress
             )
 
-    groups = _groups(_with_workers(compute, max(plan.workers for plan in plans)), gpus)
-    if groups > 1 and any(not upstream_of(plan, plans) for plan in plans[1:]):
+    if side_by_side:
         _side_by_side(plans, groups, lambda plan: train_in_order([plan]))
     else:
         train_in_order(plans)
@@ -131,6 +139,25 @@ def _within(plan: StagePlan, room: int) -> StagePlan:
     workers = max(n for n in plan.stage.shares() if n <= room)
     say(f"{plan.name} is trained by {workers} of {plan.workers} workers: the cluster has no room for more")
     return replace(plan, workers=workers)
+
+
+def _validated_beside(plan: StagePlan, compute: Compute, gpus: float, trainings: int) -> StagePlan:
+    """Return a plan whose validation runs beside the training, as far as the nodes that are alive have room for it.
+
+    Where workers train on GPUs, only a free share of a GPU counts: on a CPU it would fall behind.
+
+    Args:
+        trainings: how many of them run at the same time.
+    """
+    if not plan.pictures:
+        return plan
+    workers = trainings * plan.workers
+    cpus = Capacity(alive()).room_now({"CPU": 1}) - workers * compute.cpus_per_worker
+    share = GPU_SHARE if gpus else 0.0
+    free_gpus = Capacity(alive()).room_now({"GPU": 1}) - workers * gpus
+    room = min(cpus, int(free_gpus / share)) if gpus else cpus
+    tasks = min(room // trainings, VALIDATION_TASKS, sum(map(len, plan.pictures.values())))
+    return replace(plan, validation_tasks=max(0, tasks), validation_gpus=share)
 
 
 def _with_workers(compute: Compute, workers: int) -> Compute:
@@ -267,7 +294,7 @@ def _train_all(config: dict[str, Any], messages: Any) -> None:
         tracker = config["trackers"].get(plan.name) if rank == 0 and not plan.done() else None
         if tracker:
             tracker.begin()
-        train_stage(plan, tracker=tracker, device=device, on_report=report, on_skip=messages.add_text.remote)
+        train_stage(plan, tracker=tracker, device=device, on_report=report, on_message=messages.add_text.remote)
         if tracker:
             tracker.close()
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.distributed as dist
 
-from acutance import storage
 from acutance.cluster.hardware import device_of
 from acutance.config.data import plain
-from acutance.config.pipeline import Stage, columns_read
+from acutance.config.pipeline import columns_read
 from acutance.config.size import grown, sides
 from acutance.console import say
 from acutance.data.multi_scale_stream import MultiScaleStream
@@ -33,20 +30,12 @@ from acutance.training.build import build_learner, seed_everything
 from acutance.training.distributed import rank_and_world_size
 from acutance.training.learner import Learner
 from acutance.training.recovery import roll_back, skip_message
+from acutance.training.scores import best_steps, require_accepted
 from acutance.training.stage_plan import TRAINING_VERSION, StagePlan
-from acutance.training.validate import VALIDATION, require_accepted, validate, validated
+from acutance.training.tracker import Tracker
+from acutance.training.validator import Validator
 
 Losses = dict[str, float]
-
-
-class Tracker(Protocol):
-    """Records the losses of each step."""
-
-    def metrics(self, rows: list[tuple[int, Losses]]) -> None:
-        """Record (step, losses) rows; training does not wait for it."""
-
-    def close(self) -> None:
-        """Wait until all rows are recorded; no more will come."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +53,7 @@ def train_stage(
     tracker: Tracker | None = None,
     device: str | None = None,
     on_report: Callable[[int, Losses, Learner], None] | None = None,
-    on_skip: Callable[[str], None] = say,
+    on_message: Callable[[str], None] = say,
 ) -> None:
     """Train a stage to its end and write its model file; do nothing if that is done.
 
@@ -72,9 +61,9 @@ def train_stage(
         tracker: records each step's losses, averaged over the workers (worker 0 only).
         device: where to train; None is the GPU if there is one.
         on_report: every worker calls it every `report_every` steps and at the end.
-        on_skip: receives a message about each skipped step (worker 0 only).
+        on_message: receives a message about each skipped step (worker 0 only).
     """
-    for report in training_reports(plan, tracker=tracker, device=device, on_skip=on_skip):
+    for report in training_reports(plan, tracker=tracker, device=device, on_message=on_message):
         if on_report:
             on_report(report.step, report.losses, report.learner)
 
@@ -85,7 +74,7 @@ def training_reports(
     tracker: Tracker | None = None,
     device: str | None = None,
     also_at: Collection[int] = (),
-    on_skip: Callable[[str], None] = say,
+    on_message: Callable[[str], None] = say,
 ) -> Iterator[Report]:
     """Train a stage while the caller iterates: yield a report every `report_every` steps and at the end.
 
@@ -97,7 +86,7 @@ def training_reports(
     checkpoint, once.
 
     Args:
-        tracker, device, on_skip: as for `train_stage`.
+        tracker, device, on_message: as for `train_stage`.
         also_at: further steps to report at.
 
     Raises:
@@ -107,7 +96,7 @@ def training_reports(
         require_accepted(plan)
         return
     stage = plan.stage
-    rank, world_size = rank_and_world_size()
+    rank = rank_and_world_size()[0]
     device = device or device_of(float(torch.cuda.is_available()))
     learner = build_learner(plan, device)
     if not checkpoint.load_newest(plan.checkpoints, learner, plan.fingerprint, device):
@@ -115,71 +104,103 @@ def training_reports(
     batches = _stream(plan)
     stream = batches if device == "cpu" else Prefetcher(batches)  # on a CPU the step itself needs all cores
     losses, started, reported = _LossLog(rank, tracker), time.perf_counter(), learner.steps_done
+    validator = Validator(plan, device, tracker, on_message)
+    stopped = validator.begin(learner)
+    if reported in also_at:
+        yield Report(reported, {}, learner)  # a killed run may have come as far without telling
 
-    while learner.steps_done < stage.steps:
-        step = learner.steps_done
-        seed_everything(plan.key, step, rank)
-        batch = {name: t.to(device, non_blocking=True) for name, t in stream.batch(step, rank, world_size).items()}
-        values = learner.train_step(batch)
+    while learner.steps_done < stage.steps and not stopped:
+        if not _take_step(plan, learner, stream, losses, device, on_message):
+            continue  # it went back to a checkpoint
         step, skips = learner.steps_done, learner.consecutive_skips
-        losses.add(values, learner.skipped_steps if skips else 0)
-        if skips:
-            message = skip_message(plan, stream, learner)
-            if rank == 0:
-                on_skip(message)
-            if skips == stage.skips:
-                losses.flush(step)
-                roll_back(plan, learner, device, message)
-                continue
         last = step == stage.steps
         report_now = last or step % stage.report_every == 0 or step in also_at
-        validate_now = plan.measured_on is not None and (last or _validation_is_due(stage, step))
         # No checkpoint between skipped steps: after a rollback, other weights are to meet the same samples.
-        save_now = last or (step % stage.checkpoint_every == 0 and not skips)
-        if report_now or save_now or validate_now:
+        validate_now = validator.is_due(step) and (last or not skips)
+        save_now = last or validate_now or (step % stage.checkpoint_every == 0 and not skips)
+        if report_now or save_now:
             newest = losses.flush(step)  # before the checkpoint: the steps before it are not taken again
-        if validate_now and rank == 0:
-            _validate(plan, learner, device, tracker)
-        if report_now and step > reported:  # after a rollback, steps are not reported again
+        stopped = _validate(plan, learner, validator) if validate_now else ""
+        if (report_now or stopped) and step > reported:  # after a rollback, steps are not reported again
             reported = step
             yield Report(step, newest, learner)
-        if save_now and rank == 0:
-            checkpoint.write(plan.checkpoints, learner, plan.fingerprint)
+        if save_now:
+            if not validate_now:
+                _write(plan, learner)
+            _delete_old(plan, validator)
+    validator.end(learner)
     if rank == 0:
-        _finish(plan, learner, time.perf_counter() - started)
+        if stopped:
+            on_message(f"{plan.name} stops at step {learner.steps_done} of {stage.steps}: {stopped}")
+        _finish(plan, learner, validator, time.perf_counter() - started, stopped)
     if dist.is_initialized():
         dist.barrier()  # no worker goes on before the model file is there
     require_accepted(plan)
 
 
-def _validation_is_due(stage: Stage, step: int) -> bool:
-    return bool(stage.validation and stage.validation.every and step % stage.validation.every == 0)
+def _take_step(
+    plan: StagePlan,
+    learner: Learner,
+    stream: Stream | MultiScaleStream | Prefetcher,
+    losses: _LossLog,
+    device: str,
+    on_message: Callable[[str], None],
+) -> bool:
+    """Take the next step; return False where too many in a row were skipped and it went back to a checkpoint."""
+    rank, world_size = rank_and_world_size()
+    step = learner.steps_done
+    seed_everything(plan.key, step, rank)
+    batch = {name: t.to(device, non_blocking=True) for name, t in stream.batch(step, rank, world_size).items()}
+    values = learner.train_step(batch)
+    skips = learner.consecutive_skips
+    losses.add(values, learner.skipped_steps if skips else 0)
+    if not skips:
+        return True
+    message = skip_message(plan, stream, learner)
+    if rank == 0:
+        on_message(message)
+    if skips < plan.stage.skips:
+        return True
+    losses.flush(learner.steps_done)
+    roll_back(plan, learner, device, message)
+    return False
 
 
-def _validate(plan: StagePlan, learner: Learner, device: str, tracker: Tracker | None) -> None:
-    values = validate(plan, learner.final_network, device)
-    rows = validated(plan) | {learner.steps_done: values}
-    content = {step: {name: None if math.isnan(v) else v for name, v in row.items()} for step, row in rows.items()}
-    storage.write_json(storage.join(plan.folder, VALIDATION), content)
-    if tracker:
-        tracker.metrics([(learner.steps_done, {f"validation.{name}": value for name, value in values.items()})])
+def _validate(plan: StagePlan, learner: Learner, validator: Validator) -> str:
+    """Write the checkpoint that is measured, and measure it; return why the training stops here, or nothing."""
+    _write(plan, learner)
+    return validator.validate(learner)
 
 
-def describe(plan: StagePlan) -> dict[str, Any]:
-    """Return the description that the stage's model file holds."""
-    network = plan.stage.network.model_dump(mode="json", exclude={"init"})
-    scale = plan.scale if "lr" in plan.stage.network.part.inputs else 1
-    return {"network": network, "scale": scale, **plan.description}
+def _write(plan: StagePlan, learner: Learner) -> None:
+    if rank_and_world_size()[0] == 0:
+        checkpoint.write(plan, learner)
 
 
-def _finish(plan: StagePlan, learner: Learner, seconds: float) -> None:
-    description = describe(plan)
+def _delete_old(plan: StagePlan, validator: Validator) -> None:
+    if rank_and_world_size()[0] == 0:
+        checkpoint.delete_others(plan.checkpoints, _kept(plan, validator))
+
+
+def _kept(plan: StagePlan, validator: Validator, *, last: int | None = None) -> list[int]:
+    """Return the steps whose checkpoints are kept."""
+    keep, validation = plan.stage.keep, plan.stage.validation
+    best = best_steps(validator.scores, validation, keep.best) if validation and keep.best else []
+    keep = keep if last is None else keep.model_copy(update={"last": last})
+    waiting = [*validator.unmeasured, *validator.running]
+    return checkpoint.kept_steps(checkpoint.steps(plan.checkpoints), keep, best=best, unmeasured=waiting)
+
+
+def _finish(plan: StagePlan, learner: Learner, validator: Validator, seconds: float, stopped: str) -> None:
+    description = plan.model_description()
     with suppress(ModelError):  # a network that needs more than a picture restores none, and has no context
         description["context"] = context_of(learner.final_network, description)
     save_model(plan.model, learner.final_network, description)
-    content = {"stage": plan.name, "steps": learner.steps_done, "seconds": round(seconds, 1)}
+    kept = _kept(plan, validator, last=1)  # a longer training goes on from the last one
+    content = {"stage": plan.name, "steps": learner.steps_done, "seconds": round(seconds, 1), "kept": kept[:-1]}
+    content |= {"stopped": stopped} if stopped else {}
     done.write(done.note_of("stage", plan.folder), Done("stage", plan.fingerprint, TRAINING_VERSION, content))
-    checkpoint.keep_newest(plan.checkpoints, 1)  # a longer training goes on from it
+    checkpoint.delete_others(plan.checkpoints, kept)
 
 
 def _stream(plan: StagePlan) -> Stream | MultiScaleStream:

@@ -10,9 +10,11 @@ from typing import Any
 from acutance import storage
 from acutance.config.data import BICUBIC, DataSettings, closure
 from acutance.config.pipeline import Pipeline, Stage, columns_read
-from acutance.data import Contents
+from acutance.config.pipeline.validation import Validation
+from acutance.data import Catalogue, Contents
 from acutance.data.columns import columns_fingerprint, dataset_fingerprint
 from acutance.data.prepare import shards_folder
+from acutance.evaluation.pictures import measured_pictures
 from acutance.fingerprint import fingerprint
 from acutance.inference.enlarger import Enlarger
 from acutance.parts import origin
@@ -27,11 +29,11 @@ from acutance.training.source_weights import (
     source_checksum,
     weights_files,
 )
-from acutance.training.stage_plan import TRAINING_VERSION, ShardSpec, StagePlan
+from acutance.training.stage_plan import TRAINING_VERSION, Pictures, ShardSpec, StagePlan
 from acutance.weights import find_weights, require_weights
 
 _NOT_DETERMINING = {
-    "needs", "data", "subimages", "validation", "accept", "checkpoint_every", "report_every", "seed", "workers",
+    "needs", "data", "subimages", "validation", "keep", "accept", "checkpoint_every", "report_every", "seed", "workers",
     "channels_last", "compile",
 }  # fmt: skip
 """Settings that are not part of a stage's fingerprint. Compilation, memory order and the number of workers change the
@@ -46,6 +48,7 @@ def plan_stages(
     group: str = "stages",
     only: str | None = None,
     trial: int | None = None,
+    pictures: Mapping[str, Pictures] | None = None,
 ) -> list[StagePlan]:
     """Return the plans of a pipeline's stages in order.
 
@@ -55,6 +58,7 @@ def plan_stages(
         group: the folder below the root for stages that are not trained yet: the pipeline's name, or a campaign's.
         only: a stage; then only this one and what it needs.
         trial: the number of the trial that trains that stage; its folder is named after it.
+        pictures: stage -> data set -> the pictures of its validation.
 
     Raises:
         WeightsError: when a weights file that a stage needs is missing.
@@ -66,8 +70,22 @@ def plan_stages(
         parameter_counts(pipeline.stages[name], name)  # a network that no machine could hold is found before training
         folder_name = trial_name(trial) if trial is not None and name == only else name
         place = partial(stage_folder, root, group, folder_name)
-        plans[name] = _plan(pipeline, name, contents, root, plans, place)
+        plan = _plan(pipeline, name, contents, root, plans, place)
+        plans[name] = replace(plan, pictures=(pictures or {}).get(name, {}))
     return list(plans.values())
+
+
+def validation_pictures(pipeline: Pipeline, catalogue: Catalogue, stage: str) -> Pictures:
+    """Return the pictures of a stage's validation; none for a stage that is not measured on whole pictures.
+
+    Raises:
+        ConfigError, DataError: as `measured_pictures`.
+    """
+    validation = pipeline.stages[stage].validation
+    if validation is None or not validation.of_pictures:
+        return {}
+    scale, protocol = pipeline.scale_of(stage), validation.protocol
+    return measured_pictures(catalogue, validation.on, scale, protocol, lr_in=validation.lr)
 
 
 def trial_name(number: int) -> str:
@@ -96,7 +114,7 @@ def _plan(
     determines = {
         "version": TRAINING_VERSION,
         "stage": _without_paths({k: v for k, v in settings.items() if k not in _NOT_DETERMINING}, files),
-        "measured": [measured_on.fingerprint, stage.validation.metrics] if measured_on and stage.validation else None,
+        "measured": _validated_by(stage.validation, measured_on) if stage.validation else None,
         "scale": scale,
         "seed": [seed, name],
         "dataset": columns_fingerprint(
@@ -135,6 +153,17 @@ def _plan(
             "notes": sorted({*notes_of(stage, before), *contents[data.source].notes}),
         },
     )
+
+
+def _validated_by(validation: Validation, measured_on: ShardSpec | None) -> dict[str, Any]:
+    """Return what determines the values of a validation, and when it stops the training.
+
+    Of restored pictures these are the names of data sets: to look at others, later, does not make another stage.
+    """
+    settings = validation.model_dump(mode="json", include={"metrics", "patience"})
+    if measured_on:
+        return {**settings, "on": measured_on.fingerprint}
+    return {**settings, **validation.model_dump(mode="json", include={"on", "lr", "protocol", "every"})}
 
 
 def settings_fingerprints(pipeline: Pipeline, only: str) -> dict[str, str]:

@@ -58,7 +58,7 @@ def roll_back(plan: StagePlan, learner: Learner, device: str, message: str) -> N
     learner.rollbacks, learner.skipped_steps, learner.consecutive_skips = rollbacks, skipped_steps, 0
     if rank_and_world_size()[0] == 0:
         # A run that is killed from now on resumes with the lower learning rates.
-        checkpoint.write(plan.checkpoints, learner, plan.fingerprint)
+        checkpoint.write(plan, learner)
 
 
 def _sample_name(manifest: Manifest, row: int) -> str:

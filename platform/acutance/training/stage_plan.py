@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from acutance import storage
 from acutance.config.data import DataSettings
 from acutance.config.pipeline import Stage
+from acutance.data.datasets import Source
 from acutance.data.stream import key_of
 from acutance.inference.enlarger import Enlarger
 from acutance.storage.done import is_done
 
-TRAINING_VERSION = 7
+TRAINING_VERSION = 8
 """Counts changes of the training code after which equal settings give other weights."""
+
+Pictures = Mapping[str, Sequence[Source]]
+"""Data set -> its pictures."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,10 @@ class StagePlan:
         stage: its settings, with the derived columns that are made in its steps.
         margin: HR pixels around its patches that these columns need.
         folder: URI of the stage's own folder: checkpoints, `model.safetensors`, `done.json`.
-        measured_on: the shard set of its validation.
+        measured_on: the shard set of its validation by measures.
+        pictures: data set -> the pictures of its validation on whole pictures.
+        validation_tasks: how many Ray tasks measure a checkpoint beside the training; 0: the workers measure.
+        validation_gpus: of each of these tasks.
         sources: name of a model that it starts from, or whose features its terms compare -> URI of that file.
         weights: name of a file in the weights folder -> SHA-256.
         description: of the model file, besides its network.
@@ -69,6 +77,9 @@ class StagePlan:
     beginning: str = ""
     begins_at: str | None = None
     measured_on: ShardSpec | None = None
+    pictures: Pictures = field(default_factory=dict)
+    validation_tasks: int = 0
+    validation_gpus: float = 0.0
     workers: int = 1
     margin: int = 0
 
@@ -91,6 +102,12 @@ class StagePlan:
     def model(self) -> str:
         """URI of the finished model file."""
         return storage.join(self.folder, "model.safetensors")
+
+    def model_description(self) -> dict[str, Any]:
+        """Return the description that model files and checkpoints of the stage hold."""
+        network = self.stage.network.model_dump(mode="json", exclude={"init"})
+        scale = self.scale if "lr" in self.stage.network.part.inputs else 1
+        return {"network": network, "scale": scale, **self.description}
 
     def done(self) -> bool:
         """Return whether the training is complete."""

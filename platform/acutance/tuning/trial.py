@@ -13,7 +13,7 @@ from ray import tune
 from torch import nn
 
 from acutance import storage
-from acutance.config.metrics import AMOUNTS, METRICS
+from acutance.config.metrics import AMOUNTS
 from acutance.config.pipeline import Pipeline, resolve
 from acutance.config.search_space import Campaign, Goal
 from acutance.console import say_through
@@ -25,24 +25,21 @@ from acutance.models.model_file import load_model
 from acutance.silence import silence_libraries
 from acutance.storage.disk import complaint_of
 from acutance.storage.outputs import stage_folder
-from acutance.training.loop import Losses, describe
-from acutance.training.plan import going_on_from, plan_stages, trial_name
+from acutance.training.plan import going_on_from, plan_stages, trial_name, validation_pictures
 from acutance.training.shards import make_shards, shard_sets
 from acutance.training.stage_plan import StagePlan
-from acutance.training.validate import device_of, validate
+from acutance.training.tracker import Tracker
+from acutance.training.validate import device_of, measure_outputs
 from acutance.tuning.ask_tell import Assignment
 from acutance.tuning.workers import Workers
 
 
-class TrialTracker(Protocol):
+class TrialTracker(Tracker, Protocol):
     """Where a trial's losses and scores go."""
 
     @property
     def run(self) -> str:
         """Return the id of its MLflow run."""
-
-    def metrics(self, rows: list[tuple[int, Losses]]) -> None:
-        """Record (step, losses or scores) rows, without making the trial wait."""
 
     def close(self, seconds: float | None = None) -> None:
         """Wait until all is recorded, for so many seconds or `patience.limit`."""
@@ -180,12 +177,12 @@ class StageTrial(tune.Trainable):
         restored = [goal for goal in goals if goal.picture_metric]
         found = {goal.name: _amount(goal, plan) for goal in goals if goal.metric in AMOUNTS and not goal.picture_metric}
         if len(restored) + len(found) < len(goals):
-            values = validate(plan, network, device_of(network))
+            values = measure_outputs(plan, network, device_of(network))
             found |= {goal.name: values[goal.metric] for goal in goals if goal.metric in values}
         if restored:
             evaluation = evaluate_one(
                 network,
-                describe(plan),
+                plan.model_description(),
                 self.shared.measured_on,
                 scale=plan.scale,
                 protocol=self.shared.pipeline["evaluate"]["protocol"],
@@ -235,7 +232,10 @@ def upstream_of(shared: TrialSetup, assignment: Assignment) -> set[str]:
 
 def _plans(shared: TrialSetup, pipeline: Pipeline, assignment: Assignment) -> list[StagePlan]:
     only, trial = shared.campaign["stage"], assignment.number
-    return plan_stages(pipeline, shared.contents, shared.root, group=shared.group, only=only, trial=trial)
+    pictures = {name: validation_pictures(pipeline, shared.catalogue, name) for name in pipeline.order(only)}
+    return plan_stages(
+        pipeline, shared.contents, shared.root, group=shared.group, only=only, trial=trial, pictures=pictures
+    )
 
 
 def _stage_plan(shared: TrialSetup, pipeline: Pipeline, assignment: Assignment) -> StagePlan:
@@ -258,8 +258,7 @@ def objective(evaluation: Evaluation, goal: Goal, candidate: str = "candidate") 
     Of a metric that should come close to the truth's own value, it is the distance.
     """
     amount = AMOUNTS.get(goal.metric)
-    gap = not amount and METRICS[goal.metric].goal == "closest to the truth"
-    value = (evaluation.gap if gap else evaluation.mean)(candidate, goal.picture_metric, goal.on)
+    value = (evaluation.mean if amount else evaluation.compared)(candidate, goal.picture_metric, goal.on)
     if value is None:
         return float("nan")
     return value * len(evaluation.common_pictures(goal.picture_metric, goal.on)) / amount.per if amount else value

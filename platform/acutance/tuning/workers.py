@@ -16,8 +16,9 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from acutance.console import say
 from acutance.silence import silence_libraries
 from acutance.training import process_group
-from acutance.training.loop import Report, Tracker, training_reports
+from acutance.training.loop import Report, training_reports
 from acutance.training.stage_plan import StagePlan
+from acutance.training.tracker import Tracker
 
 NOTICE_SECONDS = 20
 """How long Ray may take to find out that a process died, after its partner has lost the connection to it."""

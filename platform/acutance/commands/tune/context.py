@@ -14,7 +14,6 @@ from acutance import storage
 from acutance.commands.context import (
     PipelineContext,
     catalogue_for,
-    measured_pictures,
     plan_summary,
     require_scale,
     storage_root,
@@ -25,6 +24,7 @@ from acutance.config.search_space import Campaign, Pbt, Point, Search
 from acutance.data import Source
 from acutance.errors import DataError
 from acutance.evaluation.metrics import unavailable
+from acutance.evaluation.pictures import measured_pictures
 from acutance.fingerprint import fingerprint
 from acutance.storage.outputs import CAMPAIGNS
 from acutance.training.plan import settings_fingerprints

@@ -37,6 +37,10 @@ class TrialRun:
         """Record (step, losses or scores) rows."""
         self.spool.metrics(rows)
 
+    def picture(self, name: str, content: bytes) -> None:
+        """Record the bytes of a picture's file."""
+        self.spool.picture(name, content)
+
     def close(self, seconds: float | None = None) -> None:
         """Wait until all is recorded, for so many seconds or `patience.limit`."""
         self.spool.close(seconds)

@@ -107,12 +107,15 @@ class Pipeline(Strict):
         return 1 if self.data_of(stage).label and "lr" not in self.columns(stage) else self.scale
 
     def validation_data(self, stage: str) -> DataSettings | None:
-        """Return the data that a stage is measured on: made like its own, one patch from the middle of each picture."""
+        """Return the data of a stage's measures: made like its own, one patch from the middle of each picture.
+
+        None for a stage without a validation, and for one that is measured on whole pictures.
+        """
         settings, data = self.stages[stage], self.data_of(stage)
-        if settings.validation is None:
+        if settings.validation is None or settings.validation.of_pictures:
             return None
         seen = grown(settings.patch, self.margin(stage))
-        changes: dict[str, Any] = {"train": settings.validation.on, "lr": settings.validation.lr}
+        changes: dict[str, Any] = {"train": settings.validation.on[0], "lr": settings.validation.lr}
         changes |= {"split": settings.validation.split} if data.label else {}
         changes |= {"subimages": SubImages(size=seen, stride="centre")} if data.subimages else {}
         return data.model_copy(update=changes)
@@ -253,8 +256,11 @@ class Pipeline(Strict):
         ]
 
     def _validation_problems(self, name: str, place: str) -> list[str]:
-        """A measure needs an output of the network, and its target."""
+        """A measure needs an output of the network and its target, a metric a network that restores pictures."""
         stage, problems = self.stages[name], []
+        if stage.validation and stage.validation.of_pictures:
+            none = self._restoring_none([name])
+            return [f"{place}.validation.metrics: {stage.network.type} restores no pictures to measure"] if none else []
         there = self.columns(name)
         for metric in stage.validation.metrics if stage.validation else []:
             measure, outputs = MEASURES[metric], stage.network.part.outputs
@@ -278,9 +284,8 @@ class Pipeline(Strict):
     def _read(self, name: str) -> set[str]:
         """Return the columns that a stage's network, objective and validation read."""
         validation = self.stages[name].validation
-        return columns_needed(self.stages[name]) | {
-            MEASURES[m].target for m in (validation.metrics if validation else [])
-        }
+        measures = validation.metrics if validation and not validation.of_pictures else []
+        return columns_needed(self.stages[name]) | {MEASURES[measure].target for measure in measures}
 
     def margin(self, name: str) -> int:
         """Return how many HR pixels around its patches a stage needs for the columns that are made in its steps.

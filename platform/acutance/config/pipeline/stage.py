@@ -21,21 +21,19 @@ from pydantic import (
 from acutance import parts
 from acutance.config.data import (
     BICUBIC,
-    DataSetName,
     DataSettings,
     DerivedColumn,
     Steps,
     SubImages,
     Turning,
     closure,
-    of_two_folders,
 )
 from acutance.config.length import IN_STEPS, PER_STEP
 from acutance.config.pipeline.columns import columns_needed
+from acutance.config.pipeline.validation import Keep, Validation
 from acutance.config.schedules import StepCount, in_steps, torch_rate
 from acutance.config.schema import Choice, Seed, Strict
 from acutance.config.size import Size, sides
-from acutance.errors import nearest
 
 Form = Literal["relativistic_average", "vanilla"]
 """The form of the adversarial loss: relativistic average, or vanilla, in which each picture counts alone."""
@@ -194,39 +192,17 @@ class Discriminator(Strict):
         return self
 
 
-class Validation(Strict):
-    """Validation during training: on the middles of pictures that the network does not learn from."""
-
-    on: DataSetName = Field(
-        description="a data set like the stage's own, or two folders", json_schema_extra={"type": ["string", "object"]}
-    )
-    lr: DataSetName | None = Field(default=None, description="the folder of the LR of each picture of `on`")
-    split: str = Field(default="val", description="its part, of scored or classified pictures")
-    metrics: list[str] = Field(min_length=1)
-    every: PositiveInt | None = Field(default=None, description="steps; null: at the end alone")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _two_folders(cls, content: Any) -> Any:
-        return of_two_folders(content, "on")
-
-    @model_validator(mode="after")
-    def _known(self) -> Validation:
-        known = parts.names("measure")
-        if unknown := [name for name in self.metrics if ":" not in name and name not in known]:
-            raise ValueError(f"metrics: there is no {unknown[0]!r}{nearest(unknown[0], known)}")
-        return self
-
-
 class Stage(Strict):
     """One training: network + objective + discriminators + optimisers + schedule + steps."""
 
     data: DataSettings | None = Field(default=None, description="its own where it differs from the pipeline's")
     subimages: SubImages | None = Field(default=None, description="how its pictures are cut, where not as `data` says")
     validation: Validation | None = None
+    keep: Keep = Field(default={}, validate_default=True, description="which checkpoints")
     accept: dict[str, float] = Field(
         default_factory=dict,
-        description="metric of the validation -> the worst value at the end with which the pipeline goes on",
+        description="value of the validation, such as `accuracy` or `psnr_y on Set14` -> the worst one at the end with "
+        "which the pipeline goes on",
     )
     needs: list[str] = Field(default_factory=list, description="stages to finish first, besides those it reads")
     network: NetworkChoice
@@ -320,10 +296,18 @@ class Stage(Strict):
         return self
 
     @model_validator(mode="after")
+    def _measures_what_is_best(self) -> Stage:
+        if self.keep.best and not self.validation:
+            raise ValueError("keep.best: needs a validation")
+        if self.keep.best and self.validation:
+            self.validation.require_watched(self.keep.best, "keep.best")
+        return self
+
+    @model_validator(mode="after")
     def _measures_what_is_accepted(self) -> Stage:
-        measured = self.validation.metrics if self.validation else []
+        measured = list(self.validation.names()) if self.validation and self.accept else []
         if unknown := [name for name in self.accept if name not in measured]:
-            raise ValueError(f"accept: {unknown[0]!r} is not among the metrics of the stage's validation")
+            raise ValueError(f"accept: {unknown[0]!r} is not among the values of the stage's validation, {measured}")
         return self
 
     @model_validator(mode="before")

@@ -218,7 +218,7 @@ def _check_stage(campaign: Campaign, base: Pipeline, where: str) -> None:
         raise ConfigError(f"stage: {campaign.stage!r} makes no pictures to be measured", where=where)
     validation = base.stages[campaign.stage].validation
     for goal in campaign.objectives:
-        measured = {(name, validation.on) for name in validation.metrics} if validation else set()
+        measured = set(validation.names().values()) if validation else set()
         if goal.metric in MEASURES and (goal.metric, goal.on) not in measured:
             what = f"objectives: {goal.name} is no validation of the stage {campaign.stage!r}"
             raise ConfigError(what, where=where, fix="choose of what the stage's 'validation' measures")
@@ -243,8 +243,8 @@ def _check_amount(goal: Goal, stage: str, base: Pipeline, where: str) -> None:
     lacks = ""
     if goal.on not in PARTS:
         lacks = f"is of the stage's own data; use on: {' or '.join(PARTS)}"
-    elif goal.on == "validation" and base.stages[stage].validation is None:
-        lacks = f"needs stages.{stage}.validation"
+    elif goal.on == "validation" and base.validation_data(stage) is None:
+        lacks = f"needs stages.{stage}.validation by measures"
     if lacks:
         raise ConfigError(f"objectives: {goal.name} {lacks}", where=where)
 
