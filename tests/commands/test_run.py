@@ -69,6 +69,7 @@ def test_a_stage_that_another_pipeline_trains_is_not_trained_beside_it(
 
     monkeypatch.setattr(train, "_train_stages", train_once)
     monkeypatch.setattr(train, "require_accepted", lambda _: None)
+    monkeypatch.setattr(train, "_require_validation", lambda *_: None)
     monkeypatch.setattr(train.tracking, "record_kept", lambda *_: None)
     works: list[Any] = [
         SimpleNamespace(root=str(tmp_path), plans=lambda _, group=group: [planned(group)])

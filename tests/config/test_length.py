@@ -20,8 +20,9 @@ from acutance.errors import ConfigError
 from command_line import REPOSITORY
 
 NOT_THE_SCHEDULE = {
-    "checkpoint_every", "report_every", "Validation.every",  # intervals, and at the end in any case
+    "checkpoint_every", "report_every", "Validation.every", "Keep.every",  # intervals, and at the end in any case
     "batch", "patch", "scales", "pad", "seed", "accumulate", "workers", "skips",
+    "Validation.pictures", "Patience.validations", "Keep.last", "Best.count",
     "SubImages.size", "SubImages.stride", "Asha.reduction_factor", "Median.after", "Pbt.population",
 }  # fmt: skip
 """What is a whole number of a stage, a term, a mask or a scheduler, and not of steps."""

@@ -211,7 +211,7 @@ def test_hfas_high_pass_network_is_accepted_at_40_db_and_in_smoke_runs_as_it_is(
     for file in (REPOSITORY / "pipelines").glob("hfa_*.yaml"):
         stages = [pipelines.load(file, profile=profile).stages["highpass"] for profile in (None, "smoke")]
         assert [stage.accept for stage in stages] == [{"psnr_highpass": 40}, {}]
-    with pytest.raises(ConfigError, match="accept: 'psnr' is not among the metrics of the stage's validation"):
+    with pytest.raises(ConfigError, match="accept: 'psnr' is not among the values of the stage's validation"):
         pipelines.load(REPOSITORY / "pipelines" / "hfa_denoise.yaml", ["stages.highpass.accept={psnr: 40}"])
 
 

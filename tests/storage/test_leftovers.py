@@ -11,6 +11,7 @@ import pytest
 from acutance import storage
 from acutance.process import this_process
 from acutance.storage import leftovers
+from acutance.storage.done import Done, note_of, write
 from acutance.storage.leftovers import free_checkpoints, free_folders, free_uploads, owned_name
 from made_buckets import Bucket
 
@@ -19,18 +20,22 @@ from made_buckets import Bucket
 def test_checkpoints_of_stages_that_were_finished_days_ago_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: str
 ) -> None:
-    for name in ("old", "new", "unfinished"):
+    for name in ("old", "asked", "new", "unfinished"):
         (tmp_path / group / name / "checkpoints").mkdir(parents=True)
-        (tmp_path / group / name / "checkpoints" / "step-00000001.safetensors").write_bytes(b"1")
+        for step in (1, 2):
+            (tmp_path / group / name / "checkpoints" / f"step-0000000{step}.safetensors").write_bytes(b"1")
         (tmp_path / group / name / "model.safetensors").write_bytes(b"1")
-    for name in ("old", "new"):
-        (tmp_path / group / name / "done.json").write_text("{}")
+    for name in ("old", "asked", "new"):
+        note = note_of("stage", str(tmp_path / group / name))
+        write(note, Done("stage", "mark", 1, {"kept": [1] if name == "asked" else []}))
     later = time.time() + leftovers.KEPT_SECONDS + 60
     os.utime(tmp_path / group / "new" / "done.json", (later - 60, later - 60))
     monkeypatch.setattr(leftovers.time, "time", lambda: later)
     free_checkpoints(str(tmp_path))
-    kept = {path.parent.name for path in (tmp_path / group).glob("*/checkpoints")}
-    assert kept == {"new", "unfinished"}
+    kept = {
+        path.name: sorted(file.name[12] for file in path.glob("checkpoints/*")) for path in (tmp_path / group).iterdir()
+    }
+    assert kept == {"old": [], "asked": ["1"], "new": ["1", "2"], "unfinished": ["1", "2"]}
     assert (tmp_path / group / "old" / "model.safetensors").exists()
 
 

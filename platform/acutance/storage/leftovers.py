@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from acutance import storage
-from acutance.errors import UserError
+from acutance.errors import DamagedError, UserError
 from acutance.process import is_abandoned, this_process
 from acutance.storage.done import FILES, read
 from acutance.storage.outputs import stage_groups
@@ -31,11 +31,17 @@ def free_checkpoints(root: str) -> None:
         for uri, state in found.items():
             if uri.endswith(note) and time.time() - state.modified > KEPT_SECONDS:
                 folder = storage.join(uri.removesuffix(note), "checkpoints")
-                files = [other for other in found if other.startswith(f"{folder}/")]
-                kept = done.content.get("kept", []) if files and (done := read(uri, "stage")) else []
-                names = {storage.join(folder, f"step-{step:08d}.safetensors") for step in kept}
-                for file in set(files) - names:
-                    storage.delete(file)
+                files = {other for other in found if other.startswith(f"{folder}/")}
+                with suppress(DamagedError):  # whoever needs that stage is told of it
+                    for file in files - _kept(uri, folder) if files else ():
+                        storage.delete(file)
+
+
+def _kept(note: str, folder: str) -> set[str]:
+    """Return the checkpoints in a folder that the settings of a finished stage ask to keep, as its note says."""
+    done = read(note, "stage")
+    steps = done.content.get("kept", []) if done else []
+    return {storage.join(folder, f"step-{step:08d}.safetensors") for step in steps}
 
 
 def owned_name(what: str) -> str:
