@@ -9,7 +9,8 @@ import torch
 
 from acutance import storage
 from acutance.commands.context import PipelineContext
-from acutance.commands.evaluate import model_file, picture_checksums
+from acutance.commands.evaluate import picture_checksums
+from acutance.commands.model_names import model_file
 from acutance.config.pipeline import Pipeline
 from acutance.config.schema import validate
 from acutance.data import Catalogue, write_picture

@@ -248,3 +248,21 @@ def test_the_step_itself_does_not_count_for_patience(tmp_path: Path, photographs
 def test_mistakes_are_named(tmp_path: Path, photographs: Path, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         plan_in(tmp_path, photographs, **changes)
+
+
+def test_the_best_checkpoint_becomes_a_model_file_of_its_own(tmp_path: Path, photographs: Path) -> None:
+    """The rate is so high from step 3 on that what comes then is worse."""
+    rise = {"learning_rate": 1e-2, "schedule": {"type": "multi_step", "milestones": [3], "gamma": 500}}
+    keep = {"best": {"metric": "psnr_y"}, "last": 1}
+    plan = plan_in(tmp_path, photographs, optimiser=rise, steps=6, keep=keep)
+    train_stage(plan)
+    scores = read_scores(plan.folder)
+    best = max((step for step in scores if step), key=lambda step: scores[step][PSNR.format(photographs / "held")])
+    assert best in (2, 4)
+    assert checkpoint.steps(plan.checkpoints) == [best, 6]
+    network, description = load_model(plan.best_model)
+    kept, _ = load_model(checkpoint.file_of(plan.checkpoints, best))
+    assert description["step"] == best
+    assert all(bool((a == b).all()) for a, b in zip(network.parameters(), kept.parameters(), strict=True))
+    other = plan_in(tmp_path, photographs, optimiser=rise, steps=6, keep={"best": {"metric": "ssim_y"}})
+    assert other.fingerprint != plan.fingerprint, "another metric may find another checkpoint best"

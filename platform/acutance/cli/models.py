@@ -134,7 +134,7 @@ def model_at(reference: str, storage: str | None) -> str:
     if is_remote(reference) or Path(reference).is_file():
         return reference
     from acutance.commands.context import storage_root
-    from acutance.commands.evaluate import model_file
+    from acutance.commands.model_names import model_file
 
     return model_file(reference, storage_root(storage))
 

@@ -28,7 +28,9 @@ Settings = Annotated[bool, typer.Option("--settings", help="as --dry-run, and ev
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON on standard output")]
 ModelReference = Annotated[
     str,
-    typer.Argument(metavar="MODEL", help="models:/NAME@ALIAS, models:/NAME/VERSION, PIPELINE:STAGE, or a file"),
+    typer.Argument(
+        metavar="MODEL", help="models:/NAME@ALIAS, models:/NAME/VERSION, PIPELINE:STAGE[@best|@last|@step=N], or a file"
+    ),
 ]
 
 

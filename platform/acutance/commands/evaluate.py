@@ -15,11 +15,11 @@ from rich.markup import escape
 from acutance import storage
 from acutance.cluster.connect import connect
 from acutance.cluster.hardware import GpuRequest
-from acutance.commands.context import PipelineContext, catalogue_for, open_work, require_scale
+from acutance.commands.context import PipelineContext, catalogue_for, require_scale
+from acutance.commands.model_names import model_file
 from acutance.commands.overlap import overlaps, trained_on
 from acutance.config.data import dataset_name
 from acutance.config.metrics import METRICS, PROTOCOLS
-from acutance.config.packaged import found
 from acutance.console import progress, say
 from acutance.data import Source
 from acutance.data.inventory import checksums
@@ -34,7 +34,7 @@ from acutance.evaluation.spectrograms import spectrogram_sheet
 from acutance.fingerprint import fingerprint
 from acutance.models.model_file import load_model
 from acutance.parts.sources import unpacked
-from acutance.registry import Decision, Measurements, promote, resolve_model, tracking, user
+from acutance.registry import Decision, Measurements, promote, tracking, user
 from acutance.registry.promotion import find_subject
 from acutance.registry.resolve import CHAMPION
 from acutance.storage import done
@@ -68,6 +68,8 @@ def evaluate_models(work: PipelineContext, plans: list[StagePlan]) -> tuple[Eval
     assert wanted is not None, "a pipeline that restores nothing is not evaluated"
     measured = work.pipeline.evaluated()
     models = {plan.name: plan.model for plan in plans if plan.name in measured}
+    if registered := work.pipeline.registered:
+        models[registered.stage] = next(p for p in plans if p.name == registered.trained).named(registered.stage)
     return measure_models(
         work.root,
         {unrestored(work.pipeline.scale): BICUBIC, **models},
@@ -201,24 +203,6 @@ def picture_checksums(sources: list[Source], scale: int, root: str, name: str) -
 
 def _model_checksum(model: str) -> str:
     return model if model == BICUBIC else hashlib.sha256(storage.read_bytes(model)).hexdigest()
-
-
-def model_file(reference: str, root: str) -> str:
-    """Return the URI of the model file that MODEL names: a registry reference, PIPELINE:STAGE, or a file.
-
-    Raises:
-        ModelError: when it names nothing, or a stage that is not trained yet.
-    """
-    if storage.is_remote(reference):
-        return reference
-    file, colon, stage = reference.rpartition(":")
-    if not colon or found(file, "pipelines") is None:
-        return str(resolve_model(reference, root))
-    work = open_work(file, [], None, root)
-    plan = next(plan for plan in work.plans(stage) if plan.name == stage)
-    if not plan.done():
-        raise ModelError("this stage is not trained yet", where=reference, fix=f"acutance train {file} --stage {stage}")
-    return plan.model
 
 
 def evaluate_model(

@@ -31,8 +31,8 @@ def register_model(
     registered, wanted = work.pipeline.registered, work.pipeline.evaluate
     assert registered is not None, "what is to be registered has a name"
     assert wanted is not None, "what is registered is evaluated"
-    plan = next(plan for plan in plans if plan.name == registered.stage)
-    means = {name: mean for name in evaluation.metrics if (mean := evaluation.mean(plan.name, name)) is not None}
+    plan = next(plan for plan in plans if plan.name == registered.trained)
+    means = {name: mean for name in evaluation.metrics if (mean := evaluation.mean(registered.stage, name)) is not None}
     rows = [
         {"dataset": r.dataset, "picture": r.picture, "candidate": r.candidate, **r.metrics} for r in evaluation.rows
     ]
@@ -58,10 +58,10 @@ def register_model(
     with working_folder("register") as scratch:
         sheet, model = scratch / "sheet.png", scratch / "model.safetensors"
         sheet.write_bytes(storage.read_bytes(storage.join(folder, "sheet.png")))
-        model.write_bytes(storage.read_bytes(plan.model))
+        model.write_bytes(storage.read_bytes(plan.named(registered.stage)))
         tracking.log_file(client, run, sheet)
         example = read_picture(source.hr_path(work.pipeline.scale))
-        facts = _facts(work, plan, evaluation)
+        facts = _facts(work, plan, evaluation, registered.stage)
         version = log_model(
             client, run, model, registered.name, example, tags=tags, metrics=means, facts=facts, sheet=sheet
         )
@@ -80,7 +80,7 @@ def _log_metric_code(work: PipelineContext, client: MlflowClient, run: str) -> s
     return file
 
 
-def _facts(work: PipelineContext, plan: StagePlan, evaluation: Evaluation) -> Facts:
+def _facts(work: PipelineContext, plan: StagePlan, evaluation: Evaluation, candidate: str) -> Facts:
     """Return the facts of the model card that the model file does not hold."""
     shards, stage = read_manifest(plan.shards), work.pipeline.stages[plan.name]
     settings = {"steps": stage.steps, "batch": stage.batch, "patch": stage.patch, "seed": plan.seed}
@@ -95,7 +95,7 @@ def _facts(work: PipelineContext, plan: StagePlan, evaluation: Evaluation) -> Fa
         paper=work.pipeline.paper.model_dump() if work.pipeline.paper else None,
         training=training,
         evaluation=evaluation,
-        candidate=plan.name,
+        candidate=candidate,
         measured_on=tuple(_data_set(work, name, len(evaluation.pictures(name))) for name in evaluation.datasets),
         overlap=tuple(work.overlap()),
     )

@@ -166,7 +166,8 @@ def _with_workers(compute: Compute, workers: int) -> Compute:
 
 def upstream_of(plan: StagePlan, plans: Iterable[StagePlan]) -> set[str]:
     """Return the names of the stages that must be finished before this one."""
-    needed = {other.name for other in plans if other.model in plan.sources.values()}
+    read = set(plan.sources.values())
+    needed = {other.name for other in plans if {other.model, other.best_model} & read}
     return needed | {other.name for other in plans if other.name in plan.stage.needs}
 
 

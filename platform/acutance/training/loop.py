@@ -22,7 +22,7 @@ from acutance.data.shards import open_columns, read_manifest
 from acutance.data.stream import Stream
 from acutance.errors import ConfigError, ModelError
 from acutance.inference.restore import context_of
-from acutance.models.model_file import save_model
+from acutance.models.model_file import load_model, save_model
 from acutance.storage import done
 from acutance.storage.done import Done
 from acutance.training import checkpoint
@@ -192,10 +192,17 @@ def _kept(plan: StagePlan, validator: Validator, *, last: int | None = None) -> 
 
 
 def _finish(plan: StagePlan, learner: Learner, validator: Validator, seconds: float, stopped: str) -> None:
+    stage = plan.stage
     description = plan.model_description()
     with suppress(ModelError):  # a network that needs more than a picture restores none, and has no context
         description["context"] = context_of(learner.final_network, description)
     save_model(plan.model, learner.final_network, description)
+    if stage.keep.best and stage.validation:
+        ranked = best_steps(validator.scores, stage.validation, stage.keep.best)
+        there = checkpoint.steps(plan.checkpoints)
+        best = next((step for step in ranked if step in there), learner.steps_done)
+        network, _ = load_model(checkpoint.file_of(plan.checkpoints, best))
+        save_model(plan.best_model, network, {**description, "step": best})
     kept = _kept(plan, validator, last=1)  # a longer training goes on from the last one
     content = {"stage": plan.name, "steps": learner.steps_done, "seconds": round(seconds, 1), "kept": kept[:-1]}
     content |= {"stopped": stopped} if stopped else {}

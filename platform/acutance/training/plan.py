@@ -10,7 +10,7 @@ from typing import Any
 from acutance import storage
 from acutance.config.data import BICUBIC, DataSettings, closure
 from acutance.config.pipeline import Pipeline, Stage, columns_read
-from acutance.config.pipeline.validation import Validation
+from acutance.config.pipeline.validation import stage_named
 from acutance.data import Catalogue, Contents
 from acutance.data.columns import columns_fingerprint, dataset_fingerprint
 from acutance.data.prepare import shards_folder
@@ -108,13 +108,17 @@ def _plan(
     trained_on = _shard_set(data, scale, contents, root, enlarger)
     measured_on = _shard_set(validation, scale, contents, root, enlarger) if validation else None
     settings = stage.model_dump(mode="json")
-    files = {source: source_checksum(source, name, root) for source in sorted(stage.reads() - before.keys())}
+    files = {
+        source: source_checksum(source, name, root)
+        for source in sorted(stage.reads())
+        if stage_named(source) not in before
+    }
     by_name = {file: sum for file, sum in files.items() if in_weights_folder(file)}
     weights = {file: checksum(find_weights(file)) for file in weights_files(stage)}
     determines = {
         "version": TRAINING_VERSION,
         "stage": _without_paths({k: v for k, v in settings.items() if k not in _NOT_DETERMINING}, files),
-        "measured": _validated_by(stage.validation, measured_on) if stage.validation else None,
+        "measured": _validated_by(stage, measured_on),
         "scale": scale,
         "seed": [seed, name],
         "dataset": columns_fingerprint(
@@ -124,7 +128,7 @@ def _plan(
             columns_read(stage),
             enlarger.fingerprint if enlarger else "",
         ),
-        "upstream": {source: before[source].fingerprint for source in stage.reads() if source in before},
+        "upstream": {s: before[stage_named(s)].fingerprint for s in stage.reads() if stage_named(s) in before},
         "files": list(files.values()),
         "weights": weights,
     }
@@ -142,7 +146,7 @@ def _plan(
         folder=place(own),
         fingerprint=own,
         beginning=beginning,
-        sources={source: before[source].model if source in before else source for source in stage.reads()},
+        sources={source: _file_of(source, before) for source in stage.reads()},
         weights=weights | by_name,
         description={
             "title": pipeline.title,
@@ -155,12 +159,23 @@ def _plan(
     )
 
 
-def _validated_by(validation: Validation, measured_on: ShardSpec | None) -> dict[str, Any]:
-    """Return what determines the values of a validation, and when it stops the training.
+def _file_of(source: str, before: Mapping[str, StagePlan]) -> str:
+    """Return the URI of what a stage reads: the model of another stage, or a file as it is named."""
+    stage = before.get(stage_named(source))
+    return stage.named(source) if stage else source
+
+
+def _validated_by(stage: Stage, measured_on: ShardSpec | None) -> dict[str, Any] | None:
+    """Return what determines the values of a validation, when it stops the training, and which model is best.
 
     Of restored pictures these are the names of data sets: to look at others, later, does not make another stage.
     """
+    validation, best = stage.validation, stage.keep.best
+    if validation is None:
+        return None
     settings = validation.model_dump(mode="json", include={"metrics", "patience"})
+    if best:
+        settings["best"] = validation.name_of(best)
     if measured_on:
         return {**settings, "on": measured_on.fingerprint}
     return {**settings, **validation.model_dump(mode="json", include={"on", "lr", "protocol", "every"})}

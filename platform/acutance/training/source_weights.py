@@ -8,6 +8,7 @@ from pathlib import Path
 
 from acutance import storage
 from acutance.config.pipeline import Stage
+from acutance.config.pipeline.validation import stage_named
 from acutance.data.inventory import checksums
 from acutance.errors import WeightsError
 from acutance.fingerprint import file_sha256
@@ -36,14 +37,15 @@ def _start(stage: Stage) -> str | None:
 
 def notes_of(stage: Stage, before: Mapping[str, StagePlan]) -> set[str]:
     """Return the notes of a stage's model file, and those that it inherits from the models that it depends on."""
-    models = [before[source].description for source in stage.reads() if source in before]
-    files = [path_of(source) for source in stage.reads() - before.keys() if source.endswith(".safetensors")]
+    models = [before[name].description for name in map(stage_named, stage.reads()) if name in before]
+    others = {source for source in stage.reads() if stage_named(source) not in before}
+    files = [path_of(source) for source in others if source.endswith(".safetensors")]
     models += [describe_model(file) for file in files]
     inherited = {note for model in models for note in model.get("notes", [])}
     trunk = {str(stage.network.part.untrained)} if _start(stage) == "none" else set()
     untrained = {UNTRAINED for network in stage.feature_networks() if network.weights == "none"}  # type: ignore[attr-defined]
-    others = {other_than_published(find_weights(file)) for file in weights_files(stage)} - {""}
-    return inherited | trunk | untrained | others
+    altered = {other_than_published(find_weights(file)) for file in weights_files(stage)} - {""}
+    return inherited | trunk | untrained | altered
 
 
 def checksum(path: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from acutance import storage
 from acutance.config.data import DataSettings
 from acutance.config.pipeline import Stage
+from acutance.config.pipeline.validation import BEST
 from acutance.data.datasets import Source
 from acutance.data.stream import key_of
 from acutance.inference.enlarger import Enlarger
@@ -102,6 +103,15 @@ class StagePlan:
     def model(self) -> str:
         """URI of the finished model file."""
         return storage.join(self.folder, "model.safetensors")
+
+    @property
+    def best_model(self) -> str:
+        """URI of the finished model file of the best checkpoint, where the stage keeps one."""
+        return storage.join(self.folder, "best.safetensors")
+
+    def named(self, source: str) -> str:
+        """Return the URI of the model file that `STAGE` or `STAGE@best` names."""
+        return self.best_model if source.endswith(BEST) else self.model
 
     def model_description(self) -> dict[str, Any]:
         """Return the description that model files and checkpoints of the stage hold."""

@@ -19,6 +19,7 @@ from pydantic import (
 from typing_extensions import TypedDict
 
 from acutance.config.data import DataSetName
+from acutance.config.pipeline.validation import stage_named
 from acutance.config.schema import Strict
 
 
@@ -59,12 +60,17 @@ class Register(Strict):
     name: str = Field(
         pattern=r"^[A-Za-z0-9_-]+$", max_length=200, description="letters, digits, _ and -; MLflow takes no others"
     )
-    stage: str
+    stage: str = Field(description="STAGE, or STAGE@best: its best checkpoint in place of the last")
     gate: dict[str, GateRule] = Field(
         default_factory=dict,
         description="metric -> how much worse its mean over the held-out pictures may be (0.1; 0: not at all), "
         "or {improve_by: 0.05}: how much better it must be, and by more than chance ({improve_by: 0}: just better)",
     )
+
+    @property
+    def trained(self) -> str:
+        """The stage, without `@best`."""
+        return stage_named(self.stage)
 
 
 class Compute(Strict):

@@ -15,6 +15,7 @@ from acutance.config.metrics import MEASURES, METRICS, PROTOCOLS
 from acutance.config.pipeline.columns import columns_needed, target_of
 from acutance.config.pipeline.sections import Compute, Evaluate, Length, Paper, Register
 from acutance.config.pipeline.stage import Stage
+from acutance.config.pipeline.validation import BEST, stage_named
 from acutance.config.schema import Choice, Seed, Strict
 from acutance.config.size import fits, grown, shown, sides, uneven
 from acutance.errors import ConfigError, nearest
@@ -66,10 +67,17 @@ class Pipeline(Strict):
         problems += [f"evaluate.stages: {name} makes no pictures" for name in self._restoring_none(wanted.stages or [])]
         # What is no metric itself is nothing to choose from.
         if registered and not stages:
-            problems += _unknown("register.stage", [registered.stage], wanted.stages or self.stages)
+            problems += _unknown("register.stage", [registered.trained], wanted.stages or self.stages)
+            problems += self._best_problems("register.stage", [registered.stage])
         if registered and not metrics:
             problems += _unknown("register.gate", registered.gate, wanted.metrics)
         return problems
+
+    def _best_problems(self, place: str, sources: Iterable[str]) -> list[str]:
+        """Only a stage that keeps its best checkpoint has a best model."""
+        named = [source for source in sources if source.endswith(BEST) and stage_named(source) in self.stages]
+        without = [source for source in named if not self.stages[stage_named(source)].keep.best]
+        return [f"{place}: {source} needs stages.{stage_named(source)}.keep.best" for source in without]
 
     def _restoring_none(self, stages: Iterable[str]) -> list[str]:
         known = [name for name in stages if name in self.stages]
@@ -143,6 +151,7 @@ class Pipeline(Strict):
             if sides(size) != sides(stage.patch):
                 where = f"{place}.discriminators.{judge}.network.size"
                 problems.append(f"{where}: {size} is not the stage's patch, {patch}")
+        problems += self._best_problems(f"{place}.network.init", stage.reads())
         return problems + _sharing_problems(stage, place)
 
     def _cuts(self, name: str) -> str:
@@ -312,7 +321,7 @@ class Pipeline(Strict):
 
     def upstream(self, stage: str) -> list[str]:
         """Return the stages that a stage waits for, sorted."""
-        named = set(self.stages[stage].needs) | self.stages[stage].reads()
+        named = set(self.stages[stage].needs) | set(map(stage_named, self.stages[stage].reads()))
         return sorted(name for name in named if name in self.stages)
 
     def evaluated(self) -> list[str]:
@@ -322,7 +331,7 @@ class Pipeline(Strict):
         if self.evaluate.stages is not None:
             return self.evaluate.stages
         assert self.registered is not None  # every pipeline is checked for it
-        before = self.order(self.registered.stage)
+        before = self.order(self.registered.trained)
         return [name for name in before if "lr" in self.stages[name].network.part.inputs]
 
     def order(self, only: str | None = None) -> list[str]:
@@ -341,7 +350,7 @@ class Pipeline(Strict):
         graph = {name: self.upstream(name) for name in self.stages}
         wanted: set[str] = set()
         if only is None and self.registered:
-            todo = [self.registered.stage, *self.evaluated()]
+            todo = [self.registered.trained, *self.evaluated()]
         else:
             todo = [only] if only else list(self.stages)
         while todo:

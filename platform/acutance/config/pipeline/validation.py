@@ -12,6 +12,14 @@ from acutance.config.metrics import MEASURES, METRICS, score_name
 from acutance.config.schema import Strict
 from acutance.errors import nearest
 
+BEST = "@best"
+"""Behind the name of a stage: its best model, as its `keep.best` says, in place of its last."""
+
+
+def stage_named(source: str) -> str:
+    """Return the stage of `STAGE` or `STAGE@best`."""
+    return source.removesuffix(BEST)
+
 
 def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
@@ -109,7 +117,7 @@ def _is_metric(name: str) -> bool:
 
 
 class Best(Watched):
-    """The checkpoints with the best values of a validation."""
+    """The checkpoints with the best values of a validation; the very best is also a model file, `STAGE@best`."""
 
     count: PositiveInt = 1
 
