@@ -15,6 +15,7 @@ from acutance.errors import TrainingError
 from acutance.storage import done
 from acutance.storage.done import Done
 from acutance.training import launch
+from acutance.training.interruption import Interruption
 from acutance.training.launch import _side_by_side, upstream_of
 from acutance.training.stage_plan import StagePlan
 
@@ -64,7 +65,7 @@ def test_as_many_as_there_is_room_for_and_none_too_early(graph: list[StagePlan],
             order.append(one.name)
             done.write(done.note_of("stage", one.folder), Done("stage", one.fingerprint, 1, {}))
 
-    _side_by_side(graph, room, train)
+    _side_by_side(graph, room, train, Interruption())
     assert sorted(order) == sorted(one.name for one in graph)
     assert most <= room
     if room >= 3:
@@ -102,5 +103,5 @@ def test_the_first_error_ends_it(graph: list[StagePlan]) -> None:
         threading.Event().wait(5)
 
     with pytest.raises(TrainingError, match="it went wrong"):
-        _side_by_side(graph, 3, train)
+        _side_by_side(graph, 3, train, Interruption())
     assert "perceptual" not in begun

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import Tensor
 
 from acutance import storage
 from acutance.config.pipeline.validation import Keep
@@ -20,9 +21,12 @@ from acutance.training.learner import Learner
 from acutance.training.stage_plan import StagePlan
 from acutance.training.state import State, load_state, state_of
 
+Captured = tuple[dict[str, Tensor], dict[str, str]]
+"""A checkpoint in this machine's memory: tensors, and the metadata of the file."""
 
-def write(plan: StagePlan, learner: Learner) -> None:
-    """Write a checkpoint, which is a model file, too: it holds the network of the stage as it is by now."""
+
+def captured(plan: StagePlan, learner: Learner) -> Captured:
+    """Copy all that a checkpoint holds: it is a model file, too, with the network of the stage as it is by now."""
     tensors, values = state_of(learner)
     metadata = {
         **plan.model_description(),
@@ -30,11 +34,19 @@ def write(plan: StagePlan, learner: Learner) -> None:
         "weights_below": "ema/weights/module." if learner.ema else "generator/weights/",
         "training": {"fingerprint": plan.fingerprint, **values},
     }
-    content = save(
-        {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()},
-        metadata=metadata_with_checksum(metadata),
-    )
-    storage.write_bytes(file_of(plan.checkpoints, learner.steps_done), with_file_checksum(content))
+    copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    return copies, metadata_with_checksum(metadata)
+
+
+def write_captured(folder: str, step: int, content: Captured) -> None:
+    """Write a checkpoint, whole or not at all."""
+    tensors, metadata = content
+    storage.write_bytes(file_of(folder, step), with_file_checksum(save(tensors, metadata=metadata)))
+
+
+def write(plan: StagePlan, learner: Learner) -> None:
+    """Write a checkpoint at once."""
+    write_captured(plan.checkpoints, learner.steps_done, captured(plan, learner))
 
 
 def kept_steps(

@@ -23,6 +23,15 @@ def all_reduce_mean(tensors: list[Tensor]) -> list[Tensor]:
     return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
+def from_worker_0(flags: list[bool], device: str) -> list[bool]:
+    """Return worker 0's flags on every worker."""
+    if rank_and_world_size()[1] == 1:
+        return flags
+    shared = torch.tensor(flags, dtype=torch.uint8, device=device)
+    dist.broadcast(shared, src=0)
+    return [bool(flag) for flag in shared.tolist()]
+
+
 def all_gather_rows(values: Tensor) -> list[list[float]]:
     """Return each worker's values (one-dimensional, of one length)."""
     if rank_and_world_size()[1] == 1:

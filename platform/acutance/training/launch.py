@@ -30,6 +30,7 @@ from acutance.silence import silence_libraries
 from acutance.storage.disk import complaint_of
 from acutance.storage.leftovers import free_folders, owned_name
 from acutance.training import process_group
+from acutance.training.interruption import Interruption, run_interruptibly, stop_requested
 from acutance.training.learner import Learner
 from acutance.training.loop import Losses, train_stage
 from acutance.training.messages import OnProgress, open_messages, shown
@@ -76,7 +77,7 @@ def train(
     The caller has connected to Ray. If the cluster has room for several groups, stages that do not depend on each other
     are trained at the same time. Otherwise they are trained in order; stages with equally many workers in a row share
     one group. When a worker is killed, its group starts again, and the stage goes on from its newest checkpoint with
-    exactly the batches that it would have seen.
+    exactly the batches that it would have seen. At Ctrl-C and SIGTERM the workers write a checkpoint first.
 
     Args:
         root: URI of the storage root, the same on every node.
@@ -97,16 +98,20 @@ def train(
     together = min(groups, len(plans)) if side_by_side else 1
     plans = [_validated_beside(plan, compute, gpus, together) for plan in plans]
 
+    interruption = Interruption()
+
     def train_in_order(group: list[StagePlan]) -> None:
         for workers, same_size in groupby(group, key=lambda plan: plan.workers):
-            _train_on_one_group(
-                list(same_size), _with_workers(compute, workers), gpus, root, trackers or {}, on_progress
-            )
+            placed = _with_workers(compute, workers)
+            _train_on_one_group(list(same_size), placed, gpus, root, trackers or {}, on_progress, interruption)
 
-    if side_by_side:
-        _side_by_side(plans, groups, lambda plan: train_in_order([plan]))
-    else:
-        train_in_order(plans)
+    def train_all() -> None:
+        if side_by_side:
+            _side_by_side(plans, groups, lambda plan: train_in_order([plan]), interruption)
+        else:
+            train_in_order(plans)
+
+    run_interruptibly(train_all, interruption, compute.grace_seconds)
 
 
 def _placed(plans: list[StagePlan], compute: Compute) -> tuple[list[StagePlan], float]:
@@ -171,7 +176,9 @@ def upstream_of(plan: StagePlan, plans: Iterable[StagePlan]) -> set[str]:
     return needed | {other.name for other in plans if other.name in plan.stage.needs}
 
 
-def _side_by_side(plans: list[StagePlan], groups: int, train_one: Callable[[StagePlan], None]) -> None:
+def _side_by_side(
+    plans: list[StagePlan], groups: int, train_one: Callable[[StagePlan], None], interruption: Interruption
+) -> None:
     """Train each stage in a thread as soon as the stages that it depends on are done; the first error ends all.
 
     The threads end with the connection to Ray, so neither an error nor Ctrl-C waits for the other stages.
@@ -187,9 +194,10 @@ def _side_by_side(plans: list[StagePlan], groups: int, train_one: Callable[[Stag
             ended.put((plan, None))
 
     waiting, running = list(plans), 0
-    while waiting or running:
+    while running or (waiting and not interruption.asked):
         unfinished = [*waiting, *(plan for plan in plans if plan not in waiting and not plan.done())]
-        for plan in [plan for plan in waiting if not upstream_of(plan, unfinished)][: groups - running]:
+        ready = [plan for plan in waiting if not upstream_of(plan, unfinished)][: groups - running]
+        for plan in ready if not interruption.asked else []:
             waiting.remove(plan)
             running += 1
             threading.Thread(target=work, args=(plan,), name=f"train {plan.name}", daemon=True).start()
@@ -206,9 +214,13 @@ def _train_on_one_group(
     root: str,
     trackers: Mapping[str, StageRun],
     on_progress: OnProgress | None,
+    interruption: Interruption,
 ) -> None:
     """Train stages in order on one group of workers; if Ray loses its controller process, start another one."""
+    if interruption.asked:
+        return
     messages = open_messages()
+    interruption.tell(messages)
     threads = compute.cpus_per_worker
     settings = {"plans": plans, "trackers": dict(trackers), "messages": messages, "gpus": gpus, "threads": threads}
     with shown(messages, on_progress):
@@ -286,6 +298,7 @@ def _train_all(config: dict[str, Any], messages: Any) -> None:
     devices = process_group.device_names(gpus, world)
     if rank == 0:
         messages.add_text.remote(f"training: {process_group.described(devices, gpus)}")
+    stop = stop_requested(messages) if rank == 0 else _never
     for plan in config["plans"]:
 
         def report(step: int, losses: Losses, _: Learner, name: str = plan.name) -> None:
@@ -295,9 +308,16 @@ def _train_all(config: dict[str, Any], messages: Any) -> None:
         tracker = config["trackers"].get(plan.name) if rank == 0 and not plan.done() else None
         if tracker:
             tracker.begin()
-        train_stage(plan, tracker=tracker, device=device, on_report=report, on_message=messages.add_text.remote)
+        text = messages.add_text.remote
+        train_stage(plan, tracker=tracker, device=device, on_report=report, on_message=text, stop=stop)
         if tracker:
             tracker.close()
+        if not plan.done():
+            return  # it was asked to stop
+
+
+def _never() -> bool:
+    return False
 
 
 def _count_starts(plans: list[StagePlan], messages: Any) -> None:

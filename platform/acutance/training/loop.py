@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,10 +27,11 @@ from acutance.storage import done
 from acutance.storage.done import Done
 from acutance.training import checkpoint
 from acutance.training.build import build_learner, seed_everything
-from acutance.training.distributed import rank_and_world_size
+from acutance.training.checkpoint_writer import CheckpointWriter
+from acutance.training.distributed import from_worker_0, rank_and_world_size
 from acutance.training.learner import Learner
 from acutance.training.recovery import roll_back, skip_message
-from acutance.training.scores import best_steps, require_accepted
+from acutance.training.scores import require_accepted
 from acutance.training.stage_plan import TRAINING_VERSION, StagePlan
 from acutance.training.tracker import Tracker
 from acutance.training.validator import Validator
@@ -54,6 +55,7 @@ def train_stage(
     device: str | None = None,
     on_report: Callable[[int, Losses, Learner], None] | None = None,
     on_message: Callable[[str], None] = say,
+    stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train a stage to its end and write its model file; do nothing if that is done.
 
@@ -61,9 +63,10 @@ def train_stage(
         tracker: records each step's losses, averaged over the workers (worker 0 only).
         device: where to train; None is the GPU if there is one.
         on_report: every worker calls it every `report_every` steps and at the end.
-        on_message: receives a message about each skipped step (worker 0 only).
+        on_message: receives messages, such as one about each skipped step (worker 0 only).
+        stop: asked after each step, by worker 0, whether to write a checkpoint and stop there.
     """
-    for report in training_reports(plan, tracker=tracker, device=device, on_message=on_message):
+    for report in training_reports(plan, tracker=tracker, device=device, on_message=on_message, stop=stop):
         if on_report:
             on_report(report.step, report.losses, report.learner)
 
@@ -75,6 +78,7 @@ def training_reports(
     device: str | None = None,
     also_at: Collection[int] = (),
     on_message: Callable[[str], None] = say,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Report]:
     """Train a stage while the caller iterates: yield a report every `report_every` steps and at the end.
 
@@ -86,7 +90,7 @@ def training_reports(
     checkpoint, once.
 
     Args:
-        tracker, device, on_message: as for `train_stage`.
+        tracker, device, on_message, stop: as for `train_stage`.
         also_at: further steps to report at.
 
     Raises:
@@ -104,31 +108,37 @@ def training_reports(
     batches = _stream(plan)
     stream = batches if device == "cpu" else Prefetcher(batches)  # on a CPU the step itself needs all cores
     losses, started, reported = _LossLog(rank, tracker), time.perf_counter(), learner.steps_done
-    validator = Validator(plan, device, tracker, on_message)
-    stopped = validator.begin(learner)
-    if reported in also_at:
-        yield Report(reported, {}, learner)  # a killed run may have come as far without telling
+    with closing(CheckpointWriter(plan)) as writer:
+        validator = Validator(plan, device, tracker, on_message, writer)
+        stopped = validator.begin(learner)
+        if reported in also_at:
+            yield Report(reported, {}, learner)  # a killed run may have come as far without telling
 
-    while learner.steps_done < stage.steps and not stopped:
-        if not _take_step(plan, learner, stream, losses, device, on_message):
-            continue  # it went back to a checkpoint
-        step, skips = learner.steps_done, learner.consecutive_skips
-        last = step == stage.steps
-        report_now = last or step % stage.report_every == 0 or step in also_at
-        # No checkpoint between skipped steps: after a rollback, other weights are to meet the same samples.
-        validate_now = validator.is_due(step) and (last or not skips)
-        save_now = last or validate_now or (step % stage.checkpoint_every == 0 and not skips)
-        if report_now or save_now:
-            newest = losses.flush(step)  # before the checkpoint: the steps before it are not taken again
-        stopped = _validate(plan, learner, validator) if validate_now else ""
-        if (report_now or stopped) and step > reported:  # after a rollback, steps are not reported again
-            reported = step
-            yield Report(step, newest, learner)
-        if save_now:
-            if not validate_now:
-                _write(plan, learner)
-            _delete_old(plan, validator)
-    validator.end(learner)
+        while learner.steps_done < stage.steps and not stopped:
+            if not _take_step(plan, learner, stream, losses, writer, device, on_message):
+                continue  # it went back to a checkpoint
+            step, skips = learner.steps_done, learner.consecutive_skips
+            last = step == stage.steps
+            interrupted, late = from_worker_0([stop(), writer.is_due()], device)
+            report_now = last or step % stage.report_every == 0 or step in also_at
+            validate_now = validator.is_due(step) and (last or not skips)
+            # No checkpoint between skipped steps: after a rollback, other weights are to meet the same samples.
+            due = step % stage.checkpoint_every == 0 or late or interrupted
+            save_now = last or validate_now or (due and not skips)
+            if report_now or save_now or interrupted:
+                newest = losses.flush(step)  # before the checkpoint: the steps before it are not taken again
+            if save_now:
+                writer.write(learner, best=validator.best_steps(), unmeasured=validator.waiting())
+            stopped = validator.validate(learner) if validate_now and (last or not interrupted) else ""
+            if (report_now or stopped) and step > reported:  # after a rollback, steps are not reported again
+                reported = step
+                yield Report(step, newest, learner)
+            if interrupted and not last:
+                writer.wait()
+                on_message(f"{plan.name} stops at step {step} of {stage.steps}; the same command goes on from there")
+                return
+        writer.wait()
+        validator.end(learner)
     if rank == 0:
         if stopped:
             on_message(f"{plan.name} stops at step {learner.steps_done} of {stage.steps}: {stopped}")
@@ -143,6 +153,7 @@ def _take_step(
     learner: Learner,
     stream: Stream | MultiScaleStream | Prefetcher,
     losses: _LossLog,
+    writer: CheckpointWriter,
     device: str,
     on_message: Callable[[str], None],
 ) -> bool:
@@ -162,48 +173,23 @@ def _take_step(
     if skips < plan.stage.skips:
         return True
     losses.flush(learner.steps_done)
+    writer.wait()
     roll_back(plan, learner, device, message)
     return False
 
 
-def _validate(plan: StagePlan, learner: Learner, validator: Validator) -> str:
-    """Write the checkpoint that is measured, and measure it; return why the training stops here, or nothing."""
-    _write(plan, learner)
-    return validator.validate(learner)
-
-
-def _write(plan: StagePlan, learner: Learner) -> None:
-    if rank_and_world_size()[0] == 0:
-        checkpoint.write(plan, learner)
-
-
-def _delete_old(plan: StagePlan, validator: Validator) -> None:
-    if rank_and_world_size()[0] == 0:
-        checkpoint.delete_others(plan.checkpoints, _kept(plan, validator))
-
-
-def _kept(plan: StagePlan, validator: Validator, *, last: int | None = None) -> list[int]:
-    """Return the steps whose checkpoints are kept."""
-    keep, validation = plan.stage.keep, plan.stage.validation
-    best = best_steps(validator.scores, validation, keep.best) if validation and keep.best else []
-    keep = keep if last is None else keep.model_copy(update={"last": last})
-    waiting = [*validator.unmeasured, *validator.running]
-    return checkpoint.kept_steps(checkpoint.steps(plan.checkpoints), keep, best=best, unmeasured=waiting)
-
-
 def _finish(plan: StagePlan, learner: Learner, validator: Validator, seconds: float, stopped: str) -> None:
-    stage = plan.stage
     description = plan.model_description()
     with suppress(ModelError):  # a network that needs more than a picture restores none, and has no context
         description["context"] = context_of(learner.final_network, description)
     save_model(plan.model, learner.final_network, description)
-    if stage.keep.best and stage.validation:
-        ranked = best_steps(validator.scores, stage.validation, stage.keep.best)
-        there = checkpoint.steps(plan.checkpoints)
-        best = next((step for step in ranked if step in there), learner.steps_done)
+    steps, keep = checkpoint.steps(plan.checkpoints), plan.stage.keep
+    if keep.best:
+        best = next((step for step in validator.best_steps() if step in steps), learner.steps_done)
         network, _ = load_model(checkpoint.file_of(plan.checkpoints, best))
         save_model(plan.best_model, network, {**description, "step": best})
-    kept = _kept(plan, validator, last=1)  # a longer training goes on from the last one
+    # A longer training goes on from the last one.
+    kept = checkpoint.kept_steps(steps, keep.model_copy(update={"last": 1}), best=validator.best_steps())
     content = {"stage": plan.name, "steps": learner.steps_done, "seconds": round(seconds, 1), "kept": kept[:-1]}
     content |= {"stopped": stopped} if stopped else {}
     done.write(done.note_of("stage", plan.folder), Done("stage", plan.fingerprint, TRAINING_VERSION, content))

@@ -35,6 +35,7 @@ class Messages:
         self.checkpoint: str | None = None
         self.starts = 0
         self.restart_reason = ""
+        self.stop = False
 
     def add_progress(self, stage: str, step: int, losses: Losses) -> None:
         """Add how far a stage has come."""
@@ -73,6 +74,14 @@ class Messages:
         taken = self.progress, self.texts
         self.progress, self.texts = [], []
         return taken
+
+    def request_stop(self) -> None:
+        """Have the workers write a checkpoint and stop."""
+        self.stop = True
+
+    def is_stop_requested(self) -> bool:
+        """Return whether the workers are to stop."""
+        return self.stop
 
     def get_error(self) -> AcutanceError | None:
         """Return the first error that a restart would not cure."""

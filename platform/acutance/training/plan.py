@@ -33,8 +33,8 @@ from acutance.training.stage_plan import TRAINING_VERSION, Pictures, ShardSpec, 
 from acutance.weights import find_weights, require_weights
 
 _NOT_DETERMINING = {
-    "needs", "data", "subimages", "validation", "keep", "accept", "checkpoint_every", "report_every", "seed", "workers",
-    "channels_last", "compile",
+    "needs", "data", "subimages", "validation", "keep", "accept", "checkpoint_every", "checkpoint_seconds",
+    "report_every", "seed", "workers", "channels_last", "compile",
 }  # fmt: skip
 """Settings that are not part of a stage's fingerprint. Compilation, memory order and the number of workers change the
 order of summation, that is, rounding only."""

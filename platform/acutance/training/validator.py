@@ -24,9 +24,10 @@ from acutance.errors import AcutanceError, LostError
 from acutance.models.model_file import load_model
 from acutance.silence import silence_libraries
 from acutance.training import checkpoint
+from acutance.training.checkpoint_writer import CheckpointWriter
 from acutance.training.distributed import rank_and_world_size
 from acutance.training.learner import Learner
-from acutance.training.scores import Scores, Values, read_scores, stop_reason, write_scores
+from acutance.training.scores import Scores, Values, best_steps, read_scores, stop_reason, write_scores
 from acutance.training.stage_plan import StagePlan
 from acutance.training.tracker import Tracker
 from acutance.training.validate import Measured, measure_outputs, measure_share, measure_together, merged, values_of
@@ -42,9 +43,15 @@ class Validator:
     """
 
     def __init__(
-        self, plan: StagePlan, device: str, tracker: Tracker | None, on_message: Callable[[str], None]
+        self,
+        plan: StagePlan,
+        device: str,
+        tracker: Tracker | None,
+        on_message: Callable[[str], None],
+        writer: CheckpointWriter,
     ) -> None:
-        self.plan, self.device, self.tracker, self.on_message = plan, device, tracker, on_message
+        self.plan, self.device, self.tracker = plan, device, tracker
+        self.on_message, self.writer = on_message, writer
         self.rank = rank_and_world_size()[0]
         self.scores: Scores = {}
         self.unmeasured: dict[int, AcutanceError] = {}
@@ -81,7 +88,7 @@ class Validator:
     def validate(self, learner: Learner) -> str:
         """Measure the stage, or have it measured; return why the training stops here, or nothing.
 
-        The checkpoint of this step is written.
+        The checkpoint of this step is being written.
         """
         validation, step = self.plan.stage.validation, learner.steps_done
         assert validation is not None
@@ -94,6 +101,15 @@ class Validator:
             own = measure_outputs(self.plan, learner.final_network, self.device) if self.rank == 0 else {}
             self._record(step, _from_worker_0(own))
         return self._stop_reason(step)
+
+    def best_steps(self) -> list[int]:
+        """Return the steps with a value of what the stage keeps the best of, best first."""
+        validation, best = self.plan.stage.validation, self.plan.stage.keep.best
+        return best_steps(self.scores, validation, best) if validation and best else []
+
+    def waiting(self) -> list[int]:
+        """Return the steps whose checkpoints have no values yet."""
+        return [*self.unmeasured, *self.running]
 
     def end(self, learner: Learner) -> None:
         """Wait for all values.
@@ -115,6 +131,7 @@ class Validator:
                 network = in_full_precision(load_model(checkpoint.file_of(self.plan.checkpoints, step))[0], self.device)
             self._take(step, measure_together(self.plan, network))
         elif self.rank == 0:
+            self.writer.wait()
             remote = ray.remote(num_cpus=1, num_gpus=self.plan.validation_gpus)(_measure_checkpoint)
             placed = remote.options(scheduling_strategy="DEFAULT")  # not among the resources of the workers
             gpus = self.plan.validation_gpus

@@ -82,6 +82,9 @@ class Compute(Strict):
         default="auto",
         description="of each worker; auto: 1 where the cluster has or can start GPUs, else 0",
     )
+    grace_seconds: PositiveFloat = Field(
+        default=30.0, description="at Ctrl-C and SIGTERM, how long a training may write a checkpoint before it ends"
+    )
 
 
 class Length(Strict):

@@ -262,7 +262,10 @@ class Stage(Strict):
         description="steps in a row that are skipped, because something was not finite, before the run goes back to "
         "its last checkpoint with half the learning rate; the second time it fails",
     )
-    checkpoint_every: PositiveInt = 1000
+    checkpoint_every: PositiveInt = Field(default=1000, description="steps")
+    checkpoint_seconds: PositiveFloat = Field(
+        default=600.0, description="also where the newest checkpoint is older, so that a slow network loses minutes"
+    )
     report_every: PositiveInt = 50
 
     @model_validator(mode="after")
