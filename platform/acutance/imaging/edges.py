@@ -23,8 +23,8 @@ def edge_filters() -> Tensor:
     Returns:
         (6, 1, 3, 3) float32. x grows to the right and y downwards; a slope of 1 per pixel gives 1 in x or y.
     """
-    sobel = torch.tensor(_SOBEL_X) / 8
-    laplace = torch.tensor(_LAPLACE) / 8
+    sobel = _filter(_SOBEL_X) / 8
+    laplace = _filter(_LAPLACE) / 8
     return torch.cat([torch.stack([sobel, sobel.T])[:, None], hessian_filters(), laplace[None, None]])
 
 
@@ -34,6 +34,11 @@ def hessian_filters() -> Tensor:
     Returns:
         (3, 1, 3, 3) float32.
     """
-    xx = torch.tensor(_XX, dtype=torch.float32)
-    xy = torch.tensor(_XY) / 4
+    xx = _filter(_XX)
+    xy = _filter(_XY) / 4
     return torch.stack([xx, xx.T, xy])[:, None]
+
+
+def _filter(weights: list[list[int]]) -> Tensor:
+    # On the CPU whatever the default device is: a division on the meta device imports torch's compiler, for seconds.
+    return torch.tensor(weights, dtype=torch.float32, device="cpu")
