@@ -18,20 +18,16 @@ import numpy as np
 import torch
 
 from acutance.config.metrics import PROTOCOLS
-from acutance.data import Source, load_catalogue, read_picture
+from acutance.data.datasets import Source, load_catalogue
+from acutance.data.pictures import read_picture
 from acutance.evaluation.metrics import measure
 from acutance.evaluation.perceptual import distances
 from acutance.evaluation.pictures import bicubic_for, pair_for
-from acutance.imaging import (
-    exact_detail,
-    extract_detail,
-    gms_map,
-    imresize,
-    imresize_uint8,
-    rgb_to_y,
-    soft_mask,
-    weight_map,
-)
+from acutance.imaging.colour import rgb_to_y
+from acutance.imaging.detail import exact_detail, extract_detail
+from acutance.imaging.gms import gms_map, soft_mask
+from acutance.imaging.resize import imresize, imresize_uint8
+from acutance.imaging.weightmap import weight_map
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BENCHMARKS = ("Set5", "Set14", "BSD100")

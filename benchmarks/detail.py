@@ -29,7 +29,8 @@ import skimage.data
 import torch
 from machine import cpu
 
-from acutance.imaging import exact_detail, extract_detail, rgb_to_y
+from acutance.imaging.colour import rgb_to_y
+from acutance.imaging.detail import exact_detail, extract_detail
 
 PACKAGES = ("numba", "numpy", "opencv-contrib-python-headless", "scipy", "torch")
 

@@ -24,8 +24,8 @@ import skimage.data
 import torch
 from torch.nn import functional
 
-from acutance.imaging import extract_detail, rgb_to_y
-from acutance.imaging.detail import lambda_schedule, separable_detail
+from acutance.imaging.colour import rgb_to_y
+from acutance.imaging.detail import extract_detail, lambda_schedule, separable_detail
 
 ITERATIONS = 4
 BATCHES = (1, 16)

@@ -32,7 +32,12 @@ from machine import cpu
 
 from acutance.config import pipeline as pipelines
 from acutance.config.data import DataSettings
-from acutance.data import Manifest, Stream, found_shards, load_catalogue, open_columns, prepare, read_picture
+from acutance.data.datasets import load_catalogue
+from acutance.data.manifest import Manifest
+from acutance.data.pictures import read_picture
+from acutance.data.prepare import found_shards, prepare
+from acutance.data.shards import open_columns
+from acutance.data.stream import Stream
 from acutance.imaging.derivations import derive_columns, lgs
 from acutance.losses.pixel import inside
 

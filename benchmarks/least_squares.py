@@ -25,8 +25,8 @@ import torch
 from detail import use_one_core
 from machine import cpu
 
-from acutance.imaging import least_squares_detail
 from acutance.imaging.detail import solve_exactly
+from acutance.imaging.smoothers import least_squares_detail
 
 
 def main() -> None:

@@ -37,8 +37,10 @@ from ruamel.yaml import YAML
 
 from acutance.cluster.connect import connect
 from acutance.commands import tune
-from acutance.commands.tune import CampaignContext
-from acutance.data import Source, prepare, write_picture
+from acutance.commands.tune.context import CampaignContext
+from acutance.data.datasets import Source
+from acutance.data.pictures import write_picture
+from acutance.data.prepare import prepare
 from acutance.fingerprint import fingerprint
 from acutance.training.stage_plan import StagePlan
 

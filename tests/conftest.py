@@ -137,7 +137,7 @@ def cluster(shared_ray: ExitStack, s3_server: Any) -> None:
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite file with MLflow's tables; making them takes seconds, copying them does not."""
-    from acutance.registry import connect
+    from acutance.registry.address import connect
 
     folder = tmp_path_factory.mktemp("mlflow")
     with pytest.MonkeyPatch.context() as patch:

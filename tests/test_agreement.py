@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from acutance.data import Source, load_catalogue
+from acutance.data.datasets import Source, load_catalogue
 from command_line import REPOSITORY
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from acutance.data import write_picture
+from acutance.data.pictures import write_picture
 from acutance.tuning.ask_tell import Assignment
 from command_line import REPOSITORY, environment
 

@@ -13,7 +13,11 @@ from problems.problem import PSNR, PSNR_NAME, STEPS, Problem, Training
 
 from acutance.config import pipeline as pipelines
 from acutance.config.pipeline import Pipeline, resolve
-from acutance.data import Catalogue, Contents, Source, contents, load_catalogue, prepare, read_picture, write_picture
+from acutance.data.columns import Contents
+from acutance.data.datasets import Catalogue, Source, load_catalogue
+from acutance.data.inputs import contents
+from acutance.data.pictures import read_picture, write_picture
+from acutance.data.prepare import prepare
 from acutance.evaluation.evaluate import evaluate_one
 from acutance.training.loop import Report, describe, training_reports
 from acutance.training.plan import plan_stages

@@ -21,7 +21,7 @@ from acutance import storage
 from acutance.console import say
 from acutance.errors import AcutanceError, WeightsError
 from acutance.fingerprint import fingerprint
-from acutance.storage.download import CHUNK, checksum_of, download_with_progress
+from acutance.storage.published import checksum_of
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,8 @@ def fetch_weights(name: str) -> Path:
     """
     if name not in KNOWN:
         return find_weights(name)
+    from acutance.storage.download import download_with_progress  # with it comes requests, for downloads alone
+
     published = KNOWN[name]
     try:
         if _found(name):
@@ -186,7 +188,7 @@ def _copied(uri: str, folder: Path, name: str) -> Path:
     part, digest = folder / f".{uuid.uuid4().hex[:8]}.part", hashlib.sha256()
     try:
         with storage.open_file(uri) as remote, open(part, "wb") as local:
-            while chunk := remote.read(64 * CHUNK):
+            while chunk := remote.read(1 << 26):
                 digest.update(chunk)
                 local.write(chunk)
         target = folder / digest.hexdigest() / name

@@ -11,7 +11,7 @@ import pytest
 import skimage.data
 
 from acutance.cli import pipelines
-from acutance.data import write_picture
+from acutance.data.pictures import write_picture
 from acutance.errors import ConfigError
 from command_line import REPOSITORY, Here
 

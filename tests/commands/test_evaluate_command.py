@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from acutance.commands import evaluate as evaluate_command
-from acutance.data import Source, write_picture
+from acutance.data.datasets import Source
+from acutance.data.pictures import write_picture
 from acutance.evaluation.evaluate import tasks_of
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation, Row
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from acutance.commands.held_out import require_measurable
-from acutance.data import Source, write_picture
+from acutance.data.datasets import Source
+from acutance.data.pictures import write_picture
 from acutance.errors import ConfigError, DataError
 
 NOISE = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)

@@ -9,8 +9,9 @@ import numpy as np
 
 from acutance.commands.context import open_work, plan_summary
 from acutance.commands.overlap import overlaps, trained_on
-from acutance.commands.tune import open_campaign, plan_campaign
-from acutance.data import Source, write_picture
+from acutance.commands.tune.context import open_campaign, plan_campaign
+from acutance.data.datasets import Source
+from acutance.data.pictures import write_picture
 from acutance.training.shards import make_shards, shard_sets
 from command_line import REPOSITORY
 

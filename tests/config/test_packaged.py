@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from acutance.commands.context import catalogue_for, open_work
+from acutance.commands.context import open_work
 from acutance.config import packaged
 from acutance.config import search_space as campaigns
 from acutance.config.packaged import locate
+from acutance.data.datasets import catalogue_for
 from acutance.errors import ConfigError
 from command_line import REPOSITORY
 

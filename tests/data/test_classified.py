@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from acutance.data import Catalogue, load_catalogue
 from acutance.data.classified import CIFAR, Classified, read_classified
+from acutance.data.datasets import Catalogue, load_catalogue
 from acutance.errors import ConfigError, DataError
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -12,8 +12,10 @@ from PIL import Image
 from acutance.config import pipeline as pipelines
 from acutance.config.data import DataSettings, SubImages
 from acutance.config.schema import validate
-from acutance.data import Catalogue, Manifest, found_shards, open_columns, prepare
-from acutance.data.shards import sub_images
+from acutance.data.datasets import Catalogue
+from acutance.data.manifest import Manifest
+from acutance.data.prepare import found_shards, prepare
+from acutance.data.shards import open_columns, sub_images
 from acutance.data.stream import Stream
 from acutance.data.subimages import corners
 from acutance.errors import ConfigError

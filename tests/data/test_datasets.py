@@ -14,7 +14,9 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from acutance.config.data import DataSetName
-from acutance.data import Catalogue, folders, load_catalogue, read_picture
+from acutance.data import folders
+from acutance.data.datasets import Catalogue, load_catalogue
+from acutance.data.pictures import read_picture
 from acutance.errors import ConfigError, DataError
 
 REPOSITORY = Path(__file__).resolve().parents[2]

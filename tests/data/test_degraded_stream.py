@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from acutance.data import Stream
 from acutance.data.prefetch import Prefetcher
+from acutance.data.stream import Stream
 from acutance.errors import ConfigError
 from acutance.imaging.resize import imresize_uint8
 

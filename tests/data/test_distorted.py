@@ -11,7 +11,8 @@ import pytest
 import skimage.data
 import torch
 
-from acutance.data import Catalogue, distorted, load_catalogue
+from acutance.data import distorted
+from acutance.data.datasets import Catalogue, load_catalogue
 from acutance.data.distorted import DISTORTIONS, distort, opinion
 from acutance.data.folders import Source
 from acutance.data.pictures import read_picture, write_picture

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from acutance.data import Catalogue, load_catalogue
 from acutance.data.classified import CIFAR
+from acutance.data.datasets import Catalogue, load_catalogue
 from acutance.data.fetch import fetch_dataset
 from acutance.errors import ConfigError, DataError, UnreachableError
 from file_server import FileServer, serving

@@ -17,11 +17,14 @@ from acutance.commands.prepare import prepare_data
 from acutance.config.data import DataSettings
 from acutance.config.pipeline import Pipeline
 from acutance.config.schema import validate
-from acutance.data import Catalogue, Manifest, load_catalogue, prepare, write_picture
 from acutance.data import inventory as inventories
+from acutance.data.datasets import Catalogue, load_catalogue
 from acutance.data.entries import Entry
 from acutance.data.inputs import find_inputs
 from acutance.data.inventory import checksums
+from acutance.data.manifest import Manifest
+from acutance.data.pictures import write_picture
+from acutance.data.prepare import prepare
 from acutance.errors import AbsentError, DataError
 from acutance.training.loop import train_stage
 from acutance.training.shards import make_shards, shard_sets

@@ -10,19 +10,14 @@ import torch
 
 from acutance.config.data import DataSettings
 from acutance.config.schema import validate
-from acutance.data import (
-    Catalogue,
-    Manifest,
-    Stream,
-    contents,
-    found_shards,
-    load_catalogue,
-    open_columns,
-    prepare,
-    write_picture,
-)
 from acutance.data.columns import columns_of, dataset_fingerprint
-from acutance.data.inputs import find_inputs
+from acutance.data.datasets import Catalogue, load_catalogue
+from acutance.data.inputs import contents, find_inputs
+from acutance.data.manifest import Manifest
+from acutance.data.pictures import write_picture
+from acutance.data.prepare import found_shards, prepare
+from acutance.data.shards import open_columns
+from acutance.data.stream import Stream
 from acutance.errors import ConfigError, DataError
 from acutance.imaging.resize import imresize_uint8
 from acutance.inference.enlarger import Enlarger
@@ -87,7 +82,7 @@ def test_validation_takes_the_middle_of_the_other_pictures(tid: Path, catalogue:
     wanted = settings(train=str(tid), label="distribution", split="val", subimages=cuts)
     manifest, columns = made(wanted, catalogue, tmp_path)
     assert [source.name for source in manifest.sources] == ["i01_01_1", "i01_01_2", "i01_01_3"]
-    from acutance.data import read_picture
+    from acutance.data.pictures import read_picture
 
     whole = read_picture(tid / "distorted_images" / "i01_01_2.png")
     np.testing.assert_array_equal(columns["hr"][1], whole[12:28, 22:38])

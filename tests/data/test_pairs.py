@@ -10,8 +10,8 @@ from PIL import Image
 
 from acutance.config.data import DataSettings
 from acutance.config.schema import validate
-from acutance.data import Catalogue, load_catalogue
 from acutance.data.columns import dataset_fingerprint
+from acutance.data.datasets import Catalogue, load_catalogue
 from acutance.data.inputs import list_pictures
 from acutance.errors import ConfigError, DataError
 

@@ -14,8 +14,8 @@ import tifffile
 from PIL import Image, ImageOps
 
 from acutance.config.limits import VARIABLE, Limits
-from acutance.data import PictureError, read_picture, write_picture
 from acutance.data.decode import decode_image
+from acutance.data.pictures import PictureError, read_picture, write_picture
 from acutance.errors import ConfigError, DataError
 
 RNG = np.random.default_rng(0)

@@ -18,16 +18,11 @@ from PIL import Image
 from acutance import storage
 from acutance.config.data import DataSettings, SubImages
 from acutance.config.schema import validate
-from acutance.data import (
-    Manifest,
-    found_shards,
-    load_catalogue,
-    open_columns,
-    prepare,
-    read_manifest,
-    read_picture,
-    write_picture,
-)
+from acutance.data.datasets import load_catalogue
+from acutance.data.manifest import Manifest, read_manifest
+from acutance.data.pictures import read_picture, write_picture
+from acutance.data.prepare import found_shards, prepare
+from acutance.data.shards import open_columns
 from acutance.data.subimages import corners, crop_to_multiple, layers
 from acutance.errors import ConfigError, DataError
 from made_buckets import Bucket

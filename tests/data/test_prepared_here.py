@@ -14,12 +14,17 @@ import torch
 
 from acutance.config.data import DataSettings
 from acutance.config.schema import validate
-from acutance.data import Catalogue, Manifest, found_shards, open_columns, prepare, shard_task, write_picture
+from acutance.data import shard_task
 from acutance.data.columns import dataset_fingerprint
+from acutance.data.datasets import Catalogue
 from acutance.data.entries import Entry
 from acutance.data.inputs import contents
+from acutance.data.manifest import Manifest
+from acutance.data.pictures import write_picture
+from acutance.data.prepare import found_shards, prepare
+from acutance.data.shards import open_columns
 from acutance.errors import DataError
-from acutance.imaging import difference_statistics
+from acutance.imaging.weightmap import difference_statistics
 
 SIZES = {"a": (51, 70), "b": (48, 64)}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from acutance.data import Catalogue, load_catalogue
+from acutance.data.datasets import Catalogue, load_catalogue
 from acutance.data.scored import distribution_of_counts, distribution_of_mos, read_ava, read_tid2013
 from acutance.errors import ConfigError, DataError
 

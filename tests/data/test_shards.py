@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from acutance import storage
-from acutance.data import SHARD_VERSION, Manifest, open_columns, read_manifest, shards
-from acutance.data.manifest import Column, Shard, is_intact, write_manifest
-from acutance.data.shards import ShardWriter
+from acutance.data import shards
+from acutance.data.manifest import SHARD_VERSION, Column, Manifest, Shard, is_intact, read_manifest, write_manifest
+from acutance.data.shards import ShardWriter, open_columns
 from acutance.errors import ConfigError, DataError, FullError
 
 COLUMNS = {

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from acutance.data import Stream
-from acutance.data.stream import key_of
+from acutance.data.stream import Stream, key_of
 from acutance.errors import ConfigError
 
 ROWS, SIZE, SCALE = 7, 48, 4

@@ -11,13 +11,15 @@ import torch
 
 from acutance.config.data import DataSettings, SubImages
 from acutance.config.schema import validate
-from acutance.data import dataset_fingerprint, load_catalogue, read_picture
-from acutance.data.columns import columns_of
+from acutance.data.columns import columns_of, dataset_fingerprint
+from acutance.data.datasets import load_catalogue
+from acutance.data.pictures import read_picture
 from acutance.data.subimages import corners, crop_to_multiple, cut, layers, starts
 from acutance.errors import ConfigError
 from acutance.fingerprint import file_sha256
-from acutance.imaging import guided_filter_detail, least_squares_detail, lgs
+from acutance.imaging.derivations import lgs
 from acutance.imaging.resize import imresize_uint8
+from acutance.imaging.smoothers import guided_filter_detail, least_squares_detail
 
 DIFFERENCES = {"type": "difference_statistics", "of": "hr", "stored": True}
 IN_STEPS = {"type": "highpass", "of": "hr"}

@@ -13,12 +13,15 @@ import skimage.data
 import torch
 
 from acutance.cli import main
-from acutance.commands.context import catalogue_for, open_work, plan_summary
+from acutance.commands.context import open_work, plan_summary
 from acutance.config import pipeline as pipelines
 from acutance.config import search_space as campaigns
 from acutance.config.schema import load_yaml
-from acutance.data import Content, open_columns, write_picture
+from acutance.data.columns import Content
+from acutance.data.datasets import catalogue_for
+from acutance.data.pictures import write_picture
 from acutance.data.prepare import prepare
+from acutance.data.shards import open_columns
 from acutance.errors import WeightsError
 from acutance.inference.restore import restore
 from acutance.models.model_file import load_model

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from acutance.data import read_picture, write_picture
+from acutance.data.pictures import read_picture, write_picture
 from command_line import Here, Quickstart, acutance
 
 pytestmark = pytest.mark.e2e

@@ -11,10 +11,12 @@ from made_for_evaluation import picture
 
 from acutance.config.data import DataSettings, SubImages
 from acutance.config.metrics import AMOUNTS
-from acutance.data import Catalogue, found_shards, prepare, write_picture
+from acutance.data.datasets import Catalogue
+from acutance.data.pictures import write_picture
+from acutance.data.prepare import found_shards, prepare
 from acutance.data.subimages import corners
 from acutance.evaluation.png_size import compressed_size
-from acutance.imaging import difference_statistics, weight_map
+from acutance.imaging.weightmap import difference_statistics, weight_map
 
 SIZES = [(64, 96), (64, 64)]
 

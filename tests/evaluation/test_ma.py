@@ -19,7 +19,8 @@ from sklearn.ensemble import RandomForestRegressor
 
 from acutance.config.metrics import PROTOCOLS
 from acutance.errors import WeightsError
-from acutance.evaluation.ma import features, ma, perceptual_index
+from acutance.evaluation.ma import ma, perceptual_index
+from acutance.evaluation.ma.features import features
 from acutance.evaluation.ma.forest import predict
 from acutance.evaluation.ma.model_file import FEATURES, stored_model
 from acutance.evaluation.niqe import niqe

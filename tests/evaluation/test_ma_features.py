@@ -16,7 +16,7 @@ import pytest
 
 from acutance.config.metrics import PROTOCOLS
 from acutance.data.pictures import read_picture
-from acutance.evaluation.ma import features
+from acutance.evaluation.ma.features import features
 from acutance.evaluation.ma.generalised_gaussian import shape
 from acutance.evaluation.ma.steerable_pyramid import steerable_pyramid
 from acutance.evaluation.unmeasurable import Unmeasurable

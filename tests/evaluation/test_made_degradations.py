@@ -18,8 +18,9 @@ from acutance.commands.evaluate import evaluate_model, picture_checksums
 from acutance.commands.tune.context import open_campaign
 from acutance.config.metrics import PROTOCOLS
 from acutance.config.schema import load_yaml
-from acutance.data import Catalogue, Source, load_catalogue, write_picture
+from acutance.data.datasets import Catalogue, Source, load_catalogue
 from acutance.data.entries import Entry
+from acutance.data.pictures import write_picture
 from acutance.errors import ConfigError, DataError
 from acutance.evaluation.evaluate import BICUBIC, INPUT, Task, _perform, _spec_of, evaluate_one, unrestored
 from acutance.evaluation.metrics import measure
@@ -212,7 +213,7 @@ def test_entries_that_make_no_sense_are_refused(tmp_path: Path, entry: str, mess
         f"datasets:\n  plain: {{{known}}}\n  scored: {{{known}, layout: ava}}\n  mine: {{about: a, {entry}}}\n"
     )
     with pytest.raises(ConfigError) as caught:
-        load_catalogue(path)
+        load_catalogue(path).steps("mine")
     assert message in str(caught.value)
 
 

@@ -10,7 +10,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from acutance.errors import ConfigError
-from acutance.imaging import blur, gaussian_blur, gaussian_kernel, random_blur, random_kernel
+from acutance.imaging.blurs import blur, gaussian_blur, gaussian_kernel, random_blur, random_kernel
 
 
 def random_picture(*shape: int, seed: int = 0) -> Tensor:

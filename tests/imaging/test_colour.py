@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from acutance.imaging import rgb_to_y
+from acutance.imaging.colour import rgb_to_y
 
 PIXELS = {  # colour: (MATLAB's rgb2ycbcr, full range)
     (0, 0, 0): (16.0, 0.0),

@@ -11,19 +11,11 @@ from torch import Tensor
 from acutance.config.data import DegradationChoice
 from acutance.config.schema import Strict, validate
 from acutance.errors import ConfigError
-from acutance.imaging import (
-    awgn,
-    bicubic_reduction,
-    blur,
-    degrade,
-    imresize,
-    imresize_uint8,
-    jpeg,
-    random_blur,
-    random_kernel,
-    rgb_to_y,
-)
+from acutance.imaging.blurs import blur, random_blur, random_kernel
+from acutance.imaging.colour import rgb_to_y
+from acutance.imaging.degradations import awgn, bicubic_reduction, degrade, jpeg
 from acutance.imaging.draws import step_seed
+from acutance.imaging.resize import imresize, imresize_uint8
 from free_pictures import PICTURES, tensor
 
 

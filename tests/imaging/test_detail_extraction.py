@@ -14,8 +14,18 @@ from numba.core import caching
 from torch import Tensor
 
 from acutance.errors import ConfigError
-from acutance.imaging import derivations, detail, detail_compiled, exact_detail, extract_detail, lgs, rgb_to_y
-from acutance.imaging.detail import edge_weights, lambda_schedule, separable_detail, solve_lines, vector_field
+from acutance.imaging import derivations, detail, detail_compiled
+from acutance.imaging.colour import rgb_to_y
+from acutance.imaging.derivations import lgs
+from acutance.imaging.detail import (
+    edge_weights,
+    exact_detail,
+    extract_detail,
+    lambda_schedule,
+    separable_detail,
+    solve_lines,
+    vector_field,
+)
 from free_pictures import PICTURES, tensor
 
 DEFAULTS = {"alpha": 4.0, "lam": 1.0, "gamma": 0.75, "eps": 2.0}

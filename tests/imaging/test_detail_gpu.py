@@ -11,8 +11,7 @@ import pytest
 import torch
 
 import acutance.imaging
-from acutance.imaging import extract_detail
-from acutance.imaging.detail import lambda_schedule, solve_lines
+from acutance.imaging.detail import extract_detail, lambda_schedule, solve_lines
 
 pytest.importorskip("triton")
 

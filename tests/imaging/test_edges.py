@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from acutance.imaging import edge_filters, hessian_filters
+from acutance.imaging.edges import edge_filters, hessian_filters
 
 Y, X = torch.meshgrid(torch.arange(9.0) - 4, torch.arange(11.0) - 5, indexing="ij")
 

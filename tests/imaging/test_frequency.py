@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acutance.errors import ConfigError
-from acutance.imaging import high_frequency_energy, high_frequency_share, highpass, spectrogram
+from acutance.imaging.frequency import high_frequency_energy, high_frequency_share, highpass, spectrogram
 
 
 def wave(cycles: int, size: int = 64) -> torch.Tensor:

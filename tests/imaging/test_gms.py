@@ -10,8 +10,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from acutance.errors import ConfigError
-from acutance.imaging import gms_map, hard_mask, imresize, soft_mask
-from acutance.imaging.gms import opening
+from acutance.imaging.gms import gms_map, hard_mask, opening, soft_mask
+from acutance.imaging.resize import imresize
 from free_pictures import PICTURES, tensor
 
 THRESHOLDS = (0.02, 0.05, 0.1, 0.2, 0.3)

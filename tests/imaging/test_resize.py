@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acutance.imaging import imresize, imresize_uint8
+from acutance.imaging.resize import imresize, imresize_uint8
 from free_pictures import ARRAYS, PICTURES, crop, tensor
 
 SCALES = [1 / 4, 1 / 3, 1 / 2, 2 / 3, 0.3, 1.0, 1.5, 2.0, 3.0, 4.0]

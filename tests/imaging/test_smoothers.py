@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from acutance.errors import ConfigError
-from acutance.imaging import guided_filter_detail, least_squares_detail
+from acutance.imaging.smoothers import guided_filter_detail, least_squares_detail
 from free_pictures import PICTURES, tensor
 
 Smoother = Callable[..., Tensor]

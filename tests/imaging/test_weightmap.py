@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from acutance.errors import ConfigError
-from acutance.imaging import difference_statistics, neighbour_difference, weight_map
+from acutance.imaging.weightmap import difference_statistics, neighbour_difference, weight_map
 from free_pictures import PICTURES, VALUES, tensor
 
 

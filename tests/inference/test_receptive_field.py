@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acutance.data import read_picture
+from acutance.data.pictures import read_picture
 from acutance.inference import context
 from acutance.inference import restore as room
 from acutance.inference.context import MARGINS, bytes_per_pixel, fits_whole, made_picture

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acutance.errors import ConfigError, DataError, ModelError
-from acutance.imaging import guided_filter_detail, least_squares_detail, lgs
+from acutance.imaging.derivations import lgs
+from acutance.imaging.smoothers import guided_filter_detail, least_squares_detail
 from acutance.inference import restore as room
 from acutance.inference.restore import Tiles, restore, restore_bands, restore_tensors
 from acutance.models.dsrgan import DSRGAN

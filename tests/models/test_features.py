@@ -133,7 +133,7 @@ def test_the_released_code_feeds_resnet_pictures_as_they_are(tmp_path: Path) -> 
 
 def test_the_trained_squeezenet_names_pictures(data_root: Path) -> None:
     """Its features are worth comparing: with its classifier behind them it knows a butterfly when it sees one."""
-    from acutance.data import read_picture
+    from acutance.data.pictures import read_picture
 
     path = data_root / "weights" / SqueezeNet.file
     network = SqueezeNet().eval()

@@ -12,7 +12,8 @@ from made_for_servers import Server, free_port, mlflow_server
 from made_models import model_files_in
 from mlflow import MlflowClient
 
-from acutance.registry import connect, pipeline_run, stage_run
+from acutance.registry.address import connect
+from acutance.registry.tracking import pipeline_run, stage_run
 
 ModelFile = Callable[[int], Path]
 

@@ -17,8 +17,17 @@ from typing import Any
 from made_for_registry import NAME, measure
 from mlflow import MlflowClient
 
-from acutance.registry import StageTracker, connect, finish, log_file, log_table, pipeline_run, promote, stage_run
-from acutance.registry.tracking import finish_children
+from acutance.registry.address import connect
+from acutance.registry.promotion import promote
+from acutance.registry.tracking import (
+    StageTracker,
+    finish,
+    finish_children,
+    log_file,
+    log_table,
+    pipeline_run,
+    stage_run,
+)
 
 WRITERS = 4
 STEPS, KILLED_AT = 60, 40

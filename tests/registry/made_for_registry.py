@@ -10,8 +10,9 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from acutance.registry import Decision, Measurements, history
-from acutance.registry.decision_log import holder, last_about, outcome_for
+from acutance.registry.decision_log import Decision, holder, last_about, outcome_for
+from acutance.registry.gate import Measurements
+from acutance.registry.promotion import history
 from acutance.registry.resolve import SHA256
 
 NAME = "sr-x2-test"

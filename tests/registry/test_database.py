@@ -14,7 +14,8 @@ from alembic.script import ScriptDirectory
 from mlflow.store.db import utils
 
 from acutance.errors import UserError
-from acutance.registry import connect, database
+from acutance.registry import database
+from acutance.registry.address import connect
 
 
 class Killed(BaseException):

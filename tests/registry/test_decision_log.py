@@ -13,8 +13,10 @@ from made_for_registry import NAME, Killed, Mortal, held, measure, never, one_st
 from mlflow import MlflowClient
 
 from acutance.errors import ModelError, UserError
-from acutance.registry import Decision, Measurements, decision_log, history, promote, rollback
-from acutance.registry.decision_log import holders, last_about, rollback_of
+from acutance.registry import decision_log
+from acutance.registry.decision_log import Decision, holders, last_about, rollback_of
+from acutance.registry.gate import Measurements
+from acutance.registry.promotion import history, promote, rollback
 
 pytestmark = pytest.mark.usefixtures("impatient")
 

@@ -18,21 +18,13 @@ from acutance.errors import ModelError, UnreachableError
 from acutance.fingerprint import file_sha256
 from acutance.inference.restore import restore
 from acutance.models.model_file import load_model
-from acutance.registry import (
-    Measurements,
-    StageTracker,
-    connect,
-    finish,
-    history,
-    listing,
-    log_model,
-    log_table,
-    pipeline_run,
-    promote,
-    resolve_model,
-    rollback,
-    stage_run,
-)
+from acutance.registry.address import connect
+from acutance.registry.gate import Measurements
+from acutance.registry.package import log_model
+from acutance.registry.promotion import history, promote, rollback
+from acutance.registry.resolve import resolve_model
+from acutance.registry.tracking import StageTracker, finish, log_table, pipeline_run, stage_run
+from acutance.registry.versions import listing
 
 pytestmark = pytest.mark.e2e
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from acutance.errors import ConfigError, ModelError
-from acutance.imaging import lgs
+from acutance.imaging.derivations import lgs
 from acutance.models.model_file import build_network, load_model, save_model
 from acutance.models.public_weights import load_public_weights
 from acutance.models.rrdbnet import RRDBNet

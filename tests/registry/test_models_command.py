@@ -11,7 +11,7 @@ from made_for_registry import NAME, held, measure, version
 from mlflow import MlflowClient
 
 from acutance.cli import main
-from acutance.registry import promote
+from acutance.registry.promotion import promote
 from command_line import Done
 
 Typed = Callable[..., Done]

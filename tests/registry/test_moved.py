@@ -13,9 +13,12 @@ from mlflow import MlflowClient
 from mlflow.tracking._tracking_service import utils
 
 from acutance.errors import ModelError, RefusedError, UserError
-from acutance.registry import connect, log_json, log_model, pipeline_run, resolve_model
+from acutance.registry.address import connect
 from acutance.registry.moved import follow
+from acutance.registry.package import log_model
 from acutance.registry.relocate import relocate
+from acutance.registry.resolve import resolve_model
+from acutance.registry.tracking import log_json, pipeline_run
 from conftest import ModelFile
 
 NAME = "restorer"

@@ -21,10 +21,9 @@ from acutance.inference.restore import restore
 from acutance.models.model_file import build_network, load_model, save_model
 from acutance.parts.names import PARTS
 from acutance.process import this_process
-from acutance.registry import log_model, promote
 from acutance.registry.card import Facts
-from acutance.registry.package import CODE, REQUIREMENTS, save_package
-from acutance.registry.promotion import Measurements
+from acutance.registry.package import CODE, REQUIREMENTS, log_model, save_package
+from acutance.registry.promotion import Measurements, promote
 from acutance.registry.runs import OWNER
 
 NAME = "sr-x2-test"

@@ -11,7 +11,9 @@ from made_for_registry import NAME, held, measure, never, one_story, told, versi
 from mlflow import MlflowClient
 
 from acutance.errors import DataError, ModelError, UserError
-from acutance.registry import Measurements, history, listing, promote, rollback, version_records
+from acutance.registry.gate import Measurements
+from acutance.registry.promotion import history, promote, rollback
+from acutance.registry.versions import listing, version_records
 
 Register = Callable[[float], str]
 

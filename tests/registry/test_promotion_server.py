@@ -11,7 +11,9 @@ from made_at_once import at_once
 from made_for_registry import NAME, held, measure, one_story, version
 from made_for_servers import Server
 
-from acutance.registry import connect, history, pipeline_run, promote, rollback
+from acutance.registry.address import connect
+from acutance.registry.promotion import history, promote, rollback
+from acutance.registry.tracking import pipeline_run
 
 pytestmark = pytest.mark.e2e
 

@@ -11,7 +11,8 @@ from mlflow import MlflowClient
 
 from acutance.errors import ModelError
 from acutance.fingerprint import file_sha256
-from acutance.registry import log_model, resolve_model
+from acutance.registry.package import log_model
+from acutance.registry.resolve import resolve_model
 
 NAME = "sr-x2-test"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from acutance.registry import pipeline_run
 from acutance.registry.runs import linked, stage_run
 from acutance.registry.stage_run import StageRun
+from acutance.registry.tracking import pipeline_run
 
 
 def stage(client: MlflowClient, parent: str, name: str, folder: Path) -> StageRun:

@@ -9,8 +9,8 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from acutance.registry import StageTracker
 from acutance.registry.system_metrics import cpu_seconds, usage
+from acutance.registry.tracking import StageTracker
 
 HOST = {
     "system/cpu_utilization_percentage",

@@ -12,8 +12,9 @@ from made_for_registry import held, one_story, version
 from made_for_servers import free_port, mlflow_server, postgres
 from mlflow import MlflowClient
 
-from acutance.registry import StageTracker, connect, pipeline_run
+from acutance.registry.address import connect
 from acutance.registry.spool import Spool
+from acutance.registry.tracking import StageTracker, pipeline_run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 

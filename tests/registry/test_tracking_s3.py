@@ -14,7 +14,10 @@ from made_for_servers import free_port, mlflow_server
 from moto.server import ThreadedMotoServer
 
 from acutance.fingerprint import file_sha256
-from acutance.registry import connect, log_model, pipeline_run, resolve_model
+from acutance.registry.address import connect
+from acutance.registry.package import log_model
+from acutance.registry.resolve import resolve_model
+from acutance.registry.tracking import pipeline_run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 

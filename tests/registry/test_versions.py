@@ -9,8 +9,8 @@ import pytest
 from mlflow import MlflowClient
 
 from acutance.errors import ModelError
-from acutance.registry import is_recorded, listing
 from acutance.registry.resolve import registered, versions_of
+from acutance.registry.versions import is_recorded, listing
 
 
 @pytest.fixture

@@ -11,7 +11,9 @@ from made_for_registry import NAME, measure, version
 from mlflow import MlflowClient
 
 from acutance.errors import UnreachableError
-from acutance.registry import connect, history, promote, resolve_model, rollback
+from acutance.registry.address import connect
+from acutance.registry.promotion import history, promote, rollback
+from acutance.registry.resolve import resolve_model
 from acutance.storage import patience
 
 ASKED = ("get_registered_model", "get_model_version", "search_model_versions", "log_param", "get_run", "set_tag",

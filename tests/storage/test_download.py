@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from acutance.errors import DataError, UnreachableError
-from acutance.storage.download import checksum_of, download
+from acutance.storage.download import download
+from acutance.storage.published import checksum_of
 from file_server import FileServer, serving
 
 CONTENT = random.Random(0).randbytes(3_000_000)

@@ -10,7 +10,7 @@ import torch
 import torchvision
 
 from acutance.config import pipeline as pipelines
-from acutance.data import Content
+from acutance.data.columns import Content
 from acutance.errors import ConfigError, WeightsError
 from acutance.models.public_weights import public_state_dict
 from acutance.models.rrdbnet import RRDBNet

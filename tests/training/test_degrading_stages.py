@@ -13,8 +13,10 @@ import torch
 
 from acutance.config.pipeline import Pipeline, columns_read
 from acutance.config.schema import override, validate
-from acutance.data import contents, prepare, write_picture
 from acutance.data.datasets import Catalogue
+from acutance.data.inputs import contents
+from acutance.data.pictures import write_picture
+from acutance.data.prepare import prepare
 from acutance.errors import ConfigError
 from acutance.models.model_file import load_model
 from acutance.training.build import build_learner

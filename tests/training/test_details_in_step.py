@@ -9,13 +9,14 @@ import pytest
 import skimage.data
 import torch
 
-from acutance.commands.context import catalogue_for
 from acutance.config import pipeline as pipelines
 from acutance.config.pipeline import Stage
-from acutance.data import Content, write_picture
-from acutance.data.columns import columns_of
+from acutance.data.columns import Content, columns_of
+from acutance.data.datasets import catalogue_for
+from acutance.data.pictures import write_picture
 from acutance.data.prepare import prepare
-from acutance.imaging import guided_filter_detail, lgs
+from acutance.imaging.derivations import lgs
+from acutance.imaging.smoothers import guided_filter_detail
 from acutance.inference.restore import restore
 from acutance.models.model_file import load_model
 from acutance.training.derived import with_derived

@@ -13,7 +13,8 @@ from acutance.commands.evaluate import picture_checksums
 from acutance.commands.model_names import model_file
 from acutance.config.pipeline import Pipeline
 from acutance.config.schema import validate
-from acutance.data import Catalogue, write_picture
+from acutance.data.datasets import Catalogue
+from acutance.data.pictures import write_picture
 from acutance.evaluation.pictures import measured_pictures, read_pair
 from acutance.models.model_file import save_model
 from acutance.models.rrdbnet import RRDBNet

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from acutance.config import pipeline as pipelines
-from acutance.data import Content
+from acutance.data.columns import Content
 from acutance.data.manifest import SHARD_VERSION, Manifest, PreparedSource, write_manifest
 from acutance.errors import TrainingError
 from acutance.models.model_file import load_model

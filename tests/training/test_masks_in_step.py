@@ -13,8 +13,8 @@ from torch import Tensor
 from acutance.config import pipeline as pipelines
 from acutance.config.pipeline import columns_read
 from acutance.errors import ConfigError
-from acutance.imaging import difference_statistics, weight_map
 from acutance.imaging.resize import imresize
+from acutance.imaging.weightmap import difference_statistics, weight_map
 from acutance.training.derived import with_derived
 from acutance.training.plan import as_trained
 from command_line import REPOSITORY

@@ -8,7 +8,7 @@ import pytest
 
 from acutance.cluster.hardware import Capacity, NodeType
 from acutance.config import pipeline as pipelines
-from acutance.data import Content
+from acutance.data.columns import Content
 from acutance.errors import ConfigError
 from acutance.training import launch
 from acutance.training.plan import plan_stages

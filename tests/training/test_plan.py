@@ -9,7 +9,7 @@ from acutance import storage
 from acutance.config import pipeline as pipelines
 from acutance.config.pipeline import Pipeline, Stage
 from acutance.config.schema import validate
-from acutance.data import Content
+from acutance.data.columns import Content
 from acutance.errors import WeightsError
 from acutance.storage import done
 from acutance.storage.done import Done

@@ -10,7 +10,7 @@ import torchvision
 
 from acutance.config import pipeline as pipelines
 from acutance.config.pipeline import Stage
-from acutance.data import Content
+from acutance.data.columns import Content
 from acutance.errors import WeightsError
 from acutance.models.model_file import save_model
 from acutance.models.nima import NIMA

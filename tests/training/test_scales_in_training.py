@@ -12,8 +12,10 @@ import torch
 
 from acutance.config.pipeline import Pipeline
 from acutance.config.schema import validate
-from acutance.data import contents, prepare, write_picture
 from acutance.data.datasets import Catalogue
+from acutance.data.inputs import contents
+from acutance.data.pictures import write_picture
+from acutance.data.prepare import prepare
 from acutance.errors import ConfigError
 from acutance.imaging.resize import imresize_uint8
 from acutance.models.model_file import load_model

@@ -18,7 +18,8 @@ from acutance.config.metrics import MEASURES
 from acutance.config.pipeline import Pipeline, Stage
 from acutance.config.pipeline.validation import Validation
 from acutance.config.schema import validate
-from acutance.data import Catalogue, contents
+from acutance.data.datasets import Catalogue
+from acutance.data.inputs import contents
 from acutance.errors import ConfigError, TrainingError
 from acutance.losses.adversarial import discriminator_loss, generator_loss
 from acutance.models.model_file import load_model

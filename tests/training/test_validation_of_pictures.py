@@ -12,7 +12,8 @@ from PIL import Image
 
 from acutance.config.pipeline import Pipeline
 from acutance.config.schema import validate
-from acutance.data import Catalogue, contents
+from acutance.data.datasets import Catalogue
+from acutance.data.inputs import contents
 from acutance.data.pictures import read_picture
 from acutance.errors import AbsentError, AcutanceError, ConfigError
 from acutance.evaluation.evaluate import evaluate_one

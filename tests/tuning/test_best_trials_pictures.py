@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from acutance.config.search_space import Goal
-from acutance.data import Source, write_picture
+from acutance.data.datasets import Source
+from acutance.data.pictures import write_picture
 from acutance.evaluation.sheet import picture_sheet
 from acutance.models.dncnn import DnCNN
 from acutance.models.model_file import save_model

@@ -20,8 +20,10 @@ from mlflow import MlflowClient
 from ruamel.yaml import YAML
 
 from acutance.commands import tune
-from acutance.commands.tune import CampaignContext, CampaignOutcome
-from acutance.data import prepare, read_picture, write_picture
+from acutance.commands.tune.context import CampaignContext
+from acutance.commands.tune.outcome import CampaignOutcome
+from acutance.data.pictures import read_picture, write_picture
+from acutance.data.prepare import prepare
 from acutance.errors import ConfigError
 from acutance.evaluation.evaluate import evaluate_one
 from acutance.evaluation.png_size import compressed_size

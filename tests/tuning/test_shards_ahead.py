@@ -13,7 +13,7 @@ from acutance.commands import tune
 from acutance.commands.context import PipelineContext
 from acutance.commands.tune import shards
 from acutance.commands.tune.context import shared_stages
-from acutance.data import write_picture
+from acutance.data.pictures import write_picture
 
 SIZES = [{"size": size, "stride": size} for size in (48, 40, 56)]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from made_for_tuning import campaign_of, search_of
 
-from acutance.data import Catalogue, Content
+from acutance.data.columns import Content
+from acutance.data.datasets import Catalogue
 from acutance.tuning.ask_tell import Assignment
 from acutance.tuning.trial import TrialSetup, pipeline_of, upstream_of
 

@@ -8,8 +8,7 @@ import numpy as np
 from PIL import Image
 
 from acutance.config.search_space import Goal
-from acutance.tuning.report import best, labels, pareto_front
-from acutance.tuning.report.front import ranked, score_text, steps_trained
+from acutance.tuning.report.front import best, labels, pareto_front, ranked, score_text, steps_trained
 from acutance.tuning.report.plots import pareto_picture, plot_text, shown_range
 from acutance.tuning.study import TrialRecord
 

@@ -15,7 +15,8 @@ from made_up_campaigns import ASHA, LPIPS, PSNR, RATE, TWO, WEIGHT, played
 from PIL import Image
 
 from acutance.config.search_space import Campaign, Point
-from acutance.data import Source, write_picture
+from acutance.data.datasets import Source
+from acutance.data.pictures import write_picture
 from acutance.models.model_file import build_network, save_model
 from acutance.tuning.report.derived_studies import study_of
 from acutance.tuning.report.plots import importance_picture, pareto_picture

@@ -7,6 +7,7 @@ model behind HTTP, `jobs` are Ray Jobs, `machine` looks at data sets, schemas an
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import traceback
@@ -21,7 +22,6 @@ from acutance.console import say
 from acutance.errors import AcutanceError, UserError
 from acutance.redact import redacted
 from acutance.silence import silence_libraries
-from acutance.storage.disk import complaint_of, complaint_of_database
 
 app = typer.Typer(
     help="Train, tune and ship perceptual image restorers on Ray.",
@@ -46,6 +46,7 @@ class Terminated(KeyboardInterrupt):
 
 def main() -> None:
     """Run a command; a failure of the user's exits with 2 and no traceback, one of ours with 1."""
+    gc.set_threshold(10_000)  # an import makes as many objects, which stay: to look for garbage takes a tenth of it
     silence_libraries()
     streams.secure()
     signal.signal(signal.SIGTERM, _terminate)
@@ -116,6 +117,8 @@ def _spread(words: list[str], option: str) -> list[str]:
 
 def _ours(error: BaseException | None) -> AcutanceError | None:
     """Find our own error inside what Ray wrapped around it; or a disk that refuses, whoever wrote to it."""
+    from acutance.storage.disk import complaint_of, complaint_of_database  # with pyarrow, which `--help` does without
+
     while error is not None:
         if isinstance(error, AcutanceError):
             return error

@@ -47,7 +47,7 @@ def jobs_submit(
     acutance jobs submit --env ACUTANCE_DATA=/mnt/pictures -- run pipelines/mine.yaml
     """
     from acutance.cluster import jobs
-    from acutance.commands.context import storage_root
+    from acutance.storage.outputs import storage_root
 
     def describe(package: Any) -> None:
         folders = Counter(str(Path(file).parent) for file, _ in package.files)
@@ -88,7 +88,7 @@ def jobs_manifest(
     acutance jobs manifest -- tune search_spaces/mine.yaml --resume | kubectl apply -f -
     """
     from acutance.cluster.manifest import Pods, rayjob
-    from acutance.commands.context import storage_root
+    from acutance.storage.outputs import storage_root
 
     pods = Pods(image, workers, cpus, gpus, memory)
     job = rayjob(

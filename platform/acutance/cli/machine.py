@@ -24,8 +24,9 @@ def doctor(address: Address = None, storage: Storage = None, as_json: Json = Fal
     acutance doctor
     acutance doctor --address 10.0.0.1:6379 --storage s3://bucket/acutance
     """
-    from acutance.commands.context import catalogue_for, storage_root
     from acutance.commands.doctor import examine
+    from acutance.data.datasets import catalogue_for
+    from acutance.storage.outputs import storage_root
 
     colours = {"ok": "green", "missing": "yellow", "failed": "red"}
     findings = []
@@ -93,7 +94,7 @@ def data_list(as_json: Json = False) -> None:
     \b
     ACUTANCE_DATA=~/pictures acutance data list
     """
-    from acutance.commands.context import catalogue_for
+    from acutance.data.datasets import catalogue_for
 
     found = catalogue_for().listing()
     rows = [(r.name, r.kind, "yes" if r.present else "no", r.pictures or "", r.where) for r in found]
@@ -122,8 +123,8 @@ def data_distort(
     """
     from pathlib import Path
 
-    from acutance.commands.context import catalogue_for
     from acutance.console import progress
+    from acutance.data.datasets import catalogue_for
     from acutance.data.distorted import distort
 
     sources = catalogue_for().find(pictures)
@@ -144,7 +145,7 @@ def data_fetch(
     acutance data fetch niqe_pris_params.npz
     ACUTANCE_DATA=~/pictures acutance data fetch DIV2K_valid
     """
-    from acutance.commands.context import catalogue_for
+    from acutance.data.datasets import catalogue_for
     from acutance.data.fetch import fetch_dataset
     from acutance.errors import ConfigError, nearest
     from acutance.weights import KNOWN, fetch_weights

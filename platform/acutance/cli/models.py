@@ -15,10 +15,9 @@ from acutance.cli.show import differences_table, show, table_of
 from acutance.console import say, stdout
 from acutance.errors import UserError, readable
 from acutance.parts import with_sources
-from acutance.storage import is_remote
 
 if TYPE_CHECKING:
-    from acutance.registry import Decision
+    from acutance.registry.decision_log import Decision
 
 uses = typer.Typer()
 app = typer.Typer(help="The registry: list, show, promote, roll back.", no_args_is_help=True)
@@ -56,11 +55,11 @@ def evaluate(
     hfa        Y in float and RGB, both of the whole picture; LPIPS of
                AlexNet: HFA's tables.
     """
-    from acutance.commands.context import storage_root
     from acutance.commands.evaluate import evaluate_model
     from acutance.evaluation.compare import differences
     from acutance.evaluation.evaluate import BICUBIC, unrestored
     from acutance.evaluation.report import table
+    from acutance.storage.outputs import storage_root
 
     root = storage_root(storage)
     evaluation, folder = evaluate_model(
@@ -131,10 +130,12 @@ def restore(
 
 def model_at(reference: str, storage: str | None) -> str:
     """Return the URI of the model file that MODEL names; for a file that is there, without importing MLflow."""
+    from acutance.storage import is_remote
+
     if is_remote(reference) or Path(reference).is_file():
         return reference
-    from acutance.commands.context import storage_root
     from acutance.commands.model_names import model_file
+    from acutance.storage.outputs import storage_root
 
     return model_file(reference, storage_root(storage))
 
@@ -146,8 +147,9 @@ def models_list(storage: Storage = None, as_json: Json = False) -> None:
     \b
     acutance models list
     """
-    from acutance.commands.context import storage_root
-    from acutance.registry import connect, listing
+    from acutance.registry.address import connect
+    from acutance.registry.versions import listing
+    from acutance.storage.outputs import storage_root
 
     found = listing(connect(storage_root(storage)))
     rows = [(m.name, m.versions, ", ".join(f"{alias} = {v}" for alias, v in m.aliases.items())) for m in found]
@@ -172,12 +174,13 @@ def models_show(
     acutance models show models:/quickstart-x4@champion
     acutance models show models:/edges-x4/2 --code
     """
-    from acutance.commands.context import storage_root
+    from acutance.storage.outputs import storage_root
 
     if ":" in model or "/" in model or Path(model).is_file():
         _show_file(model_at(model, storage), code, as_json)
         return
-    from acutance.registry import connect, version_records
+    from acutance.registry.address import connect
+    from acutance.registry.versions import version_records
 
     found = version_records(connect(storage_root(storage)), model)
     rows = [(v.version, ", ".join(v.aliases), v.created, v.decision, v.reason, v.who) for v in found]
@@ -248,8 +251,9 @@ def models_history(name: ModelName, storage: Storage = None, as_json: Json = Fal
     acutance models history quickstart-x4
     acutance models history quickstart-x4 --json   # with the numbers
     """
-    from acutance.commands.context import storage_root
-    from acutance.registry import connect, history
+    from acutance.registry.address import connect
+    from acutance.registry.promotion import history
+    from acutance.storage.outputs import storage_root
 
     found = history(connect(storage_root(storage)), name)
     rows = [
@@ -284,8 +288,8 @@ def models_promote(
     acutance models promote models:/quickstart-x4@candidate --to shadow
     acutance models promote models:/quickstart-x4/3 --force --reason "text must stay legible"
     """
-    from acutance.commands.context import storage_root
     from acutance.commands.evaluate import promote_model
+    from acutance.storage.outputs import storage_root
 
     if force != bool((reason or "").strip()):
         raise UserError(
@@ -317,8 +321,10 @@ def models_rollback(
     acutance models rollback quickstart-x4
     acutance models rollback quickstart-x4 --reason "halos around text"
     """
-    from acutance.commands.context import storage_root
-    from acutance.registry import connect, rollback, user
+    from acutance.registry.address import connect
+    from acutance.registry.promotion import rollback
+    from acutance.registry.tracking import user
+    from acutance.storage.outputs import storage_root
 
     decision = rollback(connect(storage_root(storage)), name, who=user(), why=reason, of=alias)
     text = f"version {decision.after} is the {alias} again, in place of {decision.before or 'none'}"
@@ -339,9 +345,9 @@ def models_relocate(
     \b
     acutance models relocate /mnt/old-disk/outputs
     """
-    from acutance.commands.context import storage_root
     from acutance.registry.address import connect
     from acutance.registry.relocate import relocate
+    from acutance.storage.outputs import storage_root
 
     places = relocate(connect(storage_root(storage)).tracking_uri, folder)
     rows = [(place.name, place.version, place.folder or "not found") for place in places]

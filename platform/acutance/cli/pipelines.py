@@ -95,7 +95,7 @@ def prepare(
     require_file(pipeline, overrides, profile)
     from acutance.commands.context import open_work, plan_summary
     from acutance.commands.prepare import prepare_data
-    from acutance.data import read_manifest
+    from acutance.data.manifest import read_manifest
     from acutance.training.shards import shard_sets
 
     work = open_work(pipeline, overrides or [], profile, storage)
@@ -187,20 +187,23 @@ def tune(
     acutance tune search_spaces/dual_perceptual.yaml --table table_1 tables.table_1.seeds=3 budget.steps=2000
     acutance tune search_spaces/dual_perceptual.yaml --table transfer    # and first the tables that it starts from
     """
-    from acutance.commands import tune as campaigns
+    from acutance.commands.tune.context import open_campaign, plan_campaign
 
     extra = [f"budget.trials={trials}"] if trials is not None else []
-    work = campaigns.open_campaign(search_space, [*(overrides or []), *extra], storage, table)
+    work = open_campaign(search_space, [*(overrides or []), *extra], storage, table)
     if dry_run or settings:
-        show_plan(campaigns.plan_campaign(work), as_json, settings)
+        show_plan(plan_campaign(work), as_json, settings)
         return
-    outcome = campaigns.finished(work)
+    from acutance.commands.tune.campaign import finished, run_campaign
+    from acutance.commands.tune.outcome import as_dict, winners_work
+
+    outcome = finished(work)
     if outcome is None:
         with ray_at(address, work.base.root):
-            outcome = campaigns.run_campaign(work, resume=resume)
+            outcome = run_campaign(work, resume=resume)
     else:
         say("everything is done already")
-    show(campaigns.as_dict(outcome), as_json, campaign_table(work, outcome))
+    show(as_dict(outcome), as_json, campaign_table(work, outcome))
     say(f"report:     {escape(outcome.report)}\nMLflow run: {outcome.run_id}")
     if then == "run":
-        _run(campaigns.winners_work(work, outcome), address, as_json)
+        _run(winners_work(work, outcome), address, as_json)

@@ -12,7 +12,6 @@ from typing import Any
 
 from rich.markup import escape
 from rich.table import Table as Grid
-from ruamel.yaml import YAML
 
 from acutance.config.packaged import found
 from acutance.console import say, stdout
@@ -89,7 +88,7 @@ def _counted(plan: dict[str, Any]) -> str:
 
 def _planned_rows(rows: list[dict[str, Any]]) -> Any:
     """Return the rows that a campaign would run, in order; those of a table whose start is not known say so."""
-    from acutance.tuning.report import labels
+    from acutance.tuning.report.front import labels
 
     names = labels(path for row in rows for path in row["values"] if not path.endswith(".seed"))
     lines = []
@@ -118,6 +117,8 @@ def _seeds_of_tables(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _yaml(content: dict[str, Any]) -> str:
+    from ruamel.yaml import YAML
+
     text = io.StringIO()
     yaml = YAML()
     yaml.default_flow_style = None
@@ -192,7 +193,7 @@ def _program() -> str:
 
 def campaign_table(work: Any, outcome: Any) -> Any:
     """Return the trials of a campaign, those on the Pareto front with a star; of a paper's table, its rows."""
-    from acutance.tuning.report import heading, labels
+    from acutance.tuning.report.front import heading, labels
 
     if outcome.table is not None:
         return paper_table(outcome.table)

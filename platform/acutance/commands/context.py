@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,26 +9,24 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from acutance import storage
 from acutance.commands.overlap import overlaps
 from acutance.config import pipeline as pipelines
 from acutance.config.data import DataSettings, reduction
-from acutance.config.packaged import CATALOGUE, locate, packaged_catalogue
+from acutance.config.packaged import locate
 from acutance.config.pipeline import Pipeline
-from acutance.data import Catalogue, Content, Contents, Source, load_catalogue
+from acutance.data.columns import Content, Contents
 from acutance.data.dataset_record import DatasetRecord, read_record
+from acutance.data.datasets import Catalogue, Source, catalogue_for
 from acutance.data.inputs import Inputs, content_of, find_inputs, list_pictures
 from acutance.errors import AbsentError, ConfigError, DataError, WeightsError
 from acutance.evaluation.pictures import measured_pictures
 from acutance.redact import redacted
-from acutance.storage.outputs import readable
+from acutance.storage.outputs import readable, storage_root
 from acutance.training.parameter_counts import parameter_counts
 from acutance.training.plan import plan_stages, validation_pictures
 from acutance.training.source_weights import weights_files
 from acutance.training.stage_plan import Pictures, StagePlan
 from acutance.weights import require_weights
-
-DEFAULT_STORAGE = "outputs"
 
 NAME_LENGTH = 250
 """MLflow's databases hold no longer name of a run."""
@@ -210,24 +207,9 @@ def require_scale(catalogue: Catalogue, datasets: Iterable[str], scale: int, whe
     """
     for name in datasets:
         entry = catalogue.entries.get(name)
-        if entry and entry.of and (made := reduction(entry.degrade)) != scale:
+        if entry and entry.of and (made := reduction(catalogue.steps(name))) != scale:
             what = f"{name} is degraded at scale {made}, asked for is {scale}"
             raise ConfigError(what, where=where, fix="choose another data set")
-
-
-def storage_root(given: str | None) -> str:
-    """Return the storage root: as given, else ACUTANCE_STORAGE, else ./outputs; a local one absolute."""
-    root = given or os.environ.get("ACUTANCE_STORAGE") or DEFAULT_STORAGE
-    return root.rstrip("/") if storage.is_remote(root) else str(Path(root).absolute())
-
-
-def catalogue_for(file: str = "") -> Catalogue:
-    """Return the catalogue of data sets: the package's, and over it one beside a pipeline file or in ./pipelines."""
-    packaged = packaged_catalogue()
-    for own in (Path(file).parent / CATALOGUE, Path("pipelines") / CATALOGUE):
-        if own.is_file() and not own.samefile(packaged):
-            return load_catalogue(own, beneath=packaged)
-    return load_catalogue(packaged)
 
 
 def plan_summary(work: PipelineContext, only: str | None = None) -> dict[str, Any]:

@@ -15,13 +15,13 @@ from rich.markup import escape
 from acutance import storage
 from acutance.cluster.connect import connect
 from acutance.cluster.hardware import GpuRequest
-from acutance.commands.context import PipelineContext, catalogue_for, require_scale
+from acutance.commands.context import PipelineContext, require_scale
 from acutance.commands.model_names import model_file
 from acutance.commands.overlap import overlaps, trained_on
 from acutance.config.data import dataset_name
 from acutance.config.metrics import METRICS, PROTOCOLS
 from acutance.console import progress, say
-from acutance.data import Source
+from acutance.data.datasets import Source, catalogue_for
 from acutance.data.inventory import checksums
 from acutance.errors import ConfigError, ModelError, WeightsError, nearest
 from acutance.evaluation.evaluate import BICUBIC, evaluate, tasks_of, unrestored
@@ -34,9 +34,12 @@ from acutance.evaluation.spectrograms import spectrogram_sheet
 from acutance.fingerprint import fingerprint
 from acutance.models.model_file import load_model
 from acutance.parts.sources import unpacked
-from acutance.registry import Decision, Measurements, promote, tracking, user
-from acutance.registry.promotion import find_subject
+from acutance.registry import tracking
+from acutance.registry.decision_log import Decision
+from acutance.registry.gate import Measurements
+from acutance.registry.promotion import find_subject, promote
 from acutance.registry.resolve import CHAMPION
+from acutance.registry.tracking import user
 from acutance.storage import done
 from acutance.storage.done import Done
 from acutance.storage.outputs import done_folder, folder_of

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from acutance.config.metrics import METRICS, PROTOCOLS
 from acutance.console import progress
-from acutance.data import Source
+from acutance.data.datasets import Source
 from acutance.errors import ConfigError
 from acutance.evaluation.evaluate import Sources
 from acutance.evaluation.metrics import measure, unavailable

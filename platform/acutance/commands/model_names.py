@@ -9,7 +9,7 @@ from acutance.commands.context import open_work
 from acutance.config.packaged import found
 from acutance.config.pipeline.validation import Validation, Watched
 from acutance.errors import ModelError
-from acutance.registry import resolve_model
+from acutance.registry.resolve import resolve_model
 from acutance.training import checkpoint
 from acutance.training.scores import best_steps, read_scores
 from acutance.training.stage_plan import StagePlan

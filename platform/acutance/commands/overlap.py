@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from acutance.data import Source, found_shards, read_manifest
+from acutance.data.datasets import Source
 from acutance.data.inventory import checksums
+from acutance.data.manifest import read_manifest
+from acutance.data.prepare import found_shards
 
 
 def trained_on(description: Mapping[str, Any], root: str) -> set[str]:

@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from acutance.commands.context import PipelineContext
 from acutance.console import Update, progress, say
-from acutance.data import Manifest
+from acutance.data.manifest import Manifest
 from acutance.training.shards import make_shards, shard_sets
 from acutance.training.stage_plan import ShardSpec
 

@@ -12,12 +12,14 @@ from acutance import storage
 from acutance.commands.context import PipelineContext
 from acutance.commands.evaluate import EVALUATION_SPEC, OVERLAP
 from acutance.commands.train import end_run, open_run, provenance_tags
-from acutance.data import read_manifest, read_picture
+from acutance.data.manifest import read_manifest
+from acutance.data.pictures import read_picture
 from acutance.evaluation.results import Evaluation
 from acutance.fingerprint import fingerprint
 from acutance.parts.sources import packed, sources_named
-from acutance.registry import log_model, tracking
+from acutance.registry import tracking
 from acutance.registry.card import DataSet, Facts, Training
+from acutance.registry.package import log_model
 from acutance.storage.scratch import working_folder
 from acutance.training.stage_plan import StagePlan
 

@@ -23,7 +23,8 @@ from acutance.errors import AbsentError, UserError
 from acutance.evaluation.metrics import unavailable
 from acutance.evaluation.results import Evaluation
 from acutance.fingerprint import fingerprint
-from acutance.registry import is_recorded, tracking
+from acutance.registry import tracking
+from acutance.registry.versions import is_recorded
 from acutance.storage import done
 from acutance.storage.done import Done
 from acutance.storage.lease import Lease, exclusive

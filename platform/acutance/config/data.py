@@ -136,6 +136,15 @@ Steps = Annotated[list[DegradationChoice], AfterValidator(_tried)]
 """Degradations in order, such as `[{type: awgn, sigma: 30}, {type: jpeg, quality: 25}]`."""
 
 
+def _known(step: dict[str, Any]) -> dict[str, Any]:
+    DegradationChoice.require_known(step)
+    return step
+
+
+UntriedSteps = list[Annotated[dict[str, Any], AfterValidator(_known)]]
+"""As `Steps`, but with known names alone: they are read and tried where they are used, since that imports torch."""
+
+
 class SubImages(Strict):
     """How a picture is cut: squares or rectangles of `size` HR pixels, one every `stride`, the last at the border.
 

@@ -120,13 +120,18 @@ class Choice(Strict):
             raise _with_nearest_keys(error, settings) from None
 
     @classmethod
+    def require_known(cls, content: Any) -> None:
+        """Raise ValueError for what names no part of this kind; the part is not imported."""
+        named = cls._with_type(content)["type"]
+        if not parts.exists(cls.kind, named):
+            raise ValueError(f"unknown type {named!r}{nearest(named, parts.names(cls.kind))}")
+
+    @classmethod
     def _unread(cls, content: Any) -> Any:
         """Return what stands for a choice whose part is not imported yet; raises as `chosen` for what has no name."""
         if isinstance(content, cls):
             return content
-        content = cls._with_type(content)
-        if not parts.exists(cls.kind, content["type"]):
-            raise ValueError(f"unknown type {content['type']!r}{nearest(content['type'], parts.names(cls.kind))}")
+        cls.require_known(content)
         return _Unread()
 
     @classmethod

@@ -18,7 +18,8 @@ from typing import TypeVar
 from pydantic import model_validator
 
 from acutance import storage
-from acutance.config.data import plain
+from acutance.config.data import DegradationChoice, Steps, plain
+from acutance.config.packaged import CATALOGUE, packaged_catalogue
 from acutance.config.schema import Strict, load_yaml, validate
 from acutance.data.classified import Classified, classified_files, count_classified, read_classified
 from acutance.data.entries import KINDS, Entry, Kind, Layout, Packaged, layout_in
@@ -58,6 +59,10 @@ class _File(Strict):
         return self
 
 
+class _Degraded(Strict):
+    degrade: Steps
+
+
 @dataclass(frozen=True)
 class Catalogue:
     """The datasets that have a name."""
@@ -93,7 +98,8 @@ class Catalogue:
             kept = [source for source in found if fnmatchcase(source.name, entry.only)]
             if not kept:
                 raise DataError(f"no picture of {entry.of} is called {entry.only}", where=name, fix="mend its `only`")
-            return [replace(source, degrade=tuple(plain(entry.degrade))) for source in kept]
+            degrade = tuple(plain(self.steps(name)))
+            return [replace(source, degrade=degrade) for source in kept]
         if entry.packaged:
             return named([_packaged_path(picture, name) for picture in entry.packaged])
         return entry_sources(self.place(name), name, entry, self._remedy(name), scale, lr)
@@ -145,6 +151,14 @@ class Catalogue:
         if name not in self.entries:
             raise self._unknown(name)
         return self.entries[name]
+
+    def steps(self, name: str) -> list[DegradationChoice]:
+        """Return what degrades the pictures of a dataset; none where they lie degraded on the disk, or not at all.
+
+        Raises:
+            ConfigError: for a setting that a degradation does not take.
+        """
+        return validate(_Degraded, {"degrade": self.entry(name).degrade}, f"{self.file}: datasets.{name}").degrade
 
     def place(self, name: str) -> str:
         """Return the folder or file of a dataset, present or not, or the distributions that contain it."""
@@ -226,6 +240,15 @@ def load_catalogue(path: str | Path, *, beneath: Path | None = None) -> Catalogu
         content["datasets"] = load_yaml(beneath)["datasets"] | content["datasets"]
     entries = validate(_File, content, str(path)).datasets
     return Catalogue({name: _whole(entry, entries) for name, entry in entries.items()}, str(path))
+
+
+def catalogue_for(file: str = "") -> Catalogue:
+    """Return the catalogue of data sets: the package's, and over it one beside a pipeline file or in ./pipelines."""
+    packaged = packaged_catalogue()
+    for own in (Path(file).parent / CATALOGUE, Path("pipelines") / CATALOGUE):
+        if own.is_file() and not own.samefile(packaged):
+            return load_catalogue(own, beneath=packaged)
+    return load_catalogue(packaged)
 
 
 def _whole(entry: Entry, entries: dict[str, Entry]) -> Entry:

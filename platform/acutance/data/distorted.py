@@ -29,7 +29,9 @@ from acutance.data.pictures import PictureError, read_file, read_picture
 from acutance.data.scored import BINS, SYNTHETIC, TID_VALIDATION
 from acutance.errors import ConfigError, DataError
 from acutance.fingerprint import fingerprint
-from acutance.imaging import degrade, gms_map, imresize
+from acutance.imaging.degradations import degrade
+from acutance.imaging.gms import gms_map
+from acutance.imaging.resize import imresize
 
 HEIGHT, WIDTH = 256, 384
 FEWEST = len(TID_VALIDATION) + 2

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from acutance import storage
-from acutance.config.data import Steps
+from acutance.config.data import UntriedSteps
 from acutance.config.schema import Strict
 
 Kind = Literal["pictures", "scored", "classified"]
@@ -77,7 +77,7 @@ class Entry(Strict):
     folder: str | None = None
     file: str | None = None
     of: str | None = None
-    degrade: Steps = Field(default_factory=list)
+    degrade: UntriedSteps = Field(default_factory=list)
     hr: str = "."
     only: str = "*"
     lr: dict[PositiveInt, str] = Field(default_factory=dict)

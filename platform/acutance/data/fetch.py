@@ -16,7 +16,8 @@ from acutance.data.datasets import ROOT_VARIABLE, Catalogue
 from acutance.data.entries import Archive, Entry
 from acutance.errors import DataError
 from acutance.storage import is_remote
-from acutance.storage.download import checksum_of, download_with_progress
+from acutance.storage.download import download_with_progress
+from acutance.storage.published import checksum_of
 
 DAMAGES = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError)
 """Errors of the libraries for an incomplete archive, or one that would write outside its folder."""

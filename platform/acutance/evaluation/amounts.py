@@ -14,9 +14,8 @@ import numpy as np
 import torch
 
 from acutance.config.data import DataSettings
-from acutance.data import open_columns
 from acutance.data.encoded import EncodedPictures
-from acutance.data.shards import sub_images
+from acutance.data.shards import open_columns, sub_images
 from acutance.evaluation.png_size import compressed_size
 from acutance.imaging.derivations import derived_values
 

@@ -12,7 +12,6 @@ from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from scipy.special import gamma
 
 from acutance.errors import WeightsError
 from acutance.evaluation.inputs import require_planes
@@ -80,7 +79,9 @@ def _features(plane: np.ndarray, window: np.ndarray, side: int) -> np.ndarray:
 
     They come from the picture whose mean is subtracted and whose contrast is normalised.
     """
-    from acutance.evaluation import compiled  # numba takes half a second to import
+    from scipy.special import gamma  # takes half a second to import, as numba does
+
+    from acutance.evaluation import compiled
 
     normalised = compiled.contrast_normalised(plane, window, ROUNDING)
     alpha, left, right = _fit(compiled.signed_moments(normalised, side), side**2)
@@ -101,6 +102,8 @@ def _fit(sums: np.ndarray, pixels: int) -> tuple[np.ndarray, np.ndarray, np.ndar
         skew = left / right
         ratio = (size / pixels) ** 2 / ((below + above) / pixels)
         ratio *= (skew**3 + 1) * (skew + 1) / (skew**2 + 1) ** 2
+    from scipy.special import gamma
+
     alpha = SHAPES[_nearest(ratio)]
     spread = np.sqrt(gamma(1 / alpha) / gamma(3 / alpha))
     return alpha, left * spread, right * spread
@@ -109,6 +112,8 @@ def _fit(sums: np.ndarray, pixels: int) -> tuple[np.ndarray, np.ndarray, np.ndar
 @cache
 def _ratios() -> np.ndarray:
     """E|x|^2 / E x^2 of a generalised Gaussian, for each of SHAPES; it rises with the shape."""
+    from scipy.special import gamma
+
     return gamma(2 / SHAPES) ** 2 / (gamma(1 / SHAPES) * gamma(3 / SHAPES))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.ndimage import uniform_filter
 
 from acutance.evaluation.inputs import require_colours, require_planes
 
@@ -68,6 +67,8 @@ def ssim_rgb(restored: np.ndarray, truth: np.ndarray) -> float:
 
 
 def _shrunk(plane: np.ndarray, factor: int) -> np.ndarray:
+    from scipy.ndimage import uniform_filter  # takes long to import
+
     # MATLAB's `imfilter` puts the centre of an even box left of its middle, scipy right of it.
     box = uniform_filter(plane, factor, mode="reflect", origin=0 if factor % 2 else -1)
     return box[::factor, ::factor]

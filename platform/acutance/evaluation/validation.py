@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import spearmanr
 
 
 class Measure(NamedTuple):
@@ -49,6 +48,8 @@ def rank_correlation(predicted: np.ndarray, true: np.ndarray) -> float:
 
     Where all true, or all predicted, mean scores are equal, it is not a number.
     """
+    from scipy.stats import spearmanr  # takes more than a second to import
+
     scores = np.arange(1, predicted.shape[1] + 1)
     means = predicted.astype(np.float64) @ scores, true.astype(np.float64) @ scores
     constant = any(np.ptp(mean) == 0 for mean in means)

@@ -6,12 +6,14 @@ import importlib
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, distributions, entry_points, packages_distributions, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from acutance.errors import ConfigError, ModelError, nearest
 from acutance.parts.names import PARTS, group
 from acutance.parts.sources import CONSENT, all_is_allowed, allowed_packages, is_source_part, load_part
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 NAMED_ONLY = {"measure", "amount", "protocol"}
 """Kinds that no file names as `module:Name`: such a name among quantities is a metric."""
@@ -65,6 +67,8 @@ def exists(kind: str, name: str) -> bool:
 
 def origin(kind: str, name: str) -> str:
     """Return the distribution of a part as `name==version`; empty for our own parts and for a user's file."""
+    from importlib.metadata import packages_distributions, version
+
     place = _place(kind, name)
     package = place.partition(":")[0].partition(".")[0]
     if is_source_part(place) or package == "acutance":
@@ -111,6 +115,8 @@ def _require_allowed_module(name: str, where: str) -> None:
 @cache
 def _packages_of_parts() -> frozenset[str]:
     """Return the top-level packages of the installed distributions that offer parts."""
+    from importlib.metadata import distributions, packages_distributions
+
     offering = {
         distribution.metadata["Name"]
         for distribution in distributions()
@@ -164,4 +170,6 @@ def _place(kind: str, name: str) -> str:
 
 @cache
 def _installed(kind: str) -> tuple[EntryPoint, ...]:
+    from importlib.metadata import entry_points  # no small part of the time that `--help` takes
+
     return tuple(entry_points(group=group(kind)))

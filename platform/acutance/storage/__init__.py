@@ -3,7 +3,7 @@
 `objects` reads and writes by URI; its functions are exported here. `checksum`: checksums of files; `done`: notes that
 work is complete; `outputs`: the folders of outputs; `disk`: errors of full and read-only disks; `patience`: retries
 while a store does not answer; `lock`: file locks; `lease`, `lease_stores`: one process at a time on long work;
-`scratch`, `leftovers`: temporary files and their deletion; `download`: published files.
+`scratch`, `leftovers`: temporary files and their deletion; `published`, `download`: published files.
 """
 
 from acutance.storage.objects import (

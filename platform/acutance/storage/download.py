@@ -5,7 +5,6 @@ The bytes that arrived are kept beside the target as `NAME.part`; the target app
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,13 +15,11 @@ import requests
 
 from acutance.console import progress
 from acutance.errors import DataError, UnreachableError
+from acutance.storage.published import CHECKSUMS, checksum_of
 
 CHUNK = 1 << 20
 TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and between two pieces of the answer."""
-
-CHECKSUMS = {"sha256": "SHA-256", "md5": "MD5", "git": "git object name"}
-"""Kind of checksum -> its name; `git` is that of `git hash-object`."""
 
 OnProgress = Callable[[int, int | None], None]
 """Called with the bytes that arrived and the size of the file, None where the server does not send it."""
@@ -63,17 +60,6 @@ def download_with_progress(url: str, target: Path, checksum: str) -> Path:
             update(percent, f"{done / 1e6:.1f} of {total / 1e6:.1f} MB" if total else f"{done / 1e6:.1f} MB")
 
         return download(url, target, checksum, on_progress=shown)
-
-
-def checksum_of(file: Path, kind: str) -> str:
-    """Return a file's checksum in hexadecimal; `kind` is one of `CHECKSUMS`."""
-    digest = hashlib.new("sha1" if kind == "git" else kind, usedforsecurity=False)
-    if kind == "git":
-        digest.update(f"blob {file.stat().st_size}\0".encode())
-    with open(file, "rb") as content:
-        while chunk := content.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _complete(url: str, target: Path, part: Path, on_progress: OnProgress | None) -> None:

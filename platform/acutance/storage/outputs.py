@@ -13,20 +13,29 @@ folder; a stage is trained by one process at a time all the same, since its leas
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from acutance.storage.done import Kind, is_done, note_of, read
-from acutance.storage.objects import folders, join, names
+from acutance.storage.objects import folders, is_remote, join, names
 
 DIGITS = 8
 """Of a fingerprint, at the end of a folder's name."""
 
 CAMPAIGNS = "campaigns"
 
+DEFAULT_STORAGE = "outputs"
+
 NO_STAGES = {"beginnings", "evaluations", "inventory", "leases", "mlartifacts", "models", "ray", "runs", "shards"}
 """Folders of a storage root that hold no stages, and need not be looked through."""
+
+
+def storage_root(given: str | None) -> str:
+    """Return the storage root: as given, else ACUTANCE_STORAGE, else ./outputs; a local one absolute."""
+    root = given or os.environ.get("ACUTANCE_STORAGE") or DEFAULT_STORAGE
+    return root.rstrip("/") if is_remote(root) else str(Path(root).absolute())
 
 
 def folder_of(

@@ -11,8 +11,8 @@ from acutance import storage
 from acutance.config.data import BICUBIC, DataSettings, closure
 from acutance.config.pipeline import Pipeline, Stage, columns_read
 from acutance.config.pipeline.validation import stage_named
-from acutance.data import Catalogue, Contents
-from acutance.data.columns import columns_fingerprint, dataset_fingerprint
+from acutance.data.columns import Contents, columns_fingerprint, dataset_fingerprint
+from acutance.data.datasets import Catalogue
 from acutance.data.prepare import shards_folder
 from acutance.evaluation.pictures import measured_pictures
 from acutance.fingerprint import fingerprint

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from acutance.cluster.hardware import GpuRequest
-from acutance.data import Catalogue, Manifest, prepare, read_manifest
 from acutance.data.dataset_record import write_record
+from acutance.data.datasets import Catalogue
 from acutance.data.inputs import Inputs, record_of
-from acutance.data.prepare import OnProgress
+from acutance.data.manifest import Manifest, read_manifest
+from acutance.data.prepare import OnProgress, prepare
 from acutance.training.stage_plan import ShardSpec, StagePlan
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from acutance.config.search_space import Goal
 from acutance.console import say, stderr
-from acutance.tuning.report import best, heading
+from acutance.tuning.report.front import best, heading
 from acutance.tuning.study import TrialRecord
 
 SHOWN = 12

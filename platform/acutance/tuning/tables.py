@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from statistics import fmean, stdev
-from typing import Any, Literal
-
-from scipy.stats import t as student
+from typing import TYPE_CHECKING, Any, Literal
 
 from acutance.config.search_space.tables import TableSettings
-from acutance.tuning.study import TrialRecord
+
+if TYPE_CHECKING:  # with it comes Optuna, which a plan does without
+    from acutance.tuning.study import TrialRecord
 
 LEVEL = 0.95
 
@@ -156,6 +156,8 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     mean, seeds = fmean(values), len(values)
     if seeds == 1:
         return Estimate(mean, 1)
+    from scipy.stats import t as student  # takes more than a second to import
+
     deviation = stdev(values)
     half_width = float(student.ppf((1 + LEVEL) / 2, seeds - 1)) * deviation / math.sqrt(seeds)
     return Estimate(mean, seeds, deviation, mean - half_width, mean + half_width)

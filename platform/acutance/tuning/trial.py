@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean, pstdev
@@ -14,10 +14,11 @@ from torch import nn
 
 from acutance import storage
 from acutance.config.metrics import AMOUNTS
-from acutance.config.pipeline import Pipeline, resolve
+from acutance.config.pipeline import Pipeline, with_values
 from acutance.config.search_space import Campaign, Goal
 from acutance.console import say_through
-from acutance.data import Catalogue, Contents, Source
+from acutance.data.columns import Contents
+from acutance.data.datasets import Catalogue, Source
 from acutance.errors import AcutanceError, FullError, LostError, RefusedError, UnreachableError
 from acutance.evaluation.evaluate import evaluate_one
 from acutance.evaluation.results import Evaluation
@@ -214,13 +215,6 @@ def pipeline_of(shared: TrialSetup, assignment: Assignment, seed: int = 0) -> Pi
         return short
     stages = {**short.stages, stage: short.stages[stage].model_copy(update={"steps": assignment.measured_at[-1]})}
     return short.model_copy(update={"stages": stages})
-
-
-def with_values(content: Mapping[str, Any], stage: str, values: Mapping[str, Any], seed: int, where: str) -> Pipeline:
-    """Return a pipeline with some values, and the n-th seed in a stage and all that it comes from; at full length."""
-    pipeline = resolve(content, values, where)
-    further = pipeline.seeds(pipeline.order(stage), seed) if seed else {}
-    return resolve(content, {**values, **further}, where) if further else pipeline
 
 
 def upstream_of(shared: TrialSetup, assignment: Assignment) -> set[str]:

@@ -6,30 +6,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from optuna import Study
+from typing import TYPE_CHECKING, Any
 
 from acutance import storage
-from acutance.commands.context import (
-    PipelineContext,
-    catalogue_for,
-    plan_summary,
-    require_scale,
-    storage_root,
-)
+from acutance.commands.context import PipelineContext, plan_summary, require_scale
 from acutance.config import search_space as campaigns
-from acutance.config.pipeline import Pipeline
+from acutance.config.pipeline import Pipeline, with_values
 from acutance.config.search_space import Campaign, Pbt, Point, Search
-from acutance.data import Source
+from acutance.data.datasets import Source, catalogue_for
 from acutance.errors import DataError
 from acutance.evaluation.metrics import unavailable
 from acutance.evaluation.pictures import measured_pictures
 from acutance.fingerprint import fingerprint
-from acutance.storage.outputs import CAMPAIGNS
+from acutance.storage.outputs import CAMPAIGNS, storage_root
 from acutance.training.plan import settings_fingerprints
-from acutance.tuning.study import open_storage, open_study, study_address
-from acutance.tuning.trial import with_values
+
+if TYPE_CHECKING:
+    from optuna import Study
 
 
 @dataclass(frozen=True)
@@ -94,6 +87,8 @@ class CampaignContext:
 
     def study(self) -> Study:
         """Open the study."""
+        from acutance.tuning.study import open_storage, open_study, study_address  # with it comes Optuna
+
         return open_study(open_storage(study_address(self.base.root)), self.name, self.campaign.objectives)
 
 

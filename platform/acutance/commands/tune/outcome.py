@@ -12,7 +12,7 @@ from acutance.commands.tune.context import CampaignContext
 from acutance.config import pipeline as pipelines
 from acutance.config.search_space import Start, started
 from acutance.errors import TrainingError
-from acutance.tuning.report import best, pareto_front
+from acutance.tuning.report.front import best, pareto_front
 from acutance.tuning.report.write import FRONT, PAGE
 from acutance.tuning.study import TrialRecord
 from acutance.tuning.tables import Table, best_row, measured_table

@@ -9,10 +9,10 @@ from typing import Any
 from acutance.commands.context import PipelineContext
 from acutance.commands.prepare import prepare_data
 from acutance.commands.tune.context import CampaignContext
+from acutance.config.pipeline import with_values
 from acutance.config.search_space.parameters import Choices, grid
 from acutance.errors import ConfigError
 from acutance.fingerprint import fingerprint
-from acutance.tuning.trial import with_values
 
 Values = dict[str, Any]
 

@@ -4,7 +4,7 @@
 Each number of a pipeline is reachable by a dotted path; a term of an objective is addressed by its name.
 """
 
-from acutance.config.pipeline.load import load, require_file, resolve
+from acutance.config.pipeline.load import load, require_file, resolve, with_values
 from acutance.config.pipeline.sections import Compute, Length
 from acutance.config.pipeline.settings import Pipeline
 from acutance.config.pipeline.stage import OptimiserChoice, Stage, columns_read
@@ -19,4 +19,5 @@ __all__ = [
     "load",
     "require_file",
     "resolve",
+    "with_values",
 ]

@@ -83,6 +83,13 @@ def resolve(content: Mapping[str, Any], values: Mapping[str, Any], where: str) -
     return validate(Pipeline, _changed(content, list(values.items())), where)
 
 
+def with_values(content: Mapping[str, Any], stage: str, values: Mapping[str, Any], seed: int, where: str) -> Pipeline:
+    """Return a pipeline with some values, and the n-th seed in a stage and all that it comes from; at full length."""
+    pipeline = resolve(content, values, where)
+    further = pipeline.seeds(pipeline.order(stage), seed) if seed else {}
+    return resolve(content, {**values, **further}, where) if further else pipeline
+
+
 def _changed(content: Mapping[str, Any], changes: list[tuple[str, Any]]) -> dict[str, Any]:
     settings = copy.deepcopy(dict(content))
     for dotted, value in changes:

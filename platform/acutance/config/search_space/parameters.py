@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-from optuna import Trial
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from acutance.config.schema import Strict
 from acutance.errors import ConfigError
+
+if TYPE_CHECKING:
+    from optuna import Trial
 
 
 class Condition(Strict):
@@ -66,7 +68,7 @@ class FloatRange(Condition):
         if self.step is None:
             raise ConfigError("a grid needs a finite number of values", fix="give `step`, or a `choice`")
         low, high = self.float_
-        return [float(low + index * self.step) for index in range(int(np.floor((high - low) / self.step + 1e-9)) + 1)]
+        return [float(low + index * self.step) for index in range(math.floor((high - low) / self.step + 1e-9) + 1)]
 
 
 class IntRange(Condition):

@@ -8,8 +8,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from acutance.errors import WeightsError
 from acutance.evaluation.ma.forest import Forest
@@ -43,6 +41,9 @@ def stored_model(path: Path) -> Model:
         if HDF5 in file.read(520):
             fix = "save it in MATLAB by save('model.mat', 'model', '-v7'), or put the published file there"
             raise WeightsError("the file is a MATLAB v7.3 (HDF5) file; v5 to v7 are read", where=str(path), fix=fix)
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
     try:
         # texts stay as characters: the authors' file keeps binary node states in them, which are not used
         stored = loadmat(path, variable_names=["model"], chars_as_strings=False)

@@ -3,7 +3,3 @@
 `front` says who is best, `plots` draws from the `derived_studies`, `sheets` restores pictures with the best models,
 `table` words a paper's table, `page` fills in the page; `write` makes the files.
 """
-
-from acutance.tuning.report.front import best, completed, heading, labels, pareto_front
-
-__all__ = ["best", "completed", "heading", "labels", "pareto_front"]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from acutance.config.metrics import QUANTITIES
 from acutance.config.search_space import Goal
 from acutance.tuning.pruners import dominates, ranking_losses
-from acutance.tuning.study import TrialRecord
+
+if TYPE_CHECKING:  # with it comes Optuna, which a plan does without
+    from acutance.tuning.study import TrialRecord
 
 
 def completed(trials: Sequence[TrialRecord], goals: Sequence[Goal]) -> list[TrialRecord]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from acutance.config.search_space import Campaign, Search
-from acutance.data import Source
+from acutance.data.datasets import Source
 from acutance.tuning.study import TrialRecord
 from acutance.tuning.tables import Table
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from acutance.config.metrics import PROTOCOLS, QUANTITIES
 from acutance.config.search_space import Goal
-from acutance.data import Source
+from acutance.data.datasets import Source
 from acutance.evaluation.pictures import INPUT, pair_for, shown
 from acutance.evaluation.sheet import Panel, Strip, region
 from acutance.inference.restore import restore
