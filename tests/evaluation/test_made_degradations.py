@@ -22,7 +22,7 @@ from acutance.data.datasets import Catalogue, Source, load_catalogue
 from acutance.data.entries import Entry
 from acutance.data.pictures import write_picture
 from acutance.errors import ConfigError, DataError
-from acutance.evaluation.evaluate import BICUBIC, INPUT, Task, _perform, _spec_of, evaluate_one, unrestored
+from acutance.evaluation.evaluate import BICUBIC, INPUT, Task, _perform, evaluate_one, spec_of, unrestored
 from acutance.evaluation.metrics import measure
 from acutance.evaluation.pictures import bicubic_for, pair_for, picture_file, read_pair, shown
 from acutance.evaluation.results import GROUND_TRUTH, Evaluation
@@ -140,7 +140,7 @@ def test_networks_see_what_was_neither_clipped_nor_rounded_and_protocols_alone_r
 def test_the_input_is_called_so_and_shown_in_place_of_the_lr(tmp_path: Path) -> None:
     assert (unrestored(1), unrestored(4)) == (INPUT, BICUBIC)
     (plain,) = made_sources(tmp_path, [(40, 48)])
-    source, spec = degraded(plain, *NOISE), _spec_of(1, "hfa", ["psnr_y", "ssim_rgb"])
+    source, spec = degraded(plain, *NOISE), spec_of(1, "hfa", ["psnr_y", "ssim_rgb"])
     rows = []
     for candidate, model in ((INPUT, BICUBIC), (GROUND_TRUTH, None)):
         row, _, kept, _ = _perform(Task("made", source, candidate, model), spec, "once", keep=True, gpus=0)

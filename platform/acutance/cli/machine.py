@@ -18,7 +18,7 @@ data = typer.Typer(help="The data sets.", no_args_is_help=True)
 
 @app.command()
 def doctor(address: Address = None, storage: Storage = None, as_json: Json = False) -> None:
-    """Try what works here: GPU, Ray, MLflow, storage, weights, data.
+    """Try what works here: compiler, storage, weights, data, GPU, MLflow, Ray.
 
     \b
     acutance doctor

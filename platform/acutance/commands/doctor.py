@@ -10,15 +10,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Literal
 
-import torch
-
 from acutance import storage
 from acutance.cluster.compilers import missing_compiler
 from acutance.cluster.connect import connect
 from acutance.data.datasets import Catalogue
 from acutance.errors import AcutanceError
-from acutance.registry.tracking import connect as connect_tracking
-from acutance.registry.tracking import tracking_uri
 from acutance.weights import KNOWN, find_weights, other_than_published
 
 State = Literal["ok", "missing", "failed"]
@@ -34,7 +30,7 @@ class Finding:
 
 
 def examine(root: str, address: str | None, catalogue: Catalogue) -> Iterator[Finding]:
-    """Try everything in turn, yielding each finding as it is made.
+    """Try everything in turn, yielding each finding as it is made; what takes long, imports among it, comes last.
 
     Args:
         root: URI of the storage root.
@@ -42,15 +38,15 @@ def examine(root: str, address: str | None, catalogue: Catalogue) -> Iterator[Fi
     """
     yield Finding("Python", "ok", f"{sys.version.split()[0]} on {os.cpu_count()} CPUs")
     yield Finding("packages", "ok", ", ".join(f"{p} {version(p)}" for p in ("torch", "ray", "mlflow", "optuna")))
-    yield _gpu()
     yield _compiler()
     yield _tried("storage", lambda: _storage(root))
-    yield _tried("MLflow", lambda: _mlflow(root))
-    yield _tried("Ray", lambda: _ray(address))
     for name in KNOWN:
         yield _weights(name)
     for row in catalogue.listing():
         yield Finding(f"data {row.name}", "ok" if row.present else "missing", row.where)
+    yield _gpu()
+    yield _tried("MLflow", lambda: _mlflow(root))
+    yield _tried("Ray", lambda: _ray(address))
 
 
 def _tried(what: str, attempt: Callable[[], str]) -> Finding:
@@ -69,6 +65,8 @@ def _weights(name: str) -> Finding:
 
 
 def _gpu() -> Finding:
+    import torch
+
     if not torch.cuda.is_available():
         return Finding("GPU", "missing", "none; training runs on the CPU")
     names = {torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())}
@@ -91,6 +89,9 @@ def _storage(root: str) -> str:
 
 
 def _mlflow(root: str) -> str:
+    from acutance.registry.address import connect as connect_tracking
+    from acutance.registry.address import tracking_uri
+
     connect_tracking(root)
     return tracking_uri(root)
 
