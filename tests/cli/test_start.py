@@ -62,7 +62,7 @@ def imported(folder: Path, *commands: str) -> Iterator[tuple[int, set[str]]]:
 
 def test_each_command_imports_no_more_than_it_needs(tmp_path: Path) -> None:
     file, space = REPOSITORY / "pipelines" / "dsrgan.yaml", REPOSITORY / "search_spaces" / "dsrgan.yaml"
-    hfa = REPOSITORY / "pipelines" / "hfa_deblur.yaml"
+    hfa, nima = REPOSITORY / "pipelines" / "hfa_deblur.yaml", REPOSITORY / "pipelines" / "nima_ava.yaml"
     checked = {"pydantic", "importlib.metadata"}  # Typer imports them, too
     listed = {*checked, "numpy", "pyarrow"}
     expected: Sequence[tuple[str, int, set[str]]] = [
@@ -73,6 +73,7 @@ def test_each_command_imports_no_more_than_it_needs(tmp_path: Path) -> None:
         ("data list", 0, listed),
         (f"run {file} --dry-run", 0, {*listed, "torch"}),
         (f"run {hfa} --dry-run", 0, {*listed, "torch"}),
+        (f"run {nima} --dry-run", 0, {*listed, "torch"}),
         (f"tune {space} --table table_1 --dry-run", 0, {*listed, "torch"}),
     ]
     ended = list(imported(tmp_path, *(command for command, _, _ in expected)))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from acutance.errors import ConfigError, nearest
 from acutance.models.features import DEVIATION, MEAN, Weights, fill_from_torchvision
+from acutance.models.mobilenet import mobilenet_v2
 from acutance.models.rrdbnet import glorot
 
 SCORES = 10
@@ -42,10 +43,8 @@ class NIMA(nn.Module):
     deviation: Tensor
 
     def __init__(self, *, weights: Weights = "published", dropout: float = 0.75) -> None:
-        from torchvision.models import mobilenet_v2  # some seconds, which no plan needs to wait for
-
         super().__init__()
-        self.trunk = mobilenet_v2(weights=None).features
+        self.trunk = mobilenet_v2()
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(REPRESENTATION, SCORES)
         glorot(self.linear)

@@ -15,7 +15,7 @@ from acutance.data.stream import key_of
 from acutance.inference.enlarger import Enlarger
 from acutance.storage.done import is_done
 
-TRAINING_VERSION = 8
+TRAINING_VERSION = 9
 """Counts changes of the training code after which equal settings give other weights."""
 
 Pictures = Mapping[str, Sequence[Source]]
