@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.text import Text
 
 from acutance.redact import redacted
 
@@ -39,6 +40,22 @@ def say_through(sink: Callable[[str], object]) -> None:
     """Send this process's messages to a function: what a worker prints is not shown."""
     global _sink  # noqa: PLW0603 - one sink for each process
     _sink = sink
+
+
+@contextmanager
+def copied_to(log: Callable[[str], object]) -> Iterator[None]:
+    """Also hand the messages of the block to a function, as plain text."""
+    shown = _sink
+
+    def both(text: str) -> None:
+        shown(text)
+        log(Text.from_markup(text).plain)
+
+    say_through(both)
+    try:
+        yield
+    finally:
+        say_through(shown)
 
 
 @contextmanager

@@ -93,8 +93,8 @@ def test_an_interrupted_stage_loses_no_step_and_ends_with_the_same_weights(
 def test_a_finished_stage_is_not_trained_again(tmp_path: Path) -> None:
     job, reports = job_in(tmp_path), []
 
-    def note(step: int, *_: object) -> None:
-        reports.append(step)
+    def note(report: loop.Report) -> None:
+        reports.append(report.step)
 
     loop.train_stage(job, on_report=note)
     loop.train_stage(job, on_report=note)
@@ -104,8 +104,8 @@ def test_a_finished_stage_is_not_trained_again(tmp_path: Path) -> None:
 def test_what_a_stage_hands_on_is_the_average(tmp_path: Path) -> None:
     job, kept = job_in(tmp_path), {}
 
-    def note(_: int, __: object, learner: Learner) -> None:
-        kept.update({name: tensor.clone() for name, tensor in learner.final_network.state_dict().items()})
+    def note(report: loop.Report) -> None:
+        kept.update({name: tensor.clone() for name, tensor in report.learner.final_network.state_dict().items()})
 
     loop.train_stage(job, on_report=note)
     network, description = load_model(job.model)
@@ -123,9 +123,13 @@ def test_a_step_that_is_not_finite_is_skipped_counted_and_named(
     assert "worker 0: not finite: pixel, total; samples: " in said[0]
     assert "samples: first.png 4/10 (row 3), second.png 10/10 (row 19)" in said[0]
     assert said[1].startswith("fidelity: step 12 was skipped, 1 in a row, 2 in all")
-    rows = dict(book.rows)
-    assert {step: row for step, row in rows.items() if "skipped" in row} == {4: {"skipped": 1}, 12: {"skipped": 2}}
-    assert rows[5].keys() == {"pixel", "total"}
+    skipped = [(step, row) for step, row in book.rows if "skipped" in row]
+    assert skipped == [(4, {"skipped": 1}), (12, {"skipped": 2})]
+    losses, figures = [row for step, row in book.rows if step == 5]
+    assert losses.keys() == {"pixel", "total"}
+    assert figures["images_per_second"] == pytest.approx(16 / figures["seconds_per_step"])
+    assert 0 <= figures["waiting_for_data"] <= 1
+    assert figures["learning_rate"] == 2e-3
     assert job.done()
 
 
@@ -139,7 +143,7 @@ def test_an_interrupted_stage_that_skipped_steps_and_went_back_ends_with_the_sam
     said: list[str] = []
     monkeypatch.setattr(loop, "_stream", lambda *_: Noise(broken=(3,)))
     reports: list[int] = []
-    loop.train_stage(whole, on_message=said.append, on_report=lambda step, *_: reports.append(step))
+    loop.train_stage(whole, on_message=said.append, on_report=lambda report: reports.append(report.step))
     assert [line.split(" was")[0] for line in said] == [f"fidelity: step {step}" for step in (4, 9, 10)]
     assert reports == [5, 10, 12], "steps taken again are not reported again"
     monkeypatch.setattr(loop, "_stream", lambda *_: Noise(ends_at, broken=(3,)))

@@ -198,7 +198,7 @@ def test_patience_stops_a_training_and_says_why(tmp_path: Path, photographs: Pat
     stands_still = {"optimiser": {"learning_rate": 1e-30}, "steps": 50, "validation": validation}
     plan, said = plan_in(tmp_path, photographs, **stands_still), []
     train_stage(plan, on_message=said.append)
-    [message] = said
+    message = said[-1]
     assert message.startswith("sharp stops at step 3 of 50: ")
     assert f"{name} did not get better in 2 validations since" in message
     assert plan.done()

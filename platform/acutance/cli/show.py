@@ -159,16 +159,18 @@ def show_outcome(work: Any, outcome: Any, as_json: bool) -> None:
 
 def _validations(found: dict[str, dict[int, dict[str, float]]]) -> Any:
     """Return what stages were measured to be: at their end, and at their best where they were measured before."""
-    from acutance.config.metrics import MEASURES
+    from acutance.config.metrics import QUANTITIES, scored_by
 
     rows = []
     for stage, by_step in found.items():
         last = max(by_step)
         for name, value in by_step[last].items():
-            better = max if MEASURES[name].goal == "maximize" else min
-            best = better(by_step, key=lambda step: by_step[step][name])
+            metric, on = scored_by(name)
+            about = QUANTITIES[metric]
+            better = max if about.goal == "maximize" else min
+            best = better(by_step, key=lambda step: by_step[step].get(name, math.nan))
             cell = f"{by_step[best][name]:.4f} at step {best:,}" if len(by_step) > 1 else ""
-            rows.append((stage, MEASURES[name].title, f"{value:.4f}", cell))
+            rows.append((stage, f"{about.title} on {on}" if on else about.title, f"{value:.4f}", cell))
     several = any(row[-1] for row in rows)
     columns = ("stage", "validation", "at the end", *(("best (chosen on these pictures)",) if several else ()))
     return table_of(*columns, rows=[row[: len(columns)] for row in rows])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
@@ -14,8 +13,9 @@ from acutance import storage
 from acutance.commands.context import PipelineContext
 from acutance.commands.held_out import require_measurable
 from acutance.commands.prepare import prepare_data
+from acutance.commands.training_shown import LOG, training_shown
 from acutance.config.metrics import METRICS
-from acutance.console import clock, progress, say
+from acutance.console import say
 from acutance.fingerprint import fingerprint
 from acutance.registry import tracking
 from acutance.storage.lease import Lease, exclusive
@@ -25,7 +25,6 @@ from acutance.storage.outputs import stage_is_done
 from acutance.training.checkpoint import step_of
 from acutance.training.extend import going_on
 from acutance.training.launch import train
-from acutance.training.loop import Losses
 from acutance.training.scores import require_accepted
 from acutance.training.shards import make_shards, shard_sets
 from acutance.training.stage_plan import TRAINING_VERSION, StagePlan, lease_of
@@ -93,7 +92,9 @@ def _require_validation(work: PipelineContext, plan: StagePlan) -> None:
 
 
 def _train_stages(work: PipelineContext, todo: list[StagePlan], leases: list[Lease]) -> None:
-    with _recorded(work, todo, leases) as trackers, _shown(todo) as on_progress:
+    log = storage.join(work.root, work.group, LOG)
+    shown = training_shown(todo, work.pipeline.compute, log)
+    with _recorded(work, todo, leases) as trackers, shown as on_progress:
         for wave in _waves(todo):
             for shards in shard_sets(wave):
                 inputs = work.inputs.get(shards.settings.source)
@@ -170,28 +171,6 @@ def end_run(client: MlflowClient, parent: str) -> None:
     """End a pipeline's run and those below it: a driver that was killed may have left some of them RUNNING."""
     tracking.finish_children(client, parent)
     tracking.finish(client, parent)
-
-
-@contextmanager
-def _shown(plans: list[StagePlan]) -> Iterator[Any]:
-    """Show one bar over the steps of all stages; the time left is that of each stage, as steps take different times."""
-    steps = {plan.name: int(plan.stage.steps) for plan in plans}
-    taken = dict.fromkeys(steps, 0)
-    first: dict[str, tuple[int, float]] = {}
-    with progress("train", sum(steps.values()), alike=False) as update:
-        update(0, "starting the workers")
-
-        def on_progress(stage: str, step: int, losses: Losses) -> None:
-            taken[stage], now = step, time.monotonic()
-            since, began = first.setdefault(stage, (step, now))
-            note = f"{stage} {step}/{steps[stage]} loss {losses['total']:.4g}"
-            if step > since:
-                note += f", {clock((now - began) / (step - since) * (steps[stage] - step))} left"
-            if later := [name for name in steps if not taken[name]]:
-                note += f", then {', '.join(later)}"
-            update(sum(taken.values()), note)
-
-        yield on_progress
 
 
 def open_run(work: PipelineContext, client: MlflowClient) -> str:

@@ -31,8 +31,7 @@ from acutance.storage.disk import complaint_of
 from acutance.storage.leftovers import free_folders, owned_name
 from acutance.training import process_group
 from acutance.training.interruption import Interruption, run_interruptibly, stop_requested
-from acutance.training.learner import Learner
-from acutance.training.loop import Losses, train_stage
+from acutance.training.loop import Report, train_stage
 from acutance.training.messages import OnProgress, open_messages, shown
 from acutance.training.stage_plan import StagePlan
 from acutance.training.tracker import Tracker
@@ -82,7 +81,7 @@ def train(
     Args:
         root: URI of the storage root, the same on every node.
         trackers: stage name -> records its losses; worker 0 uses it.
-        on_progress: called in this process with (stage, step, newest losses).
+        on_progress: called in this process with (stage, step, newest losses, figures).
 
     Raises:
         AcutanceError: the error of a worker, as it was raised there.
@@ -301,9 +300,9 @@ def _train_all(config: dict[str, Any], messages: Any) -> None:
     stop = stop_requested(messages) if rank == 0 else _never
     for plan in config["plans"]:
 
-        def report(step: int, losses: Losses, _: Learner, name: str = plan.name) -> None:
+        def report(found: Report, name: str = plan.name) -> None:
             if rank == 0:
-                messages.add_progress.remote(name, step, losses)
+                messages.add_progress.remote(name, found.step, found.losses, found.figures)
 
         tracker = config["trackers"].get(plan.name) if rank == 0 and not plan.done() else None
         if tracker:

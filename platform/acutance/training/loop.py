@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from acutance.training.build import build_learner, seed_everything
 from acutance.training.checkpoint_writer import CheckpointWriter
 from acutance.training.distributed import from_worker_0, rank_and_world_size
 from acutance.training.learner import Learner
+from acutance.training.pace import Figures, Pace
 from acutance.training.recovery import roll_back, skip_message
 from acutance.training.scores import require_accepted
 from acutance.training.stage_plan import TRAINING_VERSION, StagePlan
@@ -41,11 +42,12 @@ Losses = dict[str, float]
 
 @dataclass(frozen=True)
 class Report:
-    """The state of a training at one step: steps done, the newest losses, and the learner."""
+    """The state of a training at one step: steps done, the newest losses, the learner, and how fast it is."""
 
     step: int
     losses: Losses
     learner: Learner
+    figures: Figures = field(default_factory=dict)
 
 
 def train_stage(
@@ -53,7 +55,7 @@ def train_stage(
     *,
     tracker: Tracker | None = None,
     device: str | None = None,
-    on_report: Callable[[int, Losses, Learner], None] | None = None,
+    on_report: Callable[[Report], None] | None = None,
     on_message: Callable[[str], None] = say,
     stop: Callable[[], bool] = lambda: False,
 ) -> None:
@@ -68,7 +70,7 @@ def train_stage(
     """
     for report in training_reports(plan, tracker=tracker, device=device, on_message=on_message, stop=stop):
         if on_report:
-            on_report(report.step, report.losses, report.learner)
+            on_report(report)
 
 
 def training_reports(
@@ -108,6 +110,7 @@ def training_reports(
     batches = _stream(plan)
     stream = batches if device == "cpu" else Prefetcher(batches)  # on a CPU the step itself needs all cores
     losses, started, reported = _LossLog(rank, tracker), time.perf_counter(), learner.steps_done
+    pace = Pace(stage.batch, device)
     with closing(CheckpointWriter(plan)) as writer:
         validator = Validator(plan, device, tracker, on_message, writer)
         stopped = validator.begin(learner)
@@ -115,7 +118,7 @@ def training_reports(
             yield Report(reported, {}, learner)  # a killed run may have come as far without telling
 
         while learner.steps_done < stage.steps and not stopped:
-            if not _take_step(plan, learner, stream, losses, writer, device, on_message):
+            if not _take_step(plan, learner, stream, losses, pace, writer, device, on_message):
                 continue  # it went back to a checkpoint
             step, skips = learner.steps_done, learner.consecutive_skips
             last = step == stage.steps
@@ -132,7 +135,7 @@ def training_reports(
             stopped = validator.validate(learner) if validate_now and (last or not interrupted) else ""
             if (report_now or stopped) and step > reported:  # after a rollback, steps are not reported again
                 reported = step
-                yield Report(step, newest, learner)
+                yield _report(step, newest, learner, pace, tracker)
             if interrupted and not last:
                 writer.wait()
                 on_message(f"{plan.name} stops at step {step} of {stage.steps}; the same command goes on from there")
@@ -148,11 +151,19 @@ def training_reports(
     require_accepted(plan)
 
 
+def _report(step: int, losses: Losses, learner: Learner, pace: Pace, tracker: Tracker | None) -> Report:
+    figures = pace.figures(learner)
+    if tracker and rank_and_world_size()[0] == 0:
+        tracker.metrics([(step, figures)])
+    return Report(step, losses, learner, figures)
+
+
 def _take_step(
     plan: StagePlan,
     learner: Learner,
     stream: Stream | MultiScaleStream | Prefetcher,
     losses: _LossLog,
+    pace: Pace,
     writer: CheckpointWriter,
     device: str,
     on_message: Callable[[str], None],
@@ -161,7 +172,9 @@ def _take_step(
     rank, world_size = rank_and_world_size()
     step = learner.steps_done
     seed_everything(plan.key, step, rank)
-    batch = {name: t.to(device, non_blocking=True) for name, t in stream.batch(step, rank, world_size).items()}
+    with pace.waiting():
+        samples = stream.batch(step, rank, world_size)
+    batch = {name: tensor.to(device, non_blocking=True) for name, tensor in samples.items()}
     values = learner.train_step(batch)
     skips = learner.consecutive_skips
     losses.add(values, learner.skipped_steps if skips else 0)

@@ -13,6 +13,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from acutance.console import say
 from acutance.errors import AcutanceError
+from acutance.training.pace import Figures
 
 POLL_SECONDS = 0.5
 
@@ -21,14 +22,15 @@ REPEAT_SECONDS = 30.0
 
 Losses = dict[str, float]
 
-OnProgress = Callable[[str, int, Losses], None]
+OnProgress = Callable[[str, int, Losses, Figures], None]
+"""Called with the stage, its steps done, its newest losses, and how fast it is."""
 
 
 class Messages:
     """Collects what workers send; an actor. It also counts how often the workers were started."""
 
     def __init__(self) -> None:
-        self.progress: list[tuple[str, int, Losses]] = []
+        self.progress: list[tuple[str, int, Losses, Figures]] = []
         self.texts: list[str] = []
         self.sent: dict[str, float] = {}
         self.error: AcutanceError | None = None
@@ -37,9 +39,9 @@ class Messages:
         self.restart_reason = ""
         self.stop = False
 
-    def add_progress(self, stage: str, step: int, losses: Losses) -> None:
-        """Add how far a stage has come."""
-        self.progress.append((stage, step, losses))
+    def add_progress(self, stage: str, step: int, losses: Losses, figures: Figures) -> None:
+        """Add how far a stage has come, and how fast it is."""
+        self.progress.append((stage, step, losses, figures))
 
     def add_text(self, text: str) -> None:
         """Add a message for the screen, unless the same one was sent within `REPEAT_SECONDS`."""
@@ -69,7 +71,7 @@ class Messages:
         self.checkpoint = checkpoint
         return self.starts, reason
 
-    def take(self) -> tuple[list[tuple[str, int, Losses]], list[str]]:
+    def take(self) -> tuple[list[tuple[str, int, Losses, Figures]], list[str]]:
         """Return progress and messages since the last call."""
         taken = self.progress, self.texts
         self.progress, self.texts = [], []

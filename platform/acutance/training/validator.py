@@ -18,6 +18,7 @@ from typing import Any
 import ray
 import torch.distributed as dist
 from ray.exceptions import RayError
+from rich.markup import escape
 
 from acutance.cluster.hardware import device_of, in_full_precision
 from acutance.errors import AcutanceError, LostError
@@ -146,7 +147,8 @@ class Validator:
         if measured.error is not None:
             self.unmeasured[step] = measured.error
             if self.rank == 0:
-                self.on_message(f"{self.plan.name}: no validation at step {step}: {measured.error}; it is tried again")
+                what = f"{self.plan.name}: no validation at step {step}: {measured.error}; it is tried again"
+                self.on_message(escape(what))
             return
         self.unmeasured.pop(step, None)
         self._record(step, values_of(self.plan, measured))
@@ -159,6 +161,8 @@ class Validator:
         self.scores[step] = values
         if self.rank == 0:
             write_scores(self.plan.folder, self.scores)
+            text = ", ".join(f"{name} {value:.5g}" for name, value in values.items())
+            self.on_message(escape(f"{self.plan.name}: validation at step {step}: {text}"))
             if self.tracker:
                 self.tracker.metrics([(step, {f"validation.{name}": value for name, value in values.items()})])
 

@@ -85,6 +85,9 @@ class Compute(Strict):
     grace_seconds: PositiveFloat = Field(
         default=30.0, description="at Ctrl-C and SIGTERM, how long a training may write a checkpoint before it ends"
     )
+    price_per_hour: NonNegativeFloat = Field(
+        default=0.0, description="of all workers together, in any currency; the time left is then shown in money, too"
+    )
 
 
 class Length(Strict):
