@@ -129,7 +129,7 @@ def test_a_step_that_is_not_finite_is_skipped_counted_and_named(
     assert losses.keys() == {"pixel", "total"}
     assert figures["images_per_second"] == pytest.approx(16 / figures["seconds_per_step"])
     assert 0 <= figures["waiting_for_data"] <= 1
-    assert figures["learning_rate"] == 2e-3
+    assert figures["learning_rate"] == 1e-3
     assert job.done()
 
 
