@@ -1,4 +1,4 @@
-"""How quickly do commands start, beside bare Python and the import of torch?
+"""How quickly do commands start, beside bare Python and the imports of torch and MLflow?
 
 Each command runs in a process of its own, in an empty folder with an empty registry, as a user would call it; the
 commands take turns. Medians of seconds; CPU seconds are those of the process and its children. The machine should be
@@ -27,6 +27,7 @@ PIPELINES = sorted((REPOSITORY / "pipelines").glob("*.yaml"))
 COMMANDS: dict[str, list[str]] = {
     "python -c pass": ["-c", "pass"],
     "python -c 'import torch'": ["-c", "import torch"],
+    "python -c 'import mlflow'": ["-c", "import mlflow"],
     "acutance --help": ["-m", "acutance", "--help"],
     "a mistake in a YAML": ["-m", "acutance", "run", "quickstart", "stages.gan.stepps=3", "--dry-run"],
     **{

@@ -31,7 +31,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     made: list[str] = []
 
     def clear() -> None:
-        for function in (resolve._installed, resolve._loaded, resolve._packages_of_parts):
+        for function in (resolve._entry_points, resolve._installed, resolve._loaded, resolve._packages_of_parts):
             function.cache_clear()
 
     def make(distribution: str, module: str, *, code: str | None = CODE, **groups: dict[str, str]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,12 @@ def parse_yaml(text: str, where: str) -> Any:
     Raises:
         ConfigError: naming the line, for what is no YAML, holds another kind of value, or is out of bounds.
     """
+    return _plain(_constructed(text, where), where)
+
+
+@lru_cache(maxsize=8)
+def _constructed(text: str, where: str) -> Any:
+    """Return the content of a text, in which aliases share values; a command reads its file more than once."""
     if DEEP.search(text):
         raise _too_deep(where)
     try:
@@ -71,7 +78,7 @@ def parse_yaml(text: str, where: str) -> Any:
         if root is None:
             return None
         _Bounds(where).check(root)
-        return _plain(constructor.construct_document(root), where)
+        return constructor.construct_document(root)
     except RecursionError:
         raise _too_deep(where) from None
     except YAMLError as error:

@@ -170,6 +170,12 @@ def _place(kind: str, name: str) -> str:
 
 @cache
 def _installed(kind: str) -> tuple[EntryPoint, ...]:
+    return tuple(_entry_points().select(group=group(kind)))
+
+
+@cache
+def _entry_points() -> Any:
+    """Return those of all installed packages: read once for all kinds (EntryPoints from Python 3.12 on)."""
     from importlib.metadata import entry_points  # no small part of the time that `--help` takes
 
-    return tuple(entry_points(group=group(kind)))
+    return entry_points()
