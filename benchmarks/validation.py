@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from machine import cpu
 
-from acutance.commands.context import open_work
+from acutance.commands.context import open_pipeline
 from acutance.console import say_through
 from acutance.data.prepare import prepare
 from acutance.training.loop import train_stage
@@ -38,7 +38,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         plans = {name: plan_of(name, arguments, folder) for name in ("without", "with")}
         spec = plans["with"].trained_on
-        prepare(spec.settings, spec.scale, open_work("quickstart", [], None, folder).catalogue, folder, in_process=True)
+        prepare(
+            spec.settings, spec.scale, open_pipeline("quickstart", [], None, folder).catalogue, folder, in_process=True
+        )
         print(f"{'round':>5} {'without':>9} {'with':>9} {'ratio':>7}")
         ratios = []
         for number in range(arguments.rounds + 1):
@@ -57,7 +59,7 @@ def plan_of(name: str, arguments: argparse.Namespace, folder: str) -> StagePlan:
         f"stages.fidelity.steps={arguments.steps}",
         f"stages.fidelity.validation={validation if name == 'with' else 'null'}",
     ]
-    return open_work("quickstart", changes, None, folder).plans("fidelity")[-1]
+    return open_pipeline("quickstart", changes, None, folder).plans("fidelity")[-1]
 
 
 def timed(plan: StagePlan) -> float:

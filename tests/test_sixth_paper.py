@@ -16,7 +16,7 @@ import torch
 
 from acutance import parts
 from acutance.commands.check import check_named
-from acutance.commands.context import PipelineContext, open_work
+from acutance.commands.context import PipelineContext, open_pipeline
 from acutance.config import search_space
 from acutance.config.metrics import AMOUNTS, MEASURES, METRICS, QUANTITIES
 from acutance.data.prepare import prepare
@@ -41,7 +41,7 @@ LOADS = "import sys; from acutance.models.model_file import load_model; load_mod
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[PipelineContext, StagePlan]:
     folder = tmp_path_factory.mktemp("six")
     paper = shutil.copytree(HERE, folder / "paper")
-    work = open_work(str(paper / "six.yaml"), ["stages.edges.steps=30"], None, str(folder / "out"))
+    work = open_pipeline(str(paper / "six.yaml"), ["stages.edges.steps=30"], None, str(folder / "out"))
     [plan] = plan_stages(work.pipeline, work.contents(), work.root)
     sent = pickle.loads(pickle.dumps(plan))  # as to a worker
     spec = sent.trained_on
@@ -132,7 +132,7 @@ def test_another_text_of_the_file_is_another_training(tmp_path: Path) -> None:
     paper = shutil.copytree(HERE, tmp_path / "paper")
 
     def fingerprint() -> str:
-        work = open_work(str(paper / "six.yaml"), [], None, str(tmp_path / "out"))
+        work = open_pipeline(str(paper / "six.yaml"), [], None, str(tmp_path / "out"))
         return plan_stages(work.pipeline, work.contents(), work.root)[0].fingerprint
 
     first = fingerprint()

@@ -28,7 +28,7 @@ def handlers() -> Iterator[None]:
 def test_a_command_ends_in_words_and_by_its_own_code(
     here: Here, monkeypatch: pytest.MonkeyPatch, number: int, code: int, words: str
 ) -> None:
-    monkeypatch.setattr(context, "open_work", lambda *_: os.kill(os.getpid(), number))
+    monkeypatch.setattr(context, "open_pipeline", lambda *_: os.kill(os.getpid(), number))
     done = here("run", "quickstart", "--dry-run")
     assert done.returncode == code
     assert words in done.stderr

@@ -38,7 +38,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StagePlan:
     def opened(*_: Any) -> Context:
         return Context()
 
-    monkeypatch.setattr(model_names, "open_work", opened)
+    monkeypatch.setattr(model_names, "open_pipeline", opened)
     return plan
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from acutance.commands.context import open_work
+from acutance.commands.context import open_pipeline
 from acutance.models.nima import NIMA
 from command_line import REPOSITORY
 
@@ -28,7 +28,7 @@ def scored(tmp_path: Path) -> Path:
 def notes(scored: Path, root: Path) -> list[list[str]]:
     keys = ("data.train", "stages.subjective_head.validation.on", "stages.subjective.validation.on")
     overrides = [f"{key}={scored}" for key in keys]
-    work = open_work(str(REPOSITORY / "pipelines" / "nima_tid2013.yaml"), overrides, "smoke", str(root))
+    work = open_pipeline(str(REPOSITORY / "pipelines" / "nima_tid2013.yaml"), overrides, "smoke", str(root))
     return [plan.description["notes"] for plan in work.plans()]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from acutance.commands.context import open_work, plan_summary
+from acutance.commands.context import open_pipeline, plan_summary
 from acutance.commands.overlap import overlaps, trained_on
 from acutance.commands.tune.context import open_campaign, plan_campaign
 from acutance.data.datasets import Source
@@ -31,7 +31,7 @@ def test_pictures_are_known_by_their_content_not_their_names(tmp_path: Path) -> 
 
 def test_a_model_is_known_by_its_shards(tmp_path: Path) -> None:
     write_picture(tmp_path / "in" / "a.png", np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8))
-    work = open_work(QUICKSTART, [f"data.train={tmp_path / 'in'}"], None, str(tmp_path))
+    work = open_pipeline(QUICKSTART, [f"data.train={tmp_path / 'in'}"], None, str(tmp_path))
     (shards,) = shard_sets(work.plans("fidelity"))
     make_shards(shards, work.catalogue, work.root, in_process=True)
     trained = trained_on({"dataset": shards.fingerprint}, work.root)
@@ -48,6 +48,8 @@ def test_a_campaign_says_what_its_trials_are_trained_on_and_judged_by(tmp_path: 
 
 
 def test_the_plan_says_what_is_trained_on_and_judged_by(tmp_path: Path) -> None:
-    assert plan_summary(open_work(QUICKSTART, [], None, str(tmp_path)))["overlap"] == []
-    (told,) = plan_summary(open_work(QUICKSTART, ["data.train=photographs_heldout"], None, str(tmp_path)))["overlap"]
+    assert plan_summary(open_pipeline(QUICKSTART, [], None, str(tmp_path)))["overlap"] == []
+    (told,) = plan_summary(open_pipeline(QUICKSTART, ["data.train=photographs_heldout"], None, str(tmp_path)))[
+        "overlap"
+    ]
     assert "3 of 3 pictures of photographs_heldout" in told

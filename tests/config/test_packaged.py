@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from acutance.commands.context import open_work
+from acutance.commands.context import open_pipeline
 from acutance.config import packaged
 from acutance.config import search_space as campaigns
 from acutance.config.packaged import locate
@@ -27,7 +27,7 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("named", ["quickstart", "pipelines/quickstart.yaml"])
 def test_a_packaged_pipeline_is_run_from_anywhere(outside: Path, named: str) -> None:
-    work = open_work(named, [], "smoke", str(outside))
+    work = open_pipeline(named, [], "smoke", str(outside))
     assert (work.file, work.name) == (REPOSITORY / "pipelines" / "quickstart.yaml", "quickstart")
     assert len(work.catalogue.find("photographs_train")) == 8
 
@@ -55,7 +55,7 @@ def test_files_of_ones_own_come_first(outside: Path) -> None:
 @pytest.mark.parametrize("named", ["quickstrat", "pipelines/quickstrat.yaml"])
 def test_an_unknown_name_is_told_the_nearest(outside: Path, named: str) -> None:
     with pytest.raises(ConfigError, match="no such file; did you mean 'quickstart'"):
-        open_work(named, [], None, None)
+        open_pipeline(named, [], None, None)
 
 
 def test_an_installed_package_has_them_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import skimage.data
 import torch
 
 from acutance.cli import main
-from acutance.commands.context import open_work, plan_summary
+from acutance.commands.context import open_pipeline, plan_summary
 from acutance.config import pipeline as pipelines
 from acutance.config import search_space as campaigns
 from acutance.config.schema import load_yaml
@@ -97,7 +97,7 @@ def test_a_dry_run_needs_neither_pictures_nor_weights(monkeypatch: pytest.Monkey
     for name in ("ACUTANCE_DATA", "ACUTANCE_WEIGHTS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    planned = plan_summary(open_work(str(FILE), [], None, str(tmp_path)))
+    planned = plan_summary(open_pipeline(str(FILE), [], None, str(tmp_path)))
     assert [stage["parameters"]["network"] for stage in planned["stages"]] == [16_697_987, 23_228_677]
     missing = " ".join(planned["missing"])
     assert all(name in missing for name in ("DIV2K_train", "Set5", "Set14", "BSD100", "vgg19-dcbb9e9d.pth"))

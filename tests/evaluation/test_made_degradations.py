@@ -13,7 +13,7 @@ import torch
 from made_for_evaluation import made_sources, picture
 from torch import Tensor, nn
 
-from acutance.commands.context import open_work
+from acutance.commands.context import open_pipeline
 from acutance.commands.evaluate import evaluate_model, picture_checksums
 from acutance.commands.tune.context import open_campaign
 from acutance.config.metrics import PROTOCOLS
@@ -223,7 +223,7 @@ def test_a_pipeline_of_another_scale_is_refused_before_it_trains(
     monkeypatch.chdir(REPOSITORY)
     file = str(REPOSITORY / "pipelines" / "quickstart.yaml")
     with pytest.raises(ConfigError, match="BSD100_awgn30 is degraded at scale 1, asked for is 4"):
-        open_work(file, ["evaluate.on=[BSD100_awgn30]"], "smoke", str(tmp_path))
+        open_pipeline(file, ["evaluate.on=[BSD100_awgn30]"], "smoke", str(tmp_path))
     with pytest.raises(ConfigError, match="BSD100_blur is degraded at scale 1, asked for is 4"):
         evaluate_model("bicubic", ["BSD100_blur"], protocol="hfa", metrics=None, scale=4, root=str(tmp_path))
     space = tmp_path / "space.yaml"

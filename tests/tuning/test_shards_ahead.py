@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from test_search import search_space
 
-from acutance.commands import tune
 from acutance.commands.context import PipelineContext
 from acutance.commands.tune import shards
-from acutance.commands.tune.context import shared_stages
+from acutance.commands.tune.context import open_campaign, plan_campaign, shared_stages
 from acutance.data.pictures import write_picture
 
 SIZES = [{"size": size, "stride": size} for size in (48, 40, 56)]
@@ -39,7 +38,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
 
 
 def prepared(folder: Path, pictures: Path, table: str | None = None, **changes: Any) -> None:
-    work = tune.open_campaign(search_space(folder, pictures, **changes), [], str(folder / "out"), table)
+    work = open_campaign(search_space(folder, pictures, **changes), [], str(folder / "out"), table)
     shards.prepare_trials(work)
 
 
@@ -71,6 +70,6 @@ def test_a_stage_that_no_row_of_a_table_needs_is_not_trained_before_it(tmp_path:
     for more, names in (({}, {"highpass"}), ({"c": {}}, {"highpass", "fidelity"})):
         tables = {"t": {"rows": rows | more, "columns": columns}}
         space = search_space(tmp_path, pictures, stage="gan", tables=tables)
-        work = tune.open_campaign(space, [], str(tmp_path / "out"), "t")
+        work = open_campaign(space, [], str(tmp_path / "out"), "t")
         assert shared_stages(work) == names
-        assert {stage["name"] for stage in tune.plan_campaign(work)["stages"]} == names | {"gan"}
+        assert {stage["name"] for stage in plan_campaign(work)["stages"]} == names | {"gan"}

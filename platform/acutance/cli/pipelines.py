@@ -53,26 +53,26 @@ def run(
     acutance run pipelines/quickstart.yaml --from-trial quickstart-b1624847/3
     """
     require_file(pipeline, overrides, profile)
-    from acutance.commands.context import open_work, plan_summary
+    from acutance.commands.context import open_pipeline, plan_summary
 
-    work = open_work(pipeline, overrides or [], profile, storage, from_trial)
+    context = open_pipeline(pipeline, overrides or [], profile, storage, from_trial)
     if dry_run or settings:
-        show_plan(plan_summary(work), as_json, settings)
+        show_plan(plan_summary(context), as_json, settings)
         return
-    _run(work, address, as_json)
+    _run(context, address, as_json)
 
 
-def _run(work: PipelineContext, address: str | None, as_json: bool) -> None:
+def _run(context: PipelineContext, address: str | None, as_json: bool) -> None:
     from acutance.commands import run as runs
 
-    outcome = runs.finished(work)
+    outcome = runs.finished(context)
     if outcome is None:
-        runs.require_held_out(work)
-        with ray_at(address, work.root):
-            outcome = runs.run(work)
+        runs.require_held_out(context)
+        with ray_at(address, context.root):
+            outcome = runs.run(context)
     else:
         say("everything is done already")
-    show_outcome(work, outcome, as_json)
+    show_outcome(context, outcome, as_json)
 
 
 @app.command()
@@ -93,21 +93,21 @@ def prepare(
     acutance prepare pipelines/quickstart.yaml data.train=./my-pictures data.bad_pictures=stop
     """
     require_file(pipeline, overrides, profile)
-    from acutance.commands.context import open_work, plan_summary
+    from acutance.commands.context import open_pipeline, plan_summary
     from acutance.commands.prepare import prepare_data
     from acutance.data.manifest import read_manifest
     from acutance.training.shards import shard_sets
 
-    work = open_work(pipeline, overrides or [], profile, storage)
+    context = open_pipeline(pipeline, overrides or [], profile, storage)
     if dry_run or settings:
-        show_plan(plan_summary(work), as_json, settings)
+        show_plan(plan_summary(context), as_json, settings)
         return
-    sets = shard_sets(work.plans())
+    sets = shard_sets(context.plans())
     if all(shards.done() for shards in sets):
         say("everything is done already")
     else:
-        with ray_at(address, work.root):
-            prepare_data(work)
+        with ray_at(address, context.root):
+            prepare_data(context)
     manifests = {shards.folder: read_manifest(shards.folder) for shards in sets if shards.done()}
     result = {"shards": [{"folder": folder, **m.model_dump(mode="json")} for folder, m in manifests.items()]}
     lines = [
@@ -138,25 +138,25 @@ def train(
     acutance train pipelines/quickstart.yaml --stage fidelity stages.fidelity.steps=2000
     """
     require_file(pipeline, overrides, profile)
-    from acutance.commands.context import open_work, plan_summary
+    from acutance.commands.context import open_pipeline, plan_summary
     from acutance.commands.run import require_held_out
     from acutance.commands.train import train_all
     from acutance.training.scores import require_accepted
 
-    work = open_work(pipeline, overrides or [], profile, storage)
+    context = open_pipeline(pipeline, overrides or [], profile, storage)
     if dry_run or settings:
-        show_plan(plan_summary(work, stage), as_json, settings)
+        show_plan(plan_summary(context, stage), as_json, settings)
         return
-    plans = work.plans(stage)
+    plans = context.plans(stage)
     if all(plan.done() for plan in plans):
         for plan in plans:
             require_accepted(plan)
         say("everything is done already")
     else:
         if stage is None:
-            require_held_out(work, absent=True)
-        with ray_at(address, work.root):
-            plans = train_all(work, stage)
+            require_held_out(context, absent=True)
+        with ray_at(address, context.root):
+            plans = train_all(context, stage)
     result = {"stages": [{"name": plan.name, "fingerprint": plan.fingerprint, "model": plan.model} for plan in plans]}
     show(result, as_json, table_of("stage", "model file", rows=[(plan.name, plan.model) for plan in plans]))
 
@@ -190,20 +190,20 @@ def tune(
     from acutance.commands.tune.context import open_campaign, plan_campaign
 
     extra = [f"budget.trials={trials}"] if trials is not None else []
-    work = open_campaign(search_space, [*(overrides or []), *extra], storage, table)
+    context = open_campaign(search_space, [*(overrides or []), *extra], storage, table)
     if dry_run or settings:
-        show_plan(plan_campaign(work), as_json, settings)
+        show_plan(plan_campaign(context), as_json, settings)
         return
     from acutance.commands.tune.campaign import finished, run_campaign
-    from acutance.commands.tune.outcome import as_dict, winners_work
+    from acutance.commands.tune.outcome import as_dict, winner_context
 
-    outcome = finished(work)
+    outcome = finished(context)
     if outcome is None:
-        with ray_at(address, work.base.root):
-            outcome = run_campaign(work, resume=resume)
+        with ray_at(address, context.base.root):
+            outcome = run_campaign(context, resume=resume)
     else:
         say("everything is done already")
-    show(as_dict(outcome), as_json, campaign_table(work, outcome))
+    show(as_dict(outcome), as_json, campaign_table(context, outcome))
     say(f"report:     {escape(outcome.report)}\nMLflow run: {outcome.run_id}")
     if then == "run":
-        _run(winners_work(work, outcome), address, as_json)
+        _run(winner_context(context, outcome), address, as_json)

@@ -127,7 +127,7 @@ def _yaml(content: dict[str, Any]) -> str:
     return escape(text.getvalue())
 
 
-def show_outcome(work: Any, outcome: Any, as_json: bool) -> None:
+def show_outcome(context: Any, outcome: Any, as_json: bool) -> None:
     from acutance.evaluation.report import table
     from acutance.redact import redacted
     from acutance.registry.address import tracking_uri
@@ -140,7 +140,7 @@ def show_outcome(work: Any, outcome: Any, as_json: bool) -> None:
         "sheet": outcome.sheet or None,
         "mlflow_run": outcome.run_id,
         "model": reference,
-        "overlap": work.overlap() if outcome.evaluation else [],
+        "overlap": context.overlap() if outcome.evaluation else [],
     }
     if as_json:
         show(result, as_json, None)
@@ -152,9 +152,9 @@ def show_outcome(work: Any, outcome: Any, as_json: bool) -> None:
         for sentence in result["overlap"]:
             stdout.print(f"[yellow]overlap[/]     {escape(sentence)}")
         stdout.print(f"pictures    {escape(outcome.sheet)}")
-    stdout.print(f"MLflow run  {outcome.run_id} in {escape(redacted(tracking_uri(work.root)))}")
+    stdout.print(f"MLflow run  {outcome.run_id} in {escape(redacted(tracking_uri(context.root)))}")
     if reference:
-        _next_steps(work, outcome, reference)
+        _next_steps(context, outcome, reference)
 
 
 def _validations(found: dict[str, dict[int, dict[str, float]]]) -> Any:
@@ -176,10 +176,10 @@ def _validations(found: dict[str, dict[int, dict[str, float]]]) -> Any:
     return table_of(*columns, rows=[row[: len(columns)] for row in rows])
 
 
-def _next_steps(work: Any, outcome: Any, reference: str) -> None:
+def _next_steps(context: Any, outcome: Any, reference: str) -> None:
     stdout.print(f"model       {reference} (alias: candidate)\n")
     stdout.print("next")
-    search_space = found(work.name, "search_spaces")
+    search_space = found(context.name, "search_spaces")
     for command in (
         f"models promote {outcome.model}",
         f"restore {reference} PICTURE.png RESTORED.png",
@@ -193,13 +193,13 @@ def _program() -> str:
     return "acutance" if shutil.which("acutance") else os.path.relpath(sys.argv[0])
 
 
-def campaign_table(work: Any, outcome: Any) -> Any:
+def campaign_table(context: Any, outcome: Any) -> Any:
     """Return the trials of a campaign, those on the Pareto front with a star; of a paper's table, its rows."""
     from acutance.tuning.report.front import heading, labels
 
     if outcome.table is not None:
         return paper_table(outcome.table)
-    goals = work.campaign.objectives
+    goals = context.campaign.objectives
     names = labels(path for trial in outcome.trials for path in trial.values)
     rows = [
         (

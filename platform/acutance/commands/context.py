@@ -170,7 +170,7 @@ def _values_of(trial: str, root: str) -> dict[str, Any]:
     return find_trial(study_address(root), trial).values
 
 
-def open_work(
+def open_pipeline(
     file: str, overrides: list[str], profile: str | None, root: str | None, trial: str | None = None
 ) -> PipelineContext:
     """Read a pipeline and the catalogue beside it.
@@ -212,34 +212,34 @@ def require_scale(catalogue: Catalogue, datasets: Iterable[str], scale: int, whe
             raise ConfigError(what, where=where, fix="choose another data set")
 
 
-def plan_summary(work: PipelineContext, only: str | None = None) -> dict[str, Any]:
+def plan_summary(context: PipelineContext, only: str | None = None) -> dict[str, Any]:
     """Return what a run would do, without doing it and without data present."""
-    missing = _missing(work, only)
+    missing = _missing(context, only)
     done: dict[str, bool] = {}
     shared: list[str] = []
     try:
-        todo = [work.pipeline.stages[name] for name in work.pipeline.order(only)]
+        todo = [context.pipeline.stages[name] for name in context.pipeline.order(only)]
         require_weights(file for stage in todo for file in weights_files(stage))
-        plans = [] if missing else work.plans(only)
+        plans = [] if missing else context.plans(only)
         done = {plan.name: plan.done() for plan in plans}
-        missing += _without_shards(work, plans)
-        shared = [] if missing else work.overlap(only)
+        missing += _without_shards(context, plans)
+        shared = [] if missing else context.overlap(only)
     except WeightsError as error:
         missing.append(f"{error.what}; {error.fix}")
     stages = [
         {
             "name": name,
-            "needs": work.pipeline.upstream(name),
-            "steps": work.pipeline.stages[name].steps,
+            "needs": context.pipeline.upstream(name),
+            "steps": context.pipeline.stages[name].steps,
             "done": done.get(name, False),
-            "parameters": parameter_counts(work.pipeline.stages[name], name),
+            "parameters": parameter_counts(context.pipeline.stages[name], name),
         }
-        for name in work.pipeline.order(only)
+        for name in context.pipeline.order(only)
     ]
-    config = work.pipeline.model_dump(mode="json", by_alias=True, exclude={"profiles"})
+    config = context.pipeline.model_dump(mode="json", by_alias=True, exclude={"profiles"})
     return {
-        "pipeline": str(work.file),
-        "storage": work.root,
+        "pipeline": str(context.file),
+        "storage": context.root,
         "missing": missing,
         "overlap": shared,
         "stages": stages,
@@ -248,19 +248,19 @@ def plan_summary(work: PipelineContext, only: str | None = None) -> dict[str, An
     }
 
 
-def _missing(work: PipelineContext, only: str | None) -> list[str]:
+def _missing(context: PipelineContext, only: str | None) -> list[str]:
     """Return sentences about missing data sets; a stage alone is trained, not evaluated."""
-    scale, evaluated = work.pipeline.scale, work.pipeline.evaluate
+    scale, evaluated = context.pipeline.scale, context.pipeline.evaluate
     looks: dict[str, Callable[[], object]] = {}
-    for data in work.data(only):
-        looks[data.source] = partial(list_pictures, data, scale, work.catalogue)
-    remembered = {data.source for data in work.data(only) if work.read_record(data)}
+    for data in context.data(only):
+        looks[data.source] = partial(list_pictures, data, scale, context.catalogue)
+    remembered = {data.source for data in context.data(only) if context.read_record(data)}
     if evaluated and not only:
         for name in evaluated.on:
-            looks[name] = partial(measured_pictures, work.catalogue, [name], scale, evaluated.protocol)
+            looks[name] = partial(measured_pictures, context.catalogue, [name], scale, evaluated.protocol)
             remembered.discard(name)
-    for stage in work.pipeline.order(only):
-        looks[f"validation of {stage}"] = partial(work.validation_pictures, stage)
+    for stage in context.pipeline.order(only):
+        looks[f"validation of {stage}"] = partial(context.validation_pictures, stage)
     missing = []
     for name, look in looks.items():
         try:
@@ -271,7 +271,7 @@ def _missing(work: PipelineContext, only: str | None) -> list[str]:
     return missing
 
 
-def _without_shards(work: PipelineContext, plans: list[StagePlan]) -> list[str]:
+def _without_shards(context: PipelineContext, plans: list[StagePlan]) -> list[str]:
     """Return sentences about data sets of which neither pictures nor shards are present."""
     unread = [plan.trained_on for plan in plans if not plan.done()]
     unread += [plan.measured_on for plan in plans if plan.measured_on and not plan.done()]
@@ -279,6 +279,6 @@ def _without_shards(work: PipelineContext, plans: list[StagePlan]) -> list[str]:
         dict.fromkeys(
             f"{shards.settings.source}: neither its pictures are here nor complete shards of them"
             for shards in unread
-            if shards.settings.source not in work.inputs and not shards.done()
+            if shards.settings.source not in context.inputs and not shards.done()
         )
     )

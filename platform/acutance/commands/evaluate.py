@@ -60,29 +60,29 @@ EVALUATION_VERSION = 6
 """Counts changes of the evaluation's code after which equal models give other numbers."""
 
 
-def evaluate_models(work: PipelineContext, plans: list[StagePlan]) -> tuple[Evaluation, str, bool]:
+def evaluate_models(context: PipelineContext, plans: list[StagePlan]) -> tuple[Evaluation, str, bool]:
     """Measure bicubic and the pipeline's evaluated stages on the held-out pictures; the caller has connected to Ray.
 
     Returns:
         The evaluation, the URI of its folder (`evaluation.json`, `evaluation.csv`, `sheet.png`, `spectrograms.png`),
         and whether it was made just now.
     """
-    wanted = work.pipeline.evaluate
+    wanted = context.pipeline.evaluate
     assert wanted is not None, "a pipeline that restores nothing is not evaluated"
-    measured = work.pipeline.evaluated()
+    measured = context.pipeline.evaluated()
     models = {plan.name: plan.model for plan in plans if plan.name in measured}
-    if registered := work.pipeline.registered:
+    if registered := context.pipeline.registered:
         models[registered.stage] = next(p for p in plans if p.name == registered.trained).named(registered.stage)
     return measure_models(
-        work.root,
-        {unrestored(work.pipeline.scale): BICUBIC, **models},
-        work.held_out(),
+        context.root,
+        {unrestored(context.pipeline.scale): BICUBIC, **models},
+        context.held_out(),
         protocol=wanted.protocol,
         metrics=wanted.metrics,
-        scale=work.pipeline.scale,
-        gpus=work.pipeline.compute.gpus,
-        title=f"{work.pipeline.title}: x{work.pipeline.scale}",
-        name=work.name,
+        scale=context.pipeline.scale,
+        gpus=context.pipeline.compute.gpus,
+        title=f"{context.pipeline.title}: x{context.pipeline.scale}",
+        name=context.name,
     )
 
 

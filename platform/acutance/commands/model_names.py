@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from acutance import storage
-from acutance.commands.context import open_work
+from acutance.commands.context import open_pipeline
 from acutance.config.packaged import found
 from acutance.config.pipeline.validation import Validation, Watched
 from acutance.errors import ModelError
@@ -34,7 +34,7 @@ def model_file(reference: str, root: str) -> str:
     if not parts or found(parts["pipeline"], "pipelines") is None:
         return str(resolve_model(reference, root))
     name = parts["stage"]
-    context = open_work(parts["pipeline"], [], None, root)
+    context = open_pipeline(parts["pipeline"], [], None, root)
     plan = next(plan for plan in context.plans(name) if plan.name == name)
     command = f"acutance train {parts['pipeline']} --stage {name}"
     steps = checkpoint.steps(plan.checkpoints)

@@ -14,7 +14,7 @@ from acutance.training.shards import make_shards, shard_sets
 from acutance.training.stage_plan import ShardSpec
 
 
-def prepare_data(work: PipelineContext, only: str | None = None) -> list[Manifest]:
+def prepare_data(context: PipelineContext, only: str | None = None) -> list[Manifest]:
     """Make the shards that the stages read; the caller has connected to Ray.
 
     What a stage has to be trained for first is left to `train_stages`.
@@ -22,27 +22,27 @@ def prepare_data(work: PipelineContext, only: str | None = None) -> list[Manifes
     Args:
         only: one stage, with those it needs.
     """
-    plans = work.plans(only)
+    plans = context.plans(only)
     waiting = {plan.model for plan in plans if not plan.done()}
     return [
-        _shards(work, shards)
+        _shards(context, shards)
         for shards in shard_sets(plans)
         if shards.enlarger is None or shards.enlarger.model not in waiting
     ]
 
 
-def _shards(work: PipelineContext, shards: ShardSpec) -> Manifest:
+def _shards(context: PipelineContext, shards: ShardSpec) -> Manifest:
     data = shards.settings
     with _shown_if_any("prepare") as on_progress:
         manifest = make_shards(
             shards,
-            work.catalogue,
-            work.root,
-            inputs=work.inputs.get(data.source),
-            gpus=work.pipeline.compute.gpus,
+            context.catalogue,
+            context.root,
+            inputs=context.inputs.get(data.source),
+            gpus=context.pipeline.compute.gpus,
             on_progress=on_progress,
         )
-    if data.source not in work.inputs and (record := work.read_record(data)):
+    if data.source not in context.inputs and (record := context.read_record(data)):
         what = f"the pictures of {data.train} are not here (they were {record.place})"
         say(escape(f"{what}; its {len(manifest.shards)} shards, complete, are used"))
     if manifest.fresh:

@@ -53,7 +53,7 @@ class Outcome:
     fresh: bool
 
 
-def require_held_out(work: PipelineContext, *, absent: bool = False) -> None:
+def require_held_out(context: PipelineContext, *, absent: bool = False) -> None:
     """Check, before Ray starts, that the pictures that models are measured on are present and measurable.
 
     Args:
@@ -62,20 +62,20 @@ def require_held_out(work: PipelineContext, *, absent: bool = False) -> None:
     Raises:
         ConfigError, DataError: as `PipelineContext.held_out` and `require_measurable`.
     """
-    wanted = work.pipeline.evaluate
+    wanted = context.pipeline.evaluate
     if wanted is None:
         return
     try:
-        pictures = work.held_out()
+        pictures = context.held_out()
     except AbsentError as error:
         if not absent:
             raise
         say(escape(f"`acutance run` will need pictures to measure on that are not here: {error.what}; {error.fix}"))
         return
-    require_measurable(pictures, scale=work.pipeline.scale, protocol=wanted.protocol, metrics=wanted.metrics)
+    require_measurable(pictures, scale=context.pipeline.scale, protocol=wanted.protocol, metrics=wanted.metrics)
 
 
-def run(work: PipelineContext) -> Outcome:
+def run(context: PipelineContext) -> Outcome:
     """Run all of a pipeline that is not done yet; the caller has connected to Ray.
 
     Where another process runs the same already, wait for it and return its outcome.
@@ -84,12 +84,12 @@ def run(work: PipelineContext) -> Outcome:
         LostError: when another process has taken the run over, since this one was stopped for a minute.
         UnreachableError: when the tracking store does not answer, before any work begins.
     """
-    client = tracking.connect(work.root)
-    receipt = _receipt_file(work)
+    client = tracking.connect(context.root)
+    receipt = _receipt_file(context)
     with exclusive(
         lease_store(f"{receipt}.lease"), "this very run", receipt, until=partial(storage.exists, receipt)
     ) as lease:
-        return finished(work) or _run(work, client, lease)
+        return finished(context) or _run(context, client, lease)
 
 
 @contextmanager
@@ -103,53 +103,55 @@ def _ended(client: MlflowClient, run: str) -> Iterator[None]:
         raise
 
 
-def _run(work: PipelineContext, client: MlflowClient, lease: Lease) -> Outcome:
-    for sentence in work.overlap():
+def _run(context: PipelineContext, client: MlflowClient, lease: Lease) -> Outcome:
+    for sentence in context.overlap():
         say(escape(sentence))
-    fresh = any(manifest.fresh for manifest in prepare_data(work)) or any(not plan.done() for plan in work.plans())
-    plans = train_stages(work)
+    fresh = any(manifest.fresh for manifest in prepare_data(context)) or any(
+        not plan.done() for plan in context.plans()
+    )
+    plans = train_stages(context)
     receipt = {"run": "", "model_version": "", "evaluation": ""}
-    if work.pipeline.evaluate:
-        evaluation, folder, measured = evaluate_models(work, plans)
+    if context.pipeline.evaluate:
+        evaluation, folder, measured = evaluate_models(context, plans)
         note = done.read(done.note_of("evaluation", folder), "evaluation")
         fresh, receipt["evaluation"] = fresh or measured, note.fingerprint if note else ""
-        if work.pipeline.registered:
+        if context.pipeline.registered:
             lease.require()
-            with _ended(client, open_run(work, client)):
-                receipt["run"], version = register_model(work, plans, evaluation, folder)
+            with _ended(client, open_run(context, client)):
+                receipt["run"], version = register_model(context, plans, evaluation, folder)
             receipt["model_version"] = str(version.version)
     if not receipt["model_version"]:
-        receipt["run"] = open_run(work, client)
+        receipt["run"] = open_run(context, client)
         end_run(client, receipt["run"])
-    file = _receipt_file(work)
+    file = _receipt_file(context)
     done.write(file, Done("run", PurePosixPath(file).stem, EVALUATION_VERSION, receipt))
-    return _outcome(work, receipt, fresh)
+    return _outcome(context, receipt, fresh)
 
 
-def finished(work: PipelineContext) -> Outcome | None:
+def finished(context: PipelineContext) -> Outcome | None:
     """Return the outcome of an earlier run of the same work; None where something is left to do or is lost."""
-    written = done.read(_receipt_file(work), "run")
-    if not written or not _still_exists(work, written.content):
+    written = done.read(_receipt_file(context), "run")
+    if not written or not _still_exists(context, written.content):
         return None
-    for plan in work.plans():
+    for plan in context.plans():
         require_accepted(plan)
-    return _outcome(work, written.content, False)
+    return _outcome(context, written.content, False)
 
 
-def _still_exists(work: PipelineContext, receipt: Mapping[str, str]) -> bool:
+def _still_exists(context: PipelineContext, receipt: Mapping[str, str]) -> bool:
     """Return whether a finished run's evaluation, and its run and model in MLflow, still exist."""
-    registered = work.pipeline.registered
-    if receipt["evaluation"] and not evaluation_of(work.root, receipt["evaluation"]):
+    registered = context.pipeline.registered
+    if receipt["evaluation"] and not evaluation_of(context.root, receipt["evaluation"]):
         return False
     version = (registered.name, receipt["model_version"]) if registered and receipt["model_version"] else None
-    return is_recorded(tracking.connect(work.root), receipt["run"], version)
+    return is_recorded(tracking.connect(context.root), receipt["run"], version)
 
 
-def _outcome(work: PipelineContext, receipt: Mapping[str, str], fresh: bool) -> Outcome:
-    found = evaluation_of(work.root, receipt["evaluation"]) if receipt["evaluation"] else None
-    registered = work.pipeline.registered
+def _outcome(context: PipelineContext, receipt: Mapping[str, str], fresh: bool) -> Outcome:
+    found = evaluation_of(context.root, receipt["evaluation"]) if receipt["evaluation"] else None
+    registered = context.pipeline.registered
     return Outcome(
-        validations={plan.name: rows for plan in work.plans() if (rows := read_scores(plan.folder))},
+        validations={plan.name: rows for plan in context.plans() if (rows := read_scores(plan.folder))},
         evaluation=found[0] if found else None,
         sheet=storage.join(found[1], "sheet.png") if found else "",
         run_id=receipt["run"],
@@ -159,19 +161,19 @@ def _outcome(work: PipelineContext, receipt: Mapping[str, str], fresh: bool) -> 
     )
 
 
-def _receipt_file(work: PipelineContext) -> str:
+def _receipt_file(context: PipelineContext) -> str:
     """Return the URI of the JSON that records a finished run; its name is a fingerprint of all that determines it."""
-    settings = work.pipeline.model_dump(
+    settings = context.pipeline.model_dump(
         mode="json", by_alias=True, include={"evaluate", "registered", "paper", "title"}
     )
     key = fingerprint(
         {
-            "stages": [plan.fingerprint for plan in work.plans()],
+            "stages": [plan.fingerprint for plan in context.plans()],
             "settings": settings,
-            "unavailable": sorted(unavailable(work.pipeline.evaluate.metrics if work.pipeline.evaluate else [])),
+            "unavailable": sorted(unavailable(context.pipeline.evaluate.metrics if context.pipeline.evaluate else [])),
             "evaluation": EVALUATION_VERSION,
             # A database beside the outputs moves with them.
-            "tracking": tracking.tracking_uri(work.root).replace(work.root, "."),
+            "tracking": tracking.tracking_uri(context.root).replace(context.root, "."),
         }
     )
-    return storage.join(work.root, "runs", f"{key}.json")
+    return storage.join(context.root, "runs", f"{key}.json")

@@ -31,19 +31,19 @@ from acutance.training.stage_plan import TRAINING_VERSION, StagePlan, lease_of
 from acutance.weights import fetch_weights
 
 
-def train_all(work: PipelineContext, only: str | None = None) -> list[StagePlan]:
+def train_all(context: PipelineContext, only: str | None = None) -> list[StagePlan]:
     """Make the shards and train the stages that are not done; the caller has connected to Ray.
 
     Raises:
         UnreachableError: when the tracking store does not answer, before any work begins.
     """
-    tracking.connect(work.root)
-    prepare_data(work, only)
-    return train_stages(work, only)
+    tracking.connect(context.root)
+    prepare_data(context, only)
+    return train_stages(context, only)
 
 
 def train_stages(
-    work: PipelineContext, only: str | None = None, *, of: Collection[str] | None = None
+    context: PipelineContext, only: str | None = None, *, of: Collection[str] | None = None
 ) -> list[StagePlan]:
     """Train the stages that are not done; the caller has connected to Ray and `prepare_data` was called.
 
@@ -51,16 +51,16 @@ def train_stages(
         only: one stage, with those it needs.
         of: just those of them.
     """
-    free_uploads(work.root)
-    free_checkpoints(work.root)
+    free_uploads(context.root)
+    free_checkpoints(context.root)
 
     def planned() -> list[StagePlan]:
-        return [plan for plan in work.plans(only) if of is None or plan.name in of]
+        return [plan for plan in context.plans(only) if of is None or plan.name in of]
 
     plans = planned()
     for plan in plans:
-        tracking.record_kept(tracking.tracking_uri(work.root), plan.folder)
-    with _exclusive_training(plans, work.root) as leases:
+        tracking.record_kept(tracking.tracking_uri(context.root), plan.folder)
+    with _exclusive_training(plans, context.root) as leases:
         plans = planned()  # a stage that another pipeline trained meanwhile has that pipeline's folder
         todo = [plan for plan in plans if not plan.done()]
         for plan in plans:
@@ -68,12 +68,12 @@ def train_stages(
                 require_accepted(plan)
         if todo:
             for plan in todo:
-                _require_validation(work, plan)
-            _train_stages(work, todo, leases)
+                _require_validation(context, plan)
+            _train_stages(context, todo, leases)
     return plans
 
 
-def _require_validation(work: PipelineContext, plan: StagePlan) -> None:
+def _require_validation(context: PipelineContext, plan: StagePlan) -> None:
     """Check that the pictures that a stage is validated on are present and measurable.
 
     Raises:
@@ -87,20 +87,23 @@ def _require_validation(work: PipelineContext, plan: StagePlan) -> None:
         for file in METRICS[name].requires:
             fetch_weights(file)
     require_measurable(
-        work.validation_pictures(plan.name), scale=plan.scale, protocol=validation.protocol, metrics=validation.metrics
+        context.validation_pictures(plan.name),
+        scale=plan.scale,
+        protocol=validation.protocol,
+        metrics=validation.metrics,
     )
 
 
-def _train_stages(work: PipelineContext, todo: list[StagePlan], leases: list[Lease]) -> None:
-    log = storage.join(work.root, work.group, LOG)
-    shown = training_shown(todo, work.pipeline.compute, log)
-    with _recorded(work, todo, leases) as trackers, shown as on_progress:
+def _train_stages(context: PipelineContext, todo: list[StagePlan], leases: list[Lease]) -> None:
+    log = storage.join(context.root, context.group, LOG)
+    shown = training_shown(todo, context.pipeline.compute, log)
+    with _recorded(context, todo, leases) as trackers, shown as on_progress:
         for wave in _waves(todo):
             for shards in shard_sets(wave):
-                inputs = work.inputs.get(shards.settings.source)
-                make_shards(shards, work.catalogue, work.root, inputs=inputs, gpus=work.pipeline.compute.gpus)
-            plans = [_continuing(plan, work.root) for plan in wave]
-            train(plans, work.pipeline.compute, work.root, trackers=trackers, on_progress=on_progress)
+                inputs = context.inputs.get(shards.settings.source)
+                make_shards(shards, context.catalogue, context.root, inputs=inputs, gpus=context.pipeline.compute.gpus)
+            plans = [_continuing(plan, context.root) for plan in wave]
+            train(plans, context.pipeline.compute, context.root, trackers=trackers, on_progress=on_progress)
 
 
 def _continuing(plan: StagePlan, root: str) -> StagePlan:
@@ -139,11 +142,11 @@ def _waves(plans: list[StagePlan]) -> list[list[StagePlan]]:
 
 @contextmanager
 def _recorded(
-    work: PipelineContext, plans: list[StagePlan], leases: list[Lease]
+    context: PipelineContext, plans: list[StagePlan], leases: list[Lease]
 ) -> Iterator[dict[str, tracking.StageRun]]:
     """Open the pipeline's MLflow run, the parent of each stage's run; end those that are left RUNNING."""
-    client = tracking.connect(work.root)
-    parent, who = open_run(work, client), {"mlflow.user": tracking.user()}
+    client = tracking.connect(context.root)
+    parent, who = open_run(context, client), {"mlflow.user": tracking.user()}
     try:
         yield {
             plan.name: tracking.StageRun(
@@ -151,7 +154,7 @@ def _recorded(
                 parent,
                 plan.name,
                 plan.fingerprint,
-                params(work, plan),
+                params(context, plan),
                 {**who, **provenance_tags(plan)},
                 plan.folder,
             )
@@ -173,23 +176,23 @@ def end_run(client: MlflowClient, parent: str) -> None:
     tracking.finish(client, parent)
 
 
-def open_run(work: PipelineContext, client: MlflowClient) -> str:
+def open_run(context: PipelineContext, client: MlflowClient) -> str:
     """Return the id of the pipeline's MLflow run: a new one, or the one that its settings had before.
 
     The data do not count, since a stage may be trained where the data of others are missing.
     """
-    content = work.pipeline.model_dump(mode="json", include={"stages", "data", "scale", "seed"})
+    content = context.pipeline.model_dump(mode="json", include={"stages", "data", "scale", "seed"})
     key = fingerprint({"settings": content, "version": TRAINING_VERSION})
     return tracking.pipeline_run(
         client,
-        work.name,
-        work.title,
+        context.name,
+        context.title,
         key,
-        {"acutance.pipeline": str(work.file), **tracking.linked(storage.join(work.root, work.group))},
+        {"acutance.pipeline": str(context.file), **tracking.linked(storage.join(context.root, context.group))},
     )
 
 
-def params(work: PipelineContext, plan: StagePlan) -> dict[str, Any]:
+def params(context: PipelineContext, plan: StagePlan) -> dict[str, Any]:
     """Return a stage's resolved settings, as MLflow shows them."""
     return {
         "stage": {name: value for name, value in plan.stage.model_dump(mode="json").items() if name != "data"},

@@ -45,21 +45,21 @@ from acutance.tuning.trial import TrialSetup
 ENDINGS: dict[str, tracking.Status] = {"complete": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
 
 
-def finished(work: CampaignContext) -> CampaignOutcome | None:
+def finished(context: CampaignContext) -> CampaignOutcome | None:
     """Return the result of an earlier run of the campaign; None if there is work left."""
-    if work.before is not None:
-        earlier = finished(work.before)
-        return finished(from_best(work, earlier)) if earlier else None
-    note = done.read(done.note_of("campaign", work.folder), "campaign")
-    if note is None or note.fingerprint != work.fingerprint:
+    if context.before is not None:
+        earlier = finished(context.before)
+        return finished(from_best(context, earlier)) if earlier else None
+    note = done.read(done.note_of("campaign", context.folder), "campaign")
+    if note is None or note.fingerprint != context.fingerprint:
         return None
-    trials = trial_records(work.study())
-    if len(trials) < work.wanted or any(trial.state == "running" for trial in trials):
+    trials = trial_records(context.study())
+    if len(trials) < context.wanted or any(trial.state == "running" for trial in trials):
         return None
-    return outcome_of(work, trials, note.content["run"])
+    return outcome_of(context, trials, note.content["run"])
 
 
-def run_campaign(work: CampaignContext, *, resume: bool = False) -> CampaignOutcome:
+def run_campaign(context: CampaignContext, *, resume: bool = False) -> CampaignOutcome:
     """Run a campaign, and before a table those that it starts from; the caller has connected to Ray.
 
     Args:
@@ -71,45 +71,45 @@ def run_campaign(work: CampaignContext, *, resume: bool = False) -> CampaignOutc
         LostError: when another process has taken the campaign over, since this one was stopped for a minute.
         TrainingError: when a table that another one starts from has no best row, or was cut short.
     """
-    require_objectives(work)
-    if work.before is not None:
-        earlier = finished(work.before) or run_campaign(work.before, resume=resume)
-        settled = from_best(work, earlier)
+    require_objectives(context)
+    if context.before is not None:
+        earlier = finished(context.before) or run_campaign(context.before, resume=resume)
+        settled = from_best(context, earlier)
         say(f"{settled.search.table} {starting(settled)}")
         return finished(settled) or run_campaign(settled, resume=resume)
-    study = work.study()
+    study = context.study()
     with exclusive_driver(study) as lease:
         known = trial_records(study)
         if known and not resume:
             ended = sum(trial.state != "running" for trial in known)
             raise ConfigError(
-                f"this campaign was begun before: {ended} of {work.wanted} trials have ended",
-                where=work.name,
+                f"this campaign was begun before: {ended} of {context.wanted} trials have ended",
+                where=context.name,
                 fix="--resume goes on with it",
             )
-        if len(known) > work.wanted:
-            say(f"{work.name} has {len(known)} trials, more than {work.wanted}: no other begins")
-        client = tracking.connect(work.base.root)
+        if len(known) > context.wanted:
+            say(f"{context.name} has {len(known)} trials, more than {context.wanted}: no other begins")
+        client = tracking.connect(context.base.root)
         if resume and not known:
-            close_former(work, study, client)
-        _try_objectives(work)
-        for sentence in overlap(work):
+            close_former(context, study, client)
+        _try_objectives(context)
+        for sentence in overlap(context):
             say(escape(sentence))
-        note_settings(work, study)
-        prepare_trials(work)
-        train_stages(work.base, work.campaign.stage, of=shared_stages(work))
-        stage = next(plan for plan in work.base.plans(work.campaign.stage) if plan.name == work.campaign.stage)
+        note_settings(context, study)
+        prepare_trials(context)
+        train_stages(context.base, context.campaign.stage, of=shared_stages(context))
+        stage = next(plan for plan in context.base.plans(context.campaign.stage) if plan.name == context.campaign.stage)
         tags = {
             "acutance.kind": "campaign",
-            "acutance.study": work.name,
+            "acutance.study": context.name,
             **provenance_tags(stage),
-            **tracking.linked(work.folder),
+            **tracking.linked(context.folder),
         }
-        name = called(work.file.stem, work.changes)
-        run = tracking.pipeline_run(client, work.campaign.title, name, work.fingerprint, tags)
+        name = called(context.file.stem, context.changes)
+        run = tracking.pipeline_run(client, context.campaign.title, name, context.fingerprint, tags)
         study.set_user_attr(RUN, run)
         try:
-            _search(work, study, client, run, lease)
+            _search(context, study, client, run, lease)
             lease.require()
         except BaseException as error:
             if lease.held():  # else the runs are another process's
@@ -117,46 +117,46 @@ def run_campaign(work: CampaignContext, *, resume: bool = False) -> CampaignOutc
                     tracking.finish_children(client, run, "KILLED")  # no fault of theirs: --resume goes on with them
                     tracking.finish(client, run, "FAILED" if isinstance(error, Exception) else "KILLED")
             raise
-        return _recorded(work, client, run, trial_records(study))
+        return _recorded(context, client, run, trial_records(study))
 
 
-def _try_objectives(work: CampaignContext) -> None:
+def _try_objectives(context: CampaignContext) -> None:
     """Measure every objective on bicubic enlargements of its pictures, before the first trial.
 
     Raises:
         ConfigError, DataError: as `require_measurable`.
     """
-    wanted = work.base.pipeline.evaluate
-    for on, pictures in objective_pictures(work).items():
+    wanted = context.base.pipeline.evaluate
+    for on, pictures in objective_pictures(context).items():
         metrics = sorted(
-            {goal.picture_metric for goal in work.campaign.objectives if goal.on == on and goal.picture_metric}
+            {goal.picture_metric for goal in context.campaign.objectives if goal.on == on and goal.picture_metric}
         )
         assert wanted is not None, "restored pictures are measured by the pipeline's protocol"
-        require_measurable({on: pictures}, scale=work.base.pipeline.scale, protocol=wanted.protocol, metrics=metrics)
+        require_measurable({on: pictures}, scale=context.base.pipeline.scale, protocol=wanted.protocol, metrics=metrics)
 
 
-def _search(work: CampaignContext, study: Study, client: Any, run: str, lease: Lease) -> None:
-    campaign, base = work.campaign, work.base
+def _search(context: CampaignContext, study: Study, client: Any, run: str, lease: Lease) -> None:
+    campaign, base = context.campaign, context.base
     resources = worker_resources(campaign.resources)
     setup = TrialSetup(
         campaign=campaign.model_dump(mode="json", by_alias=True),
-        pipeline=work.search.base.model_dump(mode="json", by_alias=True),
+        pipeline=context.search.base.model_dump(mode="json", by_alias=True),
         catalogue=base.catalogue,
         contents=base.contents(campaign.stage),
         root=base.root,
-        group=work.group,
-        measured_on=objective_pictures(work),
+        group=context.group,
+        measured_on=objective_pictures(context),
         resources=resources,
-        open_tracker=OpenTrialRun(client.tracking_uri, run, work.name),
+        open_tracker=OpenTrialRun(client.tracking_uri, run, context.name),
     )
     hours = campaign.budget.hours
-    ask_tell = AskTell(study, work.search, work.steps, time.time() + 3600 * hours if hours else math.inf)
+    ask_tell = AskTell(study, context.search, context.steps, time.time() + 3600 * hours if hours else math.inf)
     live_table = LiveTable(
         campaign.objectives,
         campaign.primary_objective,
         trial_records(study),
-        work.wanted,
-        work.steps,
+        context.wanted,
+        context.steps,
         campaign.concurrency,
     )
 
@@ -167,25 +167,29 @@ def _search(work: CampaignContext, study: Study, client: Any, run: str, lease: L
                 tracking.finish(client, trial_run, ENDINGS[trial.state])
 
     with live_table.shown():
-        search(ask_tell, work.search, setup, Listener(live_table.on_report, on_end), lease)
+        search(ask_tell, context.search, setup, Listener(live_table.on_report, on_end), lease)
 
 
-def _recorded(work: CampaignContext, client: Any, run: str, trials: list[TrialRecord]) -> CampaignOutcome:
-    outcome = outcome_of(work, trials, run)
+def _recorded(context: CampaignContext, client: Any, run: str, trials: list[TrialRecord]) -> CampaignOutcome:
+    outcome = outcome_of(context, trials, run)
     for trial in outcome.trials:
         if trial.model:
             tracking.record_kept(client.tracking_uri, trial.model.rpartition("/")[0])
-    address, pictures = study_address(work.base.root), objective_pictures(work)
-    record = Record(work.name, work.base.root, work.search, outcome.trials, address, run, pictures, outcome.table)
+    address, pictures = study_address(context.base.root), objective_pictures(context)
+    record = Record(
+        context.name, context.base.root, context.search, outcome.trials, address, run, pictures, outcome.table
+    )
     with working_folder("report") as scratch:
         for file in write_report(record, scratch):
-            storage.write_bytes(storage.join(work.folder, file.name), file.read_bytes())
+            storage.write_bytes(storage.join(context.folder, file.name), file.read_bytes())
             tracking.log_file(client, run, file)
     tracking.log_table(client, run, "trials.json", [_row(trial, outcome.front) for trial in trials])
     tracking.finish_children(client, run)
     tracking.finish(client, run)
-    content = {"run": run, "study": work.name}
-    done.write(done.note_of("campaign", work.folder), Done("campaign", work.fingerprint, TRAINING_VERSION, content))
+    content = {"run": run, "study": context.name}
+    done.write(
+        done.note_of("campaign", context.folder), Done("campaign", context.fingerprint, TRAINING_VERSION, content)
+    )
     return outcome
 
 

@@ -99,130 +99,130 @@ def open_campaign(file: str, overrides: list[str], root: str | None, table: str 
         ConfigError: see `acutance.campaign.load`.
     """
     found = campaigns.load(file, overrides, table=table)
-    work = PipelineContext(found.file, found.shortened, catalogue_for(str(found.file)), storage_root(root))
+    context = PipelineContext(found.file, found.shortened, catalogue_for(str(found.file)), storage_root(root))
     datasets = [goal.on for goal in found.campaign.objectives]
-    require_scale(work.catalogue, datasets, found.base.scale, f"{file}: objectives")
-    lacking = _lacking(found.campaign, work)
+    require_scale(context.catalogue, datasets, found.base.scale, f"{file}: objectives")
+    lacking = _lacking(found.campaign, context)
     if table and (measured := [goal for goal in found.campaign.objectives if goal.name not in lacking]):
         found = replace(found, campaign=found.campaign.model_copy(update={"objectives": measured}))
     before = open_campaign(file, overrides, root, found.after.table) if found.after else None
-    return CampaignContext(Path(file), found, work, lacking, (*([table] if table else []), *overrides), before)
+    return CampaignContext(Path(file), found, context, lacking, (*([table] if table else []), *overrides), before)
 
 
-def _lacking(campaign: Campaign, work: PipelineContext) -> dict[str, str]:
+def _lacking(campaign: Campaign, context: PipelineContext) -> dict[str, str]:
     """Return objective -> why it cannot be measured on this machine."""
     restored = [goal for goal in campaign.objectives if goal.picture_metric]
     reasons = unavailable({goal.picture_metric for goal in restored})
     for name in {goal.on for goal in restored}:
         try:
-            measured_on(work, [name])
+            measured_on(context, [name])
         except DataError as error:
             reasons[name] = f"{name}: {error.what}; {error.fix}"
     told = {goal: reasons.get(goal.picture_metric) or reasons.get(goal.on) for goal in campaign.objectives}
     return {goal.name: reason for goal, reason in told.items() if reason}
 
 
-def measured_on(work: PipelineContext, datasets: Iterable[str]) -> dict[str, list[Source]]:
+def measured_on(context: PipelineContext, datasets: Iterable[str]) -> dict[str, list[Source]]:
     """Return the pictures that objectives are measured on; raises as `measured_pictures`."""
-    wanted = work.pipeline.evaluate
-    return measured_pictures(work.catalogue, datasets, work.pipeline.scale, wanted.protocol if wanted else "")
+    wanted = context.pipeline.evaluate
+    return measured_pictures(context.catalogue, datasets, context.pipeline.scale, wanted.protocol if wanted else "")
 
 
-def objective_pictures(work: CampaignContext) -> dict[str, list[Source]]:
+def objective_pictures(context: CampaignContext) -> dict[str, list[Source]]:
     """Return the pictures of each data set that objectives are measured on."""
-    return measured_on(work.base, sorted({goal.on for goal in work.campaign.objectives if goal.picture_metric}))
+    return measured_on(context.base, sorted({goal.on for goal in context.campaign.objectives if goal.picture_metric}))
 
 
-def overlap(work: CampaignContext) -> list[str]:
+def overlap(context: CampaignContext) -> list[str]:
     """Return sentences about pictures that trials are both trained and measured on."""
-    stage = work.campaign.stage
-    objectives = work.base.overlap_with(objective_pictures(work), by="objective", only=stage)
-    return [*objectives, *work.base.overlap(stage)]
+    stage = context.campaign.stage
+    objectives = context.base.overlap_with(objective_pictures(context), by="objective", only=stage)
+    return [*objectives, *context.base.overlap(stage)]
 
 
-def require_objectives(work: CampaignContext) -> None:
+def require_objectives(context: CampaignContext) -> None:
     """Refuse a campaign whose metrics are unavailable here, or whose result another table needs and cannot get.
 
     Raises:
         DataError: naming an objective and what it lacks.
     """
-    needed = [goal.name for goal in work.campaign.objectives if goal.name in work.lacking]
+    needed = [goal.name for goal in context.campaign.objectives if goal.name in context.lacking]
     if needed:
-        raise DataError(f"{needed[0]} cannot be measured here: {work.lacking[needed[0]]}", where=str(work.file))
-    after, before = work.search.after, work.before
+        raise DataError(f"{needed[0]} cannot be measured here: {context.lacking[needed[0]]}", where=str(context.file))
+    after, before = context.search.after, context.before
     if before is not None and after is not None:
         require_objectives(before)
         if after.best in before.lacking:
             raise DataError(
                 f"{after.best} cannot be measured here: {before.lacking[after.best]}",
-                where=f"{work.file}: tables.{work.search.table}.after.best",
+                where=f"{context.file}: tables.{context.search.table}.after.best",
                 fix=f"or choose by another column of {after.table}",
             )
 
 
-def shared_stages(work: CampaignContext) -> set[str]:
+def shared_stages(context: CampaignContext) -> set[str]:
     """Return the stages before the searched one that trials have as the pipeline has them.
 
     Of a table or a grid they are those that a row needs; a search may need them all.
     """
-    stage, base = work.campaign.stage, work.base.pipeline
+    stage, base = context.campaign.stage, context.base.pipeline
     before = set(base.order(stage)) - {stage}
-    if work.search.points is None:
+    if context.search.points is None:
         return before
-    rows = [pipeline for point in work.search.points for pipeline in _pipelines(work, point)]
+    rows = [pipeline for point in context.search.points for pipeline in _pipelines(context, point)]
     trained = {mark for row in rows for mark in settings_fingerprints(row, stage).values()}
     return {name for name, mark in settings_fingerprints(base, stage).items() if name in before and mark in trained}
 
 
-def plan_campaign(work: CampaignContext) -> dict[str, Any]:
+def plan_campaign(context: CampaignContext) -> dict[str, Any]:
     """Return what a campaign would do, without doing it and without data present.
 
     `all_steps` counts each training once; of a search, as if no trial were stopped and all differed in their own stage
     alone.
     """
-    settings = work.campaign.model_dump(mode="json", by_alias=True)
-    planned, (rows, trainings) = plan_summary(work.base, work.campaign.stage), _planned_rows(work)
-    missing = list(dict.fromkeys([*planned["missing"], *work.lacking.values()]))
+    settings = context.campaign.model_dump(mode="json", by_alias=True)
+    planned, (rows, trainings) = plan_summary(context.base, context.campaign.stage), _planned_rows(context)
+    missing = list(dict.fromkeys([*planned["missing"], *context.lacking.values()]))
     told = {
         "config": {"campaign": settings},
-        "scale": work.search.base.budget.scale,
-        "trials": len(rows) or work.wanted,
+        "scale": context.search.base.budget.scale,
+        "trials": len(rows) or context.wanted,
         "rows": rows,
         "missing": missing,
-        "overlap": [] if missing else overlap(work),
+        "overlap": [] if missing else overlap(context),
     }
     if rows:
         trained = {name for row in rows for name in row["steps"]}
         told["stages"] = [stage for stage in planned["stages"] if stage["name"] in trained]
-    return {**planned, **told, "all_steps": sum((trainings or _of_a_search(work)).values())}
+    return {**planned, **told, "all_steps": sum((trainings or _of_a_search(context)).values())}
 
 
-def _planned_rows(work: CampaignContext) -> tuple[list[dict[str, Any]], dict[str, int]]:
+def _planned_rows(context: CampaignContext) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """Return the rows of a grid, or of a table and those that it starts from, as they are run; and all trainings."""
-    rows, trainings = _planned_rows(work.before) if work.before else ([], {})
-    start = f"the best of {work.before.search.table}" if work.before else ""
-    for point in work.search.points or []:
+    rows, trainings = _planned_rows(context.before) if context.before else ([], {})
+    start = f"the best of {context.before.search.table}" if context.before else ""
+    for point in context.search.points or []:
         steps = {}
-        for pipeline in _pipelines(work, point):
-            marks = settings_fingerprints(pipeline, work.campaign.stage)
+        for pipeline in _pipelines(context, point):
+            marks = settings_fingerprints(pipeline, context.campaign.stage)
             steps = {name: pipeline.stages[name].steps for name in marks}
             trainings |= {mark: steps[name] for name, mark in marks.items()}
         told = {"row": point.row, "seed": point.seed, "values": point.values, "steps": steps}
         told |= {"seeded": point.seeded, "once": point.once}
-        rows.append({"table": work.search.table or "", "start": start, **told})
+        rows.append({"table": context.search.table or "", "start": start, **told})
     return rows, trainings
 
 
-def _pipelines(work: CampaignContext, point: Point) -> list[Pipeline]:
+def _pipelines(context: CampaignContext, point: Point) -> list[Pipeline]:
     """Return the pipeline of a row as it is trained, with each seed of its trial."""
-    content, stage = work.search.base.model_dump(mode="json", by_alias=True), work.campaign.stage
-    seeds = range(work.campaign.seeds)
-    return [with_values(content, stage, point.values, seed, str(work.file)).shortened() for seed in seeds]
+    content, stage = context.search.base.model_dump(mode="json", by_alias=True), context.campaign.stage
+    seeds = range(context.campaign.seeds)
+    return [with_values(content, stage, point.values, seed, str(context.file)).shortened() for seed in seeds]
 
 
-def _of_a_search(work: CampaignContext) -> dict[str, int]:
+def _of_a_search(context: CampaignContext) -> dict[str, int]:
     """Return the steps of each stage of a search, over all trials and seeds."""
-    campaign, pipeline = work.campaign, work.base.pipeline
+    campaign, pipeline = context.campaign, context.base.pipeline
     steps = {name: campaign.seeds * pipeline.stages[name].steps for name in pipeline.order(campaign.stage)}
-    each = campaign.scheduler.every if isinstance(campaign.scheduler, Pbt) else work.steps
-    return {**steps, campaign.stage: campaign.seeds * work.wanted * each}
+    each = campaign.scheduler.every if isinstance(campaign.scheduler, Pbt) else context.steps
+    return {**steps, campaign.stage: campaign.seeds * context.wanted * each}

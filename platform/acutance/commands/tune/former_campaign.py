@@ -28,27 +28,27 @@ SETTINGS, RUN = "settings", "mlflow_run"
 SHOWN = 8
 
 
-def note_settings(work: CampaignContext, study: Study) -> None:
+def note_settings(context: CampaignContext, study: Study) -> None:
     """Store the settings of the campaign in its study."""
-    study.set_user_attr(SETTINGS, _settings(work))
+    study.set_user_attr(SETTINGS, _settings(context))
 
 
-def close_former(work: CampaignContext, study: Study, client: MlflowClient) -> None:
+def close_former(context: CampaignContext, study: Study, client: MlflowClient) -> None:
     """When there is no such campaign to resume, say which one was interrupted and what differs; close that one."""
-    former = _interrupted(work, study)
+    former = _interrupted(context, study)
     if former is None:
         return
     try:
         with exclusive_driver(former):
-            _say_what_differs(work, former)
+            _say_what_differs(context, former)
             _close(former, f"given up: its search space was changed, {study.study_name} goes on", client)
     except ConfigError as error:  # it runs
         say(f"{former.study_name}, of the same search space with other settings, is not touched: {error.what}")
 
 
-def _interrupted(work: CampaignContext, study: Study) -> Study | None:
+def _interrupted(context: CampaignContext, study: Study) -> Study | None:
     """Return the newest study of this search space that has unfinished trials."""
-    storage, name = study._storage, re.compile(re.escape(work.name[:-8]) + "[0-9a-f]{8}")
+    storage, name = study._storage, re.compile(re.escape(context.name[:-8]) + "[0-9a-f]{8}")
     found: list[tuple[datetime, Study]] = []
     for other in optuna.study.get_all_study_names(storage):
         if other == study.study_name or not name.fullmatch(other):
@@ -59,8 +59,8 @@ def _interrupted(work: CampaignContext, study: Study) -> Study | None:
     return max(found, key=lambda pair: pair[0])[1] if found else None
 
 
-def _say_what_differs(work: CampaignContext, former: Study) -> None:
-    old, new = former.user_attrs.get(SETTINGS, {}), _settings(work)
+def _say_what_differs(context: CampaignContext, former: Study) -> None:
+    old, new = former.user_attrs.get(SETTINGS, {}), _settings(context)
     lines = [
         f"  {key}: {old.get(key, 'not set')} -> {new.get(key, 'not set')}"
         for key in sorted({*old, *new})
@@ -68,7 +68,7 @@ def _say_what_differs(work: CampaignContext, former: Study) -> None:
     ]
     more = [f"  ... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
     why = "\n".join([*lines[:SHOWN], *more]) or "  its pictures, its files of weights or this program"
-    say(f"{former.study_name} is not gone on with, since its settings differ; {work.name} begins anew:\n{why}")
+    say(f"{former.study_name} is not gone on with, since its settings differ; {context.name} begins anew:\n{why}")
 
 
 def _close(former: Study, reason: str, client: MlflowClient) -> None:
@@ -85,11 +85,11 @@ def _close(former: Study, reason: str, client: MlflowClient) -> None:
         return
 
 
-def _settings(work: CampaignContext) -> dict[str, Any]:
+def _settings(context: CampaignContext) -> dict[str, Any]:
     """Return what a campaign searches, and on what, as dotted keys and texts."""
     out = {"concurrency", "pipeline", "published", "tables"}
-    campaign = work.campaign.model_dump(mode="json", by_alias=True, exclude=out)
+    campaign = context.campaign.model_dump(mode="json", by_alias=True, exclude=out)
     campaign["budget"] = {key: value for key, value in campaign["budget"].items() if key not in ("trials", "hours")}
-    points = {"points": [[point.row, point.values] for point in work.search.points or []]}
-    stages = work.search.base.model_dump(mode="json", by_alias=True, include={"stages", "data", "scale", "seed"})
+    points = {"points": [[point.row, point.values] for point in context.search.points or []]}
+    stages = context.search.base.model_dump(mode="json", by_alias=True, include={"stages", "data", "scale", "seed"})
     return tracking.flatten({**campaign, **points, **stages})

@@ -42,62 +42,62 @@ class CampaignOutcome:
     run_id: str
 
 
-def outcome_of(work: CampaignContext, trials: list[TrialRecord], run: str) -> CampaignOutcome:
+def outcome_of(context: CampaignContext, trials: list[TrialRecord], run: str) -> CampaignOutcome:
     """Return the outcome of a campaign with these trials and the MLflow run of this id."""
-    goals, root = work.campaign.objectives, work.base.root
-    winner = best(trials, goals, work.campaign.primary_objective)
+    goals, root = context.campaign.objectives, context.base.root
+    winner = best(trials, goals, context.campaign.primary_objective)
     return CampaignOutcome(
-        study=work.name,
+        study=context.name,
         trials=[replace(trial, model=storage.join(root, trial.model)) if trial.model else trial for trial in trials],
         front=[trial.number for trial in pareto_front(trials, goals)],
         winner=winner.number if winner else None,
-        table=_table(work, trials),
-        start=work.search.start,
-        report=storage.join(work.folder, PAGE),
-        picture=storage.join(work.folder, FRONT),
+        table=_table(context, trials),
+        start=context.search.start,
+        report=storage.join(context.folder, PAGE),
+        picture=storage.join(context.folder, FRONT),
         run_id=run,
     )
 
 
-def _table(work: CampaignContext, trials: list[TrialRecord]) -> Table | None:
-    name = work.search.table
+def _table(context: CampaignContext, trials: list[TrialRecord]) -> Table | None:
+    name = context.search.table
     if name is None:
         return None
-    table = measured_table(name, work.campaign.tables[name], trials)
-    about = [table.about, f"It {starting(work)}." if work.search.start else ""]
-    about += [f"Not measured: {', '.join(work.lacking)}." if work.lacking else ""]
-    return replace(table, about=" ".join(filter(None, about)), seeded=work.search.seeded, once=work.search.once)
+    table = measured_table(name, context.campaign.tables[name], trials)
+    about = [table.about, f"It {starting(context)}." if context.search.start else ""]
+    about += [f"Not measured: {', '.join(context.lacking)}." if context.lacking else ""]
+    return replace(table, about=" ".join(filter(None, about)), seeded=context.search.seeded, once=context.search.once)
 
 
-def starting(work: CampaignContext) -> str:
+def starting(context: CampaignContext) -> str:
     """Return the row that a table starts from, and the values by which it was chosen."""
-    start, after = work.search.start, work.search.after
+    start, after = context.search.start, context.search.after
     return f"starts from {start.row}, the best row of {start.table} by {after.best}" if start and after else ""
 
 
-def from_best(work: CampaignContext, earlier: CampaignOutcome) -> CampaignContext:
-    """Return a table's work with the row that it starts from, the best of the table before it.
+def from_best(context: CampaignContext, earlier: CampaignOutcome) -> CampaignContext:
+    """Return a table's context with the row that it starts from, the best of the table before it.
 
     Raises:
         TrainingError: when that table has rows that have not ended, or none of which all seeds came to their end.
     """
-    before, after, table = work.before, work.search.after, earlier.table
+    before, after, table = context.before, context.search.after, earlier.table
     if before is None or after is None or table is None:
-        return work
+        return context
     ended = sum(trial.state != "running" for trial in earlier.trials)
     if ended < before.wanted:
-        what = f"{work.search.table} waits for {after.table}, of which {ended} of {before.wanted} trials have ended"
+        what = f"{context.search.table} waits for {after.table}, of which {ended} of {before.wanted} trials have ended"
         raise TrainingError(what, where=earlier.study, fix="--resume goes on with it")
     row = best_row(table, after.best)
     if row is None:
-        what = f"{work.search.table} starts from the best row of {after.table}, of which no row has come to its end"
+        what = f"{context.search.table} starts from the best row of {after.table}, of which no row has come to its end"
         raise TrainingError(what, where=earlier.study, fix="look at why its trials failed")
     beneath = earlier.start.values if earlier.start else {}
     start = Start(after.table, row, {**beneath, **before.campaign.tables[after.table].points()[row]})
-    return replace(work, search=started(work.search, start), before=None)
+    return replace(context, search=started(context.search, start), before=None)
 
 
-def winners_work(work: CampaignContext, outcome: CampaignOutcome) -> PipelineContext:
+def winner_context(context: CampaignContext, outcome: CampaignOutcome) -> PipelineContext:
     """Return the campaign's pipeline with the winner's values, at the length of the pipeline's file.
 
     Raises:
@@ -105,9 +105,9 @@ def winners_work(work: CampaignContext, outcome: CampaignOutcome) -> PipelineCon
     """
     if outcome.winner is None:
         raise TrainingError("the campaign has no winner", where=outcome.study, fix="look at why its trials failed")
-    values = {**work.campaign.overrides, **outcome.trials[outcome.winner].values}
-    pipeline = pipelines.load(work.search.file, profile=work.campaign.profile, values=values)
-    return replace(work.base, pipeline=pipeline.shortened(), trial=f"{outcome.study}/{outcome.winner}")
+    values = {**context.campaign.overrides, **outcome.trials[outcome.winner].values}
+    pipeline = pipelines.load(context.search.file, profile=context.campaign.profile, values=values)
+    return replace(context.base, pipeline=pipeline.shortened(), trial=f"{outcome.study}/{outcome.winner}")
 
 
 def as_dict(outcome: CampaignOutcome) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from acutance.fingerprint import fingerprint
 Values = dict[str, Any]
 
 
-def prepare_trials(work: CampaignContext) -> None:
+def prepare_trials(context: CampaignContext) -> None:
     """Make the shards of every row of a table, every point of a grid, and all that a search may choose.
 
     The caller has connected to Ray. What is known only once a trial has begun is left to the trial: shards for a value
@@ -27,43 +27,43 @@ def prepare_trials(work: CampaignContext) -> None:
         DataError: as `prepare_data`.
     """
     ready = set()
-    if work.search.points is None:
-        prepare_data(work.base, work.campaign.stage)
-        ready.add(_determines(work.base, work))
-    for values in _known(work):
-        trial = _with(work, values)
-        if trial is not None and (read := _determines(trial, work)) not in ready:
-            prepare_data(trial, work.campaign.stage)
+    if context.search.points is None:
+        prepare_data(context.base, context.campaign.stage)
+        ready.add(_determines(context.base, context))
+    for values in _known(context):
+        trial = _with(context, values)
+        if trial is not None and (read := _determines(trial, context)) not in ready:
+            prepare_data(trial, context.campaign.stage)
             ready.add(read)
 
 
-def _known(work: CampaignContext) -> Iterator[Values]:
+def _known(context: CampaignContext) -> Iterator[Values]:
     """Yield values by dotted path that trials will have; of a search those choices alone that shards depend on."""
-    if work.search.points is not None:
-        yield from (point.values for point in work.search.points)
+    if context.search.points is not None:
+        yield from (point.values for point in context.search.points)
         return
-    shared, needed = _determines(work.base, work), set[str]()
-    choices = {name: one for name, one in work.campaign.parameters.items() if isinstance(one, Choices)}
+    shared, needed = _determines(context.base, context), set[str]()
+    choices = {name: one for name, one in context.campaign.parameters.items() if isinstance(one, Choices)}
     for name, parameter in reversed(choices.items()):  # a condition refers to earlier parameters
-        trials = [_with(work, work.campaign.placed({name: value})) for value in parameter.choice]
-        if name in needed or any(trial and _determines(trial, work) != shared for trial in trials):
+        trials = [_with(context, context.campaign.placed({name: value})) for value in parameter.choice]
+        if name in needed or any(trial and _determines(trial, context) != shared for trial in trials):
             needed |= {name, *parameter.when}
     for chosen in grid({name: parameter for name, parameter in choices.items() if name in needed}):
-        yield work.campaign.placed(chosen)
+        yield context.campaign.placed(chosen)
 
 
-def _with(work: CampaignContext, values: Values) -> PipelineContext | None:
+def _with(context: CampaignContext, values: Values) -> PipelineContext | None:
     """Return the work of a trial with some values; None where they do not go together, which the trial will say."""
-    content = work.search.base.model_dump(mode="json", by_alias=True)
+    content = context.search.base.model_dump(mode="json", by_alias=True)
     try:
-        pipeline = with_values(content, work.campaign.stage, values, 0, str(work.file))
+        pipeline = with_values(content, context.campaign.stage, values, 0, str(context.file))
     except ConfigError:
         return None
-    return replace(work.base, pipeline=pipeline.shortened())
+    return replace(context.base, pipeline=pipeline.shortened())
 
 
-def _determines(trial: PipelineContext, work: CampaignContext) -> str:
+def _determines(trial: PipelineContext, context: CampaignContext) -> str:
     """Return what the shards that a trial reads follow from, pictures aside: none is looked at."""
-    data = trial.data(work.campaign.stage)
+    data = trial.data(context.campaign.stage)
     stages = trial.pipeline.model_dump(mode="json", include={"stages"}) if any(one.enlarge for one in data) else {}
     return fingerprint([trial.pipeline.scale, stages, *(one.model_dump(mode="json") for one in data)])
