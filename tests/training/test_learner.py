@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from acutance import parts
 from acutance.errors import TrainingError
+from acutance.losses.adversarial import accuracies
 from acutance.models.model_file import load_model
 from acutance.training import checkpoint
 from acutance.training.learner import Learner
@@ -239,3 +240,23 @@ def test_a_discriminators_loss_that_is_not_finite_is_named() -> None:
     learner = learner_of({**GAN, "objective": [{"type": "pixel"}]})
     learner.train_step({**batch_of(0), "hr_detail": torch.full((2, 1, 32, 32), torch.nan)})
     assert learner.nonfinite == {0: ["discriminator_detail", "the gradient of discriminator.detail"]}
+
+
+def test_the_gradients_norms_and_the_discriminators_accuracies_are_told() -> None:
+    learner = learner_of(GAN)
+    learner.train_step(batch_of(0))
+    for name, trained in learner.trained_modules().items():
+        norm = torch.stack([gradient.norm() for gradient in trained.gradients]).norm()
+        assert float(learner.diagnostics[f"gradient_norm.{name}"]) == pytest.approx(float(norm), rel=1e-5)
+    for kind in ("accuracy_real.image", "accuracy_fake.image", "accuracy_real.detail", "accuracy_fake.detail"):
+        assert float(learner.diagnostics[kind]) in (0, 0.5, 1)  # of two pictures
+
+
+def test_a_discriminator_is_right_where_a_logit_is_on_its_side() -> None:
+    real, fake = torch.tensor([2.0, -1.0, 3.0, 1.0]), torch.tensor([-1.0, 2.0])
+    assert [float(share) for share in accuracies("vanilla", real, fake)] == [0.75, 0.5]
+    # Relative to the means: 0.5 of the fake ones, 1.25 of the real ones.
+    assert [float(share) for share in accuracies("relativistic_average", real, fake)] == [0.75, 0.5]
+    shifted = real + 10, fake + 10
+    assert [float(share) for share in accuracies("relativistic_average", *shifted)] == [0.75, 0.5]
+    assert [float(share) for share in accuracies("vanilla", *shifted)] == [1, 0]

@@ -65,6 +65,24 @@ def discriminator_loss(form: Form, real_logits: Tensor, fake_logits: Tensor, mea
     return (_is_real(real - mean_fake.detach()) + _is_fake(fake - mean_real.detach())) / 2
 
 
+@torch.no_grad()
+def accuracies(
+    form: Form, real_logits: Tensor, fake_logits: Tensor, means: Means | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return which share of real and of fake pictures, 0 to 1, a discriminator takes for what they are.
+
+    In the relativistic form a picture counts as real where its logit is above the mean of the other kind.
+
+    Args:
+        means: as for `generator_loss`.
+    """
+    real, fake = _precise(real_logits), _precise(fake_logits)
+    if form == "relativistic_average":
+        mean_real, mean_fake = means or (real.mean(), fake.mean())
+        real, fake = real - mean_fake, fake - mean_real
+    return (real > 0).float().mean(), (fake < 0).float().mean()
+
+
 class Adversarial(nn.Module):
     """The generator's adversarial loss; `on` names a discriminator, which decides the form."""
 

@@ -33,7 +33,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from acutance.config.pipeline import Stage
 from acutance.config.pipeline.columns import target_of
-from acutance.losses.adversarial import discriminator_loss, means_of_logits
+from acutance.losses.adversarial import accuracies, discriminator_loss, means_of_logits
 from acutance.losses.objective import Logits, Objective
 from acutance.training import distributed
 from acutance.training.derived import Batch, with_derived
@@ -60,6 +60,8 @@ class Learner:
         skipped_steps: how many of them were skipped.
         consecutive_skips: how many of the newest steps were skipped without a good one between them.
         rollbacks: how often the run went back to a checkpoint.
+        diagnostics: of the newest step, scalars on the device: the gradients' norms, averaged over the workers, and how
+            often each discriminator was right about this worker's real and restored pictures.
         nonfinite: of the newest step: worker -> the losses and gradients that were not finite; empty for a good step.
     """
 
@@ -88,6 +90,7 @@ class Learner:
         self.ema = AveragedModel(network, multi_avg_fn=average, use_buffers=True) if average else None
         self.steps_done = self.skipped_steps = self.consecutive_skips = self.rollbacks = 0
         self.nonfinite: dict[int, list[str]] = {}
+        self.diagnostics: Losses = {}
 
     @property
     def final_network(self) -> nn.Module:
@@ -108,7 +111,7 @@ class Learner:
             Each term's value before weighting, the generator's total, and each discriminator's loss; scalars without
             gradient, on the device.
         """
-        self.nonfinite = {}
+        self.nonfinite, self.diagnostics = {}, {}
         buffers_before = [buffer.clone() for buffer in self._buffers()]
         for trained in self.trained_modules().values():
             trained.module.train()
@@ -199,6 +202,8 @@ class Learner:
             # The generator's loss needs the same graph afterwards.
             torch.autograd.backward(share * loss, inputs=self.discriminators[name].weights, retain_graph=True)
             losses[f"discriminator_{name}"] = loss.detach()
+            right_real, right_fake = accuracies(form, real, fake, means)
+            self.diagnostics |= {f"accuracy_real.{name}": right_real, f"accuracy_fake.{name}": right_fake}
         return losses
 
     @torch.no_grad()
@@ -216,6 +221,7 @@ class Learner:
         means = distributed.all_reduce_mean(own)
         rest = iter(means)
         norms = {name: get_total_norm([next(rest) for _ in each]) for name, each in gradients.items()}
+        self.diagnostics |= {f"gradient_norm.{name}": norm for name, norm in norms.items()}
         # A mean over the workers is finite only where each worker's value is, so that all workers decide alike.
         finite = torch.cat([means[-1], torch.stack(list(norms.values())).float()]).isfinite().all()
         if bool(finite):  # the only place in a step where the host waits for the device

@@ -12,7 +12,8 @@ from acutance.training.learner import Learner
 
 Figures = dict[str, float]
 """Name -> value: `images_per_second` of all workers, `seconds_per_step`, `waiting_for_data` (share of the time, 0..1),
-`learning_rate` of the generator, and `gpu_memory_gb`, the most that this worker held (on GPUs)."""
+`learning_rate` of the generator, `gpu_memory_gb`, the most that this worker held (on GPUs), and the learner's
+`diagnostics`."""
 
 
 class Pace:
@@ -45,6 +46,7 @@ class Pace:
             "seconds_per_step": seconds / steps,
             "waiting_for_data": waited / seconds,
             "learning_rate": learner.generator.optimiser.param_groups[0]["lr"],
+            **{name: float(value) for name, value in learner.diagnostics.items()},
         }
         if self.device.startswith("cuda"):
             found["gpu_memory_gb"] = torch.cuda.max_memory_allocated() / 2**30
