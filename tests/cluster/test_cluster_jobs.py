@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from made_for_cluster import Head, processes
+from ray.experimental import internal_kv
 
 from acutance.cluster import jobs
 from acutance.cluster.client import client_of
@@ -157,6 +158,12 @@ def test_addresses_where_no_job_can_go(address: str | None, kind: type[UserError
     assert "pass" not in str(failure.value).replace("password", "")
     assert failure.value.exit_code == 2
     assert time.monotonic() - began < 6
+
+
+def test_looking_for_jobs_leaves_no_connection_to_the_cluster_behind(head: Head) -> None:
+    before = internal_kv.global_gcs_client
+    client_of(head.address)
+    assert internal_kv.global_gcs_client is before
 
 
 def test_the_given_address_wins_over_ray_address(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ def client_of(address: str | None) -> tuple[JobSubmissionClient, str]:
     from ray.job_submission import JobSubmissionClient
 
     _quiet()
-    with answering(target), _without_ray_addresses():
+    with answering(target), _without_ray_addresses(), _same_key_value_store():
         return JobSubmissionClient(client_address), redacted(target)
 
 
@@ -87,6 +87,18 @@ def _without_ray_addresses() -> Iterator[None]:
         yield
     finally:
         os.environ.update(removed)
+
+
+@contextmanager
+def _same_key_value_store() -> Iterator[None]:
+    """Give Ray's client for its key-value store back as it was: at its exit, Ray Tune waits for a store that is gone."""
+    from ray.experimental import internal_kv
+
+    before = internal_kv.global_gcs_client
+    try:
+        yield
+    finally:
+        internal_kv.global_gcs_client = before
 
 
 @contextmanager
