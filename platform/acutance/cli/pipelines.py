@@ -20,7 +20,7 @@ from acutance.cli.options import (
     ray_at,
     require_file,
 )
-from acutance.cli.show import campaign_table, show, show_outcome, show_plan, table_of
+from acutance.cli.show import campaign_table, show, show_files, show_outcome, show_plan
 from acutance.console import say
 
 if TYPE_CHECKING:
@@ -158,7 +158,10 @@ def train(
         with ray_at(address, context.root):
             plans = train_all(context, stage)
     result = {"stages": [{"name": plan.name, "fingerprint": plan.fingerprint, "model": plan.model} for plan in plans]}
-    show(result, as_json, table_of("stage", "model file", rows=[(plan.name, plan.model) for plan in plans]))
+    if as_json:
+        show(result, as_json, None)
+    else:
+        show_files(context, plans)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table as Grid
 
+from acutance import storage
 from acutance.config.packaged import found
 from acutance.console import say, stdout
 from acutance.table import Row, Table
@@ -129,8 +130,6 @@ def _yaml(content: dict[str, Any]) -> str:
 
 def show_outcome(context: Any, outcome: Any, as_json: bool) -> None:
     from acutance.evaluation.report import table
-    from acutance.redact import redacted
-    from acutance.registry.address import tracking_uri
 
     reference = f"models:/{outcome.model}/{outcome.version}" if outcome.version else None
     result = {
@@ -152,9 +151,31 @@ def show_outcome(context: Any, outcome: Any, as_json: bool) -> None:
         for sentence in result["overlap"]:
             stdout.print(f"[yellow]overlap[/]     {escape(sentence)}")
         stdout.print(f"pictures    {escape(outcome.sheet)}")
-    stdout.print(f"MLflow run  {outcome.run_id} in {escape(redacted(tracking_uri(context.root)))}")
+    show_files(context, context.plans())
+    stdout.print(f"MLflow run  {outcome.run_id}")
     if reference:
         _next_steps(context, outcome, reference)
+
+
+def show_files(context: Any, plans: list[Any]) -> None:
+    """Print where trained stages, what was shown of them, and their MLflow runs are."""
+    from acutance.commands.training_shown import log_of
+    from acutance.redact import redacted
+    from acutance.registry.address import tracking_uri
+    from acutance.training.validation_pictures import SHEET
+
+    files = [("log", log_of(context.root, context.group))]
+    for plan in plans:
+        files.append((plan.name, plan.model))
+        files += [(f"{plan.name}, best", plan.best_model)] if plan.stage.keep.best else []
+        files += [(f"{plan.name}, as it changed", storage.join(plan.folder, SHEET))] if plan.pictures else []
+    width = max(len(what) for what, _ in files)
+    for what, file in files:
+        if storage.exists(file):
+            stdout.print(escape(f"{what:<{width}}  {file}"))
+    store = tracking_uri(context.root)
+    page = f"mlflow ui --backend-store-uri {store}, then http://127.0.0.1:5000" if store.startswith("sqlite") else store
+    stdout.print(f"{'MLflow':<{width}}  {escape(redacted(page))}")
 
 
 def _validations(found: dict[str, dict[int, dict[str, float]]]) -> Any:

@@ -91,7 +91,7 @@ def _without_ray_addresses() -> Iterator[None]:
 
 @contextmanager
 def _same_key_value_store() -> Iterator[None]:
-    """Give Ray's client for its key-value store back as it was: at its exit, Ray Tune waits for a store that is gone."""
+    """Put Ray's client of its key-value store back: at its exit, Ray Tune would wait for a store that is gone."""
     from ray.experimental import internal_kv
 
     before = internal_kv.global_gcs_client

@@ -13,7 +13,7 @@ from acutance import storage
 from acutance.commands.context import PipelineContext
 from acutance.commands.held_out import require_measurable
 from acutance.commands.prepare import prepare_data
-from acutance.commands.training_shown import LOG, training_shown
+from acutance.commands.training_shown import log_of, training_shown
 from acutance.config.metrics import METRICS
 from acutance.console import say
 from acutance.fingerprint import fingerprint
@@ -95,8 +95,7 @@ def _require_validation(context: PipelineContext, plan: StagePlan) -> None:
 
 
 def _train_stages(context: PipelineContext, todo: list[StagePlan], leases: list[Lease]) -> None:
-    log = storage.join(context.root, context.group, LOG)
-    shown = training_shown(todo, context.pipeline.compute, log)
+    shown = training_shown(todo, context.pipeline.compute, log_of(context.root, context.group))
     with _recorded(context, todo, leases) as trackers, shown as on_progress:
         for wave in _waves(todo):
             for shards in shard_sets(wave):

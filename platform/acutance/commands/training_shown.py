@@ -16,8 +16,16 @@ from acutance.training.messages import OnProgress
 from acutance.training.pace import Figures
 from acutance.training.stage_plan import StagePlan
 
-LOG = "log.txt"
-"""The file, in a pipeline's folder, with a line for each report of its stages and all messages, of every run."""
+
+def log_of(root: str, group: str) -> str:
+    """Return the URI of a pipeline's log: a line for each report of its stages and all messages, of every run.
+
+    Args:
+        root: URI of the storage root.
+        group: the pipeline's folder below it.
+    """
+    return storage.join(root, group, "log.txt")
+
 
 UPLOAD_SECONDS = 60.0
 """How often the log is written to an object store, where a file cannot grow."""
