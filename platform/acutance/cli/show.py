@@ -13,7 +13,6 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from acutance import storage
 from acutance.config.packaged import found
 from acutance.console import say, stdout
 from acutance.table import Row, Table
@@ -159,6 +158,7 @@ def show_outcome(context: Any, outcome: Any, as_json: bool) -> None:
 
 def show_files(context: Any, plans: list[Any]) -> None:
     """Print where trained stages, what was shown of them, and their MLflow runs are."""
+    from acutance import storage
     from acutance.commands.training_shown import log_of
     from acutance.redact import redacted
     from acutance.registry.address import tracking_uri
