@@ -14,7 +14,8 @@ import pytest
 from mlflow import MlflowClient
 from ruamel.yaml import YAML
 
-from acutance.commands import tune
+from acutance.commands.tune.campaign import finished, run_campaign
+from acutance.commands.tune.context import open_campaign, plan_campaign
 from acutance.errors import DataError
 from acutance.tuning.study import trial_records
 from command_line import REPOSITORY, acutance, environment
@@ -27,7 +28,7 @@ SETTINGS = "objective.dual_perceptual"
 
 
 def test_the_plan_of_the_procedure_has_the_tables_in_order(tmp_path: Path) -> None:
-    plan = tune.plan_campaign(tune.open_campaign(SPACE, [], str(tmp_path), "transfer"))
+    plan = plan_campaign(open_campaign(SPACE, [], str(tmp_path), "transfer"))
     starts = {row["table"]: row["start"] for row in plan["rows"]}
     assert list(starts.items()) == [
         ("find_mu", ""),
@@ -47,9 +48,9 @@ def test_what_could_not_be_measured_is_refused_before_anything_starts(
 ) -> None:
     monkeypatch.setenv("ACUTANCE_DATA", str(data_root))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    work = tune.open_campaign(SPACE, ["overrides={data.train: photographs_train}"], str(tmp_path), table)
+    work = open_campaign(SPACE, ["overrides={data.train: photographs_train}"], str(tmp_path), table)
     with pytest.raises(DataError) as caught:
-        tune.run_campaign(work)
+        run_campaign(work)
     assert message in str(caught.value)
     assert "alexnet-owt-7be5be79.pth" in str(caught.value)
     assert not (tmp_path / "studies.db").exists()
@@ -139,7 +140,7 @@ def test_the_papers_procedure_killed_in_the_middle_ends_as_an_undisturbed_one(
     with open(tmp_path / "said", "w") as said:
         here = environment(ACUTANCE_WEIGHTS=str(data_root))
         driver = subprocess.Popen(command, env=here, cwd=REPOSITORY, stdout=said, stderr=said)
-    first = tune.open_campaign(space, [], broken, "find_mu").study()
+    first = open_campaign(space, [], broken, "find_mu").study()
     limit = time.monotonic() + 200
     while sum(attempt.state == "complete" for attempt in trial_records(first)) < 2:
         assert time.monotonic() < limit, (tmp_path / "said").read_text()
@@ -147,17 +148,17 @@ def test_the_papers_procedure_killed_in_the_middle_ends_as_an_undisturbed_one(
         time.sleep(0.1)
     driver.kill()
     driver.wait()
-    work = tune.open_campaign(space, [], broken, "transfer")
-    assert tune.finished(work) is None, "the driver was killed too late"
-    resumed = tune.run_campaign(work, resume=True)
-    whole = tune.run_campaign(tune.open_campaign(space, [], str(tmp_path / "whole"), "transfer"))
+    work = open_campaign(space, [], broken, "transfer")
+    assert finished(work) is None, "the driver was killed too late"
+    resumed = run_campaign(work, resume=True)
+    whole = run_campaign(open_campaign(space, [], str(tmp_path / "whole"), "transfer"))
 
     assert whole.table is not None
     assert resumed.table == whole.table
     assert resumed.start == whole.start
     assert whole.start is not None
     assert whole.start.values.keys() == {f"{SETTINGS}.mu", f"{SETTINGS}.taps"}
-    found = tune.finished(tune.open_campaign(space, [], broken, "find_tap"))
+    found = finished(open_campaign(space, [], broken, "find_tap"))
     assert found is not None
     assert found.table is not None
     scores = {row.name: row.cells[PSNR].measured for row in found.table.rows}
@@ -165,5 +166,5 @@ def test_the_papers_procedure_killed_in_the_middle_ends_as_an_undisturbed_one(
     # fire5, the pipeline's own tap, has been trained for the best mu already; the rest once each
     assert len(list((tmp_path / "broken" / "campaigns").glob("*/trial-*/done.json"))) == 3 + 1 + 1
     assert "Not measured: psnr_y on Urban100" in whole.table.about
-    again = tune.finished(tune.open_campaign(space, [], broken, "transfer"))
+    again = finished(open_campaign(space, [], broken, "transfer"))
     assert again == resumed

@@ -11,8 +11,8 @@ from made_for_tuning import campaign_of, search_of
 from mlflow.exceptions import MlflowException
 from optuna.trial import TrialState
 
-from acutance.commands import tune
 from acutance.commands.tune import former_campaign
+from acutance.commands.tune.context import CampaignContext
 from acutance.commands.tune.former_campaign import RUN, close_former, note_settings
 from acutance.tuning import live_table
 from acutance.tuning.study import TrialRecord, open_storage, open_study, trial_records
@@ -48,7 +48,7 @@ def running(run: str) -> Any:
 CLIENT: Any = SimpleNamespace(get_run=running)
 
 
-def work_of(mark: str, **changes: Any) -> tune.CampaignContext:
+def work_of(mark: str, **changes: Any) -> CampaignContext:
     """Return a campaign of a name that follows from no data."""
     search = search_of(campaign_of(**changes))
     work: Any = SimpleNamespace(search=search, campaign=search.campaign, name=f"space-{mark * 8}")

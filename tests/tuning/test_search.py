@@ -19,8 +19,8 @@ import pytest
 from mlflow import MlflowClient
 from ruamel.yaml import YAML
 
-from acutance.commands import tune
-from acutance.commands.tune.context import CampaignContext
+from acutance.commands.tune.campaign import run_campaign
+from acutance.commands.tune.context import CampaignContext, open_campaign
 from acutance.commands.tune.outcome import CampaignOutcome
 from acutance.data.pictures import read_picture, write_picture
 from acutance.data.prepare import prepare
@@ -28,6 +28,7 @@ from acutance.errors import ConfigError
 from acutance.evaluation.evaluate import evaluate_one
 from acutance.evaluation.png_size import compressed_size
 from acutance.models.model_file import load_model
+from acutance.tuning.study import trial_records
 from acutance.tuning.study_lock import exclusive_driver
 from command_line import REPOSITORY, environment
 
@@ -90,7 +91,7 @@ def opened(pictures: Path, empty_database: Path) -> Opened:
     def opened(folder: Path, table: str | None = "rates", **changes: Any) -> CampaignContext:
         (folder / "out").mkdir(parents=True)
         shutil.copy(empty_database, folder / "out")
-        work = tune.open_campaign(search_space(folder, pictures, **changes), [], str(folder / "out"), table)
+        work = open_campaign(search_space(folder, pictures, **changes), [], str(folder / "out"), table)
         prepare(work.base.pipeline.data, 4, work.base.catalogue, work.base.root, in_process=True)
         return work
 
@@ -111,15 +112,15 @@ def test_a_trial_trains_with_several_workers_and_several_seeds(tmp_path: Path, p
 
     rate = {"optimiser.learning_rate": [1e-3]}
     table = {"vary": rate, "columns": [{"metric": "psnr_y", "on": str(pictures / "test")}]}
-    each = tune.run_campaign(opened(tmp_path / "each", tables={"rates": {**table, "seeds": 2}}))
+    each = run_campaign(opened(tmp_path / "each", tables={"rates": {**table, "seeds": 2}}))
     assert scores(each)[0] != scores(each)[1]
 
     search = {"sampler": {"type": "grid"}, "parameters": {"optimiser.learning_rate": {"choice": [1e-3]}}}
-    averaged = tune.run_campaign(opened(tmp_path / "seeds", table=None, seeds=2, **search))
+    averaged = run_campaign(opened(tmp_path / "seeds", table=None, seeds=2, **search))
     assert scores(averaged)[0] == pytest.approx(np.mean(scores(each)), abs=1e-9)
     assert next(iter(averaged.trials[0].spread.values())) == pytest.approx(np.std(scores(each)), abs=1e-9)
 
-    together = tune.run_campaign(opened(tmp_path / "two", tables={"rates": table}, resources={"workers": 2}))
+    together = run_campaign(opened(tmp_path / "two", tables={"rates": table}, resources={"workers": 2}))
     np.testing.assert_allclose(weights(each)[0], weights(together)[0], atol=2e-5)
     wait_for(lambda: ray.available_resources()["CPU"] == 2)  # nothing holds on to a worker
 
@@ -132,7 +133,7 @@ def test_what_trials_share_is_made_once_and_what_they_do_not_share_by_the_first(
     vary = {"data.derive.*.alpha": [2, 4], "stages.fidelity.steps": [2, 4]}
     work = opened(tmp_path, stage="gan", tables={"rates": {"vary": vary, "columns": columns}}, concurrency=2)
     on_ctrl_c = signal.getsignal(signal.SIGINT)
-    outcome = tune.run_campaign(work)
+    outcome = run_campaign(work)
     assert signal.getsignal(signal.SIGINT) is on_ctrl_c, "Ray Tune's own handler swallows the next Ctrl-C"
     assert [trial.state for trial in outcome.trials] == ["complete"] * 4
     assert len(list((tmp_path / "out" / "shards").iterdir())) == 2
@@ -156,7 +157,7 @@ def test_amounts_are_of_the_shards_which_all_maps_share_and_of_restored_pictures
     }
     table = {"overrides": mask, "vary": {"data.derive.hr_weight.alpha": [0, 0.5]}, "columns": columns}
     work = opened(tmp_path, tables={"rates": table})
-    outcome = tune.run_campaign(work)
+    outcome = run_campaign(work)
     assert len(list((tmp_path / "out" / "shards").iterdir())) == 1
     everything, some = (trial.scores for trial in outcome.trials)
     assert everything["selected_percent on training"] == 100
@@ -178,7 +179,7 @@ def test_a_population_goes_on_from_its_best_weights(tmp_path: Path, opened: Open
     population = {"type": "pbt", "population": 2, "every": 4, "quantile": 0.5}
     parameters = {"optimiser.learning_rate": {"float": [1e-4, 1e-2], "log": True}}
     changes = {"scheduler": population, "parameters": parameters, "budget": {"trials": 4}}
-    outcome = tune.run_campaign(opened(tmp_path, table=None, **changes))
+    outcome = run_campaign(opened(tmp_path, table=None, **changes))
     first, second = outcome.trials[:2], outcome.trials[2:]
     winner = max(first, key=lambda trial: next(iter(trial.scores.values()))).number
     assert [trial.step for trial in outcome.trials] == [4, 4, 8, 8]
@@ -224,7 +225,7 @@ def test_as_many_trials_as_run_at_the_same_time_wait_for_nodes_at_the_same_time(
     search = campaign.search
     monkeypatch.setattr(campaign, "search", search_when_full)
     work = opened(tmp_path, concurrency=2, steps=2)
-    outcome = tune.run_campaign(work)
+    outcome = run_campaign(work)
     assert most == [2]
     assert [trial.state for trial in outcome.trials] == ["complete"] * 2
 
@@ -264,7 +265,7 @@ def test_killed_trials_workers_and_drivers_change_no_bit(
         "concurrency": 1,
     }
     broken = tmp_path / "broken"
-    undisturbed = tune.run_campaign(opened(tmp_path / "whole", **changes))
+    undisturbed = run_campaign(opened(tmp_path / "whole", **changes))
     work = opened(broken, **changes)
     mark = f"{os.getpid()}-{workers}"
     command = [
@@ -275,17 +276,17 @@ def test_killed_trials_workers_and_drivers_change_no_bit(
     driver = subprocess.Popen(command, env=environment(ACUTANCE_TEST=mark), cwd=REPOSITORY, **quiet)
     wait_for(lambda: [*(broken / "out" / "campaigns").glob("*/trial-*/checkpoints/*")])
     os.kill(wait_for(lambda: processes(victim, mark))[0], signal.SIGKILL)
-    wait_for(lambda: any(record.state == "complete" for record in tune.trial_records(work.study())))
+    wait_for(lambda: any(record.state == "complete" for record in trial_records(work.study())))
     driver.kill()
     driver.wait()
-    ended = {a.number: a.seconds for a in tune.trial_records(work.study()) if a.state == "complete"}
+    ended = {a.number: a.seconds for a in trial_records(work.study()) if a.state == "complete"}
     assert len(ended) == 1, "the driver was killed too late"
     wait_for(lambda: not processes(TRIAL, mark) + processes("ray::Peer", mark))
 
     refused = subprocess.run(command, env=environment(), cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert refused.returncode == 2
     assert "--resume goes on with it" in refused.stderr
-    resumed = tune.run_campaign(work, resume=True)
+    resumed = run_campaign(work, resume=True)
     assert [trial.state for trial in resumed.trials] == ["complete"] * 2
     assert {number: resumed.trials[number].seconds for number in ended} == ended  # not run again
     assert scores(resumed) == scores(undisturbed)
@@ -308,6 +309,6 @@ def test_a_second_command_beside_a_campaign_is_told_that_it_runs(tmp_path: Path,
     for resume in (False, True):
         words = r"running already: process \d+ on \S+, since \d"
         with exclusive_driver(study), pytest.raises(ConfigError, match=words):
-            tune.run_campaign(work, resume=resume)
+            run_campaign(work, resume=resume)
     with pytest.raises(ConfigError, match="begun before: 0 of 2 trials have ended"):
-        tune.run_campaign(work)
+        run_campaign(work)

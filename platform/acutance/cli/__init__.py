@@ -1,8 +1,7 @@
-"""The front door: one short function a command. What a command does lives in the rooms below.
+"""The command line: one short function for each command. The packages below do the work.
 
-`pipelines` runs pipelines and campaigns, `models` is the registry and what its models are used for, `serving` a
-model behind HTTP, `jobs` are Ray Jobs, `machine` looks at data sets, schemas and at what works here; `options` and
-`show` are what they share.
+`pipelines` has run, prepare, train and tune; `models` has evaluate, restore and the registry; `serving` has serve;
+`jobs` has the Ray Jobs; `machine` has doctor, check, schema and the data sets. All share `options` and `show`.
 """
 
 from __future__ import annotations
@@ -41,12 +40,14 @@ INTERRUPTED = 128 + signal.SIGINT
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came: work ends in order, as at Ctrl-C."""
+    """SIGTERM arrived: the command ends in an orderly way, as at Ctrl-C."""
 
 
 def main() -> None:
-    """Run a command; a failure of the user's exits with 2 and no traceback, one of ours with 1."""
-    gc.set_threshold(10_000)  # an import makes as many objects, which stay: to look for garbage takes a tenth of it
+    """Run a command. A user's mistake exits with code 2 and no traceback, a fault of ours with code 1."""
+    gc.set_threshold(
+        10_000
+    )  # imports make many objects that stay: a search for garbage among them takes a tenth of the start
     silence_libraries()
     streams.secure()
     signal.signal(signal.SIGTERM, _terminate)
@@ -76,7 +77,7 @@ def main() -> None:
 
 
 def _terminate(*_: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # asked again, it ends at once
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second SIGTERM ends the process at once
     raise Terminated
 
 
@@ -92,7 +93,7 @@ def _require_folder() -> None:
     try:
         Path.cwd()
     except FileNotFoundError:
-        fix = "cd to a folder that is there (a folder made anew under the same name is another one)"
+        fix = "cd to an existing folder; if one of the same name was made since, cd to it again"
         raise UserError("the folder that this command was started in has been deleted", fix=fix) from None
 
 
@@ -116,7 +117,7 @@ def _spread(words: list[str], option: str) -> list[str]:
 
 
 def _ours(error: BaseException | None) -> AcutanceError | None:
-    """Find our own error inside what Ray wrapped around it; or a disk that refuses, whoever wrote to it."""
+    """Find our own error inside Ray's, or the error of a full or read-only disk, whoever wrote to it."""
     from acutance.storage.disk import complaint_of, complaint_of_database  # with pyarrow, which `--help` does without
 
     while error is not None:

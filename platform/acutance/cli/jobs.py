@@ -15,16 +15,16 @@ from acutance.cli.options import Address, AllowCode, JobId, Json, Storage
 from acutance.cli.show import show, table_of
 from acutance.console import say
 
-app = typer.Typer(help="Ray Jobs: submit, follow, stop.", no_args_is_help=True)
+app = typer.Typer(help="Ray Jobs: submit a command to a cluster, follow it, stop it.", no_args_is_help=True)
 
 TAKES_A_COMMAND = {"allow_extra_args": True, "ignore_unknown_options": True}
-Command = Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="what follows `acutance`")]
+Command = Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="the command to run, without `acutance`")]
 Variables = Annotated[
     list[str] | None,
     typer.Option(
         "--env",
         metavar="NAME[=VALUE]",
-        help="a variable of the job, such as ACUTANCE_DATA=/mnt/pictures; no secrets, everyone can read it",
+        help="environment variable of the job, e.g. ACUTANCE_DATA=/mnt/pictures; no secrets, everyone can read it",
     ),
 ]
 
@@ -71,16 +71,18 @@ def jobs_manifest(
     command: Command,
     storage: Storage = None,
     env: Variables = None,
-    image: Annotated[str, typer.Option(help="made from infra/Containerfile")] = f"acutance:{__version__}",
-    name: Annotated[str | None, typer.Option(help="of the RayJob; default: made of the command")] = None,
-    namespace: Annotated[str | None, typer.Option(help="default: that of the one who applies it")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Ray workers, a pod each")] = 2,
-    cpus: Annotated[int, typer.Option(min=1, help="of each worker")] = 4,
-    gpus: Annotated[int, typer.Option(min=0, help="of each worker")] = 0,
-    memory: Annotated[str, typer.Option(help="of each worker")] = "16Gi",
-    secret: Annotated[str, typer.Option(help="a Secret with AWS_ACCESS_KEY_ID and the like")] = "acutance",
+    image: Annotated[
+        str, typer.Option(help="container image, built from infra/Containerfile")
+    ] = f"acutance:{__version__}",
+    name: Annotated[str | None, typer.Option(help="name of the RayJob; default: made from the command")] = None,
+    namespace: Annotated[str | None, typer.Option(help="Kubernetes namespace; default: kubectl's current one")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="number of Ray workers, one pod each")] = 2,
+    cpus: Annotated[int, typer.Option(min=1, help="CPUs of each worker")] = 4,
+    gpus: Annotated[int, typer.Option(min=0, help="GPUs of each worker")] = 0,
+    memory: Annotated[str, typer.Option(help="memory of each worker")] = "16Gi",
+    secret: Annotated[str, typer.Option(help="name of a Secret with AWS_ACCESS_KEY_ID and the like")] = "acutance",
 ) -> None:
-    """Print a KubeRay RayJob that runs a command; secrets by the name of a Secret, never by value.
+    """Print a KubeRay RayJob that runs a command. It names a Secret and holds no secret values.
 
     \b
     export ACUTANCE_STORAGE=s3://acutance/outputs MLFLOW_TRACKING_URI=http://mlflow:5000
@@ -96,7 +98,7 @@ def jobs_manifest(
     )
     sys.stdout.write(job)
     if command[0] == "tune" and "--resume" not in command:
-        say("a cluster that is lost is started anew, and then only `tune ... --resume` goes on with the campaign")
+        say("KubeRay starts a lost cluster again, and then only `tune ... --resume` continues the campaign")
 
 
 def print_line(line: str) -> None:
@@ -112,7 +114,7 @@ def say_line(line: str) -> None:
 
 @app.command("list")
 def jobs_list(address: Address = None, as_json: Json = False) -> None:
-    """List the jobs that a cluster remembers.
+    """List the jobs of a cluster.
 
     \b
     acutance jobs list --address http://127.0.0.1:8265
@@ -126,7 +128,7 @@ def jobs_list(address: Address = None, as_json: Json = False) -> None:
 
 @app.command("status")
 def jobs_status(job_id: JobId, address: Address = None, as_json: Json = False) -> None:
-    """Tell how a job stands.
+    """Show the state of a job and Ray's message about it.
 
     \b
     acutance jobs status raysubmit_abc
@@ -140,10 +142,10 @@ def jobs_status(job_id: JobId, address: Address = None, as_json: Json = False) -
 @app.command("logs")
 def jobs_logs(
     job_id: JobId,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="go on until the job ends")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="print new lines until the job ends")] = False,
     address: Address = None,
 ) -> None:
-    """Print what a job has written; with --follow, exit with 1 if it fails.
+    """Print the log of a job. With --follow the exit code is 1 if the job fails.
 
     \b
     acutance jobs logs raysubmit_abc --follow

@@ -1,4 +1,4 @@
-"""What is here and what works here: doctor, data sets, schemas."""
+"""What works on this machine (doctor), a part's contract (check), file formats (schema) and data sets (data)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from acutance.cli.show import print_row, show, table_of
 from acutance.console import say
 
 app = typer.Typer()
-data = typer.Typer(help="The data sets.", no_args_is_help=True)
+data = typer.Typer(help="Data sets: list, fetch and make them.", no_args_is_help=True)
 
 
 @app.command()
 def doctor(address: Address = None, storage: Storage = None, as_json: Json = False) -> None:
-    """Try what works here: compiler, storage, weights, data, GPU, MLflow, Ray.
+    """Test what works on this machine: compiler, storage, weights, data, GPU, MLflow, Ray.
 
     \b
     acutance doctor
@@ -44,10 +44,12 @@ def doctor(address: Address = None, storage: Storage = None, as_json: Json = Fal
 def check(
     part: Annotated[str, typer.Argument(metavar="PART", help="a name, package.module:Name, or ./my_parts.py:Name")],
     settings: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="settings of the part")] = None,
-    kind: Annotated[str | None, typer.Option(metavar="KIND", help="network, loss, ...; default: by its looks")] = None,
+    kind: Annotated[
+        str | None, typer.Option(metavar="KIND", help="network, loss, ...; default: inferred from the part")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Try whether a part is what its kind must be; exit code 2 where it is not.
+    """Test a network, a loss or another part against the contract of its kind; exit code 2 if it fails.
 
     \b
     acutance check ./my_parts.py:EdgeSR width=16
@@ -55,7 +57,7 @@ def check(
     acutance check rrdbnet --kind network blocks=2
     """
     from acutance.commands.check import check_named
-    from acutance.config.schema import parse_override
+    from acutance.config.overrides import parse_override
 
     kind, results = check_named(part, dict(map(parse_override, settings or [])), kind)
     if as_json:
@@ -71,7 +73,7 @@ def check(
 
 
 @app.command()
-def schema(of: Annotated[str, typer.Argument(metavar="pipeline|search-space")]) -> None:
+def schema(of: Annotated[str, typer.Argument(metavar="pipeline|search-space", help="the file format")]) -> None:
     """Print the JSON schema of a file format, for editors.
 
     \b
@@ -89,7 +91,7 @@ def schema(of: Annotated[str, typer.Argument(metavar="pipeline|search-space")]) 
 
 @data.command("list")
 def data_list(as_json: Json = False) -> None:
-    """List the data sets that have a name: what their pictures are for, and whether they are here.
+    """List the named data sets: what they are for, and whether they are on this machine.
 
     \b
     ACUTANCE_DATA=~/pictures acutance data list
@@ -108,14 +110,14 @@ def data_list(as_json: Json = False) -> None:
 @data.command("distort")
 def data_distort(
     pictures: Annotated[str, typer.Argument(metavar="PICTURES", help="a data set, or a folder of pictures")],
-    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="where the new data set is to be")],
-    references: Annotated[int, typer.Option(help="how many of the pictures to take; TID2013 has 25")] = 25,
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="folder of the new data set")],
+    references: Annotated[int, typer.Option(help="number of pictures to distort; TID2013 has 25")] = 25,
     as_json: Json = False,
 ) -> None:
-    """Make distorted pictures with scores, in TID2013's layout, for trying score predictors.
+    """Make distorted pictures with scores, in TID2013's layout, to try score predictors on.
 
-    Each of several distortions is there in five levels. The scores come from a metric that compares with the true
-    picture (GMSD); what is trained on them is marked `scores: synthetic`.
+    Each picture is distorted in several ways, at five levels each. GMSD against the undistorted picture gives the
+    score. A model that is trained on such scores is marked `scores: synthetic`.
 
     \b
     acutance data distort BSDS500_train ./tid-like
@@ -136,10 +138,10 @@ def data_distort(
 
 @data.command("fetch")
 def data_fetch(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="a data set, or a file of weights that a metric names")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="a data set, or a file of weights that a metric needs")],
     as_json: Json = False,
 ) -> None:
-    """Download a data set into ACUTANCE_DATA, or a file of weights into the cache; goes on where it stopped.
+    """Download a data set into ACUTANCE_DATA, or a file of weights into the cache. An interrupted download continues.
 
     \b
     acutance data fetch niqe_pris_params.npz

@@ -1,4 +1,4 @@
-"""Models: what they are measured and used for, and the registry."""
+"""Commands that use a model (evaluate, restore), and the model registry (models ...)."""
 
 from __future__ import annotations
 
@@ -20,23 +20,27 @@ if TYPE_CHECKING:
     from acutance.registry.decision_log import Decision
 
 uses = typer.Typer()
-app = typer.Typer(help="The registry: list, show, promote, roll back.", no_args_is_help=True)
+app = typer.Typer(help="The model registry: list, show, promote, roll back, export.", no_args_is_help=True)
 
 
 @uses.command()
 def evaluate(
     model: ModelReference,
-    on: Annotated[list[str], typer.Option("--on", metavar="DATASET...", help="names of data sets, or folders")],
-    against: Annotated[str | None, typer.Option(metavar="MODEL", help="another model, on the same pictures")] = None,
+    on: Annotated[
+        list[str], typer.Option("--on", metavar="DATASET...", help="names of data sets, or folders of pictures")
+    ],
+    against: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="compare with this model, on the same pictures")
+    ] = None,
     protocol: Annotated[str, typer.Option(help="y_crop4, dsrgan, rgb_crop4, wdsr or hfa; see above")] = "y_crop4",
-    metric: Annotated[list[str] | None, typer.Option("--metric", help="default: those the protocol is for")] = None,
-    scale: Annotated[int, typer.Option(help="for MODEL = bicubic; a model knows its own")] = 4,
+    metric: Annotated[list[str] | None, typer.Option("--metric", help="default: the metrics of the protocol")] = None,
+    scale: Annotated[int, typer.Option(help="only for MODEL = bicubic; a model file holds its scale")] = 4,
     address: Address = None,
     storage: Storage = None,
     allow_code: AllowCode = False,
     as_json: Json = False,
 ) -> None:
-    """Measure a model, or `bicubic` (at scale 1 the input itself), on whole pictures.
+    """Measure a model on whole pictures. MODEL may be `bicubic`: at scale 1 that is the input itself.
 
     \b
     acutance evaluate models:/quickstart-x4@champion --on photographs_heldout
@@ -91,7 +95,7 @@ def restore(
         str, typer.Argument(metavar="INPUT", help="a picture, a folder of pictures, or an s3:// prefix of them")
     ],
     target: Annotated[str, typer.Argument(metavar="OUTPUT", help="a PNG, JPEG or WebP file; a folder or s3:// prefix")],
-    strip: Annotated[bool, typer.Option("--strip", help="leave out EXIF, XMP and dots an inch")] = False,
+    strip: Annotated[bool, typer.Option("--strip", help="write no EXIF, XMP and dots per inch")] = False,
     address: Address = None,
     storage: Storage = None,
     allow_code: AllowCode = False,
@@ -105,10 +109,10 @@ def restore(
     acutance restore model.safetensors s3://album/small s3://album/large
 
     \b
-    Kept are transparency, grey, 16 bits, the colour profile, and what is told of
-    the picture: EXIF (date, camera, place, copyright), XMP, dots an inch; --strip
-    leaves the last out. Pictures are turned upright. Run it again after an
-    interruption: PNG files that are done are passed over.
+    The result keeps transparency, grey, 16 bits, the colour profile, and the
+    metadata: EXIF (date, camera, place, copyright), XMP, dots per inch. --strip
+    leaves the metadata out. Pictures are turned upright. After an interruption
+    run it again: it skips PNG files that are done.
     """
     from acutance.inference.check_input import require_input
 
@@ -142,7 +146,7 @@ def model_at(reference: str, storage: str | None) -> str:
 
 @app.command("list")
 def models_list(storage: Storage = None, as_json: Json = False) -> None:
-    """List the registered models and who holds their aliases.
+    """List the registered models, and which version has each alias.
 
     \b
     acutance models list
@@ -162,12 +166,12 @@ def models_list(storage: Storage = None, as_json: Json = False) -> None:
 
 @app.command("show")
 def models_show(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="as of restore; or NAME, for its versions")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="a model as for `restore`, or NAME for its versions")],
     code: Annotated[bool, typer.Option("--code", help="print the code that the model carries")] = False,
     storage: Storage = None,
     as_json: Json = False,
 ) -> None:
-    """Show a model's versions and the last decision about each; or what one of them is made of.
+    """Show a model's versions with the last decision about each, or what one model file holds.
 
     \b
     acutance models show quickstart-x4
@@ -189,7 +193,7 @@ def models_show(
 
 
 def _show_file(file: str, code: bool, as_json: bool) -> None:
-    """Print what a model file says of itself; nothing in it is executed."""
+    """Print the metadata of a model file; nothing in it is executed."""
     from acutance.models.model_file import describe_model
 
     about = describe_model(file)
@@ -229,10 +233,10 @@ def models_export(
     \b
     safetensors  the model file itself: weights, and how to build the
                  network in the header's metadata.
-    pth          BasicSR's, for spandrel, chaiNNer and what else reads
-                 ESRGAN files; of other networks a plain state dict.
+    pth          BasicSR's format, for spandrel, chaiNNer and other readers of
+                 ESRGAN files; for other networks a plain state dict.
     onnx         any height, width and batch; compared with PyTorch under
-                 onnxruntime before it is written (the extra `export`).
+                 onnxruntime before it is written (needs the extra `export`).
     """
     from acutance.registry.export import export_model
 
@@ -268,15 +272,15 @@ def models_promote(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="models:/NAME@ALIAS or models:/NAME/VERSION; or NAME, its candidate")
     ],
-    to: Annotated[str, typer.Option(metavar="ALIAS", help="the alias to be won")] = "champion",
-    force: Annotated[bool, typer.Option("--force", help="whatever the gate says; needs --reason")] = False,
-    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="why it is forced, for the record")] = None,
+    to: Annotated[str, typer.Option(metavar="ALIAS", help="the alias that the version gets")] = "champion",
+    force: Annotated[bool, typer.Option("--force", help="promote whatever the gate decides; needs --reason")] = False,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="why it is forced; goes into the history")] = None,
     address: Address = None,
     storage: Storage = None,
     allow_code: AllowCode = False,
     as_json: Json = False,
 ) -> None:
-    """Make the candidate the champion if the gate of its pipeline opens; exit code 1 where it is refused.
+    """Make the candidate the champion if it passes the gate of its pipeline; exit code 1 if it is refused.
 
     \b
     Both models are measured on the same held-out pictures, by the
@@ -307,8 +311,8 @@ def models_promote(
 @app.command("rollback")
 def models_rollback(
     name: ModelName,
-    alias: Annotated[str, typer.Option(help="the alias to be given back")] = "champion",
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="for the record")] = "rolled back by hand",
+    alias: Annotated[str, typer.Option(help="the alias to give back")] = "champion",
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="why; goes into the history")] = "rolled back by hand",
     storage: Storage = None,
     as_json: Json = False,
 ) -> None:
@@ -333,14 +337,14 @@ def models_rollback(
 
 @app.command("relocate")
 def models_relocate(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="a folder below which the files may be")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="the folder to search, with its subfolders")],
     storage: Storage = None,
     as_json: Json = False,
 ) -> None:
-    """Find the files of versions that are gone, by the checksums of their weights, and note where they are now.
+    """Find moved files of model versions by the checksums of their weights, and record where they are now.
 
     \b
-    Outputs that are moved or copied as a whole need no such thing.
+    Outputs that were moved or copied as a whole need no relocation.
 
     \b
     acutance models relocate /mnt/old-disk/outputs

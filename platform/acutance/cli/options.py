@@ -16,15 +16,17 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="overrides by dotted path, e.g. stages.gan.steps=100"),
 ]
-Address = Annotated[str | None, typer.Option(help="a Ray cluster; default: RAY_ADDRESS, else one on this machine")]
+Address = Annotated[
+    str | None, typer.Option(help="address of a Ray cluster; default: RAY_ADDRESS, else Ray starts on this machine")
+]
 Storage = Annotated[
     str | None,
     typer.Option(help="folder or s3:// prefix of all outputs; default: ACUTANCE_STORAGE, else ./outputs"),
 ]
 Profile = Annotated[str | None, typer.Option(help="a named set of overrides in the file, e.g. smoke")]
-StageName = Annotated[str | None, typer.Option("--stage", help="this stage and what it needs")]
+StageName = Annotated[str | None, typer.Option("--stage", help="train only this stage and the stages that it needs")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="print the plan and do nothing")]
-Settings = Annotated[bool, typer.Option("--settings", help="as --dry-run, and every resolved setting after it")]
+Settings = Annotated[bool, typer.Option("--settings", help="print the plan and every resolved setting, and do nothing")]
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON on standard output")]
 ModelReference = Annotated[
     str,
@@ -46,7 +48,7 @@ AllowCode = Annotated[
     typer.Option(
         "--allow-code",
         callback=_allow_code,
-        help=f"execute the code that a model's author wrote, where the model carries some; or {CONSENT}=SHA-256",
+        help=f"execute the code of its author that a model carries; or set {CONSENT} to that code's SHA-256",
     ),
 ]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="the id that submit and list print")]
@@ -65,7 +67,7 @@ def ray_at(address: str | None, root: str = "") -> Any:
     """Connect to Ray for a `with` block; Ray is imported only now.
 
     Args:
-        root: the storage root where the block writes to it; that it cannot be is said at once.
+        root: the storage root, if the block writes to it. A folder that cannot be written is an error at once.
     """
     from acutance.cluster.connect import connect
     from acutance.storage.disk import require_writable

@@ -35,7 +35,7 @@ def run(
     overrides: Overrides = None,
     profile: Profile = None,
     from_trial: Annotated[
-        str | None, typer.Option(metavar="STUDY/NUMBER", help="take the values that a trial of a campaign had")
+        str | None, typer.Option(metavar="STUDY/NUMBER", help="use the hyperparameters of this trial of a campaign")
     ] = None,
     address: Address = None,
     storage: Storage = None,
@@ -43,7 +43,7 @@ def run(
     settings: Settings = False,
     as_json: Json = False,
 ) -> None:
-    """Prepare, train, evaluate and register; what is done already is not done again.
+    """Run a pipeline: prepare, train, evaluate and register. Finished work is not done again.
 
     \b
     acutance run quickstart                      # comes with the package
@@ -116,7 +116,7 @@ def prepare(
     ]
     show(result, as_json, "\n".join(lines))
     if waiting := len(sets) - len(manifests):
-        say(f"{waiting} more sets are made of pictures that a stage enlarges, once it is trained")
+        say(f"{waiting} more shard sets are made later: a stage enlarges their pictures after its training")
 
 
 @app.command()
@@ -131,7 +131,7 @@ def train(
     settings: Settings = False,
     as_json: Json = False,
 ) -> None:
-    """Train one stage, or all, from the newest checkpoint on; make the shards first where they are missing.
+    """Train one stage or all, from the newest checkpoint on. Missing shards are made first.
 
     \b
     acutance train pipelines/quickstart.yaml
@@ -166,13 +166,18 @@ def train(
 
 @app.command()
 def tune(
-    search_space: Annotated[str, typer.Argument(metavar="SEARCH_SPACE", help="a file, or a packaged one: quickstart")],
+    search_space: Annotated[
+        str, typer.Argument(metavar="SEARCH_SPACE", help="a search-space file, or the name of a packaged one")
+    ],
     overrides: Overrides = None,
-    trials: Annotated[int | None, typer.Option(help="how many, in place of the file's number")] = None,
-    table: Annotated[str | None, typer.Option(metavar="NAME", help="run one of the file's tables instead")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on with a campaign that was begun before")] = False,
+    trials: Annotated[int | None, typer.Option(help="number of trials; default: as in the file")] = None,
+    table: Annotated[
+        str | None, typer.Option(metavar="NAME", help="run this table of the file, not its search")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="continue a campaign that was started before")] = False,
     then: Annotated[
-        Literal["run"] | None, typer.Option(help="run: train the winner at full length, register it")
+        Literal["run"] | None,
+        typer.Option(help="run: train the best trial's values at full length and register the model"),
     ] = None,
     address: Address = None,
     storage: Storage = None,
@@ -180,7 +185,7 @@ def tune(
     settings: Settings = False,
     as_json: Json = False,
 ) -> None:
-    """Search a stage's numbers, or run a paper's own table: trials, a Pareto front, everything in MLflow.
+    """Search a stage's hyperparameters, or run a paper's table. MLflow records trials and report.
 
     \b
     acutance tune search_spaces/quickstart.yaml

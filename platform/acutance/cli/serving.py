@@ -1,4 +1,4 @@
-"""A model behind HTTP."""
+"""Serving a model over HTTP."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ app = typer.Typer()
 @app.command()
 def serve(
     model: ModelReference,
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="TCP port to listen on")] = 8000,
     host: Annotated[
-        str, typer.Option(help="others than this machine need a token: ACUTANCE_SERVE_TOKEN")
+        str, typer.Option(help="address to listen on; for other machines set a token: ACUTANCE_SERVE_TOKEN")
     ] = "127.0.0.1",
     megapixels: Annotated[float, typer.Option(min=0.01, help="the largest picture, in millions of pixels")] = 4.0,
     megabytes: Annotated[float, typer.Option(min=0.01, help="the largest file, in millions of bytes")] = 32.0,
-    seconds: Annotated[float, typer.Option(min=0.1, help="the longest that a picture may take here")] = 600.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="the longest time that one picture may take")] = 600.0,
     address: Address = None,
     storage: Storage = None,
     allow_code: AllowCode = False,
@@ -36,7 +36,7 @@ def serve(
     curl http://127.0.0.1:8000/health
 
     \b
-    For others than this machine:
+    For requests from other machines:
     export ACUTANCE_SERVE_TOKEN=$(openssl rand -hex 32)
     acutance serve models:/quickstart-x4@champion --host 0.0.0.0
     curl -H "Authorization: Bearer $ACUTANCE_SERVE_TOKEN" \\
@@ -51,4 +51,4 @@ def serve(
     with serving(file, host=host, port=port, limits=limits, address=address, name=name) as url:
         say(f"serving {escape(model)} at {url}; Ctrl-C ends it")
         wait_for_the_end()
-        say("ending, after the requests that are under way ...")
+        say("ending after the open requests ...")

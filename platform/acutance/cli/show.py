@@ -26,7 +26,7 @@ def show(result: dict[str, Any], as_json: bool, text: Any) -> None:
 
 
 def _strict(content: Any) -> Any:
-    """JSON has no infinity and no NaN: they become text, as YAML has them."""
+    """Replace infinity and NaN, which JSON does not have, by the text that YAML uses for them."""
     if isinstance(content, dict):
         return {key: _strict(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
@@ -59,16 +59,16 @@ def show_plan(plan: dict[str, Any], as_json: bool, settings: bool) -> None:
     rows = []
     for stage in plan["stages"]:
         counts = stage["parameters"]
-        judges = ", ".join(f"{name} {count:,}" for name, count in counts["discriminators"].items())
+        discriminators = ", ".join(f"{name} {count:,}" for name, count in counts["discriminators"].items())
         state = "done" if stage["done"] else "to do"
-        rows.append((stage["name"], state, f"{stage['steps']:,}", f"{counts['network']:,}", judges or "-"))
+        rows.append((stage["name"], state, f"{stage['steps']:,}", f"{counts['network']:,}", discriminators or "-"))
     stdout.print(table_of("stage", "", "steps", "parameters", "discriminators", rows=rows))
     stdout.print(f"{plan['all_steps']:,} steps in all" + _counted(plan))
     if plan.get("rows"):
         stdout.print()
         stdout.print(_planned_rows(plan["rows"]))
         if plan["scale"] != 1:
-            stdout.print(f"values are at full length; what is counted in steps is {plan['scale']:g} times as long")
+            stdout.print(f"values are those at full length; numbers of steps are {plan['scale']:g} times as long")
         for note in _seeds_of_tables(plan["rows"]):
             stdout.print(note)
     for problem in plan["missing"]:
@@ -179,7 +179,7 @@ def show_files(context: Any, plans: list[Any]) -> None:
 
 
 def _validations(found: dict[str, dict[int, dict[str, float]]]) -> Any:
-    """Return what stages were measured to be: at their end, and at their best where they were measured before."""
+    """Return the metrics of each stage: at its last step, and at its best step if it was validated several times."""
     from acutance.config.metrics import QUANTITIES, scored_by
 
     rows = []

@@ -1,7 +1,7 @@
-"""Standard output and error that never end the work: closed, full, a pipe that nobody reads, a terminal that is gone.
+"""Standard output and error whose failure stops no command: closed, a full disk, a broken pipe, a lost terminal.
 
-Whoever loses what is printed has not lost what was done. What can no longer be written goes nowhere, for everyone in
-this process, and the command says at its end whether its result was among it.
+What can no longer be written is discarded, for every writer in this process, and the command goes on. At its end it
+says whether its result was lost.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 
 
 class _Output(io.FileIO):
-    """A file that is written to as long as it takes anything; after that its bytes go nowhere."""
+    """A file that discards all that is written to it after its first failed write."""
 
     failure: OSError | None = None
 
@@ -32,7 +32,7 @@ class _Output(io.FileIO):
 
 
 def secure() -> None:
-    """Open standard streams that are closed, lest a database get their numbers, and make the others unable to fail.
+    """Open closed standard streams, so that no database file gets their numbers, and let the others never fail.
 
     Streams that somebody else has put in place stay as they are.
     """
@@ -49,7 +49,7 @@ def secure() -> None:
 
 
 def lost_output() -> OSError | None:
-    """Return why something of standard output could not be written; None when all was, or nobody wanted the rest."""
+    """Return why standard output lost something; None if nothing, or if a pipe was closed early."""
     with contextlib.suppress(ValueError):
         sys.stdout.flush()
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)

@@ -43,7 +43,7 @@ def restore_pictures(
         source: a picture, a folder or an s3:// prefix.
         target: a file with its suffix, a folder or an s3:// prefix.
         address: a Ray cluster, see `connect`. A single picture needs none, and then starts none.
-        strip: leave out EXIF, XMP and dots an inch, which tell when, where and by whom it was taken.
+        strip: leave out EXIF, XMP and dots per inch, which tell when, where and by whom it was taken.
 
     Returns:
         What became of each picture, sorted by where it lies.

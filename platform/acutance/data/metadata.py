@@ -25,7 +25,7 @@ class Metadata:
     Attributes:
         exif: a TIFF structure: camera, dates, exposure, place, copyright.
         xmp: an XMP packet.
-        dpi: dots an inch, across and down.
+        dpi: dots per inch, across and down.
     """
 
     exif: bytes | None = None
