@@ -42,8 +42,8 @@ from problems.synthetic import one_objective, two_objectives
 from scipy.stats import spearmanr
 
 from acutance.config import pipeline as pipelines
+from acutance.config.mistakes import validate
 from acutance.config.pipeline import Pipeline
-from acutance.config.schema import validate
 from acutance.config.search_space import DOMINANCE, Asha, Campaign, Goal, Search
 from acutance.tuning.ask_tell import AskTell, Assignment
 from acutance.tuning.pruners import measurement_steps, ranking_losses

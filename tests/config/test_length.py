@@ -13,8 +13,9 @@ from acutance import parts
 from acutance.config import pipeline as pipelines
 from acutance.config import search_space as campaigns
 from acutance.config.length import mark_of, scaled
+from acutance.config.mistakes import _models
 from acutance.config.pipeline import Stage
-from acutance.config.schema import Choice, _models
+from acutance.config.schema import Choice
 from acutance.config.search_space.settings import Asha, Median, Pbt
 from acutance.errors import ConfigError
 from command_line import REPOSITORY

@@ -5,7 +5,9 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 
-from acutance.config.schema import Choice, Seed, Strict, load_yaml, override, parse_override, validate
+from acutance.config.mistakes import validate
+from acutance.config.overrides import load_yaml, override, parse_override
+from acutance.config.schema import Choice, Seed, Strict
 from acutance.errors import ConfigError
 from acutance.parts.names import PARTS
 

@@ -8,8 +8,8 @@ import optuna
 import pytest
 
 from acutance.config import search_space as campaigns
+from acutance.config.mistakes import validate
 from acutance.config.pipeline import resolve
-from acutance.config.schema import validate
 from acutance.config.search_space import Campaign, Start, started
 from acutance.config.search_space.parameters import grid, suggest
 from acutance.errors import ConfigError

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from acutance.config.schema import parse_override
+from acutance.config.overrides import parse_override
 from acutance.config.yaml_text import MAX_BYTES, parse_yaml, read_yaml
 from acutance.errors import ConfigError
 

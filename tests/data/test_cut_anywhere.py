@@ -11,7 +11,7 @@ from PIL import Image
 
 from acutance.config import pipeline as pipelines
 from acutance.config.data import DataSettings, SubImages
-from acutance.config.schema import validate
+from acutance.config.mistakes import validate
 from acutance.data.datasets import Catalogue
 from acutance.data.manifest import Manifest
 from acutance.data.prepare import found_shards, prepare

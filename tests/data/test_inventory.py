@@ -15,8 +15,8 @@ from acutance import storage
 from acutance.commands.context import PipelineContext, plan_summary
 from acutance.commands.prepare import prepare_data
 from acutance.config.data import DataSettings
+from acutance.config.mistakes import validate
 from acutance.config.pipeline import Pipeline
-from acutance.config.schema import validate
 from acutance.data import inventory as inventories
 from acutance.data.datasets import Catalogue, load_catalogue
 from acutance.data.entries import Entry

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from acutance.config.data import DataSettings
-from acutance.config.schema import validate
+from acutance.config.mistakes import validate
 from acutance.data.columns import columns_of, dataset_fingerprint
 from acutance.data.datasets import Catalogue, load_catalogue
 from acutance.data.inputs import contents, find_inputs

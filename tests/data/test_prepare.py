@@ -17,7 +17,7 @@ from PIL import Image
 
 from acutance import storage
 from acutance.config.data import DataSettings, SubImages
-from acutance.config.schema import validate
+from acutance.config.mistakes import validate
 from acutance.data.datasets import load_catalogue
 from acutance.data.manifest import Manifest, read_manifest
 from acutance.data.pictures import read_picture, write_picture

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from acutance.config.data import DataSettings
-from acutance.config.schema import validate
+from acutance.config.mistakes import validate
 from acutance.data import shard_task
 from acutance.data.columns import dataset_fingerprint
 from acutance.data.datasets import Catalogue

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from acutance.config.data import DataSettings, SubImages
-from acutance.config.schema import validate
+from acutance.config.mistakes import validate
 from acutance.data.columns import columns_of, dataset_fingerprint
 from acutance.data.datasets import load_catalogue
 from acutance.data.pictures import read_picture

@@ -16,7 +16,7 @@ from acutance.cli import main
 from acutance.commands.context import open_pipeline, plan_summary
 from acutance.config import pipeline as pipelines
 from acutance.config import search_space as campaigns
-from acutance.config.schema import load_yaml
+from acutance.config.overrides import load_yaml
 from acutance.data.columns import Content
 from acutance.data.datasets import catalogue_for
 from acutance.data.pictures import write_picture

@@ -17,7 +17,7 @@ from acutance.commands.context import open_pipeline
 from acutance.commands.evaluate import evaluate_model, picture_checksums
 from acutance.commands.tune.context import open_campaign
 from acutance.config.metrics import PROTOCOLS
-from acutance.config.schema import load_yaml
+from acutance.config.overrides import load_yaml
 from acutance.data.datasets import Catalogue, Source, load_catalogue
 from acutance.data.entries import Entry
 from acutance.data.pictures import write_picture

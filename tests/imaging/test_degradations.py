@@ -9,7 +9,8 @@ from ruamel.yaml import YAML
 from torch import Tensor
 
 from acutance.config.data import DegradationChoice
-from acutance.config.schema import Strict, validate
+from acutance.config.mistakes import validate
+from acutance.config.schema import Strict
 from acutance.errors import ConfigError
 from acutance.imaging.blurs import blur, random_blur, random_kernel
 from acutance.imaging.colour import rgb_to_y

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from acutance.config.mistakes import validate
 from acutance.config.pipeline.stage import TermChoice
-from acutance.config.schema import Strict, validate
+from acutance.config.schema import Strict
 from acutance.errors import ConfigError
 from acutance.losses.adversarial import Adversarial, generator_loss
 from acutance.losses.objective import Logits, Objective

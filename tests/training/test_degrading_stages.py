@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from acutance.config.mistakes import validate
+from acutance.config.overrides import override
 from acutance.config.pipeline import Pipeline, columns_read
-from acutance.config.schema import override, validate
 from acutance.data.datasets import Catalogue
 from acutance.data.inputs import contents
 from acutance.data.pictures import write_picture

@@ -11,8 +11,8 @@ from acutance import storage
 from acutance.commands.context import PipelineContext
 from acutance.commands.evaluate import picture_checksums
 from acutance.commands.model_names import model_file
+from acutance.config.mistakes import validate
 from acutance.config.pipeline import Pipeline
-from acutance.config.schema import validate
 from acutance.data.datasets import Catalogue
 from acutance.data.pictures import write_picture
 from acutance.evaluation.pictures import measured_pictures, read_pair

@@ -7,8 +7,8 @@ import pytest
 
 from acutance import storage
 from acutance.config import pipeline as pipelines
+from acutance.config.mistakes import validate
 from acutance.config.pipeline import Pipeline, Stage
-from acutance.config.schema import validate
 from acutance.data.columns import Content
 from acutance.errors import WeightsError
 from acutance.storage import done

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from acutance import storage
 from acutance.config.metrics import MEASURES
+from acutance.config.mistakes import validate
 from acutance.config.pipeline import Pipeline, Stage
 from acutance.config.pipeline.validation import Validation
-from acutance.config.schema import validate
 from acutance.data.datasets import Catalogue
 from acutance.data.inputs import contents
 from acutance.errors import ConfigError, TrainingError

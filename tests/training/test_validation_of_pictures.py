@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from acutance.config.mistakes import validate
 from acutance.config.pipeline import Pipeline
-from acutance.config.schema import validate
 from acutance.data.datasets import Catalogue
 from acutance.data.inputs import contents
 from acutance.data.pictures import read_picture

@@ -8,7 +8,7 @@ from optuna import Study
 from optuna.storages import BaseStorage, InMemoryStorage
 
 from acutance.config import pipeline as pipelines
-from acutance.config.schema import validate
+from acutance.config.mistakes import validate
 from acutance.config.search_space import Campaign, Search
 from acutance.tuning.ask_tell import AskTell
 from acutance.tuning.study import open_study

@@ -10,7 +10,7 @@ import pytest
 
 from acutance.cli.show import paper_table
 from acutance.config import search_space as campaigns
-from acutance.config.schema import validate
+from acutance.config.mistakes import validate
 from acutance.config.search_space.tables import TableSettings
 from acutance.console import stdout
 from acutance.errors import ConfigError

@@ -19,8 +19,10 @@ from pydantic import model_validator
 
 from acutance import storage
 from acutance.config.data import DegradationChoice, Steps, plain
+from acutance.config.mistakes import validate
+from acutance.config.overrides import load_yaml
 from acutance.config.packaged import CATALOGUE, packaged_catalogue
-from acutance.config.schema import Strict, load_yaml, validate
+from acutance.config.schema import Strict
 from acutance.data.classified import Classified, classified_files, count_classified, read_classified
 from acutance.data.entries import KINDS, Entry, Kind, Layout, Packaged, layout_in
 from acutance.data.folders import Source, entry_sources, folder_sources, named, paired_sources

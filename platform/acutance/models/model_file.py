@@ -25,8 +25,8 @@ from torch.overrides import TorchFunctionMode
 
 from acutance import storage
 from acutance.config.data import DerivedColumn
+from acutance.config.mistakes import validate
 from acutance.config.pipeline.stage import NetworkChoice
-from acutance.config.schema import validate
 from acutance.errors import ConfigError, DamagedError, ModelError
 from acutance.parts.resolve import require_allowed
 from acutance.parts.sources import unpacked

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from acutance.config.mistakes import require_keys, validate
+from acutance.config.overrides import load_yaml, override, parse_override
 from acutance.config.pipeline.settings import Pipeline
-from acutance.config.schema import load_yaml, override, parse_override, require_keys, validate
 from acutance.errors import ConfigError, nearest
 
 

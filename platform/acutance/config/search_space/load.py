@@ -11,8 +11,9 @@ from acutance.config import packaged
 from acutance.config import pipeline as pipelines
 from acutance.config.length import scaled
 from acutance.config.metrics import AMOUNTS, MEASURES, PARTS, QUANTITIES
+from acutance.config.mistakes import validate
+from acutance.config.overrides import load_yaml, override, parse_override
 from acutance.config.pipeline import Length, Pipeline
-from acutance.config.schema import load_yaml, override, parse_override, validate
 from acutance.config.search_space.parameters import FloatRange, IntRange, grid
 from acutance.config.search_space.settings import Campaign, Goal, Sampler
 from acutance.config.search_space.tables import After
