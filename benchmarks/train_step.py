@@ -116,11 +116,11 @@ def stage_of(terms: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
         "perceptual": {"type": "perceptual", "network": {"type": "vgg19", "weights": "none"}, "layers": [LAYER]},
         "adversarial": {"type": "adversarial", "on": "image", "weight": ADVERSARIAL},
     }
-    judge = {"network": {"type": "vgg", "size": arguments.patch, **width}}
+    discriminator = {"network": {"type": "vgg", "size": arguments.patch, **width}}
     return {
         "network": {"type": "rrdbnet", "blocks": arguments.blocks, **width, "growth": max(1, arguments.channels // 2)},
         "objective": [known[term] for term in terms],
-        "discriminators": {"image": judge} if "adversarial" in terms else {},
+        "discriminators": {"image": discriminator} if "adversarial" in terms else {},
         "steps": 1_000_000,
         "batch": arguments.batch,
         "patch": arguments.patch,
@@ -132,7 +132,7 @@ def parts_of(settings: dict[str, Any]) -> dict[str, nn.Module]:
     stage = Stage.model_validate(settings)
     parts: dict[str, nn.Module] = {"network": stage.network.part(**stage.network.arguments())}
     for discriminator in stage.discriminators.values():
-        parts["judge"] = discriminator.network.part(**discriminator.network.arguments())
+        parts["discriminator"] = discriminator.network.part(**discriminator.network.arguments())
         parts["eyes"] = VGG19(weights="none").eval().requires_grad_(False)
     return parts
 
@@ -143,8 +143,8 @@ def learner(settings: dict[str, Any], parts: dict[str, nn.Module]) -> Learner:
     for term in stage.objective:
         looks = {"network": own["eyes"]} if term.type == "perceptual" else {}
         terms.append((term.name, term.part(**term.arguments() | looks), term.on, term.weight))
-    judges = {"image": own["judge"].to(DEVICE)} if "judge" in own else {}
-    return Learner(stage, own["network"].to(DEVICE), Objective(terms).to(DEVICE), judges)
+    discriminators = {"image": own["discriminator"].to(DEVICE)} if "discriminator" in own else {}
+    return Learner(stage, own["network"].to(DEVICE), Objective(terms).to(DEVICE), discriminators)
 
 
 def unfused(taught: Learner) -> Learner:
@@ -156,9 +156,11 @@ def unfused(taught: Learner) -> Learner:
 def textbook(parts: dict[str, nn.Module], *, fused: bool) -> Step:
     """ESRGAN's step (Wang et al., 2018): the generator with its discriminator frozen, then the discriminator."""
     own = {name: part.to(DEVICE) for name, part in copy.deepcopy(parts).items()}
-    network, judge, eyes = own["network"], own.get("judge"), own.get("eyes")
+    network, discriminator, eyes = own["network"], own.get("discriminator"), own.get("eyes")
     adam = torch.optim.Adam(network.parameters(), lr=1e-4, fused=fused or None)
-    judges_adam = torch.optim.Adam(judge.parameters(), lr=1e-4, fused=fused or None) if judge else None
+    discriminator_adam = (
+        torch.optim.Adam(discriminator.parameters(), lr=1e-4, fused=fused or None) if discriminator else None
+    )
 
     def fidelity(batch: Batch) -> Batch:
         adam.zero_grad()
@@ -169,27 +171,27 @@ def textbook(parts: dict[str, nn.Module], *, fused: bool) -> Step:
 
     def gan(batch: Batch) -> Batch:
         hr = batch["hr"]
-        judge.requires_grad_(False)
+        discriminator.requires_grad_(False)
         adam.zero_grad()
         fake = network(batch["lr"])["image"]
         with torch.no_grad():
             wanted = eyes.features(hr, (LAYER,))[LAYER]
         feature = l1_loss(eyes.features(fake, (LAYER,))[LAYER], wanted)
-        r, f = judge(hr).detach(), judge(fake)
+        r, f = discriminator(hr).detach(), discriminator(fake)
         one, zero = torch.ones_like(r), torch.zeros_like(r)
         adversarial = (bce(r - f.mean(), zero) + bce(f - r.mean(), one)) / 2
         loss = PIXEL * l1_loss(fake, hr) + feature + ADVERSARIAL * adversarial
         loss.backward()
         adam.step()
-        judge.requires_grad_(True)
-        judges_adam.zero_grad()
-        r, f = judge(hr), judge(fake.detach())
-        judged = (bce(r - f.mean().detach(), one) + bce(f - r.mean().detach(), zero)) / 2
-        judged.backward()
-        judges_adam.step()
+        discriminator.requires_grad_(True)
+        discriminator_adam.zero_grad()
+        r, f = discriminator(hr), discriminator(fake.detach())
+        discriminator_loss = (bce(r - f.mean().detach(), one) + bce(f - r.mean().detach(), zero)) / 2
+        discriminator_loss.backward()
+        discriminator_adam.step()
         return {"total": loss.detach()}
 
-    return gan if judge else fidelity
+    return gan if discriminator else fidelity
 
 
 def shards(arguments: argparse.Namespace) -> Iterator[Batch]:

@@ -28,7 +28,7 @@ def test_parameters_of_both_heads() -> None:
     assert strides == [1, 2] * 5
 
 
-@pytest.mark.parametrize(("head", "shape"), [("patch", (2, 4, 1)), ("flatten", (2, 1))])
+@pytest.mark.parametrize(("head", "shape"), [("patch", (2, 1, 2, 2)), ("flatten", (2, 1))])
 def test_a_logit_for_each_position_or_for_the_picture(head: str, shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     judge = EUSRDiscriminator(channels=2, size=64, head=head)  # type: ignore[arg-type]

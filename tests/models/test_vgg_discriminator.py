@@ -77,9 +77,10 @@ def test_a_patch_head_judges_each_position_alone() -> None:
     picture = torch.rand(1, 3, 64, 64)
     other = picture.clone()
     other[..., 32:] = 0
-    logits, changed = judge(picture).view(16, 16), judge(other).view(16, 16)
-    assert torch.equal(logits[:, :4], changed[:, :4])
-    assert not torch.equal(logits[:, 8:], changed[:, 8:])
+    logits, changed = judge(picture), judge(other)
+    assert logits.shape == (1, 1, 16, 16)
+    assert torch.equal(logits[..., :4], changed[..., :4])
+    assert not torch.equal(logits[..., 8:], changed[..., 8:])
 
 
 @pytest.mark.parametrize(("head", "stages"), [("flatten", 2), ("patch", 0), ("patch", 5)])

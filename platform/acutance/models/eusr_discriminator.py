@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acutance.errors import ConfigError
 from acutance.models.rrdbnet import SLOPE, glorot, positive
-from acutance.models.vgg_discriminator import require_size
+from acutance.models.vgg_discriminator import logits_of, require_size
 
 STAGES = 5
 HIDDEN = 1024
@@ -23,7 +22,7 @@ class EUSRDiscriminator(nn.Module):
 
     Args:
         channels: width of the first stage; it doubles a stage (32 to 512).
-        size: side of the pictures it judges, a multiple of 32.
+        size: side of the pictures in pixels, a multiple of 32.
         head: "patch" is a logit for each position of the last map (5,238,561 parameters), as in the released code,
             whose tensor is reshaped before the linear layers; "flatten" is one logit for all of it (23,588,641), as
             the paper says.
@@ -51,7 +50,7 @@ class EUSRDiscriminator(nn.Module):
         glorot(self)
 
     def forward(self, picture: Tensor) -> Tensor:
-        """Map pictures (B,3,size,size) in 0..1 to logits (B,positions,1), or (B,1) with `head: flatten`.
+        """Map pictures (B,3,size,size) in 0..1 to logits (B,1,h,w), or (B,1) with `head: flatten`.
 
         Inside it works on 0..255, as the released code does.
 
@@ -60,5 +59,4 @@ class EUSRDiscriminator(nn.Module):
         """
         require_size(picture, self.size)
         features = self.convolutions(255 * picture)
-        features = features.flatten(1) if self.head == "flatten" else features.flatten(2).transpose(1, 2)
-        return self.linear2(F.leaky_relu(self.linear1(features), SLOPE, inplace=True))
+        return logits_of(features, self.linear1, self.linear2, self.head)

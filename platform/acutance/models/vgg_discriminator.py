@@ -23,12 +23,12 @@ class VGGDiscriminator(nn.Module):
     Args:
         in_channels: 3 for pictures, 1 for detail layers.
         channels: width of the first stage; it doubles a stage, up to eightfold.
-        size: side of the pictures it judges, in pixels.
+        size: side of the pictures, in pixels.
         norm: batch normalisation after every convolution but the first.
         head: one logit for the whole map, or one for each of its positions (the same linear layers at each), which
             learns from far fewer pictures.
-        stages: with `head: patch`, how often the map is halved; fewer see less of the picture at a time. By size
-            where left out.
+        stages: with `head: patch`, how often the map is halved; with fewer stages a logit depends on a smaller part of
+            the picture. By default it follows from `size`.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class VGGDiscriminator(nn.Module):
         self.add_module(f"bn{name}", nn.BatchNorm2d(layer.out_channels) if norm else nn.Identity())
 
     def forward(self, picture: Tensor) -> Tensor:
-        """Map pictures (B,in_channels,size,size) to logits (B,1), or (B,positions,1) with `head: patch`.
+        """Map pictures (B,in_channels,size,size) to logits (B,1), or (B,1,h,w) with `head: patch`.
 
         Raises:
             ConfigError: for pictures of another size.
@@ -73,8 +73,14 @@ class VGGDiscriminator(nn.Module):
         for name in (f"{stage}_{half}" for stage in range(self.stages) for half in range(2)):
             features = getattr(self, f"bn{name}")(getattr(self, f"conv{name}")(features))
             features = F.leaky_relu(features, SLOPE, inplace=True)
-        features = features.flatten(1) if self.head == "flatten" else features.flatten(2).transpose(1, 2)
-        return self.linear2(F.leaky_relu(self.linear1(features), SLOPE, inplace=True))
+        return logits_of(features, self.linear1, self.linear2, self.head)
+
+
+def logits_of(features: Tensor, linear1: nn.Linear, linear2: nn.Linear, head: str) -> Tensor:
+    """Return logits (B,1) of the whole of a map (B,C,h,w), or (B,1,h,w), one for each position, with `head: patch`."""
+    vectors = features.flatten(1) if head == "flatten" else features.flatten(2).transpose(1, 2)
+    logits: Tensor = linear2(F.leaky_relu(linear1(vectors), SLOPE, inplace=True))
+    return logits if head == "flatten" else logits.transpose(1, 2).unflatten(2, features.shape[2:])
 
 
 def require_size(picture: Tensor, size: int) -> None:

@@ -146,10 +146,10 @@ class Pipeline(Strict):
             problems.append(f"{place}.patch: {patch} is larger than {self._cuts(name)}.size")
         elif not fits(grown(stage.patch, self.margin(name)), within):
             problems.append(f"{place}.patch: {patch} and its margins are larger than {self._cuts(name)}.size")
-        for judge, discriminator in stage.discriminators.items():
+        for key, discriminator in stage.discriminators.items():
             size = getattr(discriminator.network, "size", stage.patch)
             if sides(size) != sides(stage.patch):
-                where = f"{place}.discriminators.{judge}.network.size"
+                where = f"{place}.discriminators.{key}.network.size"
                 problems.append(f"{where}: {size} is not the stage's patch, {patch}")
         problems += self._best_problems(f"{place}.network.init", stage.reads())
         return problems + _sharing_problems(stage, place)
@@ -254,8 +254,8 @@ class Pipeline(Strict):
         read = []
         if "lr_detail" in stage.network.part.inputs and hasattr(stage.network, "detail_planes"):
             read.append(("lr_detail", f"{place}.network.detail_planes", stage.network.detail_planes))
-        for judge, discriminator in stage.discriminators.items():
-            where = f"{place}.discriminators.{judge}.network.in_channels"
+        for key, discriminator in stage.discriminators.items():
+            where = f"{place}.discriminators.{key}.network.in_channels"
             if hasattr(discriminator.network, "in_channels"):
                 read.append((target_of(discriminator.on), where, discriminator.network.in_channels))
         return [
