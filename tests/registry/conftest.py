@@ -20,7 +20,11 @@ ModelFile = Callable[[int], Path]
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """No address from the environment; and nothing may use MLflow's own store in the working directory."""
+    """No address from the environment; and nothing may use MLflow's own store in the working directory.
+
+    No other process is on its way to carry out a decision: whoever left something undone is dead.
+    """
+    monkeypatch.setattr("acutance.registry.reconcile.POLL_SECONDS", 0.001)
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         monkeypatch.delenv(name, raising=False)
     elsewhere = tmp_path / "working directory"
@@ -42,12 +46,6 @@ def storage(tmp_path: Path, empty_database: Path) -> str:
 @pytest.fixture
 def client(storage: str) -> MlflowClient:
     return connect(storage)
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody is on its way here: whoever left something undone is dead."""
-    monkeypatch.setattr("acutance.registry.reconcile.POLL_SECONDS", 0.001)
 
 
 @pytest.fixture(scope="module")

@@ -52,10 +52,11 @@ def process(command: list[str], log: Path, ready: Callable[[], bool], **environm
 
 @contextmanager
 def mlflow_server(port: int, folder: Path, backend: str, artifacts: str, **environment: str) -> Iterator[str]:
-    """Run a tracking server; files go through it."""
+    """Run a tracking server, without its queue of background jobs; files go through it."""
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", backend, "--artifacts-destination", artifacts]
+    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **environment}
     with process(command, folder / "server.log", lambda: answers(address + STORE_ANSWERS), **environment):
         yield address
 

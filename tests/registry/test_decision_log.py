@@ -18,8 +18,6 @@ from acutance.registry.decision_log import Decision, holders, last_about, rollba
 from acutance.registry.gate import Measurements
 from acutance.registry.promotion import history, promote, rollback
 
-pytestmark = pytest.mark.usefixtures("impatient")
-
 Register = Callable[..., str]
 
 

@@ -204,7 +204,6 @@ def test_rollback_passes_over_a_deleted_version(promoted: MlflowClient) -> None:
     assert held(promoted) == "1"
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_version_whose_files_are_gone_is_not_rolled_back_to(promoted: MlflowClient) -> None:
     shutil.rmtree(Path(promoted.get_model_version(NAME, "2").source.removeprefix("file://")))
     with pytest.raises(ModelError, match="the files of this version are gone"):

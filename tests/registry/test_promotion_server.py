@@ -1,4 +1,4 @@
-"""Promotions over a real `mlflow server`, twelve of them at the same moment."""
+"""Promotions over a real `mlflow server`, eight of them at the same moment."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from acutance.registry.tracking import pipeline_run
 
 pytestmark = pytest.mark.e2e
 
-PROMOTIONS = 12
+PROMOTIONS = 8
 """Twenty are made over Postgres, see test_tracking_postgres."""
 
 
-def test_twelve_promotions_at_once_tell_one_story(
+def test_eight_promotions_at_once_tell_one_story(
     server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)

@@ -21,7 +21,10 @@ from acutance.training.stage_plan import StagePlan
 from acutance.training.trained_module import TrainedModule
 from command_line import REPOSITORY
 
-SETTINGS = ("stages.fidelity.steps=12", "stages.fidelity.report_every=5", "stages.fidelity.checkpoint_every=7")
+SETTINGS = (
+    "stages.fidelity.steps=12", "stages.fidelity.report_every=5", "stages.fidelity.checkpoint_every=7",
+    *(f"stages.fidelity.network.{size}" for size in ("blocks=1", "channels=4", "growth=2")),
+)  # fmt: skip
 
 
 class Noise:
