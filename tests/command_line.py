@@ -1,13 +1,17 @@
-"""The command line as a user runs it: subprocesses in the repository."""
+"""The command line as a user runs it, in the repository: as a process of its own, or in that of the test."""
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -39,6 +43,24 @@ def acutance(*arguments: str, timeout: float = 400, **more: str) -> Done:
         timeout=timeout,
         check=False,
     )
+
+
+def in_this_process(*arguments: str, **more: str) -> Done:
+    """Run a command in the test's own process: what is slow about a command is mostly its imports."""
+    from acutance.cli import main
+
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        for name in ASTRAY:
+            patch.delenv(name, raising=False)
+        for name, value in more.items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "argv", ["acutance", *arguments])
+        patch.chdir(REPOSITORY)
+        with pytest.raises(SystemExit) as end:
+            main()
+    printed = [stream.buffer.getvalue().decode() for stream in (out, err)]
+    return Done(arguments, int(end.value.code or 0), *printed)
 
 
 class Quickstart:

@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from acutance.silence import silence_libraries
-from command_line import ASTRAY, DATA, REPOSITORY, Done, Here
+from acutance.storage import patience
+from command_line import ASTRAY, DATA, Here, in_this_process
 from made_buckets import Bucket, name_endpoint, opened, served
 
 
@@ -90,48 +91,42 @@ def bucket(s3_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
 
 
 @pytest.fixture
-def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
-    """Runs a command in the test's own process: what is slow about a command is mostly its imports."""
-    from acutance.cli import main
-
-    def run(*arguments: str, **environment: str) -> Done:
-        for name in ASTRAY:
-            monkeypatch.delenv(name, raising=False)
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(sys, "argv", ["acutance", *arguments])
-        monkeypatch.chdir(REPOSITORY)
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        printed = capsys.readouterr()
-        return Done(arguments, int(end.value.code or 0), printed.out, printed.err)
-
-    return run
+def here() -> Here:
+    """Runs a command in the test's own process."""
+    return in_this_process
 
 
 @pytest.fixture(scope="session")
 def shared_ray() -> Iterator[ExitStack]:
-    """Holds the connection to the Ray of `cluster`; a module with a Ray of its own (`own_cluster`) closes it first."""
+    """Holds the connection to the Ray of `cluster`; `own_cluster` and `head` close it first."""
     with ExitStack() as connection:
         yield connection
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cluster(shared_ray: ExitStack, s3_server: Any) -> None:
     """One local Ray of two CPUs for all tests that leave it whole: a start, and the imports of a worker, take seconds.
 
     Its workers know the S3 endpoint, and are told from those of others by ACUTANCE_TEST.
     """
-    import ray
-
     from acutance.cluster.connect import connect
 
-    if not ray.is_initialized():
-        with pytest.MonkeyPatch.context() as patch:
-            name_endpoint(s3_server, patch)
-            patch.setenv("ACUTANCE_TEST", str(os.getpid()))
-            shared_ray.enter_context(connect("local", num_cpus=2))
+    with pytest.MonkeyPatch.context() as patch:
+        name_endpoint(s3_server, patch)
+        patch.setenv("ACUTANCE_TEST", str(os.getpid()))
+        patch.setenv("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process a training that waits for a cloud's notice
+        shared_ray.enter_context(connect("local", num_cpus=2))
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is said of outages; nothing has answered yet, and pauses are short."""
+    told: list[str] = []
+    monkeypatch.setattr(patience, "_targets", patience._Targets())
+    monkeypatch.setattr(patience, "say", told.append)
+    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.03)
+    return told
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,8 @@ from command_line import REPOSITORY, environment
 
 
 @pytest.fixture(scope="session")
-def head() -> Iterator[Head]:
+def head(shared_ray: ExitStack) -> Iterator[Head]:
+    shared_ray.close()
     port, dashboard, client = _free_ports(3)
     folder = Path(tempfile.mkdtemp(prefix="acr-", dir="/tmp"))
     settings = {

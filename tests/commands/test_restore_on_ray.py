@@ -48,7 +48,7 @@ def compute_on_the_cpu() -> None:
     hardware.device_of = lambda gpus: "cpu"
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def own_cluster(shared_ray: ExitStack, album: str) -> Iterator[None]:
     """One Ray with a GPU in name, so that actors take the pictures."""
     import ray
@@ -78,7 +78,19 @@ def encoded(height: int, width: int, mode: str = "RGB", form: str = "PNG") -> by
     return file.getvalue()
 
 
+@pytest.mark.long
+@pytest.mark.usefixtures("own_cluster")
+def test_actors_on_gpus_restore_a_prefix(album: str, model: str, tmp_path: Path) -> None:
+    check_prefix(album, model, tmp_path)
+
+
+@pytest.mark.usefixtures("cluster")
 def test_a_prefix_on_s3_to_another_one(album: str, model: str, tmp_path: Path) -> None:
+    check_prefix(album, model, tmp_path)
+
+
+def check_prefix(album: str, model: str, tmp_path: Path) -> None:
+    """Restore a prefix twice; check what is written, and kept the second time."""
     files = {
         "in/a.png": encoded(30, 40),
         "in/a.jpg": encoded(20, 20, form="JPEG"),
@@ -110,6 +122,7 @@ def test_a_prefix_on_s3_to_another_one(album: str, model: str, tmp_path: Path) -
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("own_cluster")
 def test_a_job_that_is_killed_goes_on_where_it_was(model: str, tmp_path: Path) -> None:
     for number in range(8):
         storage.write_bytes(str(tmp_path / "in" / f"{number}.png"), encoded(200, 300))
@@ -135,6 +148,7 @@ def test_a_job_that_is_killed_goes_on_where_it_was(model: str, tmp_path: Path) -
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("own_cluster")
 def test_a_picture_that_kills_who_works_on_it_is_given_up_and_no_other(model: str, tmp_path: Path) -> None:
     for name in "bc":
         storage.write_bytes(str(tmp_path / f"{name}.png"), encoded(20, 20))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 import skimage.data
 import torch
 
-from acutance.cli import main
 from acutance.commands.context import open_pipeline, plan_summary
 from acutance.config import pipeline as pipelines
 from acutance.config import search_space as campaigns
@@ -32,7 +30,7 @@ from acutance.training.loop import train_stage
 from acutance.training.parameter_counts import parameter_counts
 from acutance.training.plan import plan_stages
 from acutance.training.stage_plan import StagePlan
-from command_line import REPOSITORY, acutance
+from command_line import REPOSITORY, acutance, in_this_process
 
 FILE = REPOSITORY / "pipelines" / "dsrgan.yaml"
 SEARCH = REPOSITORY / "search_spaces" / "dsrgan.yaml"
@@ -179,15 +177,7 @@ def test_the_gan_trains_from_a_public_file_without_the_fidelity_stage(tmp_path: 
 
 @pytest.mark.e2e
 @pytest.mark.long
-def test_from_shards_to_a_registered_model_on_two_workers(
-    tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def typed(*arguments: str) -> None:
-        monkeypatch.setattr(sys, "argv", ["acutance", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        assert not end.value.code
-
+def test_from_shards_to_a_registered_model_on_two_workers(tmp_path: Path, data_root: Path) -> None:
     spandrel = pytest.importorskip("spandrel")
     here = {"ACUTANCE_DATA": str(data_root), "ACUTANCE_WEIGHTS": str(data_root)}
     storage = ("--storage", str(tmp_path / "out"))
@@ -203,9 +193,11 @@ def test_from_shards_to_a_registered_model_on_two_workers(
     for file in (tmp_path / "out" / "dsrgan").glob("*/model.safetensors"):
         models[load_model(str(file))[1]["stage"]] = str(file)
     exported = tmp_path / "gan.safetensors"
-    typed("models", "export", "models:/sr-x4-dsrgan-smoke@candidate", str(exported), *storage)
+    candidate = "models:/sr-x4-dsrgan-smoke@candidate"
+    assert in_this_process("models", "export", candidate, str(exported), *storage).returncode == 0
     assert exported.read_bytes() == Path(models["gan"]).read_bytes()
-    typed("models", "export", models["fidelity"], str(tmp_path / "fidelity.pth"), *storage)
+    fidelity = (models["fidelity"], str(tmp_path / "fidelity.pth"))
+    assert in_this_process("models", "export", *fidelity, *storage).returncode == 0
     theirs = spandrel.ModelLoader().load_from_file(str(tmp_path / "fidelity.pth"))
     network, description = load_model(models["fidelity"])
     picture = np.ascontiguousarray(skimage.data.coffee()[:64, :80])

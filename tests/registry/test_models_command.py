@@ -3,40 +3,29 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 
 import pytest
 from made_for_registry import NAME, held, measure, version
 from mlflow import MlflowClient
 
-from acutance.cli import main
 from acutance.registry.promotion import promote
-from command_line import Done
+from command_line import Done, in_this_process
 
 Typed = Callable[..., Done]
 
 
 @pytest.fixture
-def typed(shared: MlflowClient, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Typed:
+def typed(shared: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> Typed:
     """Runs a command over the module's store; a promotion is judged by what the tests' models say of themselves."""
 
     def promoted(reference: str, root: str, *, to: str, force: str, address: str | None) -> object:
         return promote(shared, reference, measure=measure, who="ada", to=to, force=force)
 
     monkeypatch.setattr("acutance.commands.evaluate.promote_model", promoted)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", shared.tracking_uri)
     monkeypatch.setattr("acutance.registry.provenance.getpass.getuser", lambda: "eve")
 
-    def run(*arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["acutance", "models", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        printed = capsys.readouterr()
-        return Done(arguments, int(end.value.code or 0), printed.out, printed.err)
-
-    return run
+    return lambda *arguments: in_this_process("models", *arguments, MLFLOW_TRACKING_URI=shared.tracking_uri)
 
 
 @pytest.fixture

@@ -3,9 +3,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -33,16 +31,6 @@ from acutance.registry.tracking import (
 )
 
 MARK, OTHER = "0123456789abcdef", "fedcba9876543210"
-
-ENDLESS = """
-import sys
-from acutance.registry.tracking import StageTracker
-tracker = StageTracker(*sys.argv[1:])
-for start in range(1, 100_000, 10):
-    steps = range(start, start + 10)
-    tracker.metrics([(step, {"loss/pixel": step / 2, "loss/total": float(step)}) for step in steps])
-    print(start, flush=True)
-"""
 
 
 def steps(client: MlflowClient, run_id: str, metric: str) -> list[int]:
@@ -202,21 +190,6 @@ def test_metric_that_starts_late_is_not_taken_for_a_repetition(client: MlflowCli
     StageTracker(client.tracking_uri, run_id).metrics([(3, {"loss": 1.0, "psnr_y": 20.0})])
     assert steps(client, run_id, "psnr_y") == [3]
     assert steps(client, run_id, "loss") == list(range(10))
-
-
-def test_killed_and_resumed_training_leaves_no_second_values(client: MlflowClient, run_id: str) -> None:
-    command = [sys.executable, "-c", ENDLESS, client.tracking_uri, run_id]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
-        assert worker.stdout is not None
-        while int(worker.stdout.readline()) < 50:
-            pass
-        worker.send_signal(signal.SIGKILL)
-    reached = max(steps(client, run_id, "loss/total"))
-    assert reached >= 60
-    resumed = StageTracker(client.tracking_uri, run_id)
-    resumed.metrics([(step, {"loss/pixel": step / 2, "loss/total": float(step)}) for step in range(41, reached + 31)])
-    for metric in ("loss/pixel", "loss/total"):
-        assert steps(client, run_id, metric) == list(range(1, reached + 31))
 
 
 def test_processes_write_at_once_and_go_on_after_a_kill(client: MlflowClient, storage: str) -> None:

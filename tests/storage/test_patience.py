@@ -13,18 +13,12 @@ from acutance.storage import objects, patience
 from made_buckets import Bucket
 
 
-@pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is said; nothing has answered yet, a second is a long time, and S3's client tries once."""
-    told: list[str] = []
-    monkeypatch.setattr(patience, "_targets", patience._Targets())
-    monkeypatch.setattr(patience, "say", told.append)
-    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.1)
-    monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.3)
+@pytest.fixture(autouse=True)
+def _one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3's client tries once, and half a minute is waited for."""
     monkeypatch.setenv(patience.VARIABLE, "0.5")
     patient = objects.pafs.AwsStandardS3RetryStrategy
     monkeypatch.setattr(objects.pafs, "AwsStandardS3RetryStrategy", lambda max_attempts: patient(max_attempts=1))
-    return told
 
 
 @pytest.mark.parametrize("fault", ["503 SlowDown", "500 InternalError", "cut"])

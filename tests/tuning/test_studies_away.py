@@ -1,4 +1,4 @@
-"""An outage of the database of studies is waited for, and ends a campaign only where it lasts too long."""
+"""An outage of the database of studies is waited for, as tests/storage/test_patience.py has it of any store."""
 
 from __future__ import annotations
 
@@ -12,20 +12,10 @@ from optuna.trial import TrialState
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
-from acutance.errors import FullError, UnreachableError
-from acutance.storage import patience
+from acutance.errors import FullError
 from acutance.tuning.ask_tell import Assignment
 from acutance.tuning.database import WaitingStorage
 from acutance.tuning.study import open_storage
-
-
-@pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    told: list[str] = []
-    monkeypatch.setattr(patience, "_targets", patience._Targets())
-    monkeypatch.setattr(patience, "say", told.append)
-    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
-    return told
 
 
 @pytest.fixture
@@ -67,16 +57,6 @@ def test_whatever_is_asked_while_it_is_away_is_asked_again(studies: Studies, sai
     assert study.trials[0].values == [30.0]
     assert said[0].startswith("the database of studies does not answer (server closed the connection unexpectedly);")
     assert said[1].startswith("the database of studies answers again")
-
-
-def test_patience_ends(studies: Studies, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    storage, fails = studies
-    ask_tell, _ = ask_tell_of(campaign_of(), storage=storage)
-    monkeypatch.setenv(patience.VARIABLE, "0.001")
-    fails(1000)
-    with pytest.raises(UnreachableError, match="the database of studies does not answer: server closed"):
-        ask_tell.ask()
-    fails(0)
 
 
 def test_a_full_disk_is_not_waited_for(studies: Studies, said: list[str], tmp_path: Path) -> None:

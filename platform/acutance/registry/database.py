@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ def _revision(path: Path) -> str | None:
         return str(row[0]) if row else ""
 
 
+@cache  # MLflow reads fifty files for it
 def _newest() -> str:
     from mlflow.store.db import utils
 
