@@ -21,8 +21,7 @@ from command_line import REPOSITORY, environment
 
 
 @pytest.fixture(scope="session")
-def head(shared_ray: ExitStack) -> Iterator[Head]:
-    shared_ray.close()
+def head() -> Iterator[Head]:
     port, dashboard, client = _free_ports(3)
     folder = Path(tempfile.mkdtemp(prefix="acr-", dir="/tmp"))
     settings = {

@@ -20,8 +20,7 @@ from command_line import REPOSITORY, environment
 pytestmark = pytest.mark.e2e
 
 LOOK = """
-import json, os, sys, time
-from acutance import cli
+import json, sys
 from acutance.cluster.connect import connect
 import ray
 from ray._private import worker
@@ -31,20 +30,12 @@ def look():
     print("a flood of worker output")
     return platform.__file__, acutance.__file__, os.environ.get("RAY_USAGE_STATS_ENABLED")
 
-def command(*_, **__):
-    try:
-        with connect(num_cpus=3) as cluster:
-            with connect("127.0.0.1:1") as inner:  # connected already: nothing is tried
-                task = ray.get(ray.remote(look).remote())
-            lines = {"lines": ["a node complains"], "pid": "raylet", "is_err": False}
-            worker.print_to_stdstream(lines, ignore_prefix=False)
-            print(json.dumps([cluster.address, cluster.nodes, cluster.cpus, *task, ray.is_initialized()]), flush=True)
-            time.sleep(100 if "STAYS" in os.environ else 0)
-    finally:
-        print("still connected" if ray.is_initialized() else "in order")
-
-cli.app = command
-cli.main()
+with connect(num_cpus=3) as cluster:
+    with connect("127.0.0.1:1") as inner:  # connected already: nothing is tried
+        task = ray.get(ray.remote(look).remote())
+    worker.print_to_stdstream({"lines": ["a node complains"], "pid": "raylet", "is_err": False}, ignore_prefix=False)
+    still = ray.is_initialized()
+print(json.dumps([cluster.address, cluster.nodes, cluster.cpus, *task, still, ray.is_initialized()]))
 """
 
 
@@ -53,38 +44,27 @@ def ours(messages: str) -> str:
     return "".join(line for line in messages.splitlines(True) if "others on this machine" not in line)
 
 
-def test_a_fresh_ray_starts_beside_a_running_cluster_and_sigterm_ends_it_in_order_and_in_words(head: Head) -> None:
-    command = subprocess.Popen(
-        [sys.executable, "-c", LOOK],
-        cwd=REPOSITORY,
-        env=environment(STAYS="yes"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert command.stdout
-    address, nodes, cpus, platform, code, statistics, still = json.loads(command.stdout.readline())
+def test_a_fresh_ray_starts_beside_a_running_cluster_and_stays_quiet(head: Head) -> None:
+    done = python(LOOK)
+    assert done.returncode == 0, done.stderr
+    address, nodes, cpus, platform, code, statistics, still, after = json.loads(done.stdout)
     assert (address, nodes, cpus) == ("local", 1, 3)  # the running cluster has 2
     assert platform == sys.modules["platform"].__file__
     assert code == str(REPOSITORY / "platform" / "acutance" / "__init__.py")
     assert statistics == "0"
-    assert still
-    command.terminate()
-    rest, messages = command.communicate(timeout=60)
-    assert (command.returncode, rest) == (143, "in order\n")
-    assert ours(messages) == "ended by SIGTERM; run the same command again to go on\n"
+    assert (still, after) == (True, False)
+    assert ours(done.stderr) == ""
 
 
 def test_the_cluster_of_ray_address_runs_this_code_and_stays(head: Head) -> None:
     done = python(LOOK, RAY_ADDRESS=head.address)
     assert done.returncode == 0, done.stderr
-    found, rest = done.stdout.splitlines()
-    address, nodes, cpus, platform, code, statistics, still = json.loads(found)
+    address, nodes, cpus, platform, code, statistics, still, after = json.loads(done.stdout)
     assert (address, nodes, cpus) == (head.address, 1, 2)
     assert platform == sys.modules["platform"].__file__
     assert code.startswith(str(head.folder)), "the worker ran code that was not sent to it"
     assert statistics == "0"
-    assert (still, rest) == (True, "in order")
+    assert (still, after) == (True, False)
     assert ours(done.stderr) == ""
     assert processes(int((head.folder / "head.pid").read_text()))
 
@@ -200,6 +180,41 @@ def test_a_killed_driver_takes_its_ray_along() -> None:
         driver.kill()
         for pid in processes(driver.pid):
             os.kill(pid, signal.SIGKILL)
+
+
+TERMINATED = """
+import time
+from acutance import cli
+from acutance.cluster.connect import connect
+
+def work(*_, **__):
+    try:
+        with connect(num_cpus=1):
+            print("at work", flush=True)
+            time.sleep(100)
+    finally:
+        print("in order", flush=True)
+
+cli.app = work
+cli.main()
+"""
+
+
+def test_sigterm_ends_a_command_in_order_and_in_words() -> None:
+    command = subprocess.Popen(
+        [sys.executable, "-c", TERMINATED],
+        cwd=REPOSITORY,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert command.stdout
+    assert command.stdout.readline() == "at work\n"
+    command.terminate()
+    rest, messages = command.communicate(timeout=60)
+    assert (command.returncode, rest) == (143, "in order\n")
+    assert ours(messages) == "ended by SIGTERM; run the same command again to go on\n"
 
 
 def _working(session: int) -> list[str]:

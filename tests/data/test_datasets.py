@@ -63,7 +63,7 @@ def test_no_picture_and_no_scene_is_on_both_sides_of_the_split(catalogue: Catalo
 
 def test_packages_are_found_without_being_imported() -> None:
     code = (
-        "import sys; from acutance.data import load_catalogue;"
+        "import sys; from acutance.data.datasets import load_catalogue;"
         f"load_catalogue({str(REPOSITORY / 'pipelines' / 'datasets.yaml')!r}).find('photographs_train');"
         "sys.exit(' '.join({'skimage', 'sklearn', 'ray'} & set(sys.modules)) or 0)"
     )

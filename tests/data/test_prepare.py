@@ -196,7 +196,8 @@ def test_mistakes_are_found_before_anything_is_written(good: Path, tmp_path: Pat
 KILLED = """
 import os, signal, sys
 from acutance.config.data import DataSettings
-from acutance.data import load_catalogue, prepare
+from acutance.data.datasets import load_catalogue
+from acutance.data.prepare import prepare
 
 def die(done, total, text):
     if done >= 4:

@@ -23,6 +23,7 @@ from command_line import REPOSITORY
 
 SETTINGS = (
     "stages.fidelity.steps=12", "stages.fidelity.report_every=5", "stages.fidelity.checkpoint_every=7",
+    "stages.fidelity.validation=null",
     *(f"stages.fidelity.network.{size}" for size in ("blocks=1", "channels=4", "growth=2")),
 )  # fmt: skip
 
