@@ -59,7 +59,7 @@ def test_it_ends_with_the_weights_of_one_that_began_at_its_first_step(tmp_path: 
     job, book = trained(tmp_path / "both", "stages.fidelity.steps=20", HALVES.replace("8", "8,15"))
     alone, whole = trained(tmp_path / "alone", "stages.fidelity.steps=20", HALVES.replace("8", "8,15"))
     assert (job.fingerprint, book.steps) == (alone.fingerprint, list(range(13, 21)))
-    assert book.rows == whole.rows[12:]
+    assert book.losses == whole.losses[12:]
     assert storage.names(job.checkpoints) == ["step-00000020.safetensors"], "one is enough to go on from"
     mine, theirs = load_model(job.model)[0].state_dict(), load_model(alone.model)[0].state_dict()
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)

@@ -52,8 +52,13 @@ class Book:
         self.rows: list[tuple[int, dict[str, float]]] = []
 
     @property
+    def losses(self) -> list[tuple[int, dict[str, float]]]:
+        """What is a function of the step: all but how quickly it trained."""
+        return [(step, row) for step, row in self.rows if "seconds_per_step" not in row]
+
+    @property
     def steps(self) -> list[int]:
-        return [step for step, _ in self.rows]
+        return [step for step, _ in self.losses]
 
     def metrics(self, rows: list[tuple[int, dict[str, float]]]) -> None:
         self.rows += rows
