@@ -29,7 +29,7 @@ from acutance.training.stage_plan import Pictures, StagePlan
 from acutance.weights import require_weights
 
 NAME_LENGTH = 250
-"""MLflow's databases hold no longer name of a run."""
+"""The longest name of a run that MLflow's databases hold."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class PipelineContext:
     """A pipeline with the data sets it names and where its outputs go.
 
     Attributes:
-        trial: STUDY/NUMBER of the trial whose values it has, empty where it has its own.
+        trial: STUDY/NUMBER of the trial that its values come from, empty if they come from the file.
         changes: the profile and the overrides with which the file was read.
     """
 
@@ -74,12 +74,12 @@ class PipelineContext:
         return [data for index, data in enumerate(of_stages) if data and data not in of_stages[:index]]
 
     def contents(self, only: str | None = None) -> Contents:
-        """Return what the data sets of the stages consist of; of their files those are read that are new or changed.
+        """Return what the data sets of the stages consist of. Only new and changed files are read.
 
-        Of a data set that is not here, it is what it consisted of when its shards were made.
+        A data set that is not on this machine has the content that it had when its shards were made.
 
         Raises:
-            AbsentError: for a data set that is not here and never was.
+            AbsentError: for a data set that is not on this machine and has no shards.
             ConfigError, DataError: as `find_inputs`.
         """
         for data in self.data(only):
@@ -112,7 +112,7 @@ class PipelineContext:
         return {}
 
     def plans(self, only: str | None = None) -> list[StagePlan]:
-        """Return the plans of the stages in order; without pictures to validate on where they are not here."""
+        """Return the plans of the stages in order. A plan whose validation pictures are absent has none."""
         pictures: dict[str, Pictures] = {}
         for name in self.pipeline.order(only):
             with suppress(AbsentError):
@@ -193,14 +193,14 @@ def open_pipeline(
 
 
 def called(title: str, changes: Iterable[str]) -> str:
-    """Return the name of a run: a title, and what was changed of a file; without passwords, as short as stores ask."""
-    told = ", ".join(changes)
-    name = redacted(f"{title} ({told})" if told else title)
+    """Return the name of a run: a title and changes, without passwords, cut at NAME_LENGTH characters."""
+    listed = ", ".join(changes)
+    name = redacted(f"{title} ({listed})" if listed else title)
     return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 3]}..."
 
 
 def require_scale(catalogue: Catalogue, datasets: Iterable[str], scale: int, where: str) -> None:
-    """Refuse made degraded pictures of another scale before anything is trained to be measured on them.
+    """Refuse a degraded data set of another scale before a model is trained that would be measured on it.
 
     Raises:
         ConfigError: naming the data set.
@@ -249,24 +249,24 @@ def plan_summary(context: PipelineContext, only: str | None = None) -> dict[str,
 
 
 def _missing(context: PipelineContext, only: str | None) -> list[str]:
-    """Return sentences about missing data sets; a stage alone is trained, not evaluated."""
+    """Return a sentence for each missing data set. With `only`, those of the evaluation are not needed."""
     scale, evaluated = context.pipeline.scale, context.pipeline.evaluate
-    looks: dict[str, Callable[[], object]] = {}
+    checks: dict[str, Callable[[], object]] = {}
     for data in context.data(only):
-        looks[data.source] = partial(list_pictures, data, scale, context.catalogue)
-    remembered = {data.source for data in context.data(only) if context.read_record(data)}
+        checks[data.source] = partial(list_pictures, data, scale, context.catalogue)
+    with_shards = {data.source for data in context.data(only) if context.read_record(data)}
     if evaluated and not only:
         for name in evaluated.on:
-            looks[name] = partial(measured_pictures, context.catalogue, [name], scale, evaluated.protocol)
-            remembered.discard(name)
+            checks[name] = partial(measured_pictures, context.catalogue, [name], scale, evaluated.protocol)
+            with_shards.discard(name)
     for stage in context.pipeline.order(only):
-        looks[f"validation of {stage}"] = partial(context.validation_pictures, stage)
+        checks[f"validation of {stage}"] = partial(context.validation_pictures, stage)
     missing = []
-    for name, look in looks.items():
+    for name, check in checks.items():
         try:
-            look()
+            check()
         except DataError as error:
-            if not isinstance(error, AbsentError) or name not in remembered:
+            if not isinstance(error, AbsentError) or name not in with_shards:
                 missing.append(f"{name}: {error.what}; {error.fix}")
     return missing
 

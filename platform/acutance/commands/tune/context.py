@@ -31,9 +31,9 @@ class CampaignContext:
 
     Attributes:
         lacking: objective -> why it cannot be measured here: its pictures or its metric's weights are not here. A
-            table does without the columns that are lacking; what it is told of them is the paper's.
+            table is measured without these columns; for them it shows the paper's values alone.
         changes: the table that was asked for, and the overrides with which the file was read.
-        before: of a table that starts from the best row of another one, that one, until its best row is known.
+        before: the table from whose best row this table starts; None if there is none or its best row is known.
     """
 
     file: Path
@@ -50,7 +50,7 @@ class CampaignContext:
 
     @cached_property
     def fingerprint(self) -> str:
-        """What determines the campaign, whatever it may spend: a study goes on with more trials."""
+        """A hash of what determines the campaign. Without the budget: a study can go on with more trials."""
         settings = self.campaign.model_dump(
             mode="json", by_alias=True, exclude={"concurrency", "pipeline", "budget", "tables", "published"}
         )
@@ -118,8 +118,8 @@ def _lacking(campaign: Campaign, context: PipelineContext) -> dict[str, str]:
             measured_on(context, [name])
         except DataError as error:
             reasons[name] = f"{name}: {error.what}; {error.fix}"
-    told = {goal: reasons.get(goal.picture_metric) or reasons.get(goal.on) for goal in campaign.objectives}
-    return {goal.name: reason for goal, reason in told.items() if reason}
+    by_goal = {goal: reasons.get(goal.picture_metric) or reasons.get(goal.on) for goal in campaign.objectives}
+    return {goal.name: reason for goal, reason in by_goal.items() if reason}
 
 
 def measured_on(context: PipelineContext, datasets: Iterable[str]) -> dict[str, list[Source]]:
@@ -161,9 +161,9 @@ def require_objectives(context: CampaignContext) -> None:
 
 
 def shared_stages(context: CampaignContext) -> set[str]:
-    """Return the stages before the searched one that trials have as the pipeline has them.
+    """Return the stages before the searched stage that trials share with the pipeline.
 
-    Of a table or a grid they are those that a row needs; a search may need them all.
+    For a table or a grid these are the stages that some row needs; a search may need all of them.
     """
     stage, base = context.campaign.stage, context.base.pipeline
     before = set(base.order(stage)) - {stage}
@@ -177,13 +177,13 @@ def shared_stages(context: CampaignContext) -> set[str]:
 def plan_campaign(context: CampaignContext) -> dict[str, Any]:
     """Return what a campaign would do, without doing it and without data present.
 
-    `all_steps` counts each training once; of a search, as if no trial were stopped and all differed in their own stage
-    alone.
+    `all_steps` counts each training once. For a search it assumes that no trial is stopped, and that trials differ in
+    the searched stage alone.
     """
     settings = context.campaign.model_dump(mode="json", by_alias=True)
     planned, (rows, trainings) = plan_summary(context.base, context.campaign.stage), _planned_rows(context)
     missing = list(dict.fromkeys([*planned["missing"], *context.lacking.values()]))
-    told = {
+    summary = {
         "config": {"campaign": settings},
         "scale": context.search.base.budget.scale,
         "trials": len(rows) or context.wanted,
@@ -193,8 +193,8 @@ def plan_campaign(context: CampaignContext) -> dict[str, Any]:
     }
     if rows:
         trained = {name for row in rows for name in row["steps"]}
-        told["stages"] = [stage for stage in planned["stages"] if stage["name"] in trained]
-    return {**planned, **told, "all_steps": sum((trainings or _of_a_search(context)).values())}
+        summary["stages"] = [stage for stage in planned["stages"] if stage["name"] in trained]
+    return {**planned, **summary, "all_steps": sum((trainings or _of_a_search(context)).values())}
 
 
 def _planned_rows(context: CampaignContext) -> tuple[list[dict[str, Any]], dict[str, int]]:
@@ -207,9 +207,9 @@ def _planned_rows(context: CampaignContext) -> tuple[list[dict[str, Any]], dict[
             marks = settings_fingerprints(pipeline, context.campaign.stage)
             steps = {name: pipeline.stages[name].steps for name in marks}
             trainings |= {mark: steps[name] for name, mark in marks.items()}
-        told = {"row": point.row, "seed": point.seed, "values": point.values, "steps": steps}
-        told |= {"seeded": point.seeded, "once": point.once}
-        rows.append({"table": context.search.table or "", "start": start, **told})
+        planned = {"row": point.row, "seed": point.seed, "values": point.values, "steps": steps}
+        planned |= {"seeded": point.seeded, "once": point.once}
+        rows.append({"table": context.search.table or "", "start": start, **planned})
     return rows, trainings
 
 

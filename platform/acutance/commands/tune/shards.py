@@ -29,31 +29,31 @@ def prepare_trials(context: CampaignContext) -> None:
     ready = set()
     if context.search.points is None:
         prepare_data(context.base, context.campaign.stage)
-        ready.add(_determines(context.base, context))
-    for values in _known(context):
-        trial = _with(context, values)
-        if trial is not None and (read := _determines(trial, context)) not in ready:
+        ready.add(_shards_key(context.base, context))
+    for values in _known_values(context):
+        trial = _trial_pipeline(context, values)
+        if trial is not None and (key := _shards_key(trial, context)) not in ready:
             prepare_data(trial, context.campaign.stage)
-            ready.add(read)
+            ready.add(key)
 
 
-def _known(context: CampaignContext) -> Iterator[Values]:
-    """Yield values by dotted path that trials will have; of a search those choices alone that shards depend on."""
+def _known_values(context: CampaignContext) -> Iterator[Values]:
+    """Yield the values of trials by dotted path; for a search only the choices that shards depend on."""
     if context.search.points is not None:
         yield from (point.values for point in context.search.points)
         return
-    shared, needed = _determines(context.base, context), set[str]()
+    shared, needed = _shards_key(context.base, context), set[str]()
     choices = {name: one for name, one in context.campaign.parameters.items() if isinstance(one, Choices)}
     for name, parameter in reversed(choices.items()):  # a condition refers to earlier parameters
-        trials = [_with(context, context.campaign.placed({name: value})) for value in parameter.choice]
-        if name in needed or any(trial and _determines(trial, context) != shared for trial in trials):
+        trials = [_trial_pipeline(context, context.campaign.placed({name: value})) for value in parameter.choice]
+        if name in needed or any(trial and _shards_key(trial, context) != shared for trial in trials):
             needed |= {name, *parameter.when}
     for chosen in grid({name: parameter for name, parameter in choices.items() if name in needed}):
         yield context.campaign.placed(chosen)
 
 
-def _with(context: CampaignContext, values: Values) -> PipelineContext | None:
-    """Return the work of a trial with some values; None where they do not go together, which the trial will say."""
+def _trial_pipeline(context: CampaignContext, values: Values) -> PipelineContext | None:
+    """Return the pipeline of a trial with some values; None if they conflict, which the trial then reports."""
     content = context.search.base.model_dump(mode="json", by_alias=True)
     try:
         pipeline = with_values(content, context.campaign.stage, values, 0, str(context.file))
@@ -62,8 +62,8 @@ def _with(context: CampaignContext, values: Values) -> PipelineContext | None:
     return replace(context.base, pipeline=pipeline.shortened())
 
 
-def _determines(trial: PipelineContext, context: CampaignContext) -> str:
-    """Return what the shards that a trial reads follow from, pictures aside: none is looked at."""
+def _shards_key(trial: PipelineContext, context: CampaignContext) -> str:
+    """Return a fingerprint of the settings that determine the shards of a trial; no picture is read."""
     data = trial.data(context.campaign.stage)
     stages = trial.pipeline.model_dump(mode="json", include={"stages"}) if any(one.enlarge for one in data) else {}
     return fingerprint([trial.pipeline.scale, stages, *(one.model_dump(mode="json") for one in data)])
