@@ -29,7 +29,7 @@ def trained(tmp_path: Path) -> Path:
 
 def job(trained: Path, path: str) -> StagePlan:
     network = f"{{type: eusr, blocks: 1, channels: 4, path: {path}, init: {{'.': {trained}}}}}"
-    changes = [f"stages.fidelity.network={network}", "stages.fidelity.steps=0"]
+    changes = [f"stages.fidelity.network={network}", "stages.fidelity.steps=0", "stages.fidelity.validation=null"]
     pipeline = pipelines.load(REPOSITORY / "pipelines" / "quickstart.yaml", changes, profile="smoke")
     jobs = plan_stages(pipeline, {pipeline.data.source: Content([("a", "0")])}, str(trained.parent), only="fidelity")
     return jobs[-1]

@@ -19,6 +19,7 @@ from acutance.errors import AbsentError, AcutanceError, ConfigError
 from acutance.evaluation.evaluate import evaluate_one
 from acutance.models.model_file import load_model
 from acutance.training import checkpoint
+from acutance.training.extend import going_on
 from acutance.training.loop import train_stage, training_reports
 from acutance.training.plan import plan_stages, validation_pictures
 from acutance.training.scores import read_scores, stop_reason
@@ -267,3 +268,18 @@ def test_the_best_checkpoint_becomes_a_model_file_of_its_own(tmp_path: Path, pho
     assert all(bool((a == b).all()) for a, b in zip(network.parameters(), kept.parameters(), strict=True))
     other = plan_in(tmp_path, photographs, optimiser=rise, steps=6, keep={"best": {"metric": "ssim_y"}})
     assert other.fingerprint != plan.fingerprint, "another metric may find another checkpoint best"
+
+
+def test_a_longer_training_takes_over_the_values_of_the_shorter_one(tmp_path: Path, photographs: Path) -> None:
+    train_stage(plan_in(tmp_path, photographs, steps=4))
+    tracker = Tracker()
+    longer = going_on(plan_in(tmp_path, photographs, steps=8), str(tmp_path))
+    assert longer.begins_at is None, "only what was listed is found"
+    shorter = going_on(plan_in(tmp_path, photographs, steps=4, seed=1), str(tmp_path))
+    train_stage(shorter)
+    longer = going_on(plan_in(tmp_path, photographs, steps=8, seed=1), str(tmp_path))
+    train_stage(longer, tracker=tracker)
+    scores = read_scores(longer.folder)
+    assert sorted(scores) == [0, 2, 4, 6, 8]
+    assert {step: scores[step] for step in (0, 2, 4)} == read_scores(shorter.folder)
+    assert min(step for step, _ in tracker.rows) == 5

@@ -22,6 +22,7 @@ from acutance.cli.options import (
 )
 from acutance.cli.show import campaign_table, show, show_files, show_outcome, show_plan
 from acutance.console import say
+from acutance.errors import ConfigError
 
 if TYPE_CHECKING:
     from acutance.commands.context import PipelineContext
@@ -124,6 +125,14 @@ def train(
     pipeline: PipelineFile,
     overrides: Overrides = None,
     stage: StageName = None,
+    origin: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="CHECKPOINT",
+            help="train --stage on from PIPELINE:STAGE@step=N (or @best, @last, a file), with the settings given here",
+        ),
+    ] = "",
     profile: Profile = None,
     address: Address = None,
     storage: Storage = None,
@@ -136,18 +145,24 @@ def train(
     \b
     acutance train pipelines/quickstart.yaml
     acutance train pipelines/quickstart.yaml --stage fidelity stages.fidelity.steps=2000
+    acutance train quickstart --stage gan --from quickstart:gan@step=200 stages.gan.optimiser.learning_rate=1e-4
     """
     require_file(pipeline, overrides, profile)
+    if origin and not stage:
+        raise ConfigError("a checkpoint is of one stage", where="--from", fix="name the stage: --stage NAME")
     from acutance.commands.context import open_pipeline, plan_summary
-    from acutance.commands.run import require_held_out
-    from acutance.commands.train import train_all
-    from acutance.training.scores import require_accepted
 
     context = open_pipeline(pipeline, overrides or [], profile, storage)
     if dry_run or settings:
         show_plan(plan_summary(context, stage), as_json, settings)
         return
-    plans = context.plans(stage)
+    from acutance.commands.model_names import checkpoint_file
+    from acutance.commands.run import require_held_out
+    from acutance.commands.train import planned_stages, train_all
+    from acutance.training.scores import require_accepted
+
+    origin = checkpoint_file(origin, context.root) if origin else ""
+    plans = planned_stages(context, stage, origin)
     if all(plan.done() for plan in plans):
         for plan in plans:
             require_accepted(plan)
@@ -156,7 +171,7 @@ def train(
         if stage is None:
             require_held_out(context, absent=True)
         with ray_at(address, context.root):
-            plans = train_all(context, stage)
+            plans = train_all(context, stage, origin)
     result = {"stages": [{"name": plan.name, "fingerprint": plan.fingerprint, "model": plan.model} for plan in plans]}
     if as_json:
         show(result, as_json, None)

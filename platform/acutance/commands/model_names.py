@@ -34,8 +34,7 @@ def model_file(reference: str, root: str) -> str:
     if not parts or found(parts["pipeline"], "pipelines") is None:
         return str(resolve_model(reference, root))
     name = parts["stage"]
-    context = open_pipeline(parts["pipeline"], [], None, root)
-    plan = next(plan for plan in context.plans(name) if plan.name == name)
+    plan = _plan_of(parts["pipeline"], name, root)
     command = f"acutance train {parts['pipeline']} --stage {name}"
     steps = checkpoint.steps(plan.checkpoints)
     if parts["which"] is None and steps and not plan.done():
@@ -44,6 +43,29 @@ def model_file(reference: str, root: str) -> str:
     if not plan.done() and not steps:
         raise ModelError("this stage is not trained yet", where=reference, fix=command)
     return _checkpoint(plan, parts["which"] or "last", reference)
+
+
+def checkpoint_file(reference: str, root: str) -> str:
+    """Return the URI of the checkpoint that PIPELINE:STAGE (also @best, @last, @step=N) or a path names.
+
+    Raises:
+        ModelError: when there is none.
+    """
+    parts = STAGE.fullmatch(reference)
+    if not parts or found(parts["pipeline"], "pipelines") is None:
+        return reference
+    plan = _plan_of(parts["pipeline"], parts["stage"], root)
+    steps, which = checkpoint.steps(plan.checkpoints), parts["which"] or "last"
+    if not steps:
+        what = "there is no checkpoint of this stage"
+        raise ModelError(what, where=reference, fix="train it; a week after its end only those of `keep` stay")
+    if which == "last":
+        return checkpoint.file_of(plan.checkpoints, steps[-1])
+    return _best_checkpoint(plan, steps, reference) if which == "best" else _checkpoint(plan, which, reference)
+
+
+def _plan_of(pipeline: str, stage: str, root: str) -> StagePlan:
+    return next(plan for plan in open_pipeline(pipeline, [], None, root).plans(stage) if plan.name == stage)
 
 
 def _checkpoint(plan: StagePlan, which: str, reference: str) -> str:
@@ -62,8 +84,10 @@ def _checkpoint(plan: StagePlan, which: str, reference: str) -> str:
 
 
 def _best(plan: StagePlan, steps: list[int], reference: str) -> str:
-    if storage.exists(plan.best_model):
-        return plan.best_model
+    return plan.best_model if storage.exists(plan.best_model) else _best_checkpoint(plan, steps, reference)
+
+
+def _best_checkpoint(plan: StagePlan, steps: list[int], reference: str) -> str:
     validation = plan.stage.validation
     ranked = best_steps(read_scores(plan.folder), validation, _watched(plan, validation)) if validation else []
     there = [step for step in ranked if step in steps]

@@ -21,41 +21,62 @@ from acutance.registry import tracking
 from acutance.storage.lease import Lease, exclusive
 from acutance.storage.lease_stores import lease_store
 from acutance.storage.leftovers import free_checkpoints, free_uploads
-from acutance.storage.outputs import stage_is_done
+from acutance.storage.outputs import stage_folder, stage_is_done
 from acutance.training.checkpoint import step_of
 from acutance.training.extend import going_on
 from acutance.training.launch import train
+from acutance.training.plan import going_on_from_checkpoint
 from acutance.training.scores import require_accepted
 from acutance.training.shards import make_shards, shard_sets
 from acutance.training.stage_plan import TRAINING_VERSION, StagePlan, lease_of
 from acutance.weights import fetch_weights
 
 
-def train_all(context: PipelineContext, only: str | None = None) -> list[StagePlan]:
+def train_all(context: PipelineContext, only: str | None = None, origin: str = "") -> list[StagePlan]:
     """Make the shards and train the stages that are not done; the caller has connected to Ray.
+
+    Args:
+        only, origin: as for `planned_stages`.
 
     Raises:
         UnreachableError: when the tracking store does not answer, before any work begins.
     """
     tracking.connect(context.root)
     prepare_data(context, only)
-    return train_stages(context, only)
+    return train_stages(context, only, origin=origin)
+
+
+def planned_stages(context: PipelineContext, only: str | None = None, origin: str = "") -> list[StagePlan]:
+    """Return the plans of the stages in order.
+
+    Args:
+        only: one stage, with those it needs.
+        origin: URI of a checkpoint from which that stage goes on, as a stage of its own.
+
+    Raises:
+        ConfigError, TrainingError: as `going_on_from_checkpoint`.
+    """
+    plans = context.plans(only)
+    if not origin or only is None:
+        return plans
+    place = partial(stage_folder, context.root, context.group, only)
+    return [going_on_from_checkpoint(plan, origin, place) if plan.name == only else plan for plan in plans]
 
 
 def train_stages(
-    context: PipelineContext, only: str | None = None, *, of: Collection[str] | None = None
+    context: PipelineContext, only: str | None = None, *, of: Collection[str] | None = None, origin: str = ""
 ) -> list[StagePlan]:
     """Train the stages that are not done; the caller has connected to Ray and `prepare_data` was called.
 
     Args:
-        only: one stage, with those it needs.
+        only, origin: as for `planned_stages`.
         of: just those of them.
     """
     free_uploads(context.root)
     free_checkpoints(context.root)
 
     def planned() -> list[StagePlan]:
-        return [plan for plan in context.plans(only) if of is None or plan.name in of]
+        return [plan for plan in planned_stages(context, only, origin) if of is None or plan.name in of]
 
     plans = planned()
     for plan in plans:

@@ -115,25 +115,50 @@ def load_origin(plan: StagePlan, learner: Learner, device: str) -> None:
         load_with_own_settings(plan.continues, learner, device)
 
 
-def load_with_own_settings(folder: str, learner: Learner, device: str) -> None:
-    """Load the newest checkpoint of another training of the same networks; optimisers keep their own settings.
+def load_with_own_settings(source: str, learner: Learner, device: str) -> None:
+    """Load a checkpoint of another training of the same networks; optimisers keep their own settings.
 
     An optimiser that was of another type there starts without a state.
 
+    Args:
+        source: URI of the checkpoint, or of a folder of which the newest is taken.
+
     Raises:
-        TrainingError: when there is none, or it is damaged.
+        TrainingError: when there is none, it is damaged, or other networks were trained.
     """
-    names = storage.names(folder)
-    if not names:
-        raise TrainingError("there is no checkpoint to go on from", where=folder, fix="train that one again")
+    uri = source if source.endswith(".safetensors") else _newest(source)
     groups = {
         name: trained.optimiser.state_dict()["param_groups"] for name, trained in learner.trained_modules().items()
     }
-    tensors, values = _read(storage.join(folder, names[-1]), device)
+    tensors, values = _read(uri, device)
+    if values["optimisers"].keys() != groups.keys():
+        there, here = (", ".join(names) for names in (values["optimisers"], groups))
+        raise TrainingError(f"this checkpoint is of {there}; here are {here}", where=uri, fix="train the same networks")
     for name, (group, *_) in groups.items():
         if group.keys() != values["optimisers"][name][0].keys():
             tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(f"{name}/optimiser/")}
-    load_state(learner, (tensors, {**values, "optimisers": groups, "consecutive_skips": 0, "rollbacks": 0}))
+    try:
+        load_state(learner, (tensors, {**values, "optimisers": groups, "consecutive_skips": 0, "rollbacks": 0}))
+    except (RuntimeError, KeyError) as error:
+        what = f"this checkpoint is of other networks: {str(error).splitlines()[-1].strip()}"
+        raise TrainingError(what, where=uri, fix="give both the same network and discriminators") from None
+
+
+def origin_of(uri: str) -> tuple[str, int]:
+    """Return the fingerprint of the stage that a checkpoint is of, and its step.
+
+    Raises:
+        TrainingError: when it is damaged, or no checkpoint.
+    """
+    _, values = _read(uri, "cpu")
+    return str(values["fingerprint"]), int(values["steps_done"])
+
+
+def _newest(folder: str) -> str:
+    names = storage.names(folder)
+    if not names:
+        raise TrainingError("there is no checkpoint to go on from", where=folder, fix="train that one again")
+    return storage.join(folder, names[-1])
 
 
 def _read(uri: str, device: str) -> State:

@@ -14,6 +14,7 @@ from acutance.config.pipeline.validation import stage_named
 from acutance.data.columns import Contents, columns_fingerprint, dataset_fingerprint
 from acutance.data.datasets import Catalogue
 from acutance.data.prepare import shards_folder
+from acutance.errors import ConfigError
 from acutance.evaluation.pictures import measured_pictures
 from acutance.fingerprint import fingerprint
 from acutance.inference.enlarger import Enlarger
@@ -233,6 +234,34 @@ def going_on_from(plan: StagePlan, model: str, place: Callable[[str], str]) -> S
         folder=place(own),
         description={**plan.description, "fingerprint": own},
         continues=storage.join(folder, "checkpoints"),
+    )
+
+
+def going_on_from_checkpoint(plan: StagePlan, uri: str, place: Callable[[str], str]) -> StagePlan:
+    """Return a plan of its own that starts from a checkpoint of another training, with its own settings.
+
+    Args:
+        uri: of the checkpoint.
+        place: returns the folder of a stage by its fingerprint.
+
+    Raises:
+        ConfigError: when no step is left to take.
+        TrainingError: when it is damaged, or no checkpoint.
+    """
+    from acutance.training.checkpoint import origin_of  # and with it the learner, which plans do not need
+
+    origin, step = origin_of(uri)
+    if step >= plan.stage.steps:
+        what = f"the checkpoint is of step {step}, and the stage has {plan.stage.steps}"
+        raise ConfigError(what, where=f"stages.{plan.name}.steps", fix="set more steps than that")
+    own = fingerprint({"plan": plan.fingerprint, "goes on from": [origin, step]})
+    return replace(
+        plan,
+        fingerprint=own,
+        beginning=own,
+        folder=place(own),
+        description={**plan.description, "fingerprint": own, "origin": f"{origin}, step {step}"},
+        continues=uri,
     )
 
 

@@ -59,7 +59,8 @@ class StagePlan:
         weights: name of a file in the weights folder -> SHA-256.
         description: of the model file, besides its network.
         workers: how many train it together under Ray Train.
-        continues: URI of a folder of checkpoints; the training starts from its newest, with settings of its own.
+        continues: URI of a checkpoint, or of a folder of which the newest is taken; the training starts from it, with
+            settings of its own.
         beginning: fingerprint of what determines its first steps: everything but its length and its schedules.
         begins_at: URI of a checkpoint of another training with the same beginning; the training starts from it.
     """

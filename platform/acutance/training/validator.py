@@ -69,7 +69,7 @@ class Validator:
         """
         if self.plan.stage.validation is None:
             return ""
-        self.scores = _from_worker_0(read_scores(self.plan.folder) if self.rank == 0 else {})
+        self.scores = _from_worker_0(_earlier_scores(self.plan) if self.rank == 0 else {})
         if self.plan.stage.validation.of_pictures:
             step = learner.steps_done
             if step == 0 and 0 not in self.scores:
@@ -179,6 +179,15 @@ class Validator:
             step, error = next(iter(self.unmeasured.items()))
             error.where = error.where or f"stages.{self.plan.name}.validation, step {step}"
             raise error
+
+
+def _earlier_scores(plan: StagePlan) -> Scores:
+    """Return the values of an earlier run, or of the training from whose checkpoint this one begins, up to there."""
+    own = read_scores(plan.folder)
+    if own or not plan.begins_at:
+        return own
+    folder, _, file = plan.begins_at.rpartition("/checkpoints/")
+    return {step: values for step, values in read_scores(folder).items() if step <= checkpoint.step_of(file)}
 
 
 def _measure_checkpoint(plan: StagePlan, step: int, index: int, count: int, gpus: float) -> Measured:
