@@ -49,7 +49,10 @@ def test_a_campaign_says_what_its_trials_are_trained_on_and_judged_by(tmp_path: 
 
 def test_the_plan_says_what_is_trained_on_and_judged_by(tmp_path: Path) -> None:
     assert plan_summary(open_pipeline(QUICKSTART, [], None, str(tmp_path)))["overlap"] == []
-    (told,) = plan_summary(open_pipeline(QUICKSTART, ["data.train=photographs_heldout"], None, str(tmp_path)))[
-        "overlap"
+    both = open_pipeline(QUICKSTART, ["data.train=photographs_heldout"], None, str(tmp_path))
+    found = plan_summary(both)["overlap"]
+    judges = ("evaluation", "validation of fidelity", "validation of gan")
+    assert [sentence.partition(": ")[0] for sentence in found] == [
+        f"trained on what it is judged by ({by})" for by in judges
     ]
-    assert "3 of 3 pictures of photographs_heldout" in told
+    assert all("3 of 3 pictures of photographs_heldout" in sentence for sentence in found)

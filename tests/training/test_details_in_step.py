@@ -75,7 +75,7 @@ def test_a_stage_trains_without_stored_details(tmp_path: Path) -> None:
     write_picture(tmp_path / "pictures" / "one.png", skimage.data.coffee()[:96, :128])
     overrides = [*IN_STEPS, *SMALL, f"data.train={tmp_path / 'pictures'}", "stages.gan.objective.feature.weight=0"]
     overrides.append("stages.gan.objective.feature.network={type: squeezenet, weights: none}")
-    overrides.append("stages.gan.objective.feature.layers=[conv1]")
+    overrides += ["stages.gan.objective.feature.layers=[conv1]", "stages.gan.validation=null"]
     pipeline = pipelines.load(QUICKSTART, overrides, profile="smoke")
     manifest = prepare(pipeline.data, 4, catalogue_for(str(QUICKSTART)), str(tmp_path), in_process=True)
     assert set(manifest.columns) == {"hr", "lr"}

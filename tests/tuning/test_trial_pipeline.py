@@ -5,7 +5,7 @@ from __future__ import annotations
 from made_for_tuning import campaign_of, search_of
 
 from acutance.data.columns import Content
-from acutance.data.datasets import Catalogue
+from acutance.data.datasets import catalogue_for
 from acutance.tuning.ask_tell import Assignment
 from acutance.tuning.trial import TrialSetup, pipeline_of, upstream_of
 
@@ -15,7 +15,7 @@ def setup_of(**changes: object) -> TrialSetup:
     return TrialSetup(
         campaign=search.campaign.model_dump(mode="json", by_alias=True),
         pipeline=search.base.model_dump(mode="json", by_alias=True),
-        catalogue=Catalogue({}, "a test"),
+        catalogue=catalogue_for(),
         contents={search.base.data.source: Content([("a", "0")])},
         root="/out",
         group="campaigns/one",
