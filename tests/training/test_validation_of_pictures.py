@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from acutance.cluster.hardware import NodeType
 from acutance.config.mistakes import validate
-from acutance.config.pipeline import Pipeline
+from acutance.config.pipeline import Compute, Pipeline
 from acutance.data.datasets import Catalogue
 from acutance.data.inputs import contents
 from acutance.data.pictures import read_picture
 from acutance.errors import AbsentError, AcutanceError, ConfigError
 from acutance.evaluation.evaluate import evaluate_one
 from acutance.models.model_file import load_model
-from acutance.training import checkpoint
+from acutance.training import checkpoint, launch
 from acutance.training.extend import going_on
 from acutance.training.loop import train_stage, training_reports
 from acutance.training.plan import plan_stages, validation_pictures
@@ -283,3 +285,45 @@ def test_a_longer_training_takes_over_the_values_of_the_shorter_one(tmp_path: Pa
     assert sorted(scores) == [0, 2, 4, 6, 8]
     assert {step: scores[step] for step in (0, 2, 4)} == read_scores(shorter.folder)
     assert min(step for step, _ in tracker.rows) == 5
+
+
+@pytest.mark.e2e
+def test_ray_tasks_beside_the_training_find_the_same_values(
+    tmp_path: Path, photographs: Path, trained: tuple[StagePlan, Tracker], cluster: None
+) -> None:
+    plan = replace(plan_in(tmp_path, photographs, keep={"every": 2}), validation_tasks=2)
+    tracker, said = Tracker(), []
+    train_stage(plan, tracker=tracker, on_message=said.append)
+    whole, _ = trained
+    scores = read_scores(plan.folder)
+    assert {step: pytest.approx(row) for step, row in read_scores(whole.folder).items()} == scores
+    assert [text.partition(": psnr_y")[0] for text in said] == [
+        f"sharp: validation at step {step}" for step in (0, 2, 4, 5)
+    ]
+    assert (Path(plan.folder) / "validation.png").read_bytes() == tracker.pictures["validation.png"]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "gpus", "trainings", "tasks"),
+    [
+        ({"CPU": 2}, 0, 1, 0),
+        ({"CPU": 3}, 0, 1, 1),
+        ({"CPU": 64}, 0, 1, 2),  # as many as there are pictures
+        ({"CPU": 5}, 0, 2, 0),
+        ({"CPU": 64, "GPU": 2}, 1, 1, 0),  # on a CPU it would fall behind
+        ({"CPU": 64, "GPU": 3}, 1, 1, 2),
+    ],
+)
+def test_it_runs_beside_the_training_where_there_is_room(
+    tmp_path: Path,
+    photographs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    nodes: dict[str, float],
+    gpus: float,
+    trainings: int,
+    tasks: int,
+) -> None:
+    monkeypatch.setattr(launch, "alive", lambda: (NodeType(nodes, 1),))
+    plan = replace(plan_in(tmp_path, photographs), workers=2)
+    placed = launch._validated_beside(plan, Compute(workers=2), gpus, trainings)
+    assert placed.validation_tasks == tasks
