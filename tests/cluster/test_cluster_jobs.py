@@ -138,6 +138,20 @@ def test_ctrl_c_leaves_a_job_running_and_stop_ends_it_with_its_tasks(head: Head,
     assert jobs.stop(head.dashboard, job_id) == stopped
 
 
+def test_a_stopped_job_gets_time_to_write_a_checkpoint(head: Head, tmp_path: Path) -> None:
+    written = tmp_path / "checkpoint"
+    (tmp_path / "train.py").write_text(
+        "import pathlib, signal, sys, time\n"
+        f"def end(*_): time.sleep(5); pathlib.Path({str(written)!r}).write_text('all'); sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, end); print('up', flush=True)\n"
+        "while True: time.sleep(0.1)"
+    )
+    job_id = start(head, "python train.py", tmp_path)
+    next(line for line in jobs.logs(head.dashboard, job_id, follow=True) if line == "up")
+    assert jobs.stop(head.dashboard, job_id).status == "STOPPED"
+    assert written.read_text() == "all"
+
+
 @pytest.mark.parametrize(
     ("address", "kind", "said"),
     [

@@ -37,6 +37,9 @@ ALLOWED = (
 )
 """What a job may be given by name."""
 
+STOP = {"RAY_JOB_STOP_WAIT_TIME_S": "40"}
+"""After so many seconds Ray kills a stopped job; a training gets 30 for its checkpoint (`compute.grace_seconds`)."""
+
 FOLDERS = ("ACUTANCE_DATA", "ACUTANCE_WEIGHTS")
 
 
@@ -47,12 +50,13 @@ def quiet_environment() -> dict[str, str]:
 
 
 def environment(storage: str, given: Iterable[str] = ()) -> dict[str, str]:
-    """Return the variables of a job: its `addresses`, and the quiet settings of this process.
+    """Return the variables of a job: its `addresses`, the quiet settings of this process, and how long its end takes.
 
     Raises:
         UserError: see `addresses`.
     """
-    return {**quiet_environment(), **addresses(storage, given)}
+    own = {name: os.environ.get(name, seconds) for name, seconds in STOP.items()}
+    return {**own, **quiet_environment(), **addresses(storage, given)}
 
 
 def addresses(storage: str, given: Iterable[str] = ()) -> dict[str, str]:

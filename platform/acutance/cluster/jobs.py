@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
 
 ENDED = {"SUCCEEDED", "FAILED", "STOPPED"}
-STOP_SECONDS = 30
+STOP_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def _return_to(job_id: str, address: str | None) -> str:
 def stop(address: str | None, job_id: str) -> Job:
     """Stop a job and return how it ended; one that has ended stays as it is.
 
-    The command gets SIGTERM, and three seconds later SIGKILL.
+    The command gets SIGTERM and time to write a checkpoint (`job_environment.STOP`), then SIGKILL.
 
     Raises:
         UserError: when the cluster knows no such job.
