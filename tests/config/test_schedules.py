@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
+from acutance.cli.show import _curve
 from acutance.config import pipeline as pipelines
 from acutance.config.pipeline.stage import OptimiserChoice, Stage
 
@@ -120,3 +121,15 @@ def test_a_schedule_that_cannot_be_is_refused_with_its_place(schedule: dict[str,
     }
     with pytest.raises(ValueError, match=message):
         Stage.model_validate(content)
+
+
+def test_a_plan_shows_the_rates_from_the_first_step_to_the_last() -> None:
+    optimiser = OptimiserChoice.chosen({"learning_rate": 0.2, "schedule": {"type": "linear", "end": 0.0}})
+    curve = optimiser.curve(1000)
+    assert (curve[0], curve[-1]) == (optimiser.rate(0, 1000), optimiser.rate(999, 1000))
+    assert curve == sorted(curve, reverse=True)
+    assert _curve(curve) == "██▇▇▆▆▅▅▄▄▃▃▂▂▁▁ 0.2"
+    assert _curve(optimiser.curve(0)) == ""
+    stepwise = OptimiserChoice.chosen({"schedule": {"type": "torch.optim.lr_scheduler:ExponentialLR", "gamma": 0.99}})
+    assert stepwise.curve(10)[-1] == pytest.approx(1e-4 * 0.99**9)
+    assert stepwise.curve(10**9) == [], "it would have to be run through a thousand million steps"

@@ -61,8 +61,9 @@ def show_plan(plan: dict[str, Any], as_json: bool, settings: bool) -> None:
         counts = stage["parameters"]
         discriminators = ", ".join(f"{name} {count:,}" for name, count in counts["discriminators"].items())
         state = "done" if stage["done"] else "to do"
-        rows.append((stage["name"], state, f"{stage['steps']:,}", f"{counts['network']:,}", discriminators or "-"))
-    stdout.print(table_of("stage", "", "steps", "parameters", "discriminators", rows=rows))
+        steps, curve = f"{stage['steps']:,}", _curve(stage.get("learning_rates", []))
+        rows.append((stage["name"], state, steps, curve, f"{counts['network']:,}", discriminators or "-"))
+    stdout.print(table_of("stage", "", "steps", "learning rate", "parameters", "discriminators", rows=rows))
     stdout.print(f"{plan['all_steps']:,} steps in all" + _counted(plan))
     if plan.get("rows"):
         stdout.print()
@@ -76,6 +77,18 @@ def show_plan(plan: dict[str, Any], as_json: bool, settings: bool) -> None:
     if settings:
         stdout.print()
         stdout.print(_yaml(plan["config"]))
+
+
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def _curve(rates: list[float]) -> str:
+    """Return learning rates as a small curve from 0 to the highest, and that one as a number."""
+    highest = max(rates, default=0.0)
+    if not highest:
+        return ""
+    bars = "".join(BARS[min(int(rate / highest * len(BARS)), len(BARS) - 1)] for rate in rates)
+    return f"{bars} {highest:.3g}"
 
 
 def _counted(plan: dict[str, Any]) -> str:

@@ -233,6 +233,7 @@ def plan_summary(context: PipelineContext, only: str | None = None) -> dict[str,
             "steps": context.pipeline.stages[name].steps,
             "done": done.get(name, False),
             "parameters": parameter_counts(context.pipeline.stages[name], name),
+            "learning_rates": context.pipeline.stages[name].optimiser.curve(context.pipeline.stages[name].steps),
         }
         for name in context.pipeline.order(only)
     ]

@@ -133,6 +133,10 @@ class ScheduleChoice(Choice):
         return float(self.part(step, learning_rate, steps, **self.arguments()))
 
 
+LONG = 20_000
+"""Steps from which on a curve by a class of `torch.optim.lr_scheduler` takes too long to draw."""
+
+
 class OptimiserChoice(Choice):
     """An optimiser of `torch.optim`, or of an installed package by its dotted name, and its learning rate.
 
@@ -166,6 +170,15 @@ class OptimiserChoice(Choice):
         """
         rate = self.schedule.rate(step, self.learning_rate, steps)
         return rate if self.warmup is None else rate * min(1.0, (step + 1) / in_steps(self.warmup, steps))
+
+    def curve(self, steps: int, points: int = 16) -> list[float]:
+        """Return the learning rates of steps spread evenly over a training, the first and the last among them.
+
+        Empty for a training without steps, and for a long one by a schedule that has to be run from its first step on.
+        """
+        if not steps or (inspect.isclass(self.schedule.part) and steps > LONG):
+            return []
+        return [self.rate(round(index * (steps - 1) / (points - 1)), steps) for index in range(points)]
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
