@@ -49,7 +49,6 @@ REQUIREMENTS = (
         "mlflow",
         "numba",
         "numpy",
-        "pillow",
         "psutil",
         "pyarrow",
         "pydantic",
