@@ -65,6 +65,7 @@ def search_space(folder: Path, pictures: Path, *, steps: int = 6, **changes: Any
             "data.train": str(pictures / "train"),
             "data.subimages": {"size": 48, "stride": 48},
             "evaluate.on": [str(pictures / "test")],
+            "stages.*.validation": None,
             "stages.highpass.patch": 32,
             "stages.fidelity.patch": 32,
             "stages.fidelity.batch": 4,
@@ -112,14 +113,22 @@ def test_a_trial_trains_with_several_workers_and_several_seeds(tmp_path: Path, p
     import ray
 
     search = {"sampler": {"type": "grid"}, "parameters": {"optimiser.learning_rate": {"choice": [1e-3]}}}
-    averaged = run_campaign(opened(tmp_path / "seeds", table=None, seeds=2, **search))
+    work = opened(tmp_path / "seeds", table=None, seeds=2, **search)
+    averaged = run_campaign(work)
+    test = str(pictures / "test")
+    sources = {test: work.base.catalogue.find(test)}
+    each = [
+        evaluate_one(*load_model(str(file)), sources, scale=4, protocol="y_crop4", metrics=["psnr_y"])
+        for file in (tmp_path / "seeds" / "out").glob("campaigns/*/trial-0-*/model.safetensors")
+    ]
+    one, other = (found.mean("candidate", "psnr_y") for found in each)
+    assert one != other
+    assert scores(averaged) == [pytest.approx(np.mean([one, other]), abs=1e-9)]
     [spread] = averaged.trials[0].spread.values()
-    assert spread > 0
+    assert spread == pytest.approx(np.std([one, other]), abs=1e-9)
 
     together = run_campaign(opened(tmp_path / "two", table=None, resources={"workers": 2}, **search))
     np.testing.assert_allclose(weights(averaged)[0], weights(together)[0], atol=2e-5)
-    of_the_first, mean = scores(together)[0], scores(averaged)[0]
-    assert abs(of_the_first - mean) == pytest.approx(spread, abs=1e-3)  # as of two values
     wait_for(lambda: ray.available_resources()["CPU"] == 2)  # nothing holds on to a worker
 
 
