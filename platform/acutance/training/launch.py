@@ -30,6 +30,7 @@ from acutance.silence import silence_libraries
 from acutance.storage.disk import complaint_of
 from acutance.storage.leftovers import free_folders, owned_name
 from acutance.training import process_group
+from acutance.training.dashboard import show_report
 from acutance.training.interruption import Interruption, run_interruptibly, stop_requested
 from acutance.training.loop import Report, train_stage
 from acutance.training.messages import OnProgress, open_messages, shown
@@ -301,6 +302,7 @@ def _train_all(config: dict[str, Any], messages: Any) -> None:
     for plan in config["plans"]:
 
         def report(found: Report, name: str = plan.name) -> None:
+            show_report(name, rank, found)
             if rank == 0:
                 messages.add_progress.remote(name, found.step, found.losses, found.figures)
 
