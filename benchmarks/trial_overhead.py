@@ -3,7 +3,7 @@
 A trial trains a network of a few thousand weights for one step and measures it on one small picture. Two slots on two
 cores, one local Ray; the ways take turns:
 
-- ours: `acutance.tune.run_campaign`, with its study, its MLflow runs and its checkpoints
+- ours: `acutance.commands.tune.campaign.run_campaign`, with its study, its MLflow runs and its checkpoints
 - Ray Tune's defaults: a function that imports what it needs, OptunaSearch, the default loggers, a process for each
   trial; it keeps no run and no study
 
@@ -36,8 +36,8 @@ from machine import cpu
 from ruamel.yaml import YAML
 
 from acutance.cluster.connect import connect
-from acutance.commands import tune
-from acutance.commands.tune.context import CampaignContext
+from acutance.commands.tune.campaign import run_campaign
+from acutance.commands.tune.context import CampaignContext, open_campaign
 from acutance.data.datasets import Source
 from acutance.data.pictures import write_picture
 from acutance.data.prepare import prepare
@@ -113,7 +113,7 @@ def campaign(folder: Path, pictures: Path, trials: int) -> CampaignContext:
     folder.mkdir()
     with open(folder / "trivial.yaml", "w") as file:
         YAML().dump(content, file)
-    work = tune.open_campaign(str(folder / "trivial.yaml"), [], str(folder / "outputs"))
+    work = open_campaign(str(folder / "trivial.yaml"), [], str(folder / "outputs"))
     prepare(work.base.pipeline.data, work.base.pipeline.scale, work.base.catalogue, work.base.root, in_process=True)
     return work
 
@@ -124,7 +124,7 @@ def campaign(folder: Path, pictures: Path, trials: int) -> CampaignContext:
 def our_campaign(work: CampaignContext, trials: int) -> Timed:
     """Run a campaign of ours."""
     started = time.time()
-    tune.run_campaign(work)
+    run_campaign(work)
     ends = [trial.datetime_complete.timestamp() for trial in work.study().get_trials() if trial.datetime_complete]
     return timed(started, ends, trials)
 
@@ -190,13 +190,13 @@ def do_work(job: StagePlan, pictures: list[Source]) -> float:
     import torch
 
     from acutance.evaluation.evaluate import evaluate_one
-    from acutance.training.loop import describe, training_reports
+    from acutance.training.loop import training_reports
 
     torch.set_num_threads(1)
     reports = training_reports(job)
     network = next(reports).learner.final_network
     measured = evaluate_one(
-        network, describe(job), {"test": pictures}, scale=job.scale, protocol="y_crop4", metrics=["psnr_y"]
+        network, job.model_description(), {"test": pictures}, scale=job.scale, protocol="y_crop4", metrics=["psnr_y"]
     )
     assert next(reports, None) is None  # writes the model
     return measured.mean("candidate", "psnr_y", "test") or 0.0

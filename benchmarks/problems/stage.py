@@ -19,7 +19,7 @@ from acutance.data.inputs import contents
 from acutance.data.pictures import read_picture, write_picture
 from acutance.data.prepare import prepare
 from acutance.evaluation.evaluate import evaluate_one
-from acutance.training.loop import Report, describe, training_reports
+from acutance.training.loop import Report, training_reports
 from acutance.training.plan import plan_stages
 from acutance.training.stage_plan import StagePlan
 from acutance.tuning.ask_tell import Assignment
@@ -32,6 +32,7 @@ STAGE = "fidelity"
 SMALL: dict[str, Any] = {
     "data.subimages": {"size": 64, "stride": 64},
     "stages.fidelity.steps": STEPS,
+    "stages.fidelity.validation": None,
     "stages.fidelity.network": {"type": "rrdbnet", "blocks": 1, "growth": 4},
     "stages.fidelity.patch": 32,
     "stages.fidelity.ema": 0.95,
@@ -113,7 +114,7 @@ class Stage:
         self.training.add(trained - started, report.step - max(scores, default=0))
         evaluation = evaluate_one(
             report.learner.final_network,
-            describe(plan),
+            plan.model_description(),
             self.measured_on,
             scale=plan.scale,
             protocol=self.pipeline.evaluate.protocol,
