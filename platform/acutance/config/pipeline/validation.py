@@ -75,6 +75,10 @@ class Validation(Strict):
             raise ValueError("metrics: metrics of restored pictures and measures of other outputs cannot be mixed")
         if len(self.on) > 1 and (self.lr or not self.of_pictures):
             raise ValueError(f"on: {'a measure' if not self.of_pictures else '`lr`'} needs a single data set")
+        idle = ("split",) if self.of_pictures else ("protocol", "pictures")
+        if taken := [name for name in idle if getattr(self, name) != type(self).model_fields[name].default]:
+            what = "restored pictures" if self.of_pictures else "measures"
+            raise ValueError(f"{taken[0]}: means nothing for {what}; leave it out")
         if self.patience:
             if self.every is None:
                 raise ValueError("patience: needs `every`")
